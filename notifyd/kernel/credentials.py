@@ -1,0 +1,76 @@
+"""credentials(7) of the calling thread alone: ids, groups, capabilities, its own root and cwd.
+
+The C library changes the ids of all threads at once, as POSIX wants. The kernel's own calls change
+one thread, which is what doing something as somebody else needs: the rest of the supervisor stays
+what it is. A thread that was changed must end; it is never used for anything else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from notifyd.kernel.arch import native
+from notifyd.kernel.libc import syscall
+
+__all__ = [
+    "CLONE_FS",
+    "set_capabilities",
+    "set_fs_ids",
+    "set_gids",
+    "set_groups",
+    "set_uids",
+    "unshare",
+]
+
+CLONE_FS = 0x200
+_VERSION_3 = 0x20080522  # capset(2)
+
+
+def _number(name: str) -> int:
+    return native().numbers[name]
+
+
+def unshare(flags: int) -> None:
+    """Stop sharing (`CLONE_FS`: this thread gets a root, cwd and umask of its own); unshare(2)."""
+    syscall(_number("unshare"), flags)
+
+
+def set_groups(groups: tuple[int, ...]) -> None:
+    """Set the supplementary groups of this thread; setgroups(2). Needs CAP_SETGID."""
+    array = (ctypes.c_uint32 * len(groups))(*groups)
+    syscall(_number("setgroups"), len(groups), array)
+
+
+def set_gids(real: int, effective: int, saved: int) -> None:
+    """Set the group ids of this thread; -1 leaves one as it is; setresgid(2)."""
+    syscall(_number("setresgid"), real, effective, saved)
+
+
+def set_uids(real: int, effective: int, saved: int) -> None:
+    """Set the user ids of this thread; -1 leaves one as it is; setresuid(2).
+
+    An effective id that goes from 0 to another empties the effective capabilities.
+    """
+    syscall(_number("setresuid"), real, effective, saved)
+
+
+def set_fs_ids(uid: int, gid: int) -> None:
+    """Set what files see: setfsgid(2), setfsuid(2). They report no failure; it is looked for.
+
+    Raises:
+        PermissionError: EPERM: the ids did not take.
+    """
+    for name, wanted in (("setfsgid", gid), ("setfsuid", uid)):
+        syscall(_number(name), wanted)
+        if syscall(_number(name), -1) != wanted:
+            raise PermissionError(1, f"{name}({wanted}) did not take")
+
+
+def set_capabilities(effective: int, permitted: int) -> None:
+    """Set the capabilities of this thread, capset(2): bit n for capability n; nothing stays inheritable."""
+    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
+    low, high = 0xFFFFFFFF, 32
+    data = (ctypes.c_uint32 * 6)(
+        effective & low, permitted & low, 0, effective >> high, permitted >> high, 0
+    )
+    syscall(_number("capset"), header, data)

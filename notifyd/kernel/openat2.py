@@ -1,0 +1,51 @@
+"""openat2(2): opening a path within bounds that the kernel itself keeps. Since 5.6."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from notifyd.kernel.libc import syscall
+from notifyd.kernel.syscalls.common import SHARED
+
+__all__ = [
+    "RESOLVE_BENEATH",
+    "RESOLVE_CACHED",
+    "RESOLVE_IN_ROOT",
+    "RESOLVE_NO_MAGICLINKS",
+    "RESOLVE_NO_SYMLINKS",
+    "RESOLVE_NO_XDEV",
+    "openat2",
+]
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+RESOLVE_CACHED = 0x20  # since 5.12: EAGAIN rather than wait for a disk
+
+_HOW = Struct("=QQQ")  # struct open_how: flags, mode, resolve
+_OPENAT2 = SHARED["openat2"]
+
+
+def openat2(dirfd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """Open a path, relative to a directory.
+
+    Args:
+        dirfd: The directory, or -100 (AT_FDCWD).
+        path: Without NUL.
+        flags: `O_*`, just these: say O_CLOEXEC. What openat(2) ignores is EINVAL here.
+        mode: For O_CREAT and O_TMPFILE; otherwise it must be 0.
+        resolve: `RESOLVE_*`, added up.
+
+    Returns:
+        A descriptor the caller owns.
+
+    Raises:
+        OSError: EXDEV: the path leaves what RESOLVE_BENEATH, IN_ROOT or NO_XDEV allow. ELOOP: a
+            link that is forbidden. EAGAIN: a rename came in between, or not cached: try again.
+            ENOSYS: older than 5.6. Others as open(2).
+    """
+    if b"\0" in path:
+        raise ValueError("a path cannot hold a NUL")
+    return syscall(_OPENAT2, dirfd, path, _HOW.pack(flags, mode, resolve), _HOW.size)

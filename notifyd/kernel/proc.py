@@ -1,0 +1,207 @@
+"""proc(5): what the kernel tells about one task.
+
+Owns parsing (pure, bytes in) and reading relative to an open directory /proc/TID, which goes on
+meaning the same task: after that has ended its files fail with ESRCH and are never another's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+__all__ = [
+    "Status",
+    "cmdline",
+    "cwd",
+    "exe",
+    "open_dir",
+    "parse_status",
+    "read_stat",
+    "read_status",
+    "start_time",
+]
+
+_MOST = 1 << 16  # bytes of any file here; 65536 groups make status longer: then it is refused
+_READ = os.O_RDONLY | os.O_CLOEXEC
+
+Four = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """/proc/TID/status, as far as identity goes. Ids are those of our own user namespace.
+
+    Attributes:
+        name: The task's short name, at most 15 bytes, as the task chose it; escapes undone.
+        umask: The file mode mask; -1 when the kernel does not tell (before 4.7, or no fs).
+        tgid: The process, that is its leading thread's id.
+        ppid: The parent process; 0 if not visible in our pid namespace.
+        uid: Real, effective, saved and file-system user id.
+        gid: Real, effective, saved and file-system group id.
+        groups: The supplementary groups.
+        cap_inheritable: Bit n for capability n, as in all that follow.
+        cap_permitted: The permitted set.
+        cap_effective: The effective set.
+        cap_bounding: The bounding set.
+        cap_ambient: The ambient set.
+        no_new_privs: Whether execve can gain nothing any more.
+        seccomp: 0 none, 1 strict, 2 filter.
+    """
+
+    name: bytes
+    umask: int
+    tgid: int
+    ppid: int
+    uid: Four
+    gid: Four
+    groups: tuple[int, ...]
+    cap_inheritable: int
+    cap_permitted: int
+    cap_effective: int
+    cap_bounding: int
+    cap_ambient: int
+    no_new_privs: bool
+    seccomp: int
+
+
+def parse_status(data: bytes) -> Status:
+    """Read the text of /proc/TID/status.
+
+    Raises:
+        ValueError: A line that is always there is missing or is no number.
+    """
+    # The kernel escapes newline and backslash in the name, so a name cannot forge a line.
+    fields: dict[bytes, bytes] = {}
+    for line in data.split(b"\n"):
+        key, _, value = line.partition(b":")
+        fields.setdefault(key, value[1:] if value[:1] == b"\t" else value)
+    try:
+        return _status(fields)
+    except KeyError as error:
+        raise ValueError(f"/proc/TID/status without {error}") from error
+
+
+def _status(fields: dict[bytes, bytes]) -> Status:
+    def number(key: bytes, base: int = 10, missing: bytes = b"0") -> int:
+        return int(fields.get(key, missing), base)
+
+    return Status(
+        name=_unescape(fields[b"Name"]),
+        umask=number(b"Umask", 8, b"-1"),
+        tgid=int(fields[b"Tgid"]),
+        ppid=int(fields[b"PPid"]),
+        uid=_four(fields[b"Uid"]),
+        gid=_four(fields[b"Gid"]),
+        groups=tuple(int(group) for group in fields[b"Groups"].split()),
+        cap_inheritable=int(fields[b"CapInh"], 16),
+        cap_permitted=int(fields[b"CapPrm"], 16),
+        cap_effective=int(fields[b"CapEff"], 16),
+        cap_bounding=int(fields[b"CapBnd"], 16),
+        cap_ambient=number(b"CapAmb", 16),
+        no_new_privs=number(b"NoNewPrivs") == 1,
+        seccomp=number(b"Seccomp"),
+    )
+
+
+def _four(value: bytes) -> Four:
+    real, effective, saved, fs = (int(part) for part in value.split())
+    return real, effective, saved, fs
+
+
+def _unescape(name: bytes) -> bytes:
+    first, *rest = name.split(b"\\\\")
+    return b"\\".join(part.replace(b"\\n", b"\n") for part in (first, *rest))
+
+
+def start_time(stat: bytes) -> int:
+    """Return when the task began, in clock ticks since boot, from the text of /proc/TID/stat.
+
+    Together with its pid it names a process for good, for a pid is used again.
+
+    Raises:
+        ValueError: That is no such text.
+    """
+    # The name, second and in parentheses, may hold spaces and parentheses: count from the last.
+    _, closing, rest = stat.rpartition(b")")
+    fields = rest.split()
+    if not closing or len(fields) < 20:
+        raise ValueError("not the text of /proc/TID/stat")
+    return int(fields[19])  # field 22; the first after the name is field 3
+
+
+def open_dir(tid: int) -> int:
+    """Open /proc/TID, for a thread's id as well.
+
+    Returns:
+        A close-on-exec directory descriptor the caller owns.
+
+    Raises:
+        FileNotFoundError: ENOENT: no such task, or /proc hides it from us.
+    """
+    return os.open(f"/proc/{int(tid)}", os.O_DIRECTORY | _READ)
+
+
+def _read(dirfd: int, name: str, most: int = _MOST) -> bytes:
+    fd = os.open(name, _READ, dir_fd=dirfd)
+    try:
+        data = b""
+        while len(data) <= most:
+            piece = os.read(fd, most + 1 - len(data))
+            if not piece:
+                return data
+            data += piece
+    finally:
+        os.close(fd)
+    raise OSError(errno.EFBIG, f"{name} has more than {most} bytes")
+
+
+def read_status(dirfd: int) -> Status:
+    """Return who a task is.
+
+    Raises:
+        OSError: ESRCH, ENOENT: it has ended. EFBIG: more than 64 KiB, from thousands of groups.
+    """
+    return parse_status(_read(dirfd, "status"))
+
+
+def read_stat(dirfd: int) -> bytes:
+    """Return the text of `stat`, for `start_time`. Errors as of `read_status`."""
+    return _read(dirfd, "stat")
+
+
+def exe(dirfd: int) -> bytes:
+    """Return the path of the running file, as the target's mounts show it to us.
+
+    It ends in ` (deleted)` when the file has no name any more.
+
+    Raises:
+        OSError: ENOENT: a kernel thread, or ended. EACCES, EPERM: not ours to look into.
+    """
+    return _link(dirfd, "exe")
+
+
+def cwd(dirfd: int) -> bytes:
+    """Return the path of the working directory. As for `exe`."""
+    return _link(dirfd, "cwd")
+
+
+def _link(dirfd: int, name: str) -> bytes:
+    return os.readlink(os.fsencode(name), dir_fd=dirfd)
+
+
+def cmdline(dirfd: int) -> list[bytes]:
+    """Return the arguments: what the target itself says there, which may be anything.
+
+    At most 64 KiB; longer ones are cut off. Empty for a zombie or a kernel thread. The text is the
+    target's own memory: a page it keeps from arriving makes this wait.
+
+    Raises:
+        OSError: ESRCH, ENOENT: it has ended.
+    """
+    fd = os.open("cmdline", _READ, dir_fd=dirfd)
+    try:
+        data = os.read(fd, _MOST)
+    finally:
+        os.close(fd)
+    return data.removesuffix(b"\0").split(b"\0") if data else []

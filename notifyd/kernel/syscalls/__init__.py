@@ -1,0 +1,1 @@
+"""System call numbers, one module for each entry into the kernel."""

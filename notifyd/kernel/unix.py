@@ -1,0 +1,113 @@
+"""unix(7): descriptors over a socket, none of which is ever lost.
+
+Owns packing and unpacking SCM_RIGHTS. What is received belongs to the caller from the moment a
+function here returns, and to nobody (it is closed) when one raises.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from notifyd.kernel import socket as raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["MAX_FDS", "peer_cred", "recv_fds", "send_fds"]
+
+MAX_FDS = 253  # SCM_MAX_FD: what one message can carry
+
+_HEADER = Struct("=QII")  # struct cmsghdr on 64 bits: length (bytes), level, type
+_CREDENTIALS = Struct("=iII")  # struct ucred: pid, uid, gid
+_FD = array.array("i").itemsize
+_SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
+
+
+def send_fds(sock: int | socket.socket, data: bytes, fds: Sequence[int]) -> int:
+    """Send bytes with descriptors, in exactly one sendmsg(2) and no other system call.
+
+    That is what a process may do that is already under its own filter.
+
+    Args:
+        sock: A connected AF_UNIX socket, or its number. Stays the caller's.
+        data: At least one byte; the descriptors travel with the first.
+        fds: At most 253. They stay the caller's; the receiver gets copies.
+
+    Returns:
+        How many bytes went. The descriptors went with the first of them, so what is left of a
+        stream is sent without.
+
+    Raises:
+        OSError: EPIPE (no SIGPIPE), ECONNRESET, EAGAIN, ETOOMANYREFS, EBADF, as sendmsg(2).
+    """
+    if not data:
+        raise ValueError("descriptors need at least one byte to travel with")
+    number = sock if isinstance(sock, int) else sock.fileno()
+    control = b""
+    if fds:
+        rights = array.array("i", fds).tobytes()
+        size = _HEADER.size + len(rights)
+        control = _HEADER.pack(size, socket.SOL_SOCKET, socket.SCM_RIGHTS) + rights
+        control += bytes(-len(control) % 8)
+    return raw.sendmsg(number, [data], socket.MSG_NOSIGNAL, None, control)
+
+
+def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[int], bool]:
+    """Receive bytes and the descriptors that came with them.
+
+    Args:
+        sock: An AF_UNIX socket; waits if it does.
+        size: How many bytes at most.
+        max_fds: How many descriptors the caller is ready to own.
+
+    Returns:
+        The bytes (none: the peer closed), the descriptors (close-on-exec, the caller's), and
+        whether the kernel cut something off: data of a packet, or descriptors. Then what did
+        arrive is closed already and the list is empty, since nobody can tell which are missing.
+
+    Raises:
+        OSError: As recvmsg(2). EMFILE does not exist here: a full table shows as cut off.
+    """
+    # CMSG_LEN and not CMSG_SPACE: the padding would have room for one more than asked.
+    room = socket.CMSG_LEN(max_fds * _FD)
+    data, messages, flags, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    fds, foreign = _descriptors(messages)
+    _close(foreign)
+    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+        _close(fds)
+        return data, [], True
+    return data, fds, False
+
+
+def _descriptors(messages: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], list[int]]:
+    """Return the descriptors of SCM_RIGHTS, and those that nobody asked for."""
+    rights, foreign = array.array("i"), array.array("i")
+    for level, kind, data in messages:
+        whole = data[: len(data) - len(data) % _FD]
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            rights.frombytes(whole)
+        elif (level, kind) == (socket.SOL_SOCKET, _SCM_PIDFD):
+            foreign.frombytes(whole)
+    return list(rights), list(foreign)
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def peer_cred(sock: socket.socket) -> tuple[int, int, int]:
+    """Return pid, uid and gid of who connected, or made the pair: SO_PEERCRED.
+
+    They are as of that moment, seen from our namespaces. The pid is 0 if not visible here, and may
+    belong to somebody else by now.
+    """
+    packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(packed)
+    return pid, uid, gid

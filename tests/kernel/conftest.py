@@ -1,0 +1,119 @@
+"""A child under a real filter, and a watch on descriptors."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from notifyd.kernel import arch, prctl, seccomp, unix
+from notifyd.kernel.unotify import NOTIF, Notifier
+
+RELEASE = 5.0  # seconds; what a test waits at most for the kernel to report something
+
+
+def program(names: tuple[str, ...], action: int) -> bytes:
+    """Return BPF that answers these native calls with an action and allows all others."""
+    rows = [(0x20, 0, 0, 0)]  # load the number
+    for left, name in zip(range(len(names), 0, -1), names, strict=True):
+        rows.append((0x15, left, 0, arch.native().numbers[name]))
+    rows += [(0x06, 0, 0, seccomp.RET_ALLOW), (0x06, 0, 0, action)]
+    return b"".join(struct.pack("=HBBI", *row) for row in rows)
+
+
+@pytest.fixture
+def program_for() -> Callable[..., bytes]:
+    """Make BPF for native calls: `program_for("getppid", action=...)`."""
+    return lambda *names, action=seccomp.RET_USER_NOTIF: program(names, action)
+
+
+@dataclass
+class Stopped:
+    """A child of ours, the listener of its filter, and a notifier on that."""
+
+    pid: int
+    listener: int
+    notifier: Notifier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.notifier = Notifier(self.listener)
+
+    def notification(self) -> tuple[int, ...]:
+        """Wait until the child is stopped in a call; return the unpacked notification."""
+        poll = select.poll()
+        poll.register(self.listener, select.POLLIN)
+        events = poll.poll(RELEASE * 1000)
+        assert events
+        assert events[0][1] & select.POLLIN
+        return NOTIF.unpack(self.notifier.receive())
+
+    def status(self) -> int:
+        """Wait for the child; return its exit status, negative for a signal."""
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        """Kill and reap the child, close the listener."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.listener)
+
+
+def _child(end: socket.socket, work: Callable[[], int], names: tuple[str, ...]) -> None:
+    status = 99
+    try:
+        prctl.set_no_new_privs()
+        prctl.set_pdeathsig(signal.SIGKILL)
+        notify = program(names, seccomp.RET_USER_NOTIF)
+        listener = seccomp.install(notify, seccomp.FILTER_FLAG_NEW_LISTENER)
+        unix.send_fds(end.fileno(), b"!", [listener])
+        os.close(listener)
+        status = work()
+    finally:
+        os._exit(status)
+
+
+@pytest.fixture
+def stopped() -> Iterator[Callable[..., Stopped]]:
+    """Start children whose named native calls stop; always reaped.
+
+    `stopped(work, "getppid")` runs work() in the child, which exits with what it returns.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(work: Callable[[], int] = lambda: int(os.getppid() == 7), *names: str) -> Stopped:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                pid = os.fork()
+                if not pid:
+                    _child(theirs, work, names or ("getppid",))
+                _, (listener,), _ = unix.recv_fds(ours, 1, 1)
+            child = Stopped(pid, listener)
+            stack.callback(child.close)
+            return child
+
+        yield start
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_fd_left() -> Iterator[None]:
+    """Fail a test that ends with other descriptors than it began with."""
+    before = _descriptors().keys()
+    yield
+    after = _descriptors()
+    assert {fd: after[fd] for fd in after.keys() - before} == {}
