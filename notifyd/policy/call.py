@@ -1,0 +1,284 @@
+"""A call: one notification, decoded as the operation it means and bound to its target.
+
+It knows where its values lie, not how they are fetched: looking into the target is behind the
+`Target` protocol, which `target/` implements and `notifyd.testing` stands in for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+from notifyd.errors import RuleError, StaleCall, TargetFault
+from notifyd.kernel.arch import ARCHES
+from notifyd.policy.fields import Address, Field, Int, text
+from notifyd.policy.sources import Reg, Variant
+
+# id, pid (a thread's), flags, nr, arch, instruction pointer, six arguments: struct seccomp_notif.
+Note: TypeAlias = tuple[int, ...]
+ID, PID, FLAGS, NR, ARCH, IP, ARG0 = range(7)
+
+
+class Process(Protocol):
+    """Who makes a call. Read from /proc when first asked, and checked to be the target still."""
+
+    @property
+    def pid(self) -> int:
+        """The thread group's id, in the supervisor's pid namespace."""
+
+    @property
+    def tid(self) -> int:
+        """The calling thread's id, in the supervisor's pid namespace."""
+
+    @property
+    def ppid(self) -> int:
+        """The parent's id."""
+
+    @property
+    def exe(self) -> PurePosixPath:
+        """The file that it executes, as the kernel names it."""
+
+    @property
+    def cmdline(self) -> tuple[bytes, ...]:
+        """Its arguments as it shows them now. The process can write there what it likes."""
+
+    @property
+    def cwd(self) -> PurePosixPath:
+        """Its working directory."""
+
+    @property
+    def uid(self) -> int:
+        """The thread's effective user id, in the supervisor's user namespace."""
+
+    @property
+    def gid(self) -> int:
+        """The thread's effective group id, in the supervisor's user namespace."""
+
+    @property
+    def start(self) -> int:
+        """Clock ticks from boot to its start: with the pid a name that no pid reuse can forge."""
+
+
+class Target(Protocol):
+    """The stopped thread, as far as a call may look into it."""
+
+    @property
+    def process(self) -> Process:
+        """Whose thread it is."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes. Raises TargetFault, TargetGone."""
+
+    def read_string(self, address: int, limit: int) -> bytes:
+        """A string without its NUL. Raises TargetFault, also without a NUL in `limit` bytes."""
+
+    def read_strings(
+        self, address: int, word: int, max_strings: int, max_bytes: int
+    ) -> tuple[bytes, ...]:
+        """The strings of a vector of `word`-byte pointers that ends with a null pointer."""
+
+    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
+        """The absolute path that `pathname` means to the target."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write all of `data`. For answers, not for rules: see `Return`."""
+
+
+class Origin(Protocol):
+    """What a call comes from: the workload, as seen from a call."""
+
+    @property
+    def name(self) -> str:
+        """The workload's id."""
+
+    def target(self, note: Note) -> Target:
+        """The stopped thread behind `note`."""
+
+
+class Call:
+    """One stopped system call. Operations are its subclasses; their attributes are its arguments.
+
+    Attributes:
+        note: the kernel's record as a tuple; see `Note`.
+        variant: which system call of the operation this is.
+        looked: whether anything was read from the target's memory on behalf of a rule.
+        seen: the decoded values, each read at most once.
+    """
+
+    __slots__ = ("_origin", "_target", "looked", "note", "seen", "variant")
+
+    variants: ClassVar[tuple[Variant, ...]] = ()
+    fields: ClassVar[Mapping[str, Field[Any]]] = {}
+    summary: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    theme: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        cls.fields = {**cls.fields, **own}
+        cls.summary = (cls.__doc__ or "").partition("\n")[0]
+        cls.title = cls.__name__.removesuffix("Call")
+
+    def __init__(self, note: Note, variant: Variant, origin: Origin) -> None:
+        self.note = note
+        self.variant = variant
+        self.looked = False
+        self.seen: dict[str, Any] = {}
+        self._origin: Origin | None = origin
+        self._target: Target | None = None
+
+    # -- what every call has
+
+    @property
+    def operation(self) -> str:
+        """The operation's name, as `Open`."""
+        return self.title
+
+    @property
+    def syscall(self) -> str:
+        """The system call's name, as `openat2`."""
+        return self.variant.syscall
+
+    @property
+    def arch(self) -> str:
+        """The architecture whose entry the target used: `x86_64`, `i386` or `aarch64`."""
+        return ARCHES[self.note[ARCH]].name
+
+    @property
+    def args(self) -> tuple[int, ...]:
+        """The six argument registers, unsigned, 64 bits each."""
+        return self.note[ARG0:]
+
+    @property
+    def word_size(self) -> int:
+        """Bytes in a pointer of the target: 8, or 4 behind a 32-bit entry."""
+        return ARCHES[self.note[ARCH]].bits // 8
+
+    @property
+    def workload(self) -> str:
+        """The id of the workload that the target belongs to."""
+        return self.origin.name
+
+    @property
+    def process(self) -> Process:
+        """Who makes the call."""
+        return self.target.process
+
+    # -- looking
+
+    @property
+    def origin(self) -> Origin:
+        """Raises StaleCall once the call is answered."""
+        if self._origin is None:
+            raise StaleCall(f"{self.operation}: this call is already answered; copy what you need")
+        return self._origin
+
+    @property
+    def target(self) -> Target:
+        """The stopped thread."""
+        if self._target is None:
+            self._target = self.origin.target(self.note)
+        elif self._origin is None:
+            return self.origin.target(self.note)
+        return self._target
+
+    def raw(self, name: str, default: int) -> int:
+        """The undecoded argument behind field `name`, or `default` where this call has none."""
+        source = self.variant.sources.get(name)
+        return default if source is None else source.fetch(self)
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of the target's memory at `address`, exactly.
+
+        Raises:
+            TargetFault: a byte of it cannot be read; the target gets `EFAULT` if nobody catches it.
+            TargetGone: the target is no longer in this call.
+        """
+        self.looked = True
+        return self.target.read(address, size)
+
+    def read_string(self, address: int, limit: int = 4096) -> bytes:
+        """A NUL-terminated string of fewer than `limit` bytes; raises as `read` does."""
+        self.looked = True
+        return self.target.read_string(address, limit)
+
+    def read_strings(self, address: int, max_strings: int, max_bytes: int) -> tuple[bytes, ...]:
+        """A vector of strings that ends with a null pointer; raises as `read` does."""
+        self.looked = True
+        return self.target.read_strings(address, self.word_size, max_strings, max_bytes)
+
+    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
+        """The absolute path that `pathname` means to the target, starting from its `dirfd`."""
+        self.looked = True
+        return self.target.resolve(dirfd, pathname, follow)
+
+    def describe(self) -> dict[str, Any]:
+        """The arguments as they stand in an event. Not a rule's look: `looked` stays as it is."""
+        looked, shown = self.looked, {}
+        sources, seen = self.variant.sources, self.seen
+        for name, field in self.fields.items():
+            if name not in sources and name not in seen:
+                continue
+            try:
+                value = field.render(self)
+            except (TargetFault, RuleError):
+                value = "(unreadable)"
+            if value is not None:
+                shown[name] = value
+        self.looked = looked
+        return shown
+
+    def close(self) -> None:
+        """The call is answered: from here on looking raises StaleCall."""
+        self._origin = None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in sorted(self.seen.items()))
+        return f"{self.operation}({self.syscall}{', ' if shown else ''}{shown})"
+
+
+_SIX = "%#x %#x %#x %#x %#x %#x"  # the quickest way to six hexadecimal numbers
+
+
+class RawCall(Call):
+    """A system call that no operation models, or one that a rule wants bare."""
+
+    __slots__ = ()
+    theme = "raw"
+    arg0 = Address("register 0")
+    arg1 = Address("register 1")
+    arg2 = Address("register 2")
+    arg3 = Address("register 3")
+    arg4 = Address("register 4")
+    arg5 = Address("register 5")
+
+    def describe(self) -> dict[str, Any]:
+        """The six registers, in one text."""
+        return {"registers": _SIX % self.note[ARG0:]}
+
+
+_RAW_SOURCES = {f"arg{at}": Reg(at) for at in range(6)}
+
+
+class Raw:
+    """Names system calls instead of an operation: `@on(Raw("sysinfo"))`. The rule gets a `RawCall`.
+
+    Args:
+        syscalls: names as in syscalls(2). A name that no architecture here has is an error when the
+            rules are loaded.
+    """
+
+    __slots__ = ("variants",)
+
+    def __init__(self, *syscalls: str) -> None:
+        self.variants = tuple(Variant(name, dict(_RAW_SOURCES)) for name in syscalls)
+
+    def __repr__(self) -> str:
+        return f"Raw({', '.join(repr(variant.syscall) for variant in self.variants)})"
+
+
+Operation: TypeAlias = type[Call] | Raw
+
+__all__ = ["ARCH", "ARG0", "FLAGS", "ID", "IP", "NR", "PID", "Call", "Note", "Operation", "Origin"]
+__all__ += ["Int", "Process", "Raw", "RawCall", "Target", "text"]

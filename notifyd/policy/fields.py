@@ -1,0 +1,333 @@
+"""The fields of an operation: what an argument means, how it reads as a value and as text.
+
+A field turns the raw number that its source yields into what a rule author wants to see. It says
+how wide the argument is (for the filter) and how it is written into an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+if TYPE_CHECKING:
+    from notifyd.kernel.socket import SockAddr
+    from notifyd.policy.call import Call
+
+T = TypeVar("T")
+
+PATH_MAX = 4096  # bytes with the NUL; limits.h, and what the kernel's getname() takes
+
+
+class Field(Generic[T]):
+    """One argument of an operation.
+
+    Attributes:
+        name: the attribute's name, set by the class body.
+        width: how many bits of its register the kernel looks at.
+        summary: half a sentence for the reference page.
+        memory: whether reading the value looks at the target's memory.
+    """
+
+    width = 32
+    memory = False
+    kind = "number"
+    name = ""
+
+    def __init__(self, summary: str = "", *, default: int = 0) -> None:
+        self.summary = summary
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, call: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, call: Call, owner: type) -> T: ...
+    def __get__(self, call: Call | None, owner: type) -> T | Self:
+        if call is None:
+            return self
+        # Invariant: a value read from memory is read once. What the rule judged, what the event
+        # says and what is performed is the same copy (DESIGN, invariant 4).
+        seen = call.seen
+        if self.name in seen:
+            return seen[self.name]  # type: ignore[no-any-return]
+        value = self.decode(call, call.raw(self.name, self.default))
+        seen[self.name] = value
+        return value
+
+    def decode(self, call: Call, raw: int) -> T:
+        """The value as a rule sees it, from the raw unsigned argument."""
+        raise NotImplementedError
+
+    def render(self, call: Call) -> Any:
+        """The value as it stands in an event: a number, a text, or a list of texts."""
+        return self.__get__(call, type(call))
+
+
+class Int(Field[int]):
+    """A number of `width` bits."""
+
+    def __init__(
+        self, summary: str = "", *, width: int = 32, signed: bool = False, default: int = 0
+    ) -> None:
+        super().__init__(summary, default=default)
+        self.width = width
+        self.signed = signed
+
+    def decode(self, call: Call, raw: int) -> int:  # noqa: ARG002
+        value = raw & (1 << self.width) - 1
+        return value - (1 << self.width) if self.signed and value >> self.width - 1 else value
+
+
+class Fd(Int):
+    """A descriptor number of the target; negative numbers have meanings of their own."""
+
+    kind = "descriptor"
+
+    def __init__(self, summary: str = "", *, default: int = -1) -> None:
+        super().__init__(summary, signed=True, default=default)
+
+
+class DirFd(Fd):
+    """A directory descriptor that a relative path starts from; AT_FDCWD (-100) is the cwd."""
+
+    def __init__(self, summary: str = "where a relative path starts") -> None:
+        super().__init__(summary, default=-100)
+
+    def render(self, call: Call) -> Any:
+        value = super().render(call)
+        return "AT_FDCWD" if value == -100 else value
+
+
+class Enum(Int):
+    """One of several named numbers."""
+
+    kind = "name"
+
+    def __init__(self, names: Mapping[str, int], summary: str = "", *, width: int = 32) -> None:
+        super().__init__(summary, width=width)
+        self.names = names
+
+    def table(self, call: Call) -> Mapping[str, int]:  # noqa: ARG002
+        """The names that hold for this call; for subclasses whose calls differ."""
+        return self.names
+
+    def render(self, call: Call) -> Any:
+        value = super().render(call)
+        return next((name for name, number in self.table(call).items() if number == value), value)
+
+
+class Flags(Int):
+    """Named bits. `base` names the values of the bits that are no flags, as O_ACCMODE has."""
+
+    kind = "flags"
+
+    def __init__(
+        self,
+        names: Mapping[str, int],
+        summary: str = "",
+        *,
+        base: tuple[int, Mapping[str, int]] = (0, {}),
+        width: int = 32,
+    ) -> None:
+        super().__init__(summary, width=width)
+        self.names = names
+        self.base = base
+
+    def table(self, call: Call) -> tuple[Mapping[str, int], int, Mapping[str, int]]:  # noqa: ARG002
+        """Flags, mask and base that hold for this call; for subclasses whose calls differ."""
+        return self.names, *self.base
+
+    def render(self, call: Call) -> Any:
+        value = super().render(call)
+        names, mask, base = self.table(call)
+        parts = [name for name, number in base.items() if value & mask == number][:1]
+        rest = value & ~mask if parts else value
+        # Several names may share bits (O_SYNC holds O_DSYNC): the widest first, and each bit once.
+        for name, bits in sorted(names.items(), key=lambda item: -item[1].bit_count()):
+            if bits and rest & bits == bits:
+                parts.append(name)
+                rest &= ~bits
+        if rest or not parts:
+            parts.append(hex(rest) if rest else "0")
+        return "|".join(parts)
+
+
+class Mode(Int):
+    """Permission bits and file type, as in inode(7); octal in events."""
+
+    kind = "mode"
+
+    def render(self, call: Call) -> Any:
+        return f"{super().render(call):04o}"
+
+
+class Id(Int):
+    """A user or group id; -1 leaves it as it is."""
+
+    kind = "id"
+
+    def __init__(self, summary: str = "") -> None:
+        super().__init__(summary, signed=True, default=-1)
+
+
+class Device(Field[tuple[int, int]]):
+    """A device number as (major, minor); makedev(3)."""
+
+    kind = "device"
+
+    def decode(self, call: Call, raw: int) -> tuple[int, int]:  # noqa: ARG002
+        # The kernel's 32-bit form, new_decode_dev(): mmmM MMmm in nibbles of minor and major.
+        return (raw >> 8) & 0xFFF, (raw & 0xFF) | (raw >> 12) & 0xFFF00
+
+    def render(self, call: Call) -> Any:
+        major, minor = self.__get__(call, type(call))
+        return f"{major}:{minor}"
+
+
+class Address(Int):
+    """A pointer of the target, not followed. Hexadecimal in events."""
+
+    kind = "pointer"
+
+    def __init__(self, summary: str = "") -> None:
+        super().__init__(summary, width=64)
+
+    def render(self, call: Call) -> Any:
+        return hex(super().render(call))
+
+
+class Pathname(Field[bytes]):
+    """The path exactly as the target gave it: bytes without the NUL, nothing resolved."""
+
+    memory = True
+    kind = "bytes"
+    width = 64
+
+    def decode(self, call: Call, raw: int) -> bytes:
+        return call.read_string(raw, PATH_MAX)
+
+    def render(self, call: Call) -> Any:
+        return text(self.__get__(call, type(call)))
+
+
+class OptionalPathname(Pathname):
+    """As `Pathname`, but a null pointer reads as empty, for calls that take it so."""
+
+    def decode(self, call: Call, raw: int) -> bytes:
+        return call.read_string(raw, PATH_MAX) if raw else b""
+
+
+class Path(Field[PurePosixPath]):
+    """The absolute path as the target sees it, symlinks resolved up to the last component.
+
+    Args:
+        pathname: the field with the text.
+        dirfd: the field with the directory that it starts from.
+        follow: the method that says whether a symlink in the last component is followed.
+    """
+
+    memory = True
+    kind = "path"
+
+    def __init__(
+        self,
+        pathname: str = "pathname",
+        dirfd: str | None = "dirfd",
+        follow: str | bool = True,
+        summary: str = "the absolute path as the target sees it",
+    ) -> None:
+        super().__init__(summary)
+        self.pathname = pathname
+        self.dirfd = dirfd
+        self.follow = follow
+
+    def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
+        dirfd = getattr(call, self.dirfd) if self.dirfd else -100
+        follow = getattr(call, self.follow) if isinstance(self.follow, str) else self.follow
+        return call.resolve(dirfd, getattr(call, self.pathname), follow)
+
+    def render(self, call: Call) -> Any:
+        # An event costs no look-up of its own: the resolved path if the rule asked for it.
+        seen = call.seen.get(self.name)
+        return text(bytes(seen)) if seen is not None else None
+
+
+class Text(Field[bytes]):
+    """Bytes up to a NUL, or `length` bytes where the call passes a length."""
+
+    memory = True
+    kind = "bytes"
+    width = 64
+
+    def __init__(self, summary: str = "", *, length: str | None = None, limit: int = 256) -> None:
+        super().__init__(summary)
+        self.length = length
+        self.limit = limit
+
+    def decode(self, call: Call, raw: int) -> bytes:
+        if self.length is None:
+            return call.read_string(raw, self.limit) if raw else b""
+        size = min(max(getattr(call, self.length), 0), self.limit)
+        return call.read(raw, size) if size else b""
+
+    def render(self, call: Call) -> Any:
+        return text(self.__get__(call, type(call)))
+
+
+class Strings(Field[tuple[bytes, ...]]):
+    """A vector of strings that ends with a null pointer: argv or envp of execve(2)."""
+
+    memory = True
+    kind = "list of bytes"
+    width = 64
+    MAX_STRINGS = 4096  # pointers looked at; beyond that the call is refused as E2BIG would
+    MAX_BYTES = 1 << 20  # in all; the kernel's own limit is 6 MiB (execve(2), Linux 4.13)
+    SHOWN = 64  # strings in an event; the rest is counted
+
+    def __init__(self, summary: str = "", *, recorded: bool = True) -> None:
+        super().__init__(summary)
+        self.recorded = recorded
+
+    def decode(self, call: Call, raw: int) -> tuple[bytes, ...]:
+        return call.read_strings(raw, self.MAX_STRINGS, self.MAX_BYTES)
+
+    def render(self, call: Call) -> Any:
+        if not self.recorded:
+            return None
+        value = self.__get__(call, type(call))
+        shown = [text(item[:PATH_MAX]) for item in value[: self.SHOWN]]
+        more = len(value) - len(shown)
+        return [*shown, f"(and {more} more)"] if more else shown
+
+
+class SocketAddress(Field["SockAddr | None"]):
+    """A sockaddr of the target, copied and decoded; None where the pointer is null."""
+
+    memory = True
+    kind = "socket address"
+    width = 64
+    MAX = 128  # sizeof(struct sockaddr_storage): the kernel refuses more with EINVAL
+
+    def __init__(self, summary: str = "", *, length: str = "addrlen") -> None:
+        super().__init__(summary)
+        self.length = length
+
+    def decode(self, call: Call, raw: int) -> SockAddr | None:
+        from notifyd.kernel.socket import parse_sockaddr
+
+        size = getattr(call, self.length)
+        if not raw or not size:
+            return None
+        return parse_sockaddr(call.read(raw, min(size, self.MAX)))
+
+    def render(self, call: Call) -> Any:
+        value = self.__get__(call, type(call))
+        return None if value is None else str(value)
+
+
+def text(data: bytes) -> str:
+    r"""Bytes of a target as text that is whole: what is not UTF-8 becomes `\xNN`."""
+    return data.decode("utf-8", "backslashreplace")

@@ -1,0 +1,142 @@
+"""Loading rules: from a file, or by the name of one that is shipped; all or nothing.
+
+Every failure is one line with file, line and remedy (`UsageError`).
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from notifyd.errors import UsageError
+from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration
+from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """A rule file that was read.
+
+    Attributes:
+        name: as a person calls it: `no-network`, or the file's path.
+        declared: its rules in their order.
+        wanted: its options: default and summary by name.
+    """
+
+    name: str
+    path: Path
+    declared: tuple[Declaration, ...]
+    wanted: Mapping[str, tuple[Any, str]]
+
+
+def shipped_folder() -> Path:
+    """Where the shipped rules lie: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "shipped"
+    return installed if installed.is_dir() else package.parent / "rules"
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped rule files by name, sorted."""
+    files = sorted(shipped_folder().glob("*.py"))
+    return {path.stem.replace("_", "-"): path for path in files if path.stem != "__init__"}
+
+
+def find(name: str) -> Path:
+    """The file that `name` means: a shipped rule's name, or a path.
+
+    Raises:
+        UsageError: there is none; the nearest shipped name is suggested.
+    """
+    known = shipped()
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if "/" in name or name.endswith(".py"):
+        if path.is_file():
+            return path
+        raise UsageError(f"no rule file {name}: check the path")
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else "give a file with a / or .py,"
+    raise UsageError(f"no shipped rule is named {name!r}; {hint} `notifyd rules` lists them")
+
+
+def title(path: Path) -> str:
+    """The first line of a rule file's docstring, without running it."""
+    document = ast.get_docstring(ast.parse(path.read_bytes()))
+    return (document or "").partition("\n")[0]
+
+
+def load_file(name: str, options: Mapping[str, Sequence[str]] | None = None) -> RuleFile:
+    """Read and run one rule file.
+
+    Args:
+        name: a shipped rule's name or a path.
+        options: texts for the file's `option(...)`s, by their names.
+
+    Raises:
+        UsageError: no such file, or the file fails; with file and line.
+    """
+    path = find(name)
+    module = types.ModuleType(f"notifyd_rules.{path.stem}.{abs(hash(path)):x}")
+    module.__file__ = str(path)
+    setattr(module, OPTIONS, dict(options or {}))
+    # dataclasses and typing look a class's module up by name while the file runs.
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102
+    except UsageError:
+        raise
+    except SyntaxError as error:
+        raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except Exception as error:
+        line = _line_in(error, str(path))
+        raise UsageError(f"{path}:{line}: {type(error).__name__}: {error}") from error
+    finally:
+        del sys.modules[module.__name__]
+    declared = tuple(module.__dict__.get(DECLARED, ()))
+    if not declared:
+        raise UsageError(f"{path}: declares no rule; decorate a function with @on(...)")
+    return RuleFile(name, path, declared, dict(module.__dict__.get(WANTED, {})))
+
+
+def load(
+    names: Iterable[str],
+    *,
+    options: Mapping[str, Sequence[str]] | None = None,
+    otherwise: Verdict | None = None,
+    strict: bool = False,
+) -> RuleSet:
+    """A rule set from rule files, in the order given.
+
+    Raises:
+        UsageError: a file that cannot be loaded, or an option that no file knows.
+    """
+    files = [load_file(name, options) for name in names]
+    wanted = {option for file in files for option in file.wanted}
+    for option in options or {}:
+        if option not in wanted:
+            known = f"they know: {', '.join(sorted(wanted))}" if wanted else "they take none"
+            raise UsageError(f"no option {option!r} in these rules; {known}")
+    declared = [one for file in files for one in file.declared]
+    return RuleSet.build(declared, otherwise=otherwise, strict=strict)
+
+
+def _line_in(error: BaseException, path: str) -> int:
+    line = 0
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -1,0 +1,181 @@
+"""From a rule set to the profile that the kernel holds: what sinks, what notifies, what conflicts.
+
+The kernel tests registers only. Where a condition is about something it cannot see, a rule is
+notified of every such call and tests for itself; a refusal refuses (fail closed), and an allowance
+does not apply.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from notifyd.errors import UsageError
+from notifyd.filter.cubes import equal, subtract
+from notifyd.filter.profile import (
+    ALLOW,
+    KILL_PROCESS,
+    NOTIFY,
+    Action,
+    Clause,
+    Cube,
+    Entry,
+    Profile,
+    errno_action,
+)
+from notifyd.kernel.arch import ARCHES, Arch, entries, native
+from notifyd.policy.rule import Always
+from notifyd.policy.ruleset import RuleSet, Step
+from notifyd.policy.verdicts import Allow, Deny
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """What of a rule set the kernel holds.
+
+    Attributes:
+        profile: for every architecture entry of this machine.
+        notifies: whether any call may leave the kernel.
+        watched: whether the calls that the supervisor asked for are among them.
+        decided: (operation, action) of what the kernel decides by itself, for people.
+    """
+
+    profile: Profile
+    notifies: bool
+    watched: bool
+    decided: tuple[tuple[str, str], ...]
+
+
+def lower(rules: RuleSet, *, watch: Sequence[str] = ()) -> Lowered:
+    """What of `rules` the kernel can hold, for every architecture entry of this machine.
+
+    Args:
+        rules: what to enforce.
+        watch: names of system calls that the supervisor wants to be told of for its own sake.
+
+    Raises:
+        UsageError: a rule that could never fire because an `always` decides all its calls; both
+            places are named.
+    """
+    check_conflicts(rules)
+    by_arch: dict[str, dict[int, tuple[Clause, ...]]] = {}
+    for (audit, number), steps in rules.plans.items():
+        arch = ARCHES[audit]
+        told = arch.name_of(number) in watch
+        clauses = tuple(one for step in steps if (one := _clause(step, told)) is not None)
+        by_arch.setdefault(arch.name, {})[number] = clauses
+    arches = entries(native())
+    for arch in arches:
+        _add_watched(by_arch.setdefault(arch.name, {}), arch, watch)
+    profile = Profile(
+        default=ALLOW,
+        entries=tuple(Entry(arch.name, by_arch[arch.name]) for arch in arches),
+        # Invariant: what the program does not know is refused (x32, foreign architectures).
+        unknown_arch=errno_action(errno.ENOSYS),
+    )
+    return Lowered(profile, _notifies(profile), bool(watch), _decided(rules))
+
+
+def _notifies(profile: Profile) -> bool:
+    return any(
+        clause.action == NOTIFY
+        for entry in profile.entries
+        for clauses in entry.clauses.values()
+        for clause in clauses
+    )
+
+
+def _decided(rules: RuleSet) -> tuple[tuple[str, str], ...]:
+    found: dict[tuple[str, str], None] = {}
+    for steps in rules.plans.values():
+        for step in steps:
+            if isinstance(step.declaration, Always):
+                raw = step.operation.title == "Raw"
+                name = step.variant.syscall if raw else step.operation.title
+                found[name, str(_action(step))] = None
+    return tuple(found)
+
+
+def check_conflicts(rules: RuleSet) -> None:
+    """Raise UsageError for a declaration to which an earlier `always` leaves no call at all."""
+    left: dict[int, bool] = {}
+    blame: dict[int, Always] = {}
+    for steps in rules.plans.values():
+        decided: list[tuple[Always, tuple[Cube, ...]]] = []
+        for step in steps:
+            mine = cubes_of(step)
+            rest = _minus(mine, decided)
+            key = id(step.declaration)
+            left[key] = left.get(key, False) or bool(rest)
+            if not rest and decided:
+                blame.setdefault(key, decided[0][0])
+            if isinstance(step.declaration, Always) and mine:
+                decided.append((step.declaration, mine))
+    for declaration in rules.declarations:
+        first = blame.get(id(declaration))
+        if first is None or left[id(declaration)]:
+            continue
+        if isinstance(declaration, Always) and declaration.verdict == first.verdict:
+            continue
+        raise UsageError(
+            f"{declaration.claim.place}: {declaration.name} can never speak, since "
+            f"always(...) at {first.claim.place} decides all its calls; remove one of the two"
+        )
+
+
+def cubes_of(step: Step) -> tuple[Cube, ...]:
+    """The registers for which `step` must be asked, or may be decided in the kernel."""
+    tests: list[tuple[Cube, ...]] = [tuple(equal(at, 32, value)) for at, value in step.variant.when]
+    for at, mask, condition in step.registers:
+        tests.append(condition.cubes(at, mask.bit_length()))
+    always = step.declaration if isinstance(step.declaration, Always) else None
+    if step.hidden and always is not None and isinstance(always.verdict, Allow):
+        return ()
+    return tuple(tuple(sorted(sum(parts, ()), key=lambda m: m.arg)) for parts in product(*tests))
+
+
+def _clause(step: Step, told: bool) -> Clause | None:
+    cubes = cubes_of(step)
+    if not cubes:
+        return None
+    action = _action(step)
+    if told and action == ALLOW:
+        action = NOTIFY  # the supervisor wants to know, and allows it by the same declaration
+    return Clause(action, cubes, f"{step.declaration.name} on {step.operation.__name__}")
+
+
+def _action(step: Step) -> Action:
+    if not isinstance(step.declaration, Always):
+        return NOTIFY
+    verdict = step.declaration.verdict
+    if isinstance(verdict, Deny):
+        return errno_action(verdict.errno)
+    return ALLOW if isinstance(verdict, Allow) else KILL_PROCESS
+
+
+def _add_watched(clauses: dict[int, tuple[Clause, ...]], arch: Arch, watch: Sequence[str]) -> None:
+    for name in watch:
+        number = arch.numbers.get(name)
+        if number is not None:
+            clauses[number] = (*clauses.get(number, ()), Clause(NOTIFY, ((),), "the supervisor"))
+
+
+def _minus(
+    mine: tuple[Cube, ...], decided: list[tuple[Always, tuple[Cube, ...]]]
+) -> tuple[Cube, ...]:
+    for _, theirs in decided:
+        for cube in theirs:
+            mine = tuple(piece for one in mine for piece in subtract(one, cube))
+    return mine
+
+
+def notified(rules: RuleSet) -> Mapping[str, set[str]]:
+    """By architecture, the system calls that may leave the kernel for a rule."""
+    found: dict[str, set[str]] = {}
+    for (audit, _), steps in rules.plans.items():
+        for step in steps:
+            if not isinstance(step.declaration, Always):
+                found.setdefault(ARCHES[audit].name, set()).add(step.variant.syscall)
+    return found

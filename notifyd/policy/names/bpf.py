@@ -1,0 +1,65 @@
+"""bpf(2) and perf_event_open(2).
+
+From include/uapi/linux/bpf.h and perf_event.h.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BPF_COMMANDS", "PERF_FLAGS", "PERF_TYPES"]
+
+BPF_COMMANDS: dict[str, int] = {
+    "BPF_MAP_CREATE": 0,
+    "BPF_MAP_LOOKUP_ELEM": 1,
+    "BPF_MAP_UPDATE_ELEM": 2,
+    "BPF_MAP_DELETE_ELEM": 3,
+    "BPF_MAP_GET_NEXT_KEY": 4,
+    "BPF_PROG_LOAD": 5,
+    "BPF_OBJ_PIN": 6,
+    "BPF_OBJ_GET": 7,
+    "BPF_PROG_ATTACH": 8,
+    "BPF_PROG_DETACH": 9,
+    "BPF_PROG_TEST_RUN": 10,
+    "BPF_PROG_GET_NEXT_ID": 11,
+    "BPF_MAP_GET_NEXT_ID": 12,
+    "BPF_PROG_GET_FD_BY_ID": 13,
+    "BPF_MAP_GET_FD_BY_ID": 14,
+    "BPF_OBJ_GET_INFO_BY_FD": 15,
+    "BPF_PROG_QUERY": 16,
+    "BPF_RAW_TRACEPOINT_OPEN": 17,
+    "BPF_BTF_LOAD": 18,
+    "BPF_BTF_GET_FD_BY_ID": 19,
+    "BPF_TASK_FD_QUERY": 20,
+    "BPF_MAP_LOOKUP_AND_DELETE_ELEM": 21,
+    "BPF_MAP_FREEZE": 22,
+    "BPF_BTF_GET_NEXT_ID": 23,
+    "BPF_MAP_LOOKUP_BATCH": 24,
+    "BPF_MAP_LOOKUP_AND_DELETE_BATCH": 25,
+    "BPF_MAP_UPDATE_BATCH": 26,
+    "BPF_MAP_DELETE_BATCH": 27,
+    "BPF_LINK_CREATE": 28,
+    "BPF_LINK_UPDATE": 29,
+    "BPF_LINK_GET_FD_BY_ID": 30,
+    "BPF_LINK_GET_NEXT_ID": 31,
+    "BPF_ENABLE_STATS": 32,
+    "BPF_ITER_CREATE": 33,
+    "BPF_LINK_DETACH": 34,
+    "BPF_PROG_BIND_MAP": 35,
+    "BPF_TOKEN_CREATE": 36,
+    "BPF_PROG_STREAM_READ_BY_FD": 37,
+}
+
+PERF_FLAGS: dict[str, int] = {
+    "PERF_FLAG_FD_NO_GROUP": 1,
+    "PERF_FLAG_FD_OUTPUT": 2,
+    "PERF_FLAG_PID_CGROUP": 4,
+    "PERF_FLAG_FD_CLOEXEC": 8,
+}
+
+PERF_TYPES: dict[str, int] = {
+    "PERF_TYPE_HARDWARE": 0,
+    "PERF_TYPE_SOFTWARE": 1,
+    "PERF_TYPE_TRACEPOINT": 2,
+    "PERF_TYPE_HW_CACHE": 3,
+    "PERF_TYPE_RAW": 4,
+    "PERF_TYPE_BREAKPOINT": 5,
+}

@@ -1,0 +1,140 @@
+"""Shapes that several operations share: sources, fields and lines of their tables.
+
+Knows how calls of one family keep their arguments; not what any of them means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from notifyd.policy.call import Call
+from notifyd.policy.fields import PATH_MAX, Flags, Mode, Path, Pathname
+from notifyd.policy.sources import Mem, Reg, Reg16, Source, Variant
+
+__all__ = [
+    "ABSENT_PID",
+    "CellFlags",
+    "CellMode",
+    "Less",
+    "MaybePathname",
+    "PathIfGiven",
+    "Signed32",
+    "narrow_ids",
+    "short_size",
+]
+
+ABSENT_PID = -(1 << 31)  # what kill(2) refuses as ESRCH: no process, no group, not everybody
+_WIDE = ("x86_64", "aarch64")  # entries whose setuid(2), chown(2) and so on take 32-bit ids
+
+
+@dataclass(frozen=True, slots=True)
+class Less:
+    """Register `index` minus `amount`, where one call counts from one and its sibling from zero."""
+
+    index: int
+    amount: int
+
+    def fetch(self, call: Call) -> int:
+        """The difference, as 64 unsigned bits."""
+        return (call.args[self.index] - self.amount) & (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Signed32:
+    """A 32-bit register that i386 widens with its sign, as the sizes of truncate(2)."""
+
+    index: int
+
+    def fetch(self, call: Call) -> int:
+        """The value as 64 unsigned bits."""
+        value = call.args[self.index] & 0xFFFFFFFF
+        return value | 0xFFFFFFFF << 32 if value >> 31 else value
+
+
+def narrow_ids(
+    syscall: str, *, ids: Mapping[str, int], on: tuple[str, ...] = _WIDE, **fields: int
+) -> tuple[Variant, ...]:
+    """The lines of a call whose `ids` have 16 bits on i386 and 32 `on` the others that have it."""
+    wide = {name: Reg(at) for name, at in ids.items()}
+    narrow = {name: Reg16(at) for name, at in ids.items()}
+    return _lines(syscall, fields, on, wide, narrow)
+
+
+def short_size(syscall: str, *, size: int, **fields: int) -> tuple[Variant, ...]:
+    """The lines of a call whose signed field `size` has 32 bits on i386 and 64 elsewhere."""
+    return _lines(syscall, fields, _WIDE, {"size": Reg(size)}, {"size": Signed32(size)})
+
+
+def _lines(
+    syscall: str,
+    fields: Mapping[str, int],
+    on: tuple[str, ...],
+    wide: Mapping[str, Source],
+    narrow: Mapping[str, Source],
+) -> tuple[Variant, ...]:
+    same = {name: Reg(at) for name, at in fields.items()}
+    lines = [Variant(syscall, {**same, **wide}, arch=arch) for arch in on]
+    return (*lines, Variant(syscall, {**same, **narrow}, arch="i386"))
+
+
+class CellFlags(Flags):
+    """Flags cut to `width` in a register; whole where they are a member of a struct in memory.
+
+    The kernel drops the high half of an int argument, and refuses it in a struct: openat2(2).
+    """
+
+    def decode(self, call: Call, raw: int) -> int:
+        """Cut or whole, by where it lies."""
+        in_memory = isinstance(call.variant.sources.get(self.name), Mem)
+        return raw if in_memory else super().decode(call, raw)
+
+
+class CellMode(Mode):
+    """A mode: `umode_t`, 16 bits of a register; whole where it is a member of a struct."""
+
+    def __init__(self, summary: str = "") -> None:
+        super().__init__(summary, width=16)
+
+    def decode(self, call: Call, raw: int) -> int:
+        """Cut or whole, by where it lies."""
+        in_memory = isinstance(call.variant.sources.get(self.name), Mem)
+        return raw if in_memory else super().decode(call, raw)
+
+
+class MaybePathname(Pathname):
+    """A path that reads as empty where the call has a descriptor instead.
+
+    Args:
+        summary: half a sentence for the reference page.
+        null: the attribute that says whether a null pointer means the descriptor too. Where it
+            does not, the target gets EFAULT, as from the kernel.
+    """
+
+    def __init__(self, summary: str = "the path as given", *, null: str = "") -> None:
+        super().__init__(summary)
+        self.null = null
+
+    def decode(self, call: Call, raw: int) -> bytes:
+        """The bytes, or none where a descriptor stands for them."""
+        if self.name not in call.variant.sources:
+            return b""
+        if raw == 0 and self.null and getattr(call, self.null):
+            return b""
+        return call.read_string(raw, PATH_MAX)
+
+
+class PathIfGiven(Path):
+    """A resolved path that some calls of the operation lack: those raise AttributeError.
+
+    So a rule that judges by the path fails closed on a call that it did not think of.
+    """
+
+    def decode(self, call: Call, raw: int) -> PurePosixPath:
+        """Resolve it; AttributeError where there is nothing to resolve."""
+        if self.pathname not in call.variant.sources:
+            raise AttributeError(f"{call.syscall} has no {self.pathname}; ask call.syscall first")
+        if self.dirfd is None and not getattr(call, self.pathname):
+            raise AttributeError(f"this {call.syscall} names no file")
+        return super().decode(call, raw)

@@ -1,0 +1,149 @@
+"""Sending to an address: `SendTo`, which reads the headers of messages but not what they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+from notifyd.policy.call import Call
+from notifyd.policy.fields import Address, Fd, Field, Flags, Int, SocketAddress
+from notifyd.policy.names.socket import MESSAGE_FLAGS
+from notifyd.policy.sources import Variant, call, socketcall
+
+if TYPE_CHECKING:
+    from notifyd.kernel.socket import SockAddr
+
+__all__ = ["MessageHeader", "SendTo"]
+
+UIO_MAXIOV = 1024  # messages that one sendmmsg(2) sends at most; linux/uio.h
+_HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
+_STRIDE = {8: 64, 4: 32}  # bytes of struct mmsghdr: the header, and what was sent
+
+
+@dataclass(frozen=True, slots=True)
+class MessageHeader:
+    """A copied `struct msghdr`: where a message is, not what it says.
+
+    Attributes:
+        name: address of the destination, 0 for none.
+        namelen: its size in bytes.
+        iov: address of the vector of pieces.
+        iovlen: how many there are.
+        control: address of the ancillary data, which may carry descriptors.
+        controllen: its size in bytes.
+        flags: unused when sending.
+    """
+
+    name: int
+    namelen: int
+    iov: int
+    iovlen: int
+    control: int
+    controllen: int
+    flags: int
+
+
+class Headers(Field[tuple[MessageHeader, ...]]):
+    """The headers of sendmsg and sendmmsg, all read in one piece; none for the others."""
+
+    memory = True
+    kind = "message headers"
+    width = 64
+
+    def decode(self, call: Call, raw: int) -> tuple[MessageHeader, ...]:
+        values: Any = call
+        word = call.word_size
+        header = _HEADER[word]
+        if "count" in call.variant.sources:
+            count = min(values.count, UIO_MAXIOV)
+            data = call.read(raw, _STRIDE[word] * count) if count else b""
+            return tuple(
+                MessageHeader(*header.unpack_from(data, at * _STRIDE[word])) for at in range(count)
+            )
+        if self.name in call.variant.sources:
+            return (MessageHeader(*header.unpack(call.read(raw, header.size))),)
+        return ()
+
+    def render(self, call: Call) -> Any:
+        return len(self.__get__(call, type(call)))
+
+
+class Destinations(Field["tuple[SockAddr | None, ...]"]):
+    """Where each message of the call goes; None for one to the socket's own peer."""
+
+    memory = True
+    kind = "socket addresses"
+    width = 64
+
+    def decode(self, call: Call, raw: int) -> tuple[SockAddr | None, ...]:
+        values: Any = call
+        if "headers" not in call.variant.sources:
+            return (_address(call, raw, values.addrlen),)
+        return tuple(_address(call, one.name, one.namelen) for one in values.headers)
+
+    def render(self, call: Call) -> Any:
+        return [None if one is None else str(one) for one in self.__get__(call, type(call))]
+
+
+def _address(call: Call, pointer: int, size: int) -> SockAddr | None:
+    from notifyd.kernel.socket import parse_sockaddr
+
+    # msghdr's name is cut to sizeof(sockaddr_storage) by the kernel; sendto's is then EINVAL.
+    size = min(size, SocketAddress.MAX)
+    return parse_sockaddr(call.read(pointer, size)) if pointer and size else None
+
+
+def _with_headers(variant: Variant) -> Variant:
+    """The headers are behind the pointer that i386's socketcall keeps in memory."""
+    sources = {**variant.sources, "headers": variant.sources["message"]}
+    return replace(variant, sources=sources)
+
+
+class SendTo(Call):
+    """Send messages: sendto(2), sendmsg(2), sendmmsg(2), and i386's send.
+
+    One that guards `Connect` guards this too: UDP needs no connect, and MSG_FASTOPEN opens a TCP
+    connection. write(2) and writev(2) go to the socket's own peer only, as does a call here that
+    gives no address. sendmsg may carry descriptors (`SCM_RIGHTS`) over an AF_UNIX socket.
+    """
+
+    __slots__ = ()
+    theme = "sockets"
+
+    fd = Fd("the socket")
+    data_address = Address("sendto: what is sent")
+    size = Int("sendto: how many bytes", width=64)
+    flags = Flags(MESSAGE_FLAGS, "`MSG_*`")
+    addresses = Destinations("where each message goes; None for the socket's own peer")
+    addrlen = Int("sendto: bytes of the address")
+    message = Address("sendmsg, sendmmsg: the header, or the first of them")
+    headers = Headers("sendmsg, sendmmsg: the copied headers")
+    count = Int("sendmmsg: how many messages; the kernel takes 1024 at most")
+
+    variants = (
+        call("sendto", fd=0, data_address=1, size=2, flags=3, addresses=4, addrlen=5),
+        call("sendmsg", fd=0, message=1, headers=1, flags=2),
+        call("sendmmsg", fd=0, message=1, headers=1, count=2, flags=3),
+        socketcall(9, "fd", "data_address", "size", "flags"),
+        socketcall(11, "fd", "data_address", "size", "flags", "addresses", "addrlen"),
+        _with_headers(socketcall(16, "fd", "message", "flags")),
+        _with_headers(socketcall(20, "fd", "message", "count", "flags")),
+    )
+
+    @property
+    def address(self) -> SockAddr | None:
+        """Where it goes; None for the socket's own peer.
+
+        Raises:
+            ValueError: sendmmsg with messages to different places: look at `addresses`.
+        """
+        first, *others = self.addresses or (None,)
+        if any(other != first for other in others):
+            raise ValueError("sendmmsg with several destinations: look at call.addresses")
+        return first
+
+    @property
+    def carries_control(self) -> bool:
+        """Whether there is ancillary data, such as descriptors."""
+        return any(header.control and header.controllen for header in self.headers)

@@ -1,0 +1,165 @@
+"""Sockets and where they go: `Socket`, `Connect`, `Bind`, `Listen`, `Accept`.
+
+On i386 all of these also come as socketcall(2), whose arguments lie in memory where the kernel's
+filter cannot see them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notifyd.policy.call import Call
+from notifyd.policy.fields import Address, Enum, Fd, Flags, Int, SocketAddress
+from notifyd.policy.names.socket import (
+    FAMILIES,
+    IP_PROTOCOLS,
+    NETLINK_PROTOCOLS,
+    SOCKET_FLAGS,
+    SOCKET_TYPES,
+)
+from notifyd.policy.sources import call, socketcall
+
+__all__ = ["Accept", "Bind", "Connect", "Listen", "Socket"]
+
+AF_INET, AF_INET6, AF_NETLINK = 2, 10, 16
+
+
+class _SocketType(Enum):
+    """The type without its flags. Events show the flags with it."""
+
+    def __init__(self, summary: str) -> None:
+        # The kernel takes four bits for the type and refuses the four above them, so that eight
+        # are the same to it, and whole bytes are what the filter tests.
+        super().__init__(SOCKET_TYPES, summary, width=8)
+
+    def decode(self, call: Call, raw: int) -> int:
+        # Behind socketcall it lies in memory: type and flags come from one reading.
+        call.seen["type and flags"] = raw & 0xFFFFFFFF
+        return super().decode(call, raw)
+
+    def render(self, call: Call) -> Any:
+        parts = [str(super().render(call))]
+        flags = getattr(call, "flags", 0)
+        parts += [name for name, bit in SOCKET_FLAGS.items() if flags & bit]
+        return "|".join(parts)
+
+
+class _Protocol(Int):
+    """A protocol, whose name depends on the family."""
+
+    def render(self, call: Call) -> Any:
+        family = getattr(call, "family", 0)
+        names = NETLINK_PROTOCOLS if family == AF_NETLINK else IP_PROTOCOLS
+        value = super().render(call)
+        if family not in (AF_INET, AF_INET6, AF_NETLINK):
+            return value
+        return next((name for name, number in names.items() if number == value), value)
+
+
+class Socket(Call):
+    """Make a socket, or a pair of them: socket(2), socketpair(2).
+
+    `type` is the type alone, so a condition on it holds with and without SOCK_CLOEXEC. A socket
+    can also be got from another process, and made by `IoUring`.
+    """
+
+    __slots__ = ()
+    theme = "sockets"
+
+    family = Enum(FAMILIES, "`AF_*`")
+    type = _SocketType("`SOCK_*`, without the flags")
+    protocol = _Protocol("`IPPROTO_*` or `NETLINK_*`; 0 for the family's own choice", signed=True)
+    pair = Address("socketpair: where the two descriptors go")
+
+    variants = (
+        call("socket", family=0, type=1, protocol=2),
+        call("socketpair", family=0, type=1, protocol=2, pair=3),
+        socketcall(1, "family", "type", "protocol"),
+        socketcall(8, "family", "type", "protocol", "pair"),
+    )
+
+    @property
+    def flags(self) -> int:
+        """`SOCK_CLOEXEC` and `SOCK_NONBLOCK`, as far as given."""
+        _ = self.type  # reads it, if nobody has
+        whole: int = self.seen["type and flags"]
+        return whole & 0xFFFFFF00
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether two sockets are made that are connected to each other and nothing else."""
+        return "pair" in self.variant.sources
+
+
+class _Addressed(Call):
+    """A socket and an address."""
+
+    __slots__ = ()
+    theme = "sockets"
+
+    fd = Fd("the socket")
+    address = SocketAddress("the address; None where there is none")
+    addrlen = Int("bytes of the address")
+
+
+class Connect(_Addressed):
+    """Connect a socket to an address: connect(2).
+
+    A datagram can be sent, and with MSG_FASTOPEN a connection opened, without it: see `SendTo`. A
+    host name is looked up before, so an address is all that there is to see.
+    """
+
+    __slots__ = ()
+
+    variants = (
+        call("connect", fd=0, address=1, addrlen=2),
+        socketcall(3, "fd", "address", "addrlen"),
+    )
+
+
+class Bind(_Addressed):
+    """Give a socket its own address: bind(2).
+
+    An AF_UNIX path makes a file. A socket that listens without it gets a port of the kernel's.
+    """
+
+    __slots__ = ()
+
+    variants = (
+        call("bind", fd=0, address=1, addrlen=2),
+        socketcall(2, "fd", "address", "addrlen"),
+    )
+
+
+class Listen(Call):
+    """Let others connect to a socket: listen(2)."""
+
+    __slots__ = ()
+    theme = "sockets"
+
+    fd = Fd("the socket")
+    backlog = Int("how many may wait", signed=True)
+
+    variants = (
+        call("listen", fd=0, backlog=1),
+        socketcall(4, "fd", "backlog"),
+    )
+
+
+class Accept(Call):
+    """Take a connection that waits: accept(2), accept4(2)."""
+
+    __slots__ = ()
+    theme = "sockets"
+
+    fd = Fd("the listening socket")
+    buffer = Address("where the peer's address goes, or null")
+    buffer_size = Address("where the size of that room is, and the address's goes")
+    flags = Flags(SOCKET_FLAGS, "of accept4")
+
+    variants = (
+        call("accept", fd=0, buffer=1, buffer_size=2),
+        call("accept4", fd=0, buffer=1, buffer_size=2, flags=3),
+        socketcall(5, "fd", "buffer", "buffer_size"),
+        socketcall(18, "fd", "buffer", "buffer_size", "flags"),
+    )

@@ -1,0 +1,113 @@
+"""Verdicts: what a rule wants for a call. A closed set of frozen values; `None` means no opinion.
+
+They are msgspec structs because rules make one for every call, and nothing else that is frozen is
+made as fast. What a verdict holds is checked when it is answered, not when it is made.
+"""
+
+from __future__ import annotations
+
+import signal as _signal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeAlias
+
+import msgspec
+
+
+class Deny(msgspec.Struct, frozen=True):
+    """The target gets `errno`, and the call never happens.
+
+    Args:
+        errno: a positive errno of errno(3), 1 to 4095.
+        reason: why, in the event; the target never sees it.
+    """
+
+    kind: ClassVar[str] = "deny"
+    errno: int
+    reason: str | None = None
+
+
+class Return(msgspec.Struct, frozen=True):
+    """The target gets an emulated result: `value`, after `memory` was written.
+
+    Args:
+        value: what the system call returns, a signed 64-bit number.
+        memory: bytes to write, by address in the target. A page that cannot be written: `EFAULT`.
+    """
+
+    kind: ClassVar[str] = "return"
+    value: int = 0
+    memory: Mapping[int, bytes] = {}
+
+
+class Supply(msgspec.Struct, frozen=True):
+    """The target gets a descriptor of ours as the result of its call (ADDFD with SEND, Linux 5.14).
+
+    Args:
+        source: an open descriptor, which stays the rule's own, or bytes, which the target gets as a
+            read-only file of its own.
+        cloexec: whether the target's descriptor closes on exec. None: as the call's own flags say.
+    """
+
+    kind: ClassVar[str] = "supply"
+    source: int | bytes
+    cloexec: bool | None = None
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """The whole process gets `signal`; the call never happens (`EPERM` if the signal spares it)."""
+
+    kind: ClassVar[str] = "kill"
+    signal: int = int(_signal.SIGKILL)
+
+
+class Continue(msgspec.Struct, frozen=True):
+    """The kernel reads the memory again and does as it likes. For observers, never for a judgement.
+
+    The event is marked `racy` if the rule had looked at memory; a strict workload refuses that.
+    """
+
+    kind: ClassVar[str] = "continue"
+
+
+class Allow:
+    """The call happens as the rule saw it.
+
+    Nothing but registers looked at: the kernel goes on by itself. Memory looked at, or changes
+    given: notifyd performs the call with the values it copied, or refuses it if it cannot.
+
+    Args:
+        grant: a power that the target lacks and that this call may use, by name (`low-ports`).
+        changes: arguments of the call that differ from what the target asked.
+    """
+
+    __slots__ = ("changes", "grant")
+    kind: ClassVar[str] = "allow"
+    grant: str | None
+    changes: Mapping[str, Any]
+
+    def __init__(self, *, grant: str | None = None, **changes: Any) -> None:
+        _set(self, "grant", grant)
+        _set(self, "changes", MappingProxyType(changes) if changes else _NO_CHANGES)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a verdict is frozen: {name} cannot be set")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Allow):
+            return NotImplemented
+        return (self.grant, dict(self.changes)) == (other.grant, dict(other.changes))
+
+    def __hash__(self) -> int:
+        return hash((self.grant, tuple(sorted(self.changes))))
+
+    def __repr__(self) -> str:
+        given = {**({"grant": self.grant} if self.grant else {}), **self.changes}
+        return f"Allow({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+
+_set = object.__setattr__
+_NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
+
+Verdict: TypeAlias = Allow | Deny | Return | Supply | Kill | Continue
+VERDICTS: tuple[type, ...] = (Allow, Deny, Return, Supply, Kill, Continue)
