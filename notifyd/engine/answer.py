@@ -1,0 +1,184 @@
+"""Answering: what the kernel is told for each verdict, exactly once.
+
+Everything here is quick and inline. Only `Allow` of what was looked at needs more (`perform/`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import struct
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from notifyd.engine.decide import Decision
+from notifyd.errors import RuleError, TargetFault, TargetGone
+from notifyd.kernel import pidfd
+from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
+from notifyd.policy.call import ID, Note
+from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply
+from notifyd.target.thread import StoppedThread
+
+MAX_ERRNO = 4095  # the kernel takes what is beyond for a value: errno(3), IS_ERR_VALUE
+READ_ONLY = os.O_RDONLY | os.O_CLOEXEC
+
+
+class Outcome(NamedTuple):
+    """What became of a call.
+
+    Attributes:
+        verdict: `allow`, `deny`, `return`, `supply`, `kill`, `continue`.
+        how: `continued`, `performed`, `answered`, or `gone`.
+        errno: what the target got, or 0.
+        value: what the target got, or None.
+        reason: why, where there is a why.
+        racy: the kernel reads memory again that a rule looked at.
+    """
+
+    verdict: str
+    how: str
+    errno: int = 0
+    value: int | None = None
+    reason: str | None = None
+    racy: bool = False
+
+
+GONE = "gone"
+
+
+class Answerer:
+    """Gives the answers of one listener."""
+
+    __slots__ = ("_notifier",)
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    def answer(self, note: Note, decision: Decision) -> Outcome | None:
+        """Answer a decided call.
+
+        Returns:
+            What became of it, or None if it has to be performed first.
+        """
+        verdict = decision.verdict
+        if isinstance(verdict, Allow):
+            if decision.looked or verdict.changes or verdict.grant:
+                return None
+            return self.go_on(note, "allow", decision.reason)
+        try:
+            return _BY_VERDICT[type(verdict)](self, note, decision)
+        except TargetGone:
+            return Outcome(verdict.kind, GONE, reason=decision.reason)
+        except TargetFault as fault:
+            return self.refuse(note, verdict.kind, fault.errno, str(fault))
+        except (RuleError, OSError, TypeError, ValueError, struct.error) as error:
+            # Nonsense inside a verdict: an errno of 0, a closed descriptor, a value of 2**70.
+            return self.refuse(note, "deny", errno.EPERM, f"{verdict!r:.200}: {error}")
+
+    def refuse(self, note: Note, verdict: str, number: int, reason: str | None) -> Outcome:
+        """Answer with an errno."""
+        sent = self._notifier.respond(note[ID], 0, -number, 0)
+        return Outcome(verdict, "answered" if sent else GONE, number, reason=reason)
+
+    def give(
+        self, note: Note, verdict: str, value: int, reason: str | None, how: str = "answered"
+    ) -> Outcome:
+        """Answer with a value."""
+        sent = self._notifier.respond(note[ID], value, 0, 0)
+        return Outcome(verdict, how if sent else GONE, value=value, reason=reason)
+
+    def go_on(self, note: Note, verdict: str, reason: str | None, racy: bool = False) -> Outcome:
+        """Let the kernel do the call by itself."""
+        sent = self._notifier.respond(note[ID], 0, 0, RESPONSE_CONTINUE)
+        return Outcome(verdict, "continued" if sent else GONE, reason=reason, racy=racy)
+
+    def _deny(self, note: Note, decision: Decision) -> Outcome:
+        verdict: Deny = decision.verdict  # type: ignore[assignment]
+        if not 0 < verdict.errno <= MAX_ERRNO:
+            raise ValueError("an errno is a number from 1 to 4095")
+        return self.refuse(note, "deny", int(verdict.errno), decision.reason)
+
+    def _return(self, note: Note, decision: Decision) -> Outcome:
+        verdict: Return = decision.verdict  # type: ignore[assignment]
+        struct.pack("=q", verdict.value)  # nonsense must show before the memory is written
+        thread = StoppedThread(note, self._notifier)
+        for address, data in verdict.memory.items():
+            thread.write(address, data)
+        return self.give(note, "return", verdict.value, decision.reason)
+
+    def _supply(self, note: Note, decision: Decision) -> Outcome:
+        verdict: Supply = decision.verdict  # type: ignore[assignment]
+        cloexec = _close_on_exec(decision) if verdict.cloexec is None else verdict.cloexec
+        if isinstance(verdict.source, int):
+            return self._inject(note, verdict.source, cloexec, decision.reason)
+        descriptor = _file_of(verdict.source)
+        try:
+            return self._inject(note, descriptor, cloexec, decision.reason)
+        finally:
+            os.close(descriptor)
+
+    def _inject(self, note: Note, descriptor: int, cloexec: bool, reason: str | None) -> Outcome:
+        try:
+            number = self._notifier.add_fd(note[ID], descriptor, cloexec=cloexec, send=True)
+        except FileNotFoundError:
+            return Outcome("supply", GONE, reason=reason)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            return self.refuse(note, "supply", errno.EMFILE, reason)
+        return Outcome("supply", "answered", value=number, reason=reason)
+
+    def _kill(self, note: Note, decision: Decision) -> Outcome:
+        verdict: Kill = decision.verdict  # type: ignore[assignment]
+        wanted = signal.Signals(verdict.signal)
+        thread = StoppedThread(note, self._notifier)
+        # Invariant: a pid is used only through something opened before an ID_VALID that held.
+        descriptor = _open_process(thread)
+        try:
+            thread.check()
+            pidfd.send_signal(descriptor, wanted)
+        finally:
+            os.close(descriptor)
+        # Most often ENOENT, since the signal ended the wait; a target that it spared gets EPERM.
+        self._notifier.respond(note[ID], 0, -errno.EPERM, 0)
+        return Outcome("kill", "answered", errno.EPERM, reason=decision.reason)
+
+    def _continue(self, note: Note, decision: Decision) -> Outcome:
+        return self.go_on(note, "continue", decision.reason, racy=decision.looked)
+
+
+_BY_VERDICT: Mapping[type, Callable[[Any, Note, Decision], Outcome]] = MappingProxyType(
+    {
+        Deny: Answerer._deny,
+        Return: Answerer._return,
+        Supply: Answerer._supply,
+        Kill: Answerer._kill,
+        Continue: Answerer._continue,
+    }
+)
+
+
+def _open_process(thread: StoppedThread) -> int:
+    try:
+        return pidfd.open_process(thread.identity.pid)
+    except OSError as error:
+        raise thread.failure(error) from error
+
+
+def _file_of(data: bytes) -> int:
+    """A read-only descriptor for `data`, at its start. The caller owns it."""
+    memory = os.memfd_create("notifyd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with os.fdopen(memory, "wb", closefd=False) as file:
+            file.write(data)
+        # Opened anew, so that the target has an offset of its own and cannot write.
+        return os.open(f"/proc/self/fd/{memory}", READ_ONLY)
+    finally:
+        os.close(memory)
+
+
+def _close_on_exec(decision: Decision) -> bool:
+    flags = getattr(decision.call, "flags", 0)
+    return bool(isinstance(flags, int) and flags & os.O_CLOEXEC)

@@ -1,0 +1,202 @@
+"""A case: one call that is more than a plain verdict at once, from its rules to its report.
+
+It is decided inline as far as that goes; what has to wait goes on in a task (`attend`). A case is
+answered in one place, `_close`, and only there.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import Any
+
+import trio
+
+from notifyd.engine.answer import GONE, Outcome
+from notifyd.engine.decide import Decision, Inquiry
+from notifyd.engine.workload import Workload
+from notifyd.errors import CannotPerform, NotifydError, TargetFault, TargetGone
+from notifyd.perform import perform, worker
+from notifyd.policy.call import ARCH, ID, NR, Call, Note
+from notifyd.policy.ruleset import Step
+from notifyd.policy.verdicts import Allow, Deny
+from notifyd.target.identity import Identity
+from notifyd.target.paths import WouldBlock
+
+clock = time.perf_counter_ns
+
+
+class Case:
+    """One received call of a workload."""
+
+    __slots__ = (
+        "_args",
+        "_begun",
+        "_decision",
+        "_identity",
+        "_look",
+        "_received",
+        "answered",
+        "inquiry",
+        "note",
+        "workload",
+    )
+
+    def __init__(self, workload: Workload, note: Note, begun: int) -> None:
+        self.workload = workload
+        self.note = note
+        self.inquiry = Inquiry(
+            note, workload.plans.get((note[ARCH], note[NR]), ()), workload.rules, workload
+        )
+        self.answered = False
+        self._begun = begun
+        self._received = time.time_ns()
+        self._identity: Identity | None = None
+        self._args: dict[str, Any] | None = None
+        self._decision: Decision | None = None
+        self._look: WouldBlock | None = None
+
+    # -- inline
+
+    def decide(self) -> bool:
+        """Ask the rules inline, and answer. Returns False if it has to be attended in a task."""
+        try:
+            decision = self.inquiry.ask()
+        except WouldBlock as look:
+            self._look = look
+            return False
+        except TargetGone:
+            return self._gone()
+        return decision is not None and self.conclude(decision)
+
+    def ruled(self, step: Step, call: Call, verdict: object) -> bool:
+        """Go on from the verdict of a rule that was asked already; returns as `decide` does."""
+        self.inquiry.adopt(step, call)
+        decision = self.inquiry.judge(step, call, verdict)
+        return self.conclude(decision)
+
+    def failed(self, step: Step, call: Call, error: BaseException) -> bool:
+        """Go on from what a rule raised that was asked already; returns as `decide` does."""
+        self.inquiry.adopt(step, call)
+        if isinstance(error, WouldBlock):
+            self._look = error
+            return False
+        if isinstance(error, TargetGone):
+            return self._gone()
+        return self.conclude(self.inquiry.failed(step.declaration, error))
+
+    def conclude(self, decision: Decision) -> bool:
+        """Answer, if that can be done inline; returns as `decide` does."""
+        verdict = decision.verdict
+        if isinstance(verdict, Allow) and (decision.looked or verdict.changes or verdict.grant):
+            self._decision = decision
+            return False
+        self._witness(decision.call)
+        outcome = self.workload.answerer.answer(self.note, decision)
+        assert outcome is not None
+        self._close(decision, outcome)
+        return True
+
+    # -- in a task
+
+    async def attend(self) -> None:
+        """See the case through in a task of its own: slow looks, async rules, performing.
+
+        Cancelled from outside only when the target is gone or the supervisor ends.
+        """
+        waiting = self.workload.waiting
+        try:
+            with trio.CancelScope() as scope:
+                waiting[self.note[ID]] = scope
+                await self._see_through()
+        finally:
+            waiting.pop(self.note[ID], None)
+            if not self.answered:
+                self._abandoned()
+
+    async def _see_through(self) -> None:
+        decision = self._decision
+        while decision is None:
+            try:
+                if self._look is not None:
+                    look, self._look = self._look, None
+                    await worker.run(look.look)
+                decision = await self.inquiry.ask_async()
+            except WouldBlock as again:
+                self._look = again
+            except TargetGone:
+                self._gone()
+                return
+        if not self.conclude(decision):
+            await self._perform(decision)
+
+    async def _perform(self, decision: Decision) -> None:
+        call, answerer = decision.call, self.workload.answerer
+        assert isinstance(decision.verdict, Allow)
+        self._witness(call)
+        try:
+            if call is None:
+                raise CannotPerform("nothing is known of this call that could be performed")
+            done = await perform(call, decision.verdict)
+        except TargetGone:
+            self._gone()
+            return
+        except TargetFault as fault:
+            outcome = answerer.refuse(self.note, "allow", fault.errno, str(fault))
+        except (NotifydError, OSError) as error:
+            outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{error}")
+        else:
+            # No checkpoint between the effect and this answer.
+            if done.errno:
+                outcome = answerer.refuse(self.note, "allow", done.errno, decision.reason)
+            else:
+                outcome = answerer.give(
+                    self.note, "allow", done.value, decision.reason, "performed"
+                )
+        self._close(decision, outcome)
+
+    # -- the end
+
+    def _abandoned(self) -> None:
+        """The task was cancelled: the target is gone, or the supervisor ends while it waits."""
+        if self.workload.listener >= 0 and self.workload.notifier.id_valid(self.note[ID]):
+            reason = "the supervisor ended before there was a verdict"
+            outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, reason)
+        else:
+            outcome = Outcome("deny", GONE)
+        self._close(Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, None), outcome)
+
+    def _gone(self) -> bool:
+        decision = Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, None)
+        self._close(decision, Outcome("deny", GONE))
+        return True
+
+    def _witness(self, call: Call | None) -> None:
+        """Take down who calls and with what, as long as the target stands still."""
+        workload = self.workload
+        if not workload.reporter.attentive:
+            return
+        try:
+            self._identity = workload.identify(self.note)
+            self._args = call.describe() if call is not None else None
+        except TargetGone:
+            pass  # the answer will find that out for itself
+
+    def _close(self, decision: Decision, outcome: Outcome) -> None:
+        # Invariant: the one place where a received call ends, answered or gone.
+        self.answered = True
+        self.inquiry.close()
+        workload = self.workload
+        call = decision.call
+        operation, syscall = workload.named(self.note, call)
+        workload.reporter.answered(
+            workload.name,
+            self.note,
+            operation,
+            syscall,
+            outcome,
+            decision.rule,
+            (self._received, clock() - self._begun, 0),
+            self._identity,
+            self._args,
+        )

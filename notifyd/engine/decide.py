@@ -1,0 +1,207 @@
+"""Deciding: asking the rules of a call in their order, and failing closed when one of them fails.
+
+Plain rules are asked inline. The first async rule turns the rest of the decision into a coroutine,
+which the supervisor runs in a task of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Awaitable, Sequence
+from typing import Any, NamedTuple
+
+import trio
+
+from notifyd.errors import CannotPerform, StaleCall, TargetFault, TargetGone
+from notifyd.policy.call import Call, Note, Origin
+from notifyd.policy.rule import Always, Declaration, Rule
+from notifyd.policy.ruleset import RuleSet, Step
+from notifyd.policy.verdicts import VERDICTS, Allow, Continue, Deny, Verdict
+from notifyd.target.paths import WouldBlock
+
+MAX_TRACE = 4096  # characters of a traceback in an event
+
+
+class Decision(NamedTuple):
+    """What the rules want for a call.
+
+    Attributes:
+        verdict: from the closed set.
+        call: the call as the rule that spoke saw it; None if no rule looked at the call at all.
+        looked: whether any rule looked at the target's memory.
+        rule: the name of the declaration that spoke; None if it was `otherwise`.
+        reason: why, where there is a why.
+    """
+
+    verdict: Verdict
+    call: Call | None
+    looked: bool
+    rule: str | None
+    reason: str | None
+
+
+class Inquiry:
+    """One call on its way through its rules.
+
+    It can be asked again from the start after a slow look was done; what was seen stays seen.
+    """
+
+    __slots__ = ("_calls", "_note", "_origin", "_rules", "_steps", "async_rule")
+
+    def __init__(self, note: Note, steps: Sequence[Step], rules: RuleSet, origin: Origin) -> None:
+        self._note = note
+        self._steps = steps
+        self._rules = rules
+        self._origin = origin
+        self._calls: dict[tuple[type[Call], int], Call] = {}
+        self.async_rule: Rule | None = None
+
+    @property
+    def last_call(self) -> Call | None:
+        """The call as it was last shown to a rule."""
+        return next(reversed(self._calls.values()), None)
+
+    def adopt(self, step: Step, call: Call) -> None:
+        """Take a call that was shown to the rule of `step` already."""
+        self._calls[step.operation, id(step.variant)] = call
+
+    def close(self) -> None:
+        """The call is answered: what rules kept of it is stale."""
+        for call in self._calls.values():
+            call.close()
+
+    def ask(self) -> Decision | None:
+        """Ask the rules in their order.
+
+        Returns:
+            The decision, or None where the next one to ask is async (`ask_async` then).
+
+        Raises:
+            WouldBlock: a rule wants to look where looking may wait.
+            TargetGone: the target is gone.
+        """
+        for step in self._steps:
+            declaration = step.declaration
+            try:
+                if not step.applies(self._note):
+                    continue
+                if isinstance(declaration, Always):
+                    decision = self._kernel_should_have(declaration, step)
+                else:
+                    call = self._call(step)
+                    if step.hidden and not step.applies_hidden(call):
+                        continue
+                    if declaration.is_async:
+                        return None
+                    decision = self._judge(declaration, call, declaration.function(call))
+            except (WouldBlock, TargetGone):
+                raise
+            except BaseException as error:  # a rule may raise anything, SystemExit included
+                decision = self.failed(declaration, error)
+            if decision is not None:
+                return decision
+        return self._otherwise()
+
+    async def ask_async(self) -> Decision:
+        """Ask the rules in their order and wait for those that are async; raises as `ask` does."""
+        for step in self._steps:
+            declaration = step.declaration
+            try:
+                decision = await self._step(step)
+            except (WouldBlock, TargetGone, trio.Cancelled):
+                raise
+            except BaseException as error:
+                decision = self.failed(declaration, error)
+            if decision is not None:
+                return decision
+        return self._otherwise()
+
+    async def _step(self, step: Step) -> Decision | None:
+        declaration = step.declaration
+        if not step.applies(self._note):
+            return None
+        if isinstance(declaration, Always):
+            return self._kernel_should_have(declaration, step)
+        call = self._call(step)
+        if step.hidden and not step.applies_hidden(call):
+            return None
+        if not declaration.is_async:
+            return self._judge(declaration, call, declaration.function(call))
+        return self._judge(declaration, call, await self._patiently(declaration, call))
+
+    async def _patiently(self, rule: Rule, call: Call) -> object:
+        waiting: Awaitable[object] = rule.function(call)
+        if rule.patience is None:
+            return await waiting
+        with trio.move_on_after(rule.patience) as scope:
+            return await waiting
+        if scope.cancelled_caught:
+            raise TimeoutError(f"no verdict within {rule.patience:g} seconds")
+        return None  # the rule swallowed a cancellation that was not ours
+
+    def _call(self, step: Step) -> Call:
+        key = step.operation, id(step.variant)
+        call = self._calls.get(key)
+        if call is None:
+            call = self._calls[key] = step.operation(self._note, step.variant, self._origin)
+        return call
+
+    def judge(self, step: Step, call: Call, verdict: object) -> Decision:
+        """What the verdict of the only rule there is comes to, nonsense and no opinion included."""
+        rule = step.declaration
+        assert isinstance(rule, Rule)
+        try:
+            return self._judge(rule, call, verdict) or self._otherwise()
+        except TypeError as error:
+            return self.failed(rule, error)
+
+    def _judge(self, rule: Rule, call: Call, verdict: object) -> Decision | None:
+        if verdict is None:
+            return None
+        if not isinstance(verdict, VERDICTS):
+            raise TypeError(f"returned {verdict!r:.200}, which is no verdict")
+        return self._decision(verdict, rule, call, getattr(verdict, "reason", None))
+
+    def _kernel_should_have(self, always: Always, step: Step) -> Decision | None:
+        # The filter was widened, or is not ours: the verdict is given here, by the same conditions.
+        if step.hidden and isinstance(always.verdict, Allow):
+            return None
+        return self._decision(always.verdict, always, self._call(step), None)
+
+    def _otherwise(self) -> Decision:
+        return self._decision(self._rules.otherwise, None, self.last_call, None)
+
+    def failed(self, declaration: Declaration, error: BaseException) -> Decision:
+        """What it comes to that a rule raised."""
+        # Invariant: a rule that fails never lets a call through by accident.
+        call = self.last_call
+        if isinstance(error, TargetFault):
+            return self._decision(Deny(error.errno), declaration, call, str(error))
+        verdict = declaration.on_error if isinstance(declaration, Rule) else Deny(errno.EPERM)
+        return self._decision(verdict, declaration, call, explain(error))
+
+    def _decision(
+        self,
+        verdict: Any,
+        declaration: Declaration | None,
+        call: Call | None,
+        reason: str | None,
+    ) -> Decision:
+        lookers = [one for one in self._calls.values() if one.looked]
+        if isinstance(verdict, Continue) and self._rules.strict and lookers:
+            verdict, reason = Deny(errno.EPERM), "Continue() after a look at memory, in strict mode"
+        if isinstance(verdict, Allow) and any(one is not call for one in lookers):
+            verdict = Deny(errno.EPERM)
+            reason = "two operations looked at this call; what each saw cannot be told apart"
+        name = declaration.name if declaration is not None else None
+        return Decision(verdict, call, bool(lookers), name, reason)
+
+
+def explain(error: BaseException) -> str:
+    """A rule's failure for the event: one line where that says enough, else the traceback."""
+    if isinstance(error, (CannotPerform, StaleCall, TimeoutError)):
+        return f"{type(error).__name__}: {error}"
+    lines = traceback.format_exception(error)
+    text = "".join(lines).strip()
+    return text if len(text) <= MAX_TRACE else "..." + text[-MAX_TRACE:]

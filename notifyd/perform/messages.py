@@ -1,0 +1,107 @@
+"""Copying what a SendTo sends: pieces, destination, and descriptors on their way to somebody else.
+
+A message is copied once, before anything is sent, and sent from the copy. Sizes are bounded here:
+a stream takes what is left over with the target's next call.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+from struct import Struct
+
+from notifyd.errors import CannotPerform
+from notifyd.kernel import pidfd
+from notifyd.policy.operations import SendTo
+from notifyd.policy.operations.sending import MessageHeader
+
+MAX_SENT = 1 << 20  # bytes of one message
+MAX_PIECES = 1024  # UIO_MAXIOV
+MAX_CONTROL = 1 << 14  # bytes; the kernel's own limit, net.core.optmem_max, is about as large
+MAX_DESCRIPTORS = 253  # SCM_MAX_FD
+
+_CONTROL = Struct("=Qii")  # struct cmsghdr of a 64-bit target: length, level, type
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, copied.
+
+    Attributes:
+        pieces: its bytes.
+        address: its destination as the rule saw it; None for the socket's own peer.
+        control: its control data, where descriptors are ours.
+    """
+
+    pieces: list[bytes]
+    address: bytes | None
+    control: bytes = b""
+
+
+def copy_messages(call: SendTo, task: int, stack: ExitStack) -> list[Message]:
+    """Copy every message of a call.
+
+    Args:
+        call: whose `addresses` are what the rule saw.
+        task: a pidfd of the target, to take descriptors from.
+        stack: becomes the owner of the descriptors that are taken.
+
+    Raises:
+        CannotPerform: control data that is not plain SCM_RIGHTS.
+        TargetFault: a pointer that cannot be read.
+    """
+    addresses = [one.raw if one is not None else None for one in call.addresses]
+    if not call.headers:
+        size = min(call.size, MAX_SENT)
+        data = call.read(call.data_address, size) if size else b""
+        return [Message([data], addresses[0] if addresses else None)]
+    return [
+        Message(_pieces(call, header), address, _control(call, header, task, stack))
+        for header, address in zip(call.headers, addresses, strict=True)
+    ]
+
+
+def _pieces(call: SendTo, header: MessageHeader) -> list[bytes]:
+    if header.iovlen > MAX_PIECES:
+        raise CannotPerform(f"{header.iovlen} pieces; the kernel takes {MAX_PIECES}")
+    word = call.word_size
+    vector = call.read(header.iov, 2 * word * header.iovlen) if header.iovlen else b""
+    words = [int.from_bytes(vector[at : at + word], "little") for at in range(0, len(vector), word)]
+    left, pieces = MAX_SENT, []
+    for base, size in zip(words[::2], words[1::2], strict=True):
+        taken = min(size, left)
+        pieces.append(call.read(base, taken) if taken else b"")
+        left -= taken
+    return pieces
+
+
+def _control(call: SendTo, header: MessageHeader, task: int, stack: ExitStack) -> bytes:
+    """The control data with the target's descriptors replaced by copies of ours."""
+    if not header.control or not header.controllen:
+        return b""
+    if call.word_size != 8 or header.controllen > MAX_CONTROL:
+        raise CannotPerform("this control data (of a 32-bit program, or too long)")
+    data = call.read(header.control, header.controllen)
+    built, at = b"", 0
+    while at + _CONTROL.size <= len(data):
+        length, level, kind = _CONTROL.unpack_from(data, at)
+        body = data[at + _CONTROL.size : at + length]
+        if (level, kind) != (socket.SOL_SOCKET, socket.SCM_RIGHTS) or length < _CONTROL.size:
+            raise CannotPerform(f"control data of level {level}, type {kind}; only SCM_RIGHTS")
+        built += _CONTROL.pack(length, level, kind) + _taken(body, task, stack)
+        built += bytes(-len(built) % 8)
+        at += length + -length % 8
+    return built
+
+
+def _taken(body: bytes, task: int, stack: ExitStack) -> bytes:
+    numbers = Struct(f"={len(body) // 4}i").unpack(body[: len(body) // 4 * 4])
+    if len(numbers) > MAX_DESCRIPTORS:
+        raise CannotPerform(f"{len(numbers)} descriptors; the kernel takes {MAX_DESCRIPTORS}")
+    ours = []
+    for number in numbers:
+        ours.append(pidfd.get_fd(task, number))
+        stack.callback(os.close, ours[-1])
+    return Struct(f"={len(ours)}i").pack(*ours)

@@ -1,0 +1,210 @@
+"""Performing Connect, Bind and SendTo: on the target's own socket, to the address that was copied.
+
+The socket is taken with pidfd_getfd(2), so what is performed happens to the same open socket. The
+call itself runs in a thread that has put on the target's persona and that can be left behind, since
+a connect may hang for minutes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket as socket_module
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+
+from notifyd.errors import CannotPerform, TargetGone
+from notifyd.kernel import pidfd, proc
+from notifyd.kernel import socket as raw
+from notifyd.perform import worker
+from notifyd.perform.messages import copy_messages
+from notifyd.perform.persona import GRANTS, Persona, enter
+from notifyd.policy.call import Call
+from notifyd.policy.operations import Bind, Connect, SendTo
+from notifyd.policy.verdicts import Allow
+from notifyd.target.thread import StoppedThread
+
+MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
+NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
+
+Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], int]]"
+
+
+class Taken(NamedTuple):
+    """What was taken from the target: a pidfd of its thread, its socket, and who owns them."""
+
+    task: int
+    socket: int
+    stack: ExitStack
+
+
+class Performed(NamedTuple):
+    """What the target gets: `value`, or `errno` where that is not 0."""
+
+    value: int
+    errno: int = 0
+
+
+@dataclass(slots=True)
+class Deed:
+    """One call, ready to be done in a thread: everything is copied or opened already.
+
+    Attributes:
+        act: does it, and returns the call's result.
+        check: raises TargetGone if the target is no longer in its call.
+        persona: who to be.
+        directory: the open /proc/TID of the target, where its root and cwd are needed.
+        grant: the power that the rule lends, by name.
+        pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
+    """
+
+    act: Callable[[], int]
+    check: Callable[[], None]
+    persona: Persona
+    directory: int | None
+    grant: str | None
+    pipe: int | None
+    owned: ExitStack = field(default_factory=ExitStack)
+
+    def __call__(self) -> Performed:
+        """Do it. Runs in a thread of its own, which ends with it; closes what is owned."""
+        with self.owned:
+            if self.directory is not None:
+                enter(self.directory, self.persona.umask)
+            self.persona.put_on(self.grant)
+            # Invariant: no effect before the id is known to be valid.
+            self.check()
+            try:
+                return Performed(self.act())
+            except OSError as error:
+                if error.errno == errno.EPIPE and self.pipe is not None:
+                    _send_sigpipe(self.pipe)
+                return Performed(0, error.errno or errno.EIO)
+
+
+async def perform(call: Call, verdict: Allow) -> Performed:
+    """Do a call for its target.
+
+    Returns:
+        The value or errno that the kernel gave.
+
+    Raises:
+        CannotPerform: notifyd cannot do this call for this target; the text says why.
+        TargetGone: the target is no longer in its call.
+        TargetFault: a pointer of the call cannot be read.
+    """
+    prepare = PERFORMERS.get(type(call))
+    if prepare is None:
+        known = ", ".join(sorted(one.__name__ for one in PERFORMERS))
+        raise CannotPerform(
+            f"{call.operation} cannot be performed, and the rule looked at memory or asked for a "
+            f"change; decide from registers, or return Continue() to observe (performed: {known})"
+        )
+    if verdict.changes:
+        raise CannotPerform(f"{call.operation} cannot be changed: {', '.join(verdict.changes)}")
+    if verdict.grant is not None and verdict.grant not in GRANTS:
+        raise CannotPerform(f"no grant is named {verdict.grant!r}; there is {', '.join(GRANTS)}")
+    return await worker.run(_deed(call, prepare, verdict.grant))
+
+
+def _deed(call: Any, prepare: Prepare, grant: str | None) -> Deed:
+    """Open and copy all that the deed needs, while the target stands still."""
+    thread: StoppedThread = call.target
+    with ExitStack() as stack:
+        try:
+            directory = proc.open_dir(thread.tid)
+            stack.callback(os.close, directory)
+            persona = Persona.of(directory)
+            task = _open_task(thread)
+            stack.callback(os.close, task)
+            taken = Taken(task, pidfd.get_fd(task, call.fd), stack)
+            stack.callback(os.close, taken.socket)
+        except OSError as error:
+            raise thread.failure(error) from error
+        # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
+        thread.check()
+        act = prepare(call, taken)
+        paths = raw.socket_info(taken.socket)[0] == socket_module.AF_UNIX
+        pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
+        place = directory if paths else None
+        return Deed(act, thread.check, persona, place, grant, pipe, stack.pop_all())
+
+
+def _open_task(thread: StoppedThread) -> int:
+    try:
+        return pidfd.open_thread(thread.tid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    # Before Linux 6.9, not a leader: threads of a process nearly always share their descriptors.
+    return pidfd.open_process(thread.identity.pid)
+
+
+def _address(call: Any) -> bytes:
+    """The address that the rule saw, and no other."""
+    if not 0 <= call.addrlen <= MAX_ADDRESS:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return call.address.raw if call.address is not None else b""
+
+
+def _connect(call: Connect, taken: Taken) -> Callable[[], int]:
+    address = _address(call)
+
+    def act() -> int:
+        raw.connect(taken.socket, address)
+        return 0
+
+    return act
+
+
+def _bind(call: Bind, taken: Taken) -> Callable[[], int]:
+    address = _address(call)
+
+    def act() -> int:
+        raw.bind(taken.socket, address)
+        return 0
+
+    return act
+
+
+def _send(call: SendTo, taken: Taken) -> Callable[[], int]:
+    messages = copy_messages(call, taken.task, taken.stack)
+    flags = call.flags | NOSIGNAL
+
+    def act() -> int:
+        sizes: list[int] = []
+        try:
+            for one in messages:
+                sizes.append(raw.sendmsg(taken.socket, one.pieces, flags, one.address, one.control))
+        except OSError:
+            if not sizes:  # sendmmsg(2) fails only if the first message does
+                raise
+        if call.syscall != "sendmmsg" and "count" not in call.variant.sources:
+            return sizes[0]
+        _write_sizes(call, sizes)
+        return len(sizes)
+
+    return act
+
+
+def _write_sizes(call: SendTo, sizes: list[int]) -> None:
+    """Fill in mmsghdr.msg_len, as sendmmsg(2) does."""
+    header, stride = (56, 64) if call.word_size == 8 else (28, 32)
+    for at, size in enumerate(sizes):
+        call.target.write(call.message + at * stride + header, size.to_bytes(4, "little"))
+
+
+def _send_sigpipe(task: int) -> None:
+    try:
+        pidfd.send_signal(task, signal.SIGPIPE)
+    except ProcessLookupError as error:
+        raise TargetGone("the target is gone") from error
+
+
+PERFORMERS: Mapping[type[Call], Prepare] = MappingProxyType(
+    {Connect: _connect, Bind: _bind, SendTo: _send}
+)

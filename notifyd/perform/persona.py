@@ -1,0 +1,132 @@
+"""A persona: the ids, powers, root, cwd and umask of a target, put on by one thread of ours.
+
+A performed call must never have more power than the target (or what a rule granted it by name). The
+real and saved ids stay ours, so that the target cannot signal or trace the thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from notifyd.errors import CannotPerform
+from notifyd.kernel import capability, credentials, proc
+
+# By the name that a rule grants: the capabilities that a call gets on top of the target's own.
+GRANTS = {"low-ports": 1 << capability.NUMBERS["CAP_NET_BIND_SERVICE"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who a call is performed as.
+
+    Attributes:
+        euid: effective user id, and fsuid: the one that files see.
+        egid: effective group id, and fsgid.
+        groups: supplementary groups.
+        capabilities: effective ones, bit n for capability n, none of them from another user
+            namespace than ours.
+        umask: for what is created.
+    """
+
+    euid: int
+    fsuid: int
+    egid: int
+    fsgid: int
+    groups: tuple[int, ...]
+    capabilities: int
+    umask: int
+
+    @classmethod
+    def of(cls, directory: int) -> Persona:
+        """The persona of the thread whose open /proc/TID is `directory`.
+
+        Capabilities in another user namespace are worth nothing in ours, so none are taken over.
+        """
+        status = proc.read_status(directory)
+        ours = os.stat("/proc/self/ns/user").st_ino
+        same = os.stat("ns/user", dir_fd=directory).st_ino == ours
+        return cls(
+            status.uid[1],
+            status.uid[3],
+            status.gid[1],
+            status.gid[3],
+            status.groups,
+            status.cap_effective if same else 0,
+            max(status.umask, 0),
+        )
+
+    @classmethod
+    def own(cls) -> Persona:
+        """The supervisor's."""
+        directory = proc.open_dir(os.getpid())
+        try:
+            return cls.of(directory)
+        finally:
+            os.close(directory)
+
+    def put_on(self, grant: str | None) -> None:
+        """Become this persona in the calling thread, for good.
+
+        Raises:
+            CannotPerform: we lack the power to become that, or `grant` is no known name.
+        """
+        if grant is not None and grant not in GRANTS:
+            raise CannotPerform(f"no grant is named {grant!r}; there is {', '.join(GRANTS)}")
+        more = GRANTS[grant] if grant is not None else 0
+        mine = Persona.own()
+        if self == replace(mine, umask=self.umask) and not more & ~mine.capabilities:
+            return
+        try:
+            self._become(mine, more)
+        except OSError as error:
+            raise CannotPerform(
+                f"cannot act as user {self.euid}, group {self.egid}: {error.strerror}; "
+                "performing for other users needs a supervisor that runs as root"
+            ) from error
+
+    def _become(self, mine: Persona, more: int) -> None:
+        if self.groups != mine.groups:
+            credentials.set_groups(self.groups)
+        if (self.egid, self.fsgid) != (mine.egid, mine.fsgid):
+            credentials.set_gids(-1, self.egid, -1)
+        if (self.euid, self.fsuid) != (mine.euid, mine.fsuid):
+            credentials.set_uids(-1, self.euid, -1)
+            credentials.set_fs_ids(self.fsuid, self.fsgid)
+        held = capability.get(0).permitted
+        powers = (self.capabilities | more) & held
+        credentials.set_capabilities(powers, powers)
+
+
+def enter(directory: int, umask: int) -> None:
+    """Take on the root, cwd and umask of the thread behind /proc/TID, in the calling thread.
+
+    Raises:
+        CannotPerform: its root or mount namespace is not ours; entering it needs CAP_SYS_CHROOT.
+    """
+    credentials.unshare(credentials.CLONE_FS)
+    try:
+        # Both are opened before the root changes: /proc may not be there afterwards.
+        here = os.open("cwd", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if not _shares_root(directory):
+                root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+                try:
+                    os.fchdir(root)
+                    os.chroot(".")
+                finally:
+                    os.close(root)
+            os.fchdir(here)
+        finally:
+            os.close(here)
+    except PermissionError as error:
+        raise CannotPerform(f"cannot enter the target's root: {error.strerror}") from error
+    os.umask(umask)
+
+
+def _shares_root(directory: int) -> bool:
+    """Whether a path means the same to the thread behind `directory` and to us."""
+    return all(
+        os.path.samestat(os.stat(f"/proc/self/{name}"), os.stat(name, dir_fd=directory))
+        for name in ("root", "ns/mnt")
+    )

@@ -1,0 +1,1 @@
+"""Looking into a stopped thread without being fooled: memory, paths, descriptors, identity."""

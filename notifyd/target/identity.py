@@ -1,0 +1,160 @@
+"""Who a thread is, for events: process, start, executable, user. Cached while it cannot change.
+
+A thread's entry is good while its pidfd lives and it has not begun to change itself. Changing means
+execve(2) and the setuid(2) family, of which the supervisor is told when the filter watches them.
+The notification comes before the change and the thread's own next call after it; between the two,
+an exec may or may not have happened, and nothing is cached.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from notifyd.errors import TargetGone
+from notifyd.kernel import pidfd, proc
+
+EXEC_CALLS = ("execve", "execveat")
+ID_CALLS = (
+    "setuid", "setuid32", "setreuid", "setreuid32",
+    "setresuid", "setresuid32", "setfsuid", "setfsuid32",
+)  # fmt: skip
+WATCHED = EXEC_CALLS + ID_CALLS
+
+KEPT = 512  # threads; each costs a descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A thread and its process, in the supervisor's namespaces.
+
+    Attributes:
+        pid: the thread group.
+        tid: the thread.
+        ppid: the parent's thread group.
+        start: clock ticks from boot to the process's start.
+        exe: the executable's path as the kernel names it.
+        uid: the effective user id.
+        gid: the effective group id.
+    """
+
+    pid: int
+    tid: int
+    ppid: int
+    start: int
+    exe: bytes
+    uid: int
+    gid: int
+
+
+def read_identity(tid: int) -> Identity:
+    """Read /proc/TID. The caller checks afterwards that the thread is still its target.
+
+    Raises:
+        OSError: ENOENT or ESRCH: it is gone.
+    """
+    directory = proc.open_dir(tid)
+    try:
+        status = proc.read_status(directory)
+        start = proc.start_time(proc.read_stat(directory))
+        try:
+            exe = proc.exe(directory)
+        except OSError:
+            exe = b""  # a zombie leader, or closed to us; the rest still names it
+    finally:
+        os.close(directory)
+    return Identity(status.tgid, tid, status.ppid, start, exe, status.uid[1], status.gid[1])
+
+
+class Identities:
+    """The identities of a workload's threads.
+
+    Args:
+        watched: whether the workload's filter notifies of every call in `WATCHED`. If not, nothing
+            is cached.
+    """
+
+    def __init__(self, *, watched: bool) -> None:
+        self._watched = watched
+        self._entries: OrderedDict[int, tuple[int, Identity]] = OrderedDict()
+        self._executing: dict[int, set[int]] = {}  # process -> threads that are about to exec
+
+    def of(self, tid: int) -> Identity:
+        """The identity of a target; the caller's notification must be valid afterwards.
+
+        Raises:
+            TargetGone: it is gone.
+        """
+        entry = self._entries.get(tid)
+        if entry is not None:
+            descriptor, identity = entry
+            if identity.pid not in self._executing and _alive(descriptor):
+                return identity
+            self.forget(tid)
+        return self._read(tid)
+
+    def changing(self, identity: Identity, *, execs: bool) -> None:
+        """This target is about to make one of the `WATCHED` calls."""
+        if execs and self._watched:
+            self._executing.setdefault(identity.pid, set()).add(identity.tid)
+        self.forget(identity.tid)
+
+    def forget(self, tid: int) -> None:
+        """Drop what is known of a thread."""
+        entry = self._entries.pop(tid, None)
+        if entry is not None:
+            os.close(entry[0])
+
+    def close(self) -> None:
+        """Drop everything."""
+        for tid in list(self._entries):
+            self.forget(tid)
+
+    def _read(self, tid: int) -> Identity:
+        try:
+            # The pidfd first: what is read after it belongs to the thread that it names, as long
+            # as it lives.
+            descriptor = pidfd.open_thread(tid) if self._watched else -1
+        except OSError:
+            descriptor = -1  # before Linux 6.9, a thread that is no leader: read it every time
+        try:
+            identity = read_identity(tid)
+        except OSError as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise TargetGone("the target is gone") from error
+        if descriptor >= 0 and self._settled(identity):
+            self._entries[tid] = descriptor, identity
+            if len(self._entries) > KEPT:
+                self.forget(next(iter(self._entries)))
+        elif descriptor >= 0:
+            os.close(descriptor)
+        return identity
+
+    def _settled(self, identity: Identity) -> bool:
+        """Whether no exec of the process can still be under way."""
+        threads = self._executing.get(identity.pid)
+        if threads is None:
+            return True
+        # A thread that was about to exec calls again (the exec failed, or it led the process), or
+        # is no more (it took the leader's place): over. Else the leader may be the old program yet.
+        for thread in list(threads):
+            if thread == identity.tid or not os.path.exists(f"/proc/{identity.pid}/task/{thread}"):
+                threads.discard(thread)
+        if threads:
+            return False
+        del self._executing[identity.pid]
+        for tid in [t for t, (_, other) in self._entries.items() if other.pid == identity.pid]:
+            self.forget(tid)
+        return True
+
+
+def _alive(descriptor: int) -> bool:
+    try:
+        pidfd.send_signal(descriptor, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,191 @@
+"""What a path means to the target: its root, its working directory, its symlinks, its /proc/self.
+
+The answer is a name, for rules and events: it says what the path meant at the time of the look.
+Nothing is opened but with O_PATH, and first only from the kernel's cache, so that a slow or hostile
+file system cannot make the look wait; what is not cached raises `WouldBlock`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from notifyd.kernel.openat2 import (
+    RESOLVE_CACHED,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
+
+AT_FDCWD = -100
+MAX_LINKS = 40  # as the kernel: path_resolution(7)
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class WouldBlock(BaseException):
+    """A look that may wait for ever.
+
+    Whoever catches it runs `look` where it can be abandoned, and asks again.
+
+    Not an Exception, so that no rule swallows it.
+    """
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        super().__init__("a look at the target may wait")
+        self.look = look
+
+
+class Resolver:
+    """Resolves paths of one thread. What had to wait once is kept."""
+
+    def __init__(self, tid: int) -> None:
+        self._tid = tid
+        self._found: dict[tuple[int, bytes, bool], bytes | OSError] = {}
+
+    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
+        """The absolute path, with every symlink on the way resolved; the last one if `follow`.
+
+        What does not exist is named as it would be made. A path that leads nowhere else (through a
+        missing directory, too many links) stays as it is given: the call will fail with it.
+
+        Raises:
+            WouldBlock: it is not in the kernel's cache.
+            OSError: EBADF: no such `dirfd`; ENOENT, ESRCH: the target is gone; EACCES, EPERM.
+        """
+        key = dirfd, pathname, follow
+        found = self._found.get(key)
+        if found is None:
+            try:
+                return _Walk(self._tid, RESOLVE_CACHED).run(dirfd, pathname, follow)
+            except BlockingIOError:
+                raise WouldBlock(lambda: self._look(key)) from None
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def _look(self, key: tuple[int, bytes, bool]) -> None:
+        try:
+            self._found[key] = _Walk(self._tid, 0).run(*key)
+        except OSError as error:
+            self._found[key] = error
+
+
+class _Walk:
+    """One resolution: a root, and a walk below it."""
+
+    def __init__(self, tid: int, cached: int) -> None:
+        self._tid = tid
+        self._flags = cached
+        self._links = 0
+
+    def run(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
+        proc = os.open(f"/proc/{self._tid}", _DIRECTORY)
+        try:
+            root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=proc)
+            try:
+                top = os.fsencode(os.readlink("root", dir_fd=proc)).rstrip(b"/")
+                start = b"" if pathname.startswith(b"/") else self._start(proc, dirfd, top)
+                return self._walk(root, top, start + b"/" + pathname, follow)
+            finally:
+                os.close(root)
+        finally:
+            os.close(proc)
+
+    def _start(self, proc: int, dirfd: int, top: bytes) -> bytes:
+        link = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
+        try:
+            return _below(os.fsencode(os.readlink(link, dir_fd=proc)), top)
+        except FileNotFoundError:
+            if link != "cwd":
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+            raise
+
+    def _walk(self, root: int, top: bytes, path: bytes, follow: bool) -> bytes:
+        """Resolve the absolute `path` below `root`."""
+        # The short way: no symlink on the whole path, and everything is there.
+        try:
+            found = self._open(root, path, RESOLVE_NO_SYMLINKS)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return self._step_by_step(root, path, follow)
+        return self._name(found, top)
+
+    def _step_by_step(self, root: int, path: bytes, follow: bool) -> bytes:
+        here = b""  # the directory reached, resolved, below root
+        todo = [part for part in path.split(b"/") if part not in (b"", b".")]
+        while todo:
+            part = todo.pop(0)
+            if part == b"..":
+                here = here.rpartition(b"/")[0]
+                continue
+            step = here + b"/" + part
+            link = self._link(root, step) if todo or follow or path.endswith(b"/") else None
+            if link is None:
+                here = step
+                continue
+            self._links += 1
+            if self._links > MAX_LINKS:
+                return path
+            if link.startswith(b"/"):
+                here = b""
+            todo[:0] = [piece for piece in link.split(b"/") if piece not in (b"", b".")]
+        return here or b"/"
+
+    def _link(self, root: int, path: bytes) -> bytes | None:
+        """What the symlink at `path` says; None if it is none, or not there."""
+        try:
+            found = self._open(root, path, 0)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return None
+        try:
+            if not stat.S_ISLNK(os.fstat(found).st_mode):
+                return None
+            text = os.fsencode(os.readlink(b"", dir_fd=found))
+        except OSError:
+            return None
+        finally:
+            os.close(found)
+        return self._own(path, text)
+
+    def _own(self, path: bytes, text: bytes) -> bytes:
+        # /proc/self and /proc/thread-self are whoever looks: here that is us, and must not be.
+        name = path.rpartition(b"/")[2]
+        if name == b"self" and text == str(os.getpid()).encode():
+            return str(self._leader()).encode()
+        if name == b"thread-self" and text.startswith(f"{os.getpid()}/task/".encode()):
+            return f"{self._leader()}/task/{self._tid}".encode()
+        return text
+
+    def _leader(self) -> int:
+        with open(f"/proc/{self._tid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"Tgid:"):
+                    return int(line.split()[1])
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+    def _open(self, root: int, path: bytes, resolve: int) -> int:
+        try:
+            return openat2(root, path, _ANY, resolve=RESOLVE_IN_ROOT | self._flags | resolve)
+        except OSError as error:
+            if error.errno == errno.EINVAL and self._flags:  # no RESOLVE_CACHED before Linux 5.12
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+            raise
+
+    def _name(self, found: int, top: bytes) -> bytes:
+        try:
+            return _below(os.fsencode(os.readlink(f"/proc/self/fd/{found}")), top) or b"/"
+        finally:
+            os.close(found)
+
+
+def _below(path: bytes, top: bytes) -> bytes:
+    """`path`, which the kernel named from our root, as it is named from the target's."""
+    if top and path.startswith(top + b"/"):
+        return path[len(top) :]
+    return b"" if path in (top, b"/") else path

@@ -1,0 +1,82 @@
+"""What a rule sees as `call.process`: the target's process, looked at when asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+from notifyd.kernel import proc
+
+if TYPE_CHECKING:
+    from notifyd.target.thread import StoppedThread
+
+T = TypeVar("T")
+
+
+class TargetProcess:
+    """The process of a stopped thread. Every look is checked against the notification."""
+
+    __slots__ = ("_thread",)
+
+    def __init__(self, thread: StoppedThread) -> None:
+        self._thread = thread
+
+    @property
+    def pid(self) -> int:
+        """The thread group's id, in our pid namespace."""
+        return self._thread.identity.pid
+
+    @property
+    def tid(self) -> int:
+        """The calling thread's id, in our pid namespace."""
+        return self._thread.tid
+
+    @property
+    def ppid(self) -> int:
+        """The parent's id."""
+        return self._thread.identity.ppid
+
+    @property
+    def start(self) -> int:
+        """Clock ticks from boot to the process's start."""
+        return self._thread.identity.start
+
+    @property
+    def exe(self) -> PurePosixPath:
+        """The file that it executes, as the kernel names it from our root."""
+        return PurePosixPath(os.fsdecode(self._thread.identity.exe))
+
+    @property
+    def uid(self) -> int:
+        """The thread's effective user id, in our user namespace."""
+        return self._thread.identity.uid
+
+    @property
+    def gid(self) -> int:
+        """The thread's effective group id, in our user namespace."""
+        return self._thread.identity.gid
+
+    @property
+    def cwd(self) -> PurePosixPath:
+        """The working directory, as the kernel names it from our root."""
+        return PurePosixPath(os.fsdecode(self._look(proc.cwd)))
+
+    @property
+    def cmdline(self) -> tuple[bytes, ...]:
+        """Its arguments as it shows them now; it can write there what it likes."""
+        return tuple(self._look(proc.cmdline))
+
+    def _look(self, reader: Callable[[int], T]) -> T:
+        thread = self._thread
+        try:
+            directory = proc.open_dir(thread.tid)
+            try:
+                found = reader(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise thread.failure(error) from error
+        thread.check()
+        return found

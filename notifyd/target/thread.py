@@ -1,0 +1,166 @@
+"""The stopped thread behind a notification: its memory, and the way to the rest of what it has.
+
+Everything learnt here is checked against the notification's id after the last look, so that a
+reused thread id is never taken for the target.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import PurePosixPath
+
+from notifyd.errors import RuleError, TargetFault, TargetGone
+from notifyd.kernel import process_vm
+from notifyd.kernel.unotify import Notifier
+from notifyd.policy.call import ID, PID, Note
+from notifyd.target.identity import Identity, read_identity
+from notifyd.target.paths import Resolver
+from notifyd.target.process import TargetProcess
+
+MAX_READ = 1 << 24  # bytes a rule may read at once
+
+
+class StoppedThread:
+    """A target, as long as its call is not answered. Keeps no descriptor open."""
+
+    __slots__ = ("_id", "_identity", "_notifier", "_process", "_resolver", "_tid")
+
+    def __init__(self, note: Note, notifier: Notifier) -> None:
+        self._id = note[ID]
+        self._tid = note[PID]
+        self._notifier = notifier
+        self._process: TargetProcess | None = None
+        self._identity: Identity | None = None
+        self._resolver: Resolver | None = None
+
+    @property
+    def tid(self) -> int:
+        """The thread's id in our pid namespace.
+
+        Raises:
+            RuleError: it is not visible there (0), so nothing about it can be looked at.
+        """
+        if not self._tid:
+            raise RuleError("the target is in a pid namespace that we cannot see into")
+        return self._tid
+
+    @property
+    def process(self) -> TargetProcess:
+        """Whose thread it is."""
+        if self._process is None:
+            self._process = TargetProcess(self)
+        return self._process
+
+    @property
+    def identity(self) -> Identity:
+        """Process, executable and user, read once for this call.
+
+        Raises:
+            TargetGone: it is no longer in its call.
+        """
+        if self._identity is None:
+            try:
+                self._identity = read_identity(self.tid)
+            except OSError as error:
+                raise self.failure(error) from error
+            self.check()
+        return self._identity
+
+    def check(self) -> None:
+        """Raise TargetGone unless the target still waits for our answer."""
+        # Invariant: what was read from a target counts only if ID_VALID held after the last read.
+        if not self._notifier.id_valid(self._id):
+            raise TargetGone("the target is no longer in its call")
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at `address`.
+
+        Raises:
+            TargetFault: a byte of it cannot be read (EFAULT).
+            TargetGone: the target is no longer in its call.
+            RuleError: its memory is closed to us, or `size` is beyond reason.
+        """
+        if size > MAX_READ:
+            raise RuleError(f"{size} bytes of memory are too many; at most {MAX_READ}")
+        try:
+            data = process_vm.read(self.tid, address, size)
+        except OSError as error:
+            raise self.failure(error) from error
+        self.check()
+        return data
+
+    def read_string(self, address: int, limit: int) -> bytes:
+        """A string without its NUL, of fewer than `limit` bytes; raises as `read` does.
+
+        Raises:
+            TargetFault: also if there is no NUL in `limit` bytes (ENAMETOOLONG).
+        """
+        try:
+            data = process_vm.read_string(self.tid, address, limit)
+        except OSError as error:
+            raise self.failure(error) from error
+        if not self._notifier.id_valid(self._id):
+            raise TargetGone("the target is no longer in its call")
+        return data
+
+    def read_strings(
+        self, address: int, word: int, max_strings: int, max_bytes: int
+    ) -> tuple[bytes, ...]:
+        """The strings of a vector of `word`-byte pointers that ends with a null pointer.
+
+        Raises:
+            TargetFault: a pointer or a string cannot be read (EFAULT), or there are more than
+                `max_strings` or `max_bytes` of them (E2BIG).
+        """
+        found: list[bytes] = []
+        left = max_bytes
+        while address:
+            pointer = int.from_bytes(self.read(address + word * len(found), word), "little")
+            if not pointer:
+                break
+            if len(found) == max_strings or left <= 0:
+                raise TargetFault("argument list without an end", errno.E2BIG)
+            found.append(self.read_string(pointer, min(left, 32 * process_vm.PAGE)))
+            left -= len(found[-1]) + 1
+        return tuple(found)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write all of `data` at `address`; raises as `read` does.
+
+        Writing is an effect, so the id is checked before it; the caller answers right after.
+        """
+        self.check()
+        try:
+            process_vm.write(self.tid, address, data)
+        except OSError as error:
+            raise self.failure(error) from error
+
+    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
+        """The absolute path that `pathname` means to the target.
+
+        Raises:
+            TargetGone: the target is no longer in its call.
+        """
+        if self._resolver is None:
+            self._resolver = Resolver(self.tid)
+        try:
+            path = self._resolver.resolve(dirfd, pathname, follow)
+        except OSError as error:
+            raise self.failure(error) from error
+        self.check()
+        return PurePosixPath(os.fsdecode(path))
+
+    def failure(self, error: OSError) -> Exception:
+        """What a failed look means: the target is gone, at fault, or closed to us."""
+        if error.errno in (errno.EFAULT, errno.ENAMETOOLONG, errno.EBADF):
+            return TargetFault(os.strerror(error.errno), error.errno)
+        if error.errno in (errno.ESRCH, errno.ENOENT):
+            # ESRCH can also mean that the thread lives and has no memory any more: it is exiting.
+            return TargetGone("the target is gone")
+        if error.errno in (errno.EPERM, errno.EACCES):
+            return RuleError(
+                f"thread {self._tid} cannot be looked into ({error.strerror}): it runs as another "
+                "user, made itself undumpable, or Yama's ptrace_scope forbids it"
+            )
+        return error
