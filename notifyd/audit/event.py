@@ -1,0 +1,229 @@
+"""The catalogue of events: what each one means, its fields, and how it reads as a sentence.
+
+The reference page, the terminal and the tests read this one table. To add an event, add an entry
+here; whatever emits it needs nothing else. It knows no sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from notifyd.audit.harmless import printable, tidy
+
+__all__ = ["COMMON", "EVENTS", "EventKind", "docs_rows", "sentence", "undeclared"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One kind of event.
+
+    Attributes:
+        summary: when it happens, one sentence.
+        fields: their meaning by name, in the order of the reference page. None need be there.
+        says: the sentence for a terminal; `{name}` stands for a field.
+    """
+
+    summary: str
+    fields: Mapping[str, str]
+    says: str = field(default="")
+
+
+COMMON: Mapping[str, str] = MappingProxyType(
+    {
+        "event": "the name of the event; always the first field",
+        "time": "RFC 3339, UTC, with microseconds and `Z`; of a call, when it was received",
+        "level": "`info`, `warning` or `error`; a call has none",
+        "workload": "the id of the workload that it is about",
+    }
+)
+
+_CALL = {
+    "pid": "the process, in the supervisor's pid namespace",
+    "tid": "the thread that called",
+    "exe": "the file that it executes, as the kernel names it",
+    "uid": "its effective user id, in the supervisor's user namespace",
+    "process": "`PID@START`, the start in clock ticks since boot: no pid reuse can forge it",
+    "operation": "the meaning that sibling system calls share, as `Open`",
+    "syscall": "the system call, as `openat`",
+    "arch": "whose entry was used: `x86_64`, `i386` or `aarch64`",
+    "args": "the arguments that were decoded: flags by name, paths and addresses as text",
+    "verdict": "`allow`, `deny`, `return`, `supply`, `ask`, `kill` or `continue`",
+    "how": "`continued` by the kernel, `performed` by notifyd, `answered`, or the target `gone`",
+    "errno": "what the target got, by name; `E524` where the number has none",
+    "value": "what the call returned, where notifyd knows",
+    "rule": "`file.py:function` of the rule that decided",
+    "reason": "why, where there is a why",
+    "racy": "true where the kernel read memory again that a rule had looked at",
+    "took_us": "microseconds from receiving to answering, without waiting for a person",
+    "waited_s": "seconds that it waited for a person",
+}
+
+EVENTS: Mapping[str, EventKind] = MappingProxyType(
+    {
+        "call": EventKind("A call was answered.", MappingProxyType(_CALL)),
+        "workload.started": EventKind(
+            "A command, or whatever else is behind a listener, is under supervision.",
+            {
+                "pid": "its first process",
+                "command": "the command and its arguments",
+                "user": "the user that it was given, if not ours",
+                "rules": "the rule files that decide, in their order",
+                "otherwise": "the verdict when no rule has an opinion",
+                "strict": "whether racy answers are refused",
+            },
+            "{workload}: started {command}, pid {pid}, with {rules}",
+        ),
+        "workload.ended": EventKind(
+            "Nothing is left behind a listener.",
+            {
+                "status": "the exit status as a shell shows it: 128 + n for signal n",
+                "signal": "the signal that ended the first process, by name",
+                "calls": "how many calls were answered",
+                "refused": "how many of them were refused",
+                "lasted_s": "seconds from start to end",
+            },
+            "{workload}: ended with status {status} after {calls} calls",
+        ),
+        "workload.failed": EventKind(
+            "The command could not be started.",
+            {"command": "the command", "error": "what was in the way", "status": "our exit status"},
+            "{workload}: cannot start {command}: {error}",
+        ),
+        "signal.forwarded": EventKind(
+            "A signal that was sent to the supervisor went on to the command.",
+            {"signal": "its name", "sender": "the process that sent it", "pid": "who got it"},
+            "{workload}: forwarded {signal} from process {sender}",
+        ),
+        "rules.loaded": EventKind(
+            "A rule set is in force.",
+            {
+                "rules": "its files in their order",
+                "count": "how many rules they declare",
+                "watched": "the operations that are notified",
+                "kernel": "the operations that the kernel decides by itself",
+                "digest": "SHA-256 of the files' text, to tell versions apart",
+            },
+            "{workload}: loaded {rules}",
+        ),
+        "rules.rejected": EventKind(
+            "A rule file could not be loaded; the old set, if there is one, stays in force.",
+            {"file": "the file", "line": "the line", "error": "the reason"},
+            "rules rejected: {file}:{line}: {error}",
+        ),
+        "filter.installed": EventKind(
+            "The program is in the kernel.",
+            {
+                "instructions": "its length; the kernel takes 4096",
+                "flags": "those of seccomp(2), by name",
+                "arches": "the architectures whose calls it knows",
+            },
+            "{workload}: filter of {instructions} instructions installed",
+        ),
+        "filter.widened": EventKind(
+            "The program notifies of more calls than the rules ask for; slower, not freer.",
+            {"operation": "what is notified", "reason": "what the program could not express"},
+            "{workload}: the filter notifies of more than asked for {operation}: {reason}",
+        ),
+        "filter.missing": EventKind(
+            "A new rule set wants calls that the installed program does not deliver.",
+            {"operation": "what never reaches the new rules", "rules": "the files that want it"},
+            "{workload}: {operation} is not notified by the installed filter; restart for {rules}",
+        ),
+        "rule.error": EventKind(
+            "A rule raised, was too slow, or returned what is no verdict; the call failed closed.",
+            {
+                "rule": "`file.py:function`",
+                "operation": "what it was asked about",
+                "tid": "the thread that called",
+                "error": "the error in one line",
+                "traceback": "where it was raised",
+                "verdict": "what the call got instead",
+            },
+            "{rule} failed on {operation}: {error}",
+        ),
+        "target.lost": EventKind(
+            "A target went away, or its call was interrupted, before it had an answer.",
+            {
+                "tid": "the thread that called",
+                "operation": "what it asked",
+                "rule": "the rule that was deciding, if any",
+                "reason": "how it was noticed",
+            },
+            "{workload}: thread {tid} left its {operation}",
+        ),
+        "target.opaque": EventKind(
+            "A target cannot be looked into, as one that is not dumpable; its calls fail closed.",
+            {"tid": "the thread", "exe": "what it executes", "error": "what the kernel said"},
+            "{workload}: cannot look into thread {tid}: {error}",
+        ),
+        "supervisor.started": EventKind(
+            "The supervisor is ready.",
+            {"version": "notifyd's", "kernel": "the release", "pid": "the supervisor's process"},
+            "notifyd {version} on Linux {kernel}",
+        ),
+        "supervisor.stuck": EventKind(
+            "The loop did not come round in time; calls wait meanwhile.",
+            {"waited_s": "seconds since it last did", "doing": "what it was last seen at"},
+            "stuck for {waited_s} s at {doing}",
+        ),
+        "supervisor.error": EventKind(
+            "notifyd itself is wrong; please report it with the traceback.",
+            {"error": "the error in one line", "traceback": "where it was raised"},
+            "error in notifyd: {error}",
+        ),
+        "supervisor.ended": EventKind(
+            "The supervisor ends; after this nothing is answered.",
+            {"reason": "why", "status": "its exit status"},
+            "ended: {reason}",
+        ),
+        "audit.lost": EventKind(
+            "Events that should stand here could not be written.",
+            {"lines": "how many", "error": "what the kernel said, by name"},
+            "{lines} audit events are lost ({error})",
+        ),
+    }
+)
+
+
+def docs_rows() -> Iterator[tuple[str, str, str, str]]:
+    """The catalogue as rows (event, summary, field, meaning), common fields first as event `""`."""
+    for name, meaning in COMMON.items():
+        yield "", "every event", name, meaning
+    for event, kind in EVENTS.items():
+        for name, meaning in kind.fields.items():
+            yield event, kind.summary, name, meaning
+
+
+def undeclared(event: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that the catalogue does not have for `event`, or `event` itself. For tests."""
+    kind = EVENTS.get(event)
+    if kind is None:
+        return (event,)
+    return tuple(name for name in fields if name not in kind.fields and name not in COMMON)
+
+
+def sentence(event: str, fields: Mapping[str, Any]) -> str:
+    """One harmless line for a person: the catalogue's sentence, or the name and its fields."""
+    shown = {name: _shown(value) for name, value in fields.items() if value is not None}
+    kind = EVENTS.get(event)
+    if kind is not None and kind.says:
+        return kind.says.format_map(_OrQuestion(shown))
+    parts = [printable(event, 400), *(f"{name}={text}" for name, text in shown.items())]
+    return " ".join(parts)
+
+
+class _OrQuestion(dict[str, str]):
+    """A sentence is better with a gap than not said."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _shown(value: Any) -> str:
+    plain = tidy(value)
+    if isinstance(plain, list):
+        plain = " ".join(map(str, plain))
+    return printable(str(plain))

@@ -1,0 +1,52 @@
+"""The record of one answered call, as the engine hands it over. `encode` turns it into text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from notifyd.target.identity import Identity
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One call and its answer.
+
+    It is a msgspec struct, unseen by the garbage collector, because one is made for every call and
+    nothing else that is frozen is made as fast. It never refers to itself.
+
+    Attributes:
+        time_ns: wall clock when the call was received, nanoseconds since 1970, UTC.
+        workload: the workload's id.
+        identity: who called; None where it could not be read before the target was gone.
+        tid: the calling thread, in the supervisor's pid namespace.
+        operation: `Open`; `syscall` is `openat` and `arch` is `x86_64`.
+        args: the decoded arguments that are known, as `Field.render` gives them.
+        verdict: `allow`, `deny`, `return`, `supply`, `ask`, `kill` or `continue`.
+        how: `continued`, `performed`, `answered` or `gone`.
+        errno: what the target got, positive; 0 for none.
+        value: what the call returned, where notifyd knows.
+        rule: `file.py:function`; None where no rule had an opinion.
+        reason: why, where there is a why.
+        racy: the kernel read memory again that a rule had looked at.
+        took_ns: from receiving to answering, without `waited_ns`.
+        waited_ns: spent waiting for a person.
+    """
+
+    time_ns: int
+    workload: str
+    identity: Identity | None
+    tid: int
+    operation: str
+    syscall: str
+    arch: str
+    args: dict[str, Any] | None
+    verdict: str
+    how: str
+    errno: int
+    value: int | None
+    rule: str | None
+    reason: str | None
+    racy: bool
+    took_ns: int
+    waited_ns: int = 0

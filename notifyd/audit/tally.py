@@ -1,0 +1,127 @@
+"""The table at the end of a run: what was asked how often, what it got, how long it took at most.
+
+Owns counts only; nothing of a target's own text comes in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from notifyd.audit.errnos import errno_name
+
+__all__ = ["Row", "Tally"]
+
+Key: TypeAlias = tuple[str, str, str, int]
+
+FOLD = 1024  # times kept of one kind before they are added up
+NONE = "no calls left the kernel"
+_HEAD = ("operation", "verdict", "result", "count", "slowest")
+_WIDEST = 28  # of one text column: two such, two short ones and their gaps are below 80
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Calls that had the same fate.
+
+    Attributes:
+        result: the errno's name, or how the call was answered where there is none.
+        slowest_ns: the longest from receiving to answering; `total_ns` is all of them together.
+    """
+
+    operation: str
+    verdict: str
+    result: str
+    count: int
+    slowest_ns: int
+    total_ns: int
+
+
+class Tally:
+    """Counts answered calls by operation, verdict, how and errno."""
+
+    __slots__ = ("_sums", "_times")
+
+    def __init__(self) -> None:
+        self._times: defaultdict[Key, list[int]] = defaultdict(list)
+        self._sums: dict[Key, tuple[int, int, int]] = {}  # count, slowest, total
+
+    def add(self, operation: str, verdict: str, how: str, errno: int, took_ns: int) -> None:
+        """Count one call. Hot: one append; adding up waits until there are many or someone asks."""
+        times = self._times[operation, verdict, how, errno]
+        times.append(took_ns)
+        if len(times) >= FOLD:
+            self._fold((operation, verdict, how, errno), times)
+
+    def rows(self) -> list[Row]:
+        """What was counted, the most frequent first."""
+        for key, times in self._times.items():
+            if times:
+                self._fold(key, times)
+        found = [
+            Row(operation, verdict, errno_name(errno) if errno else how, *sums)
+            for (operation, verdict, how, errno), sums in self._sums.items()
+        ]
+        return sorted(found, key=lambda row: (-row.count, row.operation, row.verdict, row.result))
+
+    def table(self, kernel: Sequence[tuple[str, str]] = ()) -> str:
+        """The rows as plain text of at most 80 columns, without a newline at the end.
+
+        Args:
+            kernel: what the kernel decides by itself and nobody counts: operation and action, as
+                ("Socket", "errno EACCES").
+        """
+        rows = self.rows()
+        cells = [
+            (row.operation, row.verdict, row.result, f"{row.count:,}", duration(row.slowest_ns))
+            for row in rows
+        ]
+        cells += [
+            (operation, "always", action, "in the kernel", "") for operation, action in kernel
+        ]
+        lines = _aligned([_HEAD, *cells]) if cells else []
+        if not rows:
+            return "\n".join([*lines, NONE])
+        count, total = sum(row.count for row in rows), sum(row.total_ns for row in rows)
+        calls = "1 call" if count == 1 else f"{count:,} calls"
+        return "\n".join([*lines, f"{calls}, {duration(total)} in all"])
+
+    def _fold(self, key: Key, times: list[int]) -> None:
+        count, slowest, total = self._sums.get(key, (0, 0, 0))
+        self._sums[key] = count + len(times), max(slowest, *times), total + sum(times)
+        times.clear()
+
+
+def duration(nanoseconds: int) -> str:
+    """`12.3 µs`, `4.6 ms`, `7.8 s`."""
+    for unit, size in (("µs", 1_000), ("ms", 1_000_000)):
+        if nanoseconds < size * 1_000:
+            return f"{nanoseconds / size:.1f} {unit}"
+    return f"{nanoseconds / 1_000_000_000:,.1f} s"
+
+
+def _aligned(cells: Sequence[tuple[str, str, str, str, str]]) -> list[str]:
+    """Columns two spaces apart: texts to the left, numbers to the right."""
+    short = [tuple(_shortened(text, at) for at, text in enumerate(row)) for row in cells]
+    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
+    # Two long text columns leave too little for the third; the operation gives way.
+    over = sum(widths) + 2 * (len(widths) - 1) - 80
+    if over > 0:
+        widths[0] -= over
+    return [
+        "  ".join(
+            _fit(text, width) if at < 3 else text.rjust(width)
+            for at, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in short
+    ]
+
+
+def _shortened(text: str, at: int) -> str:
+    return _fit(text, _WIDEST).rstrip() if at < 3 else text
+
+
+def _fit(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,134 @@
+"""Refused calls on a terminal, as they happen. Owns the limit on lines; knows no file format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TextIO, TypeAlias
+
+from notifyd.audit.errnos import errno_name
+from notifyd.audit.harmless import printable, tidy
+from notifyd.audit.record import Record
+
+__all__ = ["MOST", "Refusals", "describe", "is_refusal"]
+
+MOST = 20  # different lines; more would bury what the command itself writes
+
+# What a person wants to read of a call, the first that is there.
+_MAIN = ("path", "oldpath", "linkpath", "address", "addresses", "pathname", "oldpathname")
+_RED, _PLAIN = "\x1b[31m", "\x1b[0m"
+
+_Key: TypeAlias = tuple[str | None, str, str, int, bytes]
+
+
+def is_refusal(record: Record) -> bool:
+    """Whether the target did not get what it asked for because of us.
+
+    A call that notifyd performed and the kernel refused (ENOENT, say) is none.
+    """
+    if record.verdict == "kill":
+        return True
+    if record.how == "gone":
+        return False
+    return record.verdict == "deny" or (record.how == "answered" and record.errno != 0)
+
+
+def describe(record: Record) -> str:
+    """A refused call in one harmless line.
+
+    As `refused connect 192.0.2.1:80 (EACCES) by connect_allowlist.py:connect, curl[4711]`.
+    """
+    parts = [_verb(record), printable(record.syscall, 40), main_argument(record.args)]
+    if record.errno and record.verdict != "kill":
+        parts.append(f"({errno_name(record.errno)})")
+    if record.rule:
+        parts.append(f"by {printable(record.rule, 80)}")
+    line = f"{' '.join(part for part in parts if part)}, {_who(record)}"
+    return f"{line}: {printable(record.reason)}" if record.reason else line
+
+
+def main_argument(args: Mapping[str, Any] | None) -> str:
+    """The path or address of a call, or else its first argument with its name; harmless."""
+    there = {name: value for name, value in (args or {}).items() if value is not None}
+    for name in _MAIN:
+        if name in there:
+            return _shown(there[name])
+    for name, value in there.items():
+        return f"{printable(name, 40)}={_shown(value)}"
+    return ""
+
+
+class Refusals:
+    """Shows refused, killed and failed calls, each kind once, at most `MOST` kinds.
+
+    Two calls are of one kind when rule, operation, main argument, errno and executable agree.
+
+    Args:
+        stream: a text stream, usually standard error. If it breaks, nothing is shown any more.
+        color: whether the verb is red.
+    """
+
+    def __init__(self, stream: TextIO, *, color: bool = False) -> None:
+        self._stream: TextIO | None = stream
+        self._color = color
+        self._seen: dict[_Key, tuple[str, int]] = {}  # the line, and how often
+        self._further = 0
+
+    def add(self, record: Record) -> None:
+        """Show a call if it is a refusal that was not shown before."""
+        if not is_refusal(record):
+            return
+        key = _key(record)
+        seen = self._seen.get(key)
+        if seen is not None:
+            self._seen[key] = seen[0], seen[1] + 1
+        elif len(self._seen) < MOST:
+            line = describe(record)
+            self._seen[key] = line, 1
+            self._say(self._colored(line))
+        else:
+            self._further += 1
+            if self._further == 1:
+                self._say("further refusals are only counted")
+
+    def summary(self) -> list[str]:
+        """For the end of a run: a line for each kind that came more than once, and for the rest."""
+        lines = [f"{count} times: {line}" for line, count in self._seen.values() if count > 1]
+        if self._further:
+            lines.append(f"{self._further} further refusals were not shown")
+        return lines
+
+    def _colored(self, line: str) -> str:
+        verb, space, rest = line.partition(" ")
+        return f"{_RED}{verb}{_PLAIN}{space}{rest}" if self._color else line
+
+    def _say(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(f"notifyd: {text}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the terminal is gone, or its stream closed
+            self._stream = None
+
+
+def _verb(record: Record) -> str:
+    if record.verdict == "kill":
+        return "killed at"
+    return "refused" if record.verdict in ("deny", "ask") else "failed"
+
+
+def _who(record: Record) -> str:
+    if record.identity is None:
+        return f"thread {record.tid}"
+    name = record.identity.exe.rpartition(b"/")[2].decode("utf-8", "backslashreplace")
+    return f"{printable(name, 40) or '?'}[{record.identity.pid}]"
+
+
+def _key(record: Record) -> _Key:
+    exe = b"" if record.identity is None else record.identity.exe
+    return record.rule, record.operation, main_argument(record.args), record.errno, exe
+
+
+def _shown(value: Any) -> str:
+    plain = tidy(value)
+    return printable(" ".join(map(str, plain)) if isinstance(plain, list) else str(plain))

@@ -1,0 +1,152 @@
+"""Standing between a person's terminal and a command, without being noticed.
+
+The command runs in our process group and session, so the terminal's keys reach it from the kernel
+and are not passed on a second time. What somebody sends to *us* with kill(2) is meant for it and is
+passed on. When it is stopped we stop as well, and the shell sees a stopped job.
+
+Owns the relay and the reaping of children; does not know what the command is behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import trio
+
+from notifyd.kernel import proc
+from notifyd.kernel.signalfd import SI_KERNEL
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from notifyd.listen.signals import TakenSignals
+    from notifyd.listen.spawned import Spawned
+
+__all__ = ["relay_signals", "wait_status"]
+
+_END = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP})
+
+
+async def wait_status(spawned: Spawned) -> int:
+    """Wait until the command itself has ended; its descendants may go on.
+
+    One task at a time. Returns n, or 128 + signal, as shells show it.
+
+    Raises:
+        ChildProcessError: ECHILD: somebody else waited for it.
+    """
+    while (status := spawned.reap()) is None:
+        await trio.lowlevel.wait_readable(spawned.pidfd)
+    return status
+
+
+async def relay_signals(
+    spawned: Spawned,
+    signals: TakenSignals,
+    *,
+    want_end: trio.Event,
+    spare: Container[int] = (),
+) -> None:
+    """Live with the command at the terminal, until cancelled.
+
+    Args:
+        spawned: The command. Its status is left to `wait_status`.
+        signals: Taken before the command was spawned. Stays the caller's.
+        want_end: Set when a person wants an end (SIGINT, SIGQUIT, SIGTERM, SIGHUP, also from the
+            keyboard) and the command has ended already, so that only its descendants are left.
+        spare: Pids of other children that have somebody to wait for them. All others are reaped
+            as orphans: no other part of the process may wait for a child meanwhile.
+    """
+    while True:
+        await trio.lowlevel.wait_readable(signals.fileno())
+        for number, code, sender in signals.read():
+            if number == signal.SIGCHLD:
+                continue
+            if spawned.running:
+                _pass_on(spawned, number, code, sender)
+            elif number in _END:
+                want_end.set()
+        _follow(spawned, signals)
+        _reap_orphans(spawned.pid, spare)
+
+
+def _pass_on(spawned: Spawned, number: int, code: int, sender: int) -> None:
+    """Send the command what was sent to us alone."""
+    # The terminal signals a whole process group (SI_KERNEL), and so does `kill 0` in the workload.
+    if code == SI_KERNEL or (sender and _is_descendant(sender)):
+        return
+    with contextlib.suppress(PermissionError):
+        spawned.send_signal(number)
+
+
+def _follow(spawned: Spawned, signals: TakenSignals) -> None:
+    """Stop if the command was stopped, and let it go on when we do."""
+    if not spawned.running:
+        return
+    try:
+        stopped = os.waitid(os.P_PID, spawned.pid, os.WSTOPPED | os.WNOHANG)
+    except ChildProcessError:  # ended this moment
+        return
+    if stopped is None or not _has_job_control():
+        return
+    signals.stop(stopped.si_status)
+    # `fg` continues the whole group; `kill -CONT` perhaps only us.
+    if _field(spawned.pid, 0) == b"T":
+        with contextlib.suppress(PermissionError):
+            spawned.send_signal(signal.SIGCONT)
+
+
+def _has_job_control() -> bool:
+    """Say whether our parent is a shell that will notice a stopped job and continue it.
+
+    Otherwise our group is orphaned, and a stopped supervisor would hold up what is not stopped.
+    """
+    parent = os.getppid()
+    try:
+        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
+    except OSError:  # in another pid namespace, or gone
+        return False
+
+
+def _is_descendant(pid: int) -> bool:
+    """Say whether a process is of the workload. Orphans of it are, for we are their reaper."""
+    us = os.getpid()
+    while pid not in (0, 1, us):
+        try:
+            pid = int(_field(pid, 1))
+        except OSError:
+            return False
+    return pid == us
+
+
+def _field(pid: int, index: int) -> bytes:
+    """Return one field of /proc/PID/stat, counted from behind the name: 0 state, 1 parent."""
+    directory = proc.open_dir(pid)
+    try:
+        return proc.read_stat(directory).rpartition(b")")[2].split()[index]
+    finally:
+        os.close(directory)
+
+
+def _reap_orphans(command: int, spare: Container[int]) -> None:
+    """Wait for the children that nobody else waits for."""
+    # Not waitpid(-1): that would take the status of the command, or of a helper, from its owner.
+    for pid in _children():
+        if pid != command and pid not in spare:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _children() -> list[int]:
+    """Return the pids of our children, by /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN)."""
+    found: list[int] = []
+    for thread in os.listdir("/proc/self/task"):
+        with (
+            contextlib.suppress(FileNotFoundError, ProcessLookupError),
+            open(f"/proc/self/task/{thread}/children", "rb") as file,
+        ):
+            found += map(int, file.read().split())
+    return found
