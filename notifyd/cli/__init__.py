@@ -1,0 +1,94 @@
+"""The command line: one file a command, each imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+from notifyd.errors import FilterError, UsageError
+
+# To add a command: a module here with a click command named `command`, and its line in this table.
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "completion": "Print the completion script of a shell.",
+        "rules": "Show the rules that ship, and what a rule file becomes in the kernel.",
+        "run": "Run a command under rules.",
+    }
+)
+
+USAGE_STATUS = 2
+
+
+class Commands(click.Group):
+    """The group, which knows its commands by name before it imports any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None, if there is none of that name."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"notifyd.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands from the table, so that help imports none."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="notifyd", message="%(prog)s %(version)s")
+def cli() -> None:
+    r"""Decide system calls with Python rules.
+
+    \b
+    notifyd run --rules no-network -- ./tool
+    notifyd rules
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point. A usage error is one line on standard error, and exit status 2."""
+    try:
+        cli.main(arguments, prog_name="notifyd", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE_STATUS)
+    except UsageError as error:
+        complain(str(error))
+        sys.exit(getattr(error, "status", USAGE_STATUS))
+    except FilterError as error:
+        complain(f"these rules cannot be put into the kernel: {error}")
+        sys.exit(USAGE_STATUS)
+
+
+def complain(text: str) -> None:
+    """One line for the person, on standard error."""
+    click.echo(f"notifyd: {text}", err=True)
+
+
+def options_of(given: tuple[str, ...]) -> dict[str, list[Any]]:
+    """`--option KEY=VALUE`s by key.
+
+    Raises:
+        UsageError: one without `=`.
+    """
+    found: dict[str, list[Any]] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--option {text!r}: write it as NAME=VALUE")
+        found.setdefault(key, []).append(value)
+    return found

@@ -1,0 +1,71 @@
+"""`notifyd run`: a command behind rules, from the words of the command line to its exit status."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from notifyd.cli import complain, options_of
+from notifyd.cli.session import Settings, run
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    epilog="Exit status: the command's; 128+n for signal n; 2 for a usage error; 126 and 127 "
+    "for a command that cannot be executed or found.",
+)
+@click.option(
+    "-r",
+    "--rules",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A shipped rule's name or a rule file. May be given again; the first verdict wins.",
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the rules; `notifyd rules NAME` shows which they take.",
+)
+@click.option(
+    "--otherwise",
+    type=click.Choice(["allow", "deny"]),
+    default="allow",
+    show_default=True,
+    help="What a call gets that rules were asked about and none had an opinion on.",
+)
+@click.option("--strict", is_flag=True, help="Refuse Continue() where a rule looked at memory.")
+@click.option("--user", metavar="USER", help="Run the command as NAME, UID or UID:GID. Root only.")
+@click.option(
+    "--audit",
+    type=click.Path(),
+    metavar="FILE",
+    help="Append an event for every call that left the kernel, as JSON lines.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.argument("words", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
+def command(
+    rules: tuple[str, ...],
+    options: tuple[str, ...],
+    otherwise: str,
+    strict: bool,
+    user: str | None,
+    audit: str | None,
+    quiet: bool,
+    words: tuple[str, ...],
+) -> None:
+    r"""Run COMMAND and everything it starts under rules.
+
+    The rules decide the system calls that they name; all others are as free as ever. Refused calls
+    are shown as they happen, and a table at the end tells what was decided how often.
+
+    \b
+    notifyd run --rules no-network -- python3 plugin.py
+    notifyd run --rules connect-allowlist --option to=192.0.2.7:443 -- ./tool
+    notifyd run --rules ./mine.py --audit calls.jsonl -- make
+    """
+    settings = Settings(rules, options_of(options), otherwise, strict, user, audit, quiet, words)
+    sys.exit(run(settings, complain))

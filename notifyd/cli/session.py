@@ -1,0 +1,218 @@
+"""One run of `notifyd run`: rules, filter, command, supervisor, report, in that order.
+
+Everything that can be wrong with what was asked is found before the command starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from notifyd.audit.terminal import Refusals
+from notifyd.engine.report import Reporter
+from notifyd.engine.supervisor import Supervisor
+from notifyd.engine.workload import Workload
+from notifyd.errors import UsageError
+from notifyd.kernel import seccomp
+from notifyd.listen.signals import TakenSignals
+from notifyd.listen.spawn import spawn
+from notifyd.listen.spawned import Spawned
+from notifyd.listen.terminal import relay_signals, wait_status
+from notifyd.listen.user import User
+from notifyd.policy.load import load
+from notifyd.policy.lower import Lowered, lower
+from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.verdicts import Allow, Deny
+from notifyd.target.identity import WATCHED
+
+if TYPE_CHECKING:
+    from notifyd.audit.jsonl import JsonLines
+
+REFUSED = 1  # EPERM: what `--otherwise deny` gives
+ENDED_EARLY = 143  # as after SIGTERM: a person ended the run while descendants were left
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The command line, as it was given."""
+
+    rules: Sequence[str]
+    options: Mapping[str, Sequence[str]]
+    otherwise: str
+    strict: bool
+    user: str | None
+    audit: str | None
+    quiet: bool
+    words: Sequence[str]
+
+
+def run(settings: Settings, complain: Callable[[str], None]) -> int:
+    """Run a command to its end and to that of everything it started.
+
+    Returns:
+        The exit status for the shell.
+
+    Raises:
+        UsageError: what was asked for cannot be done; nothing was started.
+    """
+    rules = load(
+        settings.rules,
+        options=settings.options,
+        otherwise=Deny(REFUSED) if settings.otherwise == "deny" else Allow(),
+        strict=settings.strict,
+    )
+    user = User.parse(settings.user) if settings.user is not None else None
+    with ExitStack() as stack:
+        audit = stack.enter_context(_open_audit(settings.audit)) if settings.audit else None
+        refusals = None if settings.quiet else Refusals(sys.stderr, color=_colorful())
+        reporter = Reporter(audit=audit, refusals=refusals)
+        lowered = lower(rules, watch=WATCHED if audit is not None and rules.rules else ())
+        program, flags = _program(lowered, reporter)
+        signals = stack.enter_context(TakenSignals())
+        spawned = stack.enter_context(
+            spawn(settings.words, program, flags=flags, user=user, signals=signals.before)
+        )
+        session = Session(settings, rules, lowered, reporter, spawned, signals)
+        status = trio.run(session.supervise)
+        _explain_exec(spawned, settings, complain)
+    if not settings.quiet and rules.declarations:
+        _print_summary(reporter, refusals, lowered)
+    return status
+
+
+class Session:
+    """The command that runs, and its supervisor."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: RuleSet,
+        lowered: Lowered,
+        reporter: Reporter,
+        spawned: Spawned,
+        signals: TakenSignals,
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._lowered = lowered
+        self._reporter = reporter
+        self._spawned = spawned
+        self._signals = signals
+        self._name = f"{os.path.basename(settings.words[0])}-{spawned.pid}"
+
+    async def supervise(self) -> int:
+        """Live with the command until it and all its descendants are gone; its exit status."""
+        begun = time.monotonic()
+        self._tell_start()
+        async with trio.open_nursery() as nursery:
+            want_end = trio.Event()
+            nursery.start_soon(
+                partial(relay_signals, self._spawned, self._signals, want_end=want_end)
+            )
+            workload = await self._supervise_listener(nursery)
+            status = await wait_status(self._spawned)
+            if workload is not None and await _first(want_end, workload.ended) is want_end:
+                status = ENDED_EARLY
+            nursery.cancel_scope.cancel()
+        self._tell_end(status, time.monotonic() - begun)
+        return status
+
+    async def _supervise_listener(self, nursery: trio.Nursery) -> Workload | None:
+        if self._spawned.listener is None:
+            return None
+        listener, self._spawned.listener = self._spawned.listener, None
+        workload = Workload(
+            self._name, listener, self._rules, self._reporter, watched=self._lowered.watched
+        )
+        supervisor = Supervisor()
+        supervisor.add(workload)
+        await nursery.start(supervisor.run)
+        return workload
+
+    def _tell_start(self) -> None:
+        self._reporter.event(
+            "workload.started",
+            workload=self._name,
+            pid=self._spawned.pid,
+            command=list(self._settings.words),
+            user=self._settings.user,
+            rules=list(self._settings.rules),
+            otherwise=self._settings.otherwise,
+            strict=self._settings.strict,
+        )
+
+    def _tell_end(self, status: int, lasted: float) -> None:
+        rows = self._reporter.tally.rows()
+        self._reporter.event(
+            "workload.ended",
+            workload=self._name,
+            status=status,
+            calls=sum(row.count for row in rows),
+            refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
+            lasted_s=round(lasted, 6),
+        )
+
+
+async def _first(*events: trio.Event) -> trio.Event:
+    """Wait for one of several events, and tell which."""
+    found: list[trio.Event] = []
+
+    async def wait(event: trio.Event) -> None:
+        await event.wait()
+        found.append(event)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for event in events:
+            nursery.start_soon(wait, event)
+    return found[0]
+
+
+def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
+    """The program's bytes, and the flags to install it with."""
+    from notifyd.filter.build import compile_profile
+
+    built = compile_profile(lowered.profile)
+    for line in built.widened:
+        reporter.event("filter.widened", reason=line)
+    if not lowered.notifies and not built.widened:
+        return built.program.to_bytes(), 0
+    flags = seccomp.FILTER_FLAG_NEW_LISTENER
+    if seccomp.filter_flag_supported(seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV):
+        # Without it every signal cancels the call that is being decided, and it comes again.
+        flags |= seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+    return built.program.to_bytes(), flags
+
+
+def _open_audit(path: str) -> JsonLines:
+    from notifyd.audit.jsonl import JsonLines
+
+    return JsonLines.open(path)
+
+
+def _explain_exec(spawned: Spawned, settings: Settings, complain: Callable[[str], None]) -> None:
+    error = spawned.exec_error()
+    if error is not None:
+        name = settings.words[0]
+        complain(f"{name}: cannot be executed: {error.strerror}; do the rules allow it?")
+
+
+def _print_summary(reporter: Reporter, refusals: Refusals | None, lowered: Lowered) -> None:
+    lines = [f"notifyd: {line}" for line in (refusals.summary() if refusals else [])]
+    lines += ["", reporter.tally.table(lowered.decided)]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _colorful() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+__all__ = ["Session", "Settings", "UsageError", "run"]

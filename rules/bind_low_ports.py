@@ -1,0 +1,21 @@
+"""Bind low ports: an unprivileged server may bind the ports named here, below 1024.
+
+    notifyd run --user nobody --rules bind-low-ports --option ports=80 -- python3 -m http.server 80
+
+The supervisor binds the program's own socket to the very address that was looked at, with the power
+to bind low ports (CAP_NET_BIND_SERVICE) and no other. Every other bind is done with the program's
+own power. The supervisor needs that power itself: run it as root.
+"""
+
+from notifyd import Allow, Bind, on, option
+
+PORTS = option("ports", (80, 443), convert=int, summary="ports that may be bound")
+
+
+@on(Bind)
+def bind_low_ports(call: Bind) -> Allow:
+    """The grant is for the ports named, of IPv4 and IPv6."""
+    address = call.address
+    if address is not None and address.host is not None and address.port in PORTS:
+        return Allow(grant="low-ports")
+    return Allow()

@@ -1,0 +1,56 @@
+"""No privilege escalation: what programs hardly need and exploits do, refused in the kernel.
+
+    notifyd run --rules no-privilege-escalation -- ./tool
+
+Tracing and reading other processes, BPF, kernel modules and kexec, mounts and namespaces, io_uring,
+userfaultfd, keyrings, performance counters, I/O ports, pushing input into a terminal. Everything is
+decided in the kernel and costs nothing. A debugger, a container engine or a browser that sandboxes
+itself with user namespaces will not work under it.
+"""
+
+import errno
+
+from notifyd import (
+    Acct,
+    Bpf,
+    Chroot,
+    Clone,
+    Deny,
+    IoPort,
+    IoUring,
+    Ioctl,
+    KexecLoad,
+    Keyctl,
+    ModuleLoad,
+    Mount,
+    NameToHandle,
+    PerfEventOpen,
+    PivotRoot,
+    ProcessVm,
+    Ptrace,
+    Quota,
+    Raw,
+    Reboot,
+    Setns,
+    Swap,
+    Syslog,
+    Umount,
+    Unshare,
+    UserfaultFd,
+    always,
+    has,
+)
+
+CLONE_NEWUSER = 0x10000000
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both can type into a terminal that others read
+
+REFUSED = Deny(errno.EPERM)
+
+always(REFUSED, Ptrace, ProcessVm, Raw("pidfd_getfd"), Keyctl, UserfaultFd, PerfEventOpen, IoUring)
+always(REFUSED, Bpf, ModuleLoad, KexecLoad, IoPort, Reboot, Swap, Acct, Quota, Syslog, NameToHandle)
+always(REFUSED, Setns, Mount, Umount, PivotRoot, Chroot)
+always(REFUSED, Unshare, flags=has(CLONE_NEWUSER))
+# clone3's flags lie in memory, out of the filter's sight. ENOSYS makes C libraries use clone.
+always(Deny(errno.ENOSYS), Raw("clone3"))
+always(REFUSED, Clone, flags=has(CLONE_NEWUSER))
+always(REFUSED, Ioctl, request={TIOCSTI, TIOCLINUX})

@@ -1,0 +1,130 @@
+"""Results as tables for people and as JSON for programs. Measures nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from memory import Memory
+from rounds import Row
+
+__all__ = ["Results"]
+
+HEADINGS = (
+    "bench",
+    "C ns",
+    "notifyd ns",
+    "ratio",
+    "goal",
+    "met",
+    "spread",
+    "baselines (median ns)",
+)
+WORDS = {True: "yes", False: "NO", None: "-"}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    return {
+        "kernel": platform.release(),
+        "arch": platform.machine(),
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One line of the table."""
+    goal = "-" if row.goal is None else f"{row.goal:.2f}"
+    if row.failure is not None:
+        return row.name, "-", "-", "-", goal, "-", "-", f"failed: {row.failure}"
+    medians = row.medians
+    baselines = ", ".join(f"{name} {ns:,.0f}" for name, ns in medians.items() if name != "notifyd")
+    figures = f"{row.baseline:,.0f}", f"{medians['notifyd']:,.0f}", f"{row.ratio:.2f}"
+    return row.name, *figures, goal, WORDS[row.met], f"{row.spread:.0%}", baselines
+
+
+def table(title: str, rows: Sequence[Row]) -> str:
+    """The rows under a title: names and notes to the left, numbers to the right."""
+    lines = [HEADINGS, *map(cells, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS) - 1)]
+
+    def laid_out(line: tuple[str, ...]) -> str:
+        numbers = [cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:], strict=True)]
+        return "  ".join([line[0].ljust(widths[0]), *numbers, line[-1]])
+
+    return "\n".join([title, *map(laid_out, lines)])
+
+
+def record(row: Row) -> dict[str, Any]:
+    """A row with all its samples."""
+    found: dict[str, Any] = {"name": row.name, "goal": row.goal, "failure": row.failure}
+    if row.failure is None:
+        found |= {
+            "c_ns": row.baseline,
+            "notifyd_ns": row.medians["notifyd"],
+            "ratio": row.ratio,
+            "met": row.met,
+            "spread": row.spread,
+            "samples": {name: list(figures) for name, figures in row.samples.items()},
+        }
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All that one run of the benches found.
+
+    Attributes:
+        untrapped_ns: A getppid that nobody supervises, pinned, in nanoseconds.
+        pinned: The rows on one core.
+        unpinned: The rows on all cores.
+        memory: Resident memory of supervisors.
+        memory_failure: Why `memory` is empty or short, or None.
+    """
+
+    untrapped_ns: float
+    pinned: Sequence[Row]
+    unpinned: Sequence[Row]
+    memory: Sequence[Memory]
+    memory_failure: str | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a bench gave no figure. A goal that was not met is no failure."""
+        rows = [*self.pinned, *self.unpinned]
+        return self.memory_failure is not None or any(row.failure for row in rows)
+
+    def as_json(self) -> str:
+        """One object, indented, with every sample."""
+        found = {
+            "machine": machine(),
+            "untrapped_ns": self.untrapped_ns,
+            "pinned": [record(row) for row in self.pinned],
+            "unpinned": [record(row) for row in self.unpinned],
+            "memory": [asdict(one) for one in self.memory],
+            "memory_failure": self.memory_failure,
+        }
+        return json.dumps(found, indent=2)
+
+    def as_text(self) -> str:
+        """Tables, and one line for each figure of memory."""
+        on = ", ".join(f"{name} {value}" for name, value in machine().items())
+        parts = [f"{on}; an untrapped getppid takes {self.untrapped_ns:.0f} ns"]
+        if self.pinned:
+            parts.append(table("On one core (what the goals speak of)", self.pinned))
+        if self.unpinned:
+            parts.append(table("On all cores", self.unpinned))
+        parts += [memory_line(one) for one in self.memory]
+        if self.memory_failure is not None:
+            parts.append(f"memory: failed: {self.memory_failure}")
+        return "\n\n".join(parts)
+
+
+def memory_line(found: Memory) -> str:
+    """One supervisor's memory as people read it."""
+    return f"memory, {found.workloads} workload(s): rss {found.rss:,} KiB, pss {found.pss:,} KiB"

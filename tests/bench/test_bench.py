@@ -1,0 +1,71 @@
+"""The benches run, and what they print has the shape that people and programs rely on. No times."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the baselines need gcc")
+
+BENCH = Path(__file__).parent
+NAMES = [
+    "register",
+    "path",
+    "path-resolved",
+    "always",
+    "async",
+    "register-audit",
+    "path-audit",
+    "start-up",
+]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The harness, with as little measuring as there can be."""
+    command = [sys.executable, str(BENCH), "--rounds", "1", "--calls", "300", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_every_bench_gives_a_figure():
+    """All benches end with figures, pinned and not, in the order of the catalogue."""
+    done = run("--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    for rows in (found["pinned"], found["unpinned"]):
+        assert [row["name"] for row in rows] == NAMES
+        assert all(row["c_ns"] > 0 and row["notifyd_ns"] > 0 for row in rows)
+        assert {len(figures) for row in rows for figures in row["samples"].values()} == {1}
+    assert [(one["workloads"], one["rss"] >= one["pss"] > 0) for one in found["memory"]] == [
+        (1, True)
+    ]
+
+
+def test_the_table_names_figure_ratio_and_goal():
+    """A table for people has the strict C figure, notifyd's, the ratio, the goal and a verdict."""
+    done = run("--only", "register")
+    assert done.returncode == 0, done.stdout + done.stderr
+    headings, row = done.stdout.split("\n\n")[1].splitlines()[1:]
+    assert headings.split()[:6] == ["bench", "C", "ns", "notifyd", "ns", "ratio"]
+    assert row.split()[0] == "register"
+    assert row.split()[4] == "2.00"
+    assert row.split()[5] in {"yes", "NO"}
+
+
+def test_an_answer_that_nobody_gave_is_no_figure():
+    """A notifyd that lets every call through fails the bench instead of winning it."""
+    through = "sh -c 'while [ $1 != -- ]; do shift; done; shift; exec \"$@\"' notifyd"
+    done = run("--only", "register", "--notifyd", through)
+    assert done.returncode == 1
+    assert "did not give 42" in done.stdout
+
+
+def test_an_unknown_bench_is_refused():
+    """A misspelt name is a usage error, not an empty table."""
+    done = run("--only", "registre")
+    assert done.returncode == 2
+    assert "registre" in done.stderr
