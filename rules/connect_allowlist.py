@@ -1,51 +1,60 @@
 """Connect allowlist: connections and datagrams only to the addresses, networks and ports given.
 
-    notifyd run --rules connect-allowlist --option to=192.0.2.0/24:443 --option to=localhost -- ./tool
+    notifyd run --rules connect-allowlist --option to=192.0.2.0/24:443 --option to=localhost -- CMD
 
 `to` is an address, a network or a host name, with a port or without ([2001:db8::1]:443 for IPv6).
-Host names are looked up once, when the rules are loaded. Sockets of one machine (AF_UNIX) are free.
-All else gets EACCES. Name servers have to be allowed as anything else.
+Host names are looked up once, when the rules are loaded. Sockets of one machine (AF_UNIX, netlink)
+are free. All else gets EACCES: name servers have to be listed as anything else. Raw sockets and
+source routes are refused, since they can send to somewhere else than they say.
 """
 
 import errno
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from socket import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, AF_UNSPEC, getaddrinfo
+import platform
+import socket
+from ipaddress import ip_network
 
-from notifyd import Allow, Connect, Deny, IoUring, SendTo, Socket, Verdict, always, is_not, on, option
+from notifyd import Allow, Connect, Deny, IoUring, Raw, SendTo, Socket, always, is_not, on, option
 
-Place = tuple[IPv4Network | IPv6Network, int | None]
+REFUSED, INET = Deny(errno.EACCES), (socket.AF_INET, socket.AF_INET6)
+ROUTES = {(0, 4), (41, 6), (41, 57)}  # IP_OPTIONS, IPV6_2292PKTOPTIONS, IPV6_RTHDR: their levels
 
 
-def places(text: str) -> list[Place]:
+def places(text: str) -> list:
     """The networks and the port that one `to` means."""
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")) or text.endswith("]"):
         host, port = text, ""
-    host = host.strip("[]")
-    try:
-        networks = [ip_network(host, strict=False)]
-    except ValueError:
-        networks = [ip_network(found[4][0]) for found in getaddrinfo(host, None)]
-    return [(network, int(port) if port else None) for network in networks]
+    number, host = int(port) if port else None, host.strip("[]")
+    known = [host] if "/" in host else [to[4][0] for to in socket.getaddrinfo(host, None)]
+    return [(ip_network(one, strict=False), number) for one in known]
 
 
-ALLOWED: list[Place] = sum(option("to", (), convert=places, summary="where to"), [])
+ALLOWED = [one for to in option("to", (), convert=places, summary="where to") for one in to]
 
 always(Deny(errno.EPERM), IoUring)  # it connects with no system call
-always(Deny(errno.EACCES), Socket, family=is_not(AF_UNIX, AF_INET, AF_INET6, AF_NETLINK))
-always(Deny(errno.EACCES), Socket, protocol=132)  # SCTP connects by setsockopt(2) too
+always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))
+always(REFUSED, Socket, family=INET, type=socket.SOCK_RAW)
+always(REFUSED, Socket, protocol=132)  # SCTP connects by setsockopt(2) too
+if platform.machine() == "x86_64":
+    always(REFUSED, Raw("socketcall"), arg0=14)  # setsockopt of the oldest 32-bit programs
 
 
 @on(Connect, SendTo)
-def connect_allowlist(call: Connect | SendTo) -> Verdict:
+def connect_allowlist(call: Connect | SendTo) -> Allow | Deny:
     """Every destination of the call has to be allowed."""
-    for address in call.addresses if isinstance(call, SendTo) else (call.address,):
-        if address is None or address.family in (AF_UNIX, AF_UNSPEC, AF_NETLINK):
+    sends = isinstance(call, SendTo)
+    # AF_UNSPEC ends a connection, but in a send it means AF_INET: udp_sendmsg() in Linux.
+    free = (socket.AF_UNIX, socket.AF_NETLINK, *([] if sends else [socket.AF_UNSPEC]))
+    for to in call.addresses if sends else (call.address,):
+        if to is None or to.family in free:
             continue
-        host = getattr(address.host, "ipv4_mapped", None) or address.host
-        if not any(
-            host is not None and host in network and port in (None, address.port)
-            for network, port in ALLOWED
-        ):
-            return Deny(errno.EACCES, reason=f"{address} is not on the list")
+        host = getattr(to.host, "ipv4_mapped", None) or to.host
+        if not any(host in net and port in (None, to.port) for net, port in ALLOWED if host):
+            return Deny(errno.EACCES, reason=f"{to} is not on the list")
     return Allow()
+
+
+@on(Raw("setsockopt"))
+def no_source_routes(call):
+    """The kernel looks at 32 bits of level and name."""
+    return REFUSED if tuple(arg & 0xFFFFFFFF for arg in call.args[1:3]) in ROUTES else None

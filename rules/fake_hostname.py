@@ -8,20 +8,22 @@ memory. /proc/sys/kernel/hostname and what a program keeps elsewhere stay as the
 
 import errno
 import os
+from pathlib import Path
 
-from notifyd import Deny, Return, Uname, Verdict, on, option
+from notifyd import Deny, Return, Uname, on, option
 
 NAME = option("name", "sandbox", summary="the host name to show")
+DOMAIN = Path("/proc/sys/kernel/domainname").read_bytes().strip()
 FIELD = 65  # bytes of each member of struct utsname, with its NUL: uname(2)
 
 
 @on(Uname)
-def fake_hostname(call: Uname) -> Verdict:
+def fake_hostname(call: Uname) -> Return | Deny:
     """The real answer with another node name."""
     if call.syscall != "uname":
         return Deny(errno.ENOSYS, reason="the oldest forms of uname have another layout")
     real = os.uname()
-    domain = "(none)"
-    members = (real.sysname, NAME, real.release, real.version, real.machine, domain)
-    record = b"".join(os.fsencode(one)[: FIELD - 1].ljust(FIELD, b"\0") for one in members)
+    members = (real.sysname, NAME, real.release, real.version, real.machine)
+    texts = [*(os.fsencode(one) for one in members), DOMAIN]
+    record = b"".join(text[: FIELD - 1].ljust(FIELD, b"\0") for text in texts)
     return Return(0, memory={call.buffer: record})

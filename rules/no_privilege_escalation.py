@@ -5,7 +5,7 @@
 Tracing and reading other processes, BPF, kernel modules and kexec, mounts and namespaces, io_uring,
 userfaultfd, keyrings, performance counters, I/O ports, pushing input into a terminal. Everything is
 decided in the kernel and costs nothing. A debugger, a container engine or a browser that sandboxes
-itself with user namespaces will not work under it.
+itself with namespaces will not work under it.
 """
 
 import errno
@@ -16,9 +16,9 @@ from notifyd import (
     Chroot,
     Clone,
     Deny,
+    Ioctl,
     IoPort,
     IoUring,
-    Ioctl,
     KexecLoad,
     Keyctl,
     ModuleLoad,
@@ -38,10 +38,11 @@ from notifyd import (
     Unshare,
     UserfaultFd,
     always,
-    has,
+    has_any,
 )
 
-CLONE_NEWUSER = 0x10000000
+NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
+CLONE_NEWTIME = 0x80  # a part of the signal number in clone(2)
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both can type into a terminal that others read
 
 REFUSED = Deny(errno.EPERM)
@@ -49,8 +50,8 @@ REFUSED = Deny(errno.EPERM)
 always(REFUSED, Ptrace, ProcessVm, Raw("pidfd_getfd"), Keyctl, UserfaultFd, PerfEventOpen, IoUring)
 always(REFUSED, Bpf, ModuleLoad, KexecLoad, IoPort, Reboot, Swap, Acct, Quota, Syslog, NameToHandle)
 always(REFUSED, Setns, Mount, Umount, PivotRoot, Chroot)
-always(REFUSED, Unshare, flags=has(CLONE_NEWUSER))
+always(REFUSED, Unshare, flags=has_any(NAMESPACES | CLONE_NEWTIME))
 # clone3's flags lie in memory, out of the filter's sight. ENOSYS makes C libraries use clone.
 always(Deny(errno.ENOSYS), Raw("clone3"))
-always(REFUSED, Clone, flags=has(CLONE_NEWUSER))
+always(REFUSED, Clone, flags=has_any(NAMESPACES))
 always(REFUSED, Ioctl, request={TIOCSTI, TIOCLINUX})

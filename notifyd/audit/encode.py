@@ -87,7 +87,7 @@ def encode_event(name: str, fields: Mapping[str, Any], time_ns: int | None = Non
 def _lines(records: Sequence[Record]) -> list[_Line]:
     """Hot: every instruction here is paid for each call; tests/audit/test_encode.py has a limit."""
     lines: list[_Line] = []
-    append = lines.append
+    append, digits, names = lines.append, _DIGITS, ERRNO_NAMES
     # By id(), as hashing an identity costs more than the rest: `records` keeps them all alive.
     known: dict[int, _Who] = {}
     last: Identity | None = None
@@ -115,10 +115,10 @@ def _lines(records: Sequence[Record]) -> list[_Line]:
         errno = r.errno
         # fmt: off
         append(_Line(
-            f"{prefix}{_DIGITS[micros // 1000]}{_DIGITS[micros % 1000]}Z",
+            f"{prefix}{digits[micros // 1000]}{digits[micros % 1000]}Z",
             r.workload, pid, r.tid, exe, uid, process, r.operation, r.syscall, r.arch,
             args or None, r.verdict, r.how,
-            (ERRNO_NAMES.get(errno) or errno_name(errno)) if errno else None,
+            (names.get(errno) or errno_name(errno)) if errno else None,
             r.value, r.rule, r.reason, r.racy, (r.took_ns + 50) // 100 / 10,
             round(r.waited_ns / 1e9, 6) if r.waited_ns else None,
         ))

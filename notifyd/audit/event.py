@@ -125,7 +125,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         "filter.widened": EventKind(
             "The program notifies of more calls than the rules ask for; slower, not freer.",
             {"operation": "what is notified", "reason": "what the program could not express"},
-            "{workload}: the filter notifies of more than asked for {operation}: {reason}",
+            "{workload}: the filter notifies of more than asked for: {reason}",
         ),
         "filter.missing": EventKind(
             "A new rule set wants calls that the installed program does not deliver.",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TextIO, TypeAlias
+from typing import Any, Protocol, TextIO, TypeAlias
 
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.harmless import printable, tidy
 from notifyd.audit.record import Record
 
-__all__ = ["MOST", "Refusals", "describe", "is_refusal"]
+__all__ = ["MOST", "Answered", "Refusals", "describe", "is_refusal"]
 
 MOST = 20  # different lines; more would bury what the command itself writes
 
@@ -20,16 +20,32 @@ _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 _Key: TypeAlias = tuple[str | None, str, str, int, bytes]
 
 
-def is_refusal(record: Record) -> bool:
+class Answered(Protocol):
+    """As much of an answer as tells whether it is a refusal; a `Record` is one."""
+
+    @property
+    def verdict(self) -> str:
+        """As in `Record`."""
+
+    @property
+    def how(self) -> str:
+        """As in `Record`."""
+
+    @property
+    def errno(self) -> int:
+        """As in `Record`."""
+
+
+def is_refusal(answered: Answered) -> bool:
     """Whether the target did not get what it asked for because of us.
 
     A call that notifyd performed and the kernel refused (ENOENT, say) is none.
     """
-    if record.verdict == "kill":
+    if answered.verdict == "kill":
         return True
-    if record.how == "gone":
+    if answered.how == "gone":
         return False
-    return record.verdict == "deny" or (record.how == "answered" and record.errno != 0)
+    return answered.verdict == "deny" or (answered.how == "answered" and answered.errno != 0)
 
 
 def describe(record: Record) -> str:
@@ -48,13 +64,10 @@ def describe(record: Record) -> str:
 
 def main_argument(args: Mapping[str, Any] | None) -> str:
     """The path or address of a call, or else its first argument with its name; harmless."""
-    there = {name: value for name, value in (args or {}).items() if value is not None}
-    for name in _MAIN:
-        if name in there:
-            return _shown(there[name])
-    for name, value in there.items():
-        return f"{printable(name, 40)}={_shown(value)}"
-    return ""
+    name, value = _main(args)
+    if value is None:
+        return ""
+    return _shown(value) if name in _MAIN else f"{printable(name, 40)}={_shown(value)}"
 
 
 class Refusals:
@@ -126,7 +139,20 @@ def _who(record: Record) -> str:
 
 def _key(record: Record) -> _Key:
     exe = b"" if record.identity is None else record.identity.exe
-    return record.rule, record.operation, main_argument(record.args), record.errno, exe
+    value = _main(record.args)[1]
+    main = value if isinstance(value, str) else str(value)
+    return record.rule, record.operation, main, record.errno, exe
+
+
+def _main(args: Mapping[str, Any] | None) -> tuple[str, Any]:
+    if args:
+        for name in _MAIN:
+            if args.get(name) is not None:
+                return name, args[name]
+        for name, value in args.items():
+            if value is not None:
+                return name, value
+    return "", None
 
 
 def _shown(value: Any) -> str:

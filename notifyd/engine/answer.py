@@ -11,13 +11,13 @@ import signal
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from notifyd.engine.decide import Decision
 from notifyd.errors import RuleError, TargetFault, TargetGone
 from notifyd.kernel import pidfd
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
-from notifyd.policy.call import ID, Note
+from notifyd.policy.call import ID, Call, Note
 from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply
 from notifyd.target.thread import StoppedThread
 
@@ -46,6 +46,9 @@ class Outcome(NamedTuple):
 
 
 GONE = "gone"
+
+# value, errno (negative), response flags; and for reports: verdict, how, reason.
+Plain: TypeAlias = tuple[int, int, int, str, str, str | None]
 
 
 class Answerer:
@@ -148,6 +151,27 @@ class Answerer:
     def _continue(self, note: Note, decision: Decision) -> Outcome:
         return self.go_on(note, "continue", decision.reason, racy=decision.looked)
 
+
+def plain_answer(call: Call, verdict: Any) -> Plain | None:
+    """The answer to a verdict that can be given at once; None for all that needs more thought.
+
+    Raises:
+        ValueError: an errno that is none.
+    """
+    kind = verdict.__class__
+    if kind is Deny:
+        number = verdict.errno
+        if not 0 < number <= MAX_ERRNO:
+            raise ValueError("an errno is a number from 1 to 4095")
+        return 0, -number, 0, "deny", "answered", verdict.reason
+    if kind is Return:
+        return None if verdict.memory else (verdict.value, 0, 0, "return", "answered", None)
+    if kind is Allow and not (call.looked or verdict.changes or verdict.grant):
+        return _GO_ON
+    return None
+
+
+_GO_ON = 0, 0, RESPONSE_CONTINUE, "allow", "continued", None
 
 _BY_VERDICT: Mapping[type, Callable[[Any, Note, Decision], Outcome]] = MappingProxyType(
     {

@@ -12,12 +12,14 @@ from typing import Any
 
 import trio
 
+from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Outcome
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, TargetFault, TargetGone
+from notifyd.kernel.arch import ARCHES
 from notifyd.perform import perform, worker
-from notifyd.policy.call import ARCH, ID, NR, Call, Note
+from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.ruleset import Step
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.target.identity import Identity
@@ -109,6 +111,10 @@ class Case:
             with trio.CancelScope() as scope:
                 waiting[self.note[ID]] = scope
                 await self._see_through()
+        except Exception as error:  # ours, not a rule's: refuse this call, keep the others
+            self.answered = True
+            self.inquiry.close()
+            self.workload.broke(self.note, error)
         finally:
             waiting.pop(self.note[ID], None)
             if not self.answered:
@@ -174,7 +180,7 @@ class Case:
     def _witness(self, call: Call | None) -> None:
         """Take down who calls and with what, as long as the target stands still."""
         workload = self.workload
-        if not workload.reporter.attentive:
+        if workload.silent:
             return
         try:
             self._identity = workload.identify(self.note)
@@ -189,14 +195,18 @@ class Case:
         workload = self.workload
         call = decision.call
         operation, syscall = workload.named(self.note, call)
-        workload.reporter.answered(
-            workload.name,
-            self.note,
-            operation,
-            syscall,
-            outcome,
-            decision.rule,
-            (self._received, clock() - self._begun, 0),
-            self._identity,
-            self._args,
-        )
+        if workload.silent:
+            return
+        # fmt: off
+        workload.reporter.answered(Record(
+            self._received, workload.name, self._identity, self.note[PID], operation, syscall,
+            arch_name(self.note[ARCH]), self._args, outcome.verdict, outcome.how, outcome.errno,
+            outcome.value, decision.rule, outcome.reason, outcome.racy, clock() - self._begun,
+        ))
+        # fmt: on
+
+
+def arch_name(audit: int) -> str:
+    """`x86_64` for AUDIT_ARCH_X86_64; the number as text where it is not ours."""
+    arch = ARCHES.get(audit)
+    return arch.name if arch is not None else hex(audit)

@@ -5,18 +5,24 @@ Owns the listener. Knows nothing of the loop that drives it.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import select
+import traceback
 from collections.abc import Mapping
+from time import perf_counter_ns as clock
+from time import time_ns as wall_clock
 from typing import NamedTuple
 
 import trio
 
-from notifyd.engine.answer import Answerer
+from notifyd.audit.record import Record
+from notifyd.engine.answer import GONE, Answerer, Plain
 from notifyd.engine.report import Reporter
 from notifyd.kernel.arch import ARCHES
 from notifyd.kernel.unotify import Notifier
-from notifyd.policy.call import ARCH, NR, PID, Call, Note
+from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.sources import Variant
@@ -31,6 +37,9 @@ class Quick(NamedTuple):
     variant: Variant
     function: RuleFunction
     step: Step
+    title: str
+    arch: str
+    rule: str
 
 
 class Workload:
@@ -57,10 +66,11 @@ class Workload:
         self.listener = listener
         self.reporter = reporter
         self.notifier = Notifier(listener)
+        self.respond = self.notifier.respond
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=watched)
         self.watched = _watched() if watched else {}
-        self.bare = not reporter.attentive
+        self.silent = reporter.silent
         self.waiting: dict[int, trio.CancelScope] = {}
         self.ended = trio.Event()
         # One poll object for one descriptor: half the price of asking an epoll.
@@ -74,7 +84,11 @@ class Workload:
         """Decide with `rules` from the next call on; calls under way finish with what they have."""
         self.rules = rules
         self.plans = rules.plans
-        self.quick = {key: quick for key, steps in rules.plans.items() if (quick := _quick(steps))}
+        self.quick = {
+            key: quick
+            for key, steps in rules.plans.items()
+            if (quick := _quick(key[0], steps)) is not None
+        }
 
     def target(self, note: Note) -> StoppedThread:
         """The stopped thread behind `note`."""
@@ -102,6 +116,44 @@ class Workload:
             self.identities.changing(identity, execs=execs)
         return identity
 
+    def answer_plainly(self, quick: Quick, call: Call, answer: Plain, begun: int) -> bool:
+        """Answer a call of a quick plan, and report it; False if it is worth more words.
+
+        The hot path: what nobody asked for is not looked up, counted or timed.
+        """
+        value, error, flags, verdict, how, reason = answer
+        note, reporter = call.note, self.reporter
+        if error and reporter.refusals is not None:
+            return False
+        audit = reporter.audit
+        if audit is not None:
+            received = wall_clock()
+            identity, args = self.identify(note), call.describe()
+        sent = self.respond(note[ID], value, error, flags)
+        took = clock() - begun
+        call.close()
+        if not sent:
+            how = GONE
+        reporter.tally.add(quick.title, verdict, how, -error, took)
+        if audit is not None:
+            result = None if error or flags else value
+            # fmt: off
+            audit.add(Record(
+                received, self.name, identity, note[PID], quick.title, quick.variant.syscall,
+                quick.arch, args, verdict, how, -error, result, quick.rule, reason, False, took,
+            ))
+            # fmt: on
+        return True
+
+    def broke(self, note: Note, error: Exception) -> None:
+        """An error of notifyd itself: it is told, and the call is refused."""
+        trace = "".join(traceback.format_exception(error))
+        self.reporter.event(
+            "supervisor.error", "error", workload=self.name, error=repr(error), traceback=trace
+        )
+        with contextlib.suppress(OSError):  # it may have its answer already: EINPROGRESS
+            self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
+
     def close(self) -> None:
         """Let go of the listener: what calls from now on gets ENOSYS (seccomp_unotify(2))."""
         if self.listener >= 0:
@@ -111,7 +163,7 @@ class Workload:
             self.ended.set()
 
 
-def _quick(steps: tuple[Step, ...]) -> Quick | None:
+def _quick(audit: int, steps: tuple[Step, ...]) -> Quick | None:
     step = steps[0]
     declaration = step.declaration
     function: RuleFunction | None = getattr(declaration, "function", None)
@@ -119,7 +171,8 @@ def _quick(steps: tuple[Step, ...]) -> Quick | None:
         return None
     if declaration.is_async:  # type: ignore[union-attr]
         return None
-    return Quick(step.operation, step.variant, function, step)
+    title, rule = step.operation.title, declaration.name
+    return Quick(step.operation, step.variant, function, step, title, ARCHES[audit].name, rule)
 
 
 def _watched() -> Mapping[tuple[int, int], bool]:

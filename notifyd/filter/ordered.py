@@ -1,9 +1,9 @@
 """The ordered clauses of one system call as instructions.
 
 libseccomp keeps the rules of a call in no order, so clauses that take their turn would have to be
-cut into pieces that do not meet; of those it makes a tree, which took it half a minute for 65
-pieces on four arguments (2.5.4). Instructions in the clauses' own order are short, exact and made
-at once. Owns them; knows nothing of numbers and architectures.
+cut into pieces that do not meet; of those it makes a tree, and adding 65 rules on four arguments
+was seen to take it 40 seconds (2.5.4). Instructions in the clauses' own order are short, exact and
+made at once. Owns them; knows nothing of numbers and architectures.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def _number(name: str) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Stop sharing (`CLONE_FS`: this thread gets a root, cwd and umask of its own); unshare(2)."""
+    """Stop sharing with other threads; CLONE_FS gives this thread a root, cwd and umask of its own."""
     syscall(_number("unshare"), flags)
 
 
@@ -67,7 +67,7 @@ def set_fs_ids(uid: int, gid: int) -> None:
 
 
 def set_capabilities(effective: int, permitted: int) -> None:
-    """Set the capabilities of this thread, capset(2): bit n for capability n; nothing stays inheritable."""
+    """Set this thread's capabilities, bit n for number n; none stays inheritable; capset(2)."""
     header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
     low, high = 0xFFFFFFFF, 32
     data = (ctypes.c_uint32 * 6)(

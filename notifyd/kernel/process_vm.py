@@ -32,15 +32,17 @@ _NONE = ctypes.c_ulong(0)
 
 _readv: Any = LIBC.process_vm_readv
 _readv.restype = ctypes.c_ssize_t
+# Without a copy of errno, which costs a fifth of the call. A failure is done again with it.
+_quick_readv: Any = ctypes.CDLL(None).process_vm_readv
+_quick_readv.restype = ctypes.c_ssize_t
 _writev: Any = LIBC.process_vm_writev
 _writev.restype = ctypes.c_ssize_t
 
 
-class _Scratch(threading.local):
-    """One page and two iovecs for each thread, prepared once: setting them up costs 3 us a time.
+class _Buffers:
+    """One page and two iovecs, prepared once: setting them up costs 3 us a time."""
 
-    They are shared by nobody, since the GIL is released while the kernel fills them.
-    """
+    __slots__ = ("base", "keep", "local", "pack", "page", "remote", "vectors", "view")
 
     def __init__(self) -> None:
         self.page = ctypes.create_string_buffer(PAGE)
@@ -62,6 +64,13 @@ class _Scratch(threading.local):
         if count < 0:
             fail()
         return count
+
+
+class _Scratch(threading.local):
+    """Buffers for each thread: the GIL is released while the kernel fills them."""
+
+    def __init__(self) -> None:
+        self.mine = _Buffers()
 
 
 _scratch = _Scratch()
@@ -96,7 +105,7 @@ def read(tid: int, address: int, size: int) -> bytes:
     if not size:
         return b""
     if size <= PAGE:
-        scratch = _scratch
+        scratch = _scratch.mine
         if scratch.fill(tid, address, size) != size:
             raise _fault()
         return scratch.page.raw if size == PAGE else bytes(scratch.view[:size])
@@ -165,10 +174,25 @@ def read_string(tid: int, address: int, limit: int) -> bytes:
         ProcessLookupError: ESRCH, as for `read`.
         PermissionError: EPERM, as for `read`.
     """
-    _check(address, 0)
-    if address == _TOP:
+    if not 0 <= address < _TOP:
         raise _fault()
-    scratch = _scratch
+    # The way of nearly every string, in one call and with nothing looked up that is not needed.
+    scratch = _scratch.mine
+    size = PAGE - address % PAGE
+    if size > _FIRST:
+        size = _FIRST
+    if size <= limit:
+        scratch.pack(scratch.vectors, 0, scratch.base, size, address, size)
+        count: int = _quick_readv(tid, scratch.local, _ONE, scratch.remote, _ONE, _NONE)
+        if count > 0:
+            piece: bytes = scratch.page.value
+            if len(piece) < count:
+                return piece
+    return _read_string_in_pieces(tid, address, limit)
+
+
+def _read_string_in_pieces(tid: int, address: int, limit: int) -> bytes:
+    scratch = _scratch.mine
     found = b""
     size = _FIRST
     while limit > 0:

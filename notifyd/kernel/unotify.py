@@ -55,6 +55,7 @@ ADDFD_FLAG_SEND: Final = 2  # since 5.14
 SYNC_WAKE_UP: Final = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, since 6.6
 
 _ID = Struct("=Q")
+_pack_id = _ID.pack
 _SIG_SETMASK = 2
 _EVERY_SIGNAL = ctypes.c_uint64(2**64 - 1)
 
@@ -67,14 +68,13 @@ class Notifier:
     `receive`, where another RECV without POLLIN may wait for ever.
     """
 
-    __slots__ = ("_fd", "_id", "_id_valid", "_ioctl", "_pack", "_response")
+    __slots__ = ("_fd", "_id_valid", "_ioctl", "_pack", "_response")
 
     def __init__(self, listener: int) -> None:
         self._fd = listener
         self._ioctl = fcntl.ioctl
         self._pack = RESPONSE.pack_into
         self._response = bytearray(RESPONSE.size)
-        self._id = _ID.pack
         self._id_valid = IOCTL_ID_VALID
 
     def receive(self) -> bytearray:
@@ -98,7 +98,7 @@ class Notifier:
         return buffer
 
     def respond(self, id: int, value: int, error: int, flags: int) -> bool:  # noqa: A002
-        """Answer a notification.
+        """Answer a notification. From one thread only: the buffer is prepared once.
 
         Args:
             id: The notification's.
@@ -128,7 +128,9 @@ class Notifier:
         Whatever was learnt from a thread id counts only if this held afterwards.
         """
         try:
-            self._ioctl(self._fd, self._id_valid, self._id(id))
+            # A buffer that may change costs fcntl.ioctl half. Not one that is shared: helper
+            # threads ask too.
+            self._ioctl(self._fd, self._id_valid, bytearray(_pack_id(id)), True)
         except FileNotFoundError:
             return False
         except InterruptedError:

@@ -84,19 +84,26 @@ def _pass_on(spawned: Spawned, number: int, code: int, sender: int) -> None:
 
 def _follow(spawned: Spawned, signals: TakenSignals) -> None:
     """Stop if the command was stopped, and let it go on when we do."""
+    while (number := _stop_signal(spawned)) and _has_job_control():
+        signals.stop(number)
+        # `fg` continues the whole group; `kill -CONT` perhaps only us. It may also have been
+        # continued and stopped again before we woke, and that stop must not be undone: the state
+        # first, then whether there is news.
+        still = _field(spawned.pid, 0) == b"T"
+        if still and not _stop_signal(spawned, os.WNOWAIT):
+            with contextlib.suppress(PermissionError):
+                spawned.send_signal(signal.SIGCONT)
+
+
+def _stop_signal(spawned: Spawned, peek: int = 0) -> int:
+    """Return the signal by which the command was stopped since we last asked; 0 if it was not."""
     if not spawned.running:
-        return
+        return 0
     try:
-        stopped = os.waitid(os.P_PID, spawned.pid, os.WSTOPPED | os.WNOHANG)
+        stopped = os.waitid(os.P_PID, spawned.pid, os.WSTOPPED | os.WNOHANG | peek)
     except ChildProcessError:  # ended this moment
-        return
-    if stopped is None or not _has_job_control():
-        return
-    signals.stop(stopped.si_status)
-    # `fg` continues the whole group; `kill -CONT` perhaps only us.
-    if _field(spawned.pid, 0) == b"T":
-        with contextlib.suppress(PermissionError):
-            spawned.send_signal(signal.SIGCONT)
+        return 0
+    return stopped.si_status if stopped else 0
 
 
 def _has_job_control() -> bool:

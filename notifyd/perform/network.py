@@ -179,7 +179,8 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], int]:
         sizes: list[int] = []
         try:
             for one in messages:
-                sizes.append(raw.sendmsg(taken.socket, one.pieces, flags, one.address, one.control))
+                sent = raw.sendmsg(taken.socket, one.pieces, flags, one.address, one.control)
+                sizes.append(sent)  # noqa: PERF401 (what was sent counts, also before a failure)
         except OSError:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise

@@ -7,6 +7,8 @@ It knows where its values lie, not how they are fetched: looking into the target
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -120,12 +122,12 @@ class Call:
         cls.summary = (cls.__doc__ or "").partition("\n")[0]
         cls.title = cls.__name__.removesuffix("Call")
 
-    def __init__(self, note: Note, variant: Variant, origin: Origin) -> None:
+    def __init__(self, note: Note, variant: Variant, origin: Origin | None) -> None:
         self.note = note
         self.variant = variant
         self.looked = False
         self.seen: dict[str, Any] = {}
-        self._origin: Origin | None = origin
+        self._origin = origin
         self._target: Target | None = None
 
     # -- what every call has
@@ -215,17 +217,16 @@ class Call:
 
     def describe(self) -> dict[str, Any]:
         """The arguments as they stand in an event. Not a rule's look: `looked` stays as it is."""
-        looked, shown = self.looked, {}
-        sources, seen = self.variant.sources, self.seen
-        for name, field in self.fields.items():
-            if name not in sources and name not in seen:
-                continue
-            try:
-                value = field.render(self)
-            except (TargetFault, RuleError):
-                value = "(unreadable)"
-            if value is not None:
-                shown[name] = value
+        looked, note, shown = self.looked, self.note, {}
+        for part in _parts(type(self), self.variant, note[ARCH]):
+            if part.known is None:
+                value = part.look(self)
+                if value is not None:
+                    shown[part.name] = value
+            else:
+                key = note[part.register] & part.mask if part.mask else note[ARCH:]
+                known = part.known.get(key)
+                shown[part.name] = part.learn(self, key) if known is None else known
         self.looked = looked
         return shown
 
@@ -238,7 +239,62 @@ class Call:
         return f"{self.operation}({self.syscall}{', ' if shown else ''}{shown})"
 
 
-_SIX = "%#x %#x %#x %#x %#x %#x"  # the quickest way to six hexadecimal numbers
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One argument of an event.
+
+    Texts of registers are kept: the same flags come again and again, and naming them costs more
+    than looking them up.
+
+    Attributes:
+        name: the field's, and `field` itself.
+        register: its place in the note.
+        mask: the bits that decide the text; 0 if other registers do so too.
+        known: texts by value; None for what lies in memory.
+    """
+
+    name: str
+    field: Field[Any]
+    register: int
+    mask: int
+    known: dict[Any, Any] | None
+
+    def look(self, call: Call) -> Any:
+        """The text of an argument in memory."""
+        try:
+            return self.field.render(call)
+        except (TargetFault, RuleError):
+            return "(unreadable)"
+
+    def learn(self, call: Call, key: Any) -> Any:
+        """The text of a register, from now on known."""
+        assert self.known is not None
+        if len(self.known) >= _MOST_KNOWN:
+            self.known.clear()
+        text = self.known[key] = self.field.render(call)
+        return text
+
+
+_MOST_KNOWN = 1024  # texts of one argument; a hostile target makes as many as it likes
+
+
+@cache  # as many as there are variants; names can differ between architectures
+def _parts(operation: Any, variant: Variant, arch: int) -> tuple[_Part, ...]:  # noqa: ARG001
+    """What an event shows of a call, in the order of the operation's fields."""
+    parts = []
+    for name, field in operation.fields.items():
+        source = variant.sources.get(name)
+        if isinstance(source, Reg) and not field.memory:
+            mask = 0 if field.depends else (1 << field.shown_width) - 1
+            parts.append(_Part(name, field, ARG0 + source.index, mask, {}))
+        elif field.derived or source is not None:
+            parts.append(_Part(name, field, 0, 0, None))
+    return tuple(parts)
+
+
+@lru_cache(1024)  # the same call comes again and again, and formatting costs more than looking up
+def _six(registers: tuple[int, ...]) -> str:
+    return " ".join(map(hex, registers))
 
 
 class RawCall(Call):
@@ -255,7 +311,7 @@ class RawCall(Call):
 
     def describe(self) -> dict[str, Any]:
         """The six registers, in one text."""
-        return {"registers": _SIX % self.note[ARG0:]}
+        return {"registers": _six(self.note[ARG0:])}
 
 
 _RAW_SOURCES = {f"arg{at}": Reg(at) for at in range(6)}

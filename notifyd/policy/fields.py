@@ -27,10 +27,14 @@ class Field(Generic[T]):
         width: how many bits of its register the kernel looks at.
         summary: half a sentence for the reference page.
         memory: whether reading the value looks at the target's memory.
+        derived: made from other fields, and in an event only if a rule asked for it.
+        depends: its text depends on other registers too.
     """
 
     width = 32
     memory = False
+    derived = False
+    depends = False
     kind = "number"
     name = ""
 
@@ -41,6 +45,11 @@ class Field(Generic[T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    @property
+    def shown_width(self) -> int:
+        """How many bits of the register decide the text of an event."""
+        return self.width
+
     @overload
     def __get__(self, call: None, owner: type) -> Self: ...
     @overload
@@ -50,11 +59,12 @@ class Field(Generic[T]):
             return self
         # Invariant: a value read from memory is read once. What the rule judged, what the event
         # says and what is performed is the same copy (DESIGN, invariant 4).
-        seen = call.seen
-        if self.name in seen:
-            return seen[self.name]  # type: ignore[no-any-return]
-        value = self.decode(call, call.raw(self.name, self.default))
-        seen[self.name] = value
+        name, seen = self.name, call.seen
+        if name in seen:
+            return seen[name]  # type: ignore[no-any-return]
+        source = call.variant.sources.get(name)
+        value = self.decode(call, self.default if source is None else source.fetch(call))
+        seen[name] = value
         return value
 
     def decode(self, call: Call, raw: int) -> T:
@@ -230,6 +240,7 @@ class Path(Field[PurePosixPath]):
     """
 
     memory = True
+    derived = True
     kind = "path"
 
     def __init__(

@@ -86,20 +86,22 @@ def load_file(name: str, options: Mapping[str, Sequence[str]] | None = None) -> 
         UsageError: no such file, or the file fails; with file and line.
     """
     path = find(name)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
     module = types.ModuleType(f"notifyd_rules.{path.stem}.{abs(hash(path)):x}")
     module.__file__ = str(path)
     setattr(module, OPTIONS, dict(options or {}))
     # dataclasses and typing look a class's module up by name while the file runs.
     sys.modules[module.__name__] = module
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102
+        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102
     except UsageError:
         raise
     except SyntaxError as error:
         raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = _line_in(error, str(path))
         raise UsageError(f"{path}:{line}: {type(error).__name__}: {error}") from error
     finally:

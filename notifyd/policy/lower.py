@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from notifyd.errors import UsageError
-from notifyd.filter.cubes import equal, subtract
+from notifyd.filter.cubes import both, equal, subtract
 from notifyd.filter.profile import (
     ALLOW,
     KILL_PROCESS,
@@ -29,6 +28,8 @@ from notifyd.kernel.arch import ARCHES, Arch, entries, native
 from notifyd.policy.rule import Always
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.verdicts import Allow, Deny
+
+MOST_PIECES = 1024  # cubes that what an `always` leaves of a rule is cut into
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,10 @@ def cubes_of(step: Step) -> tuple[Cube, ...]:
     always = step.declaration if isinstance(step.declaration, Always) else None
     if step.hidden and always is not None and isinstance(always.verdict, Allow):
         return ()
-    return tuple(tuple(sorted(sum(parts, ()), key=lambda m: m.arg)) for parts in product(*tests))
+    found: tuple[Cube, ...] = ((),)
+    for test in tests:
+        found = tuple(both(found, test))
+    return found
 
 
 def _clause(step: Step, told: bool) -> Clause | None:
@@ -168,6 +172,8 @@ def _minus(
     for _, theirs in decided:
         for cube in theirs:
             mine = tuple(piece for one in mine for piece in subtract(one, cube))
+            if len(mine) > MOST_PIECES:
+                return mine  # something is left, and how much matters to nobody
     return mine
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
+from notifyd.errors import UsageError
 from notifyd.policy.call import Call, Operation, Raw, RawCall
 from notifyd.policy.conditions import Condition, as_condition, cut
 from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Kill, Verdict
@@ -154,16 +155,28 @@ def option(name: str, default: T, *, convert: Callable[[str], Any] = str, summar
     Args:
         name: as it is given: `--option name=value`.
         default: a tuple takes any number of values; anything else takes the last one given.
-        convert: from the text that was given to one value; a ValueError becomes a usage error.
+        convert: from the text that was given to one value; its ValueError or OSError becomes a
+            usage error.
         summary: half a sentence for help.
+
+    Raises:
+        UsageError: a text that `convert` does not take.
     """
     caller = sys._getframe(1).f_globals
     caller.setdefault(WANTED, {})[name] = (default, summary)
     given: list[str] = caller.get(OPTIONS, {}).get(name, [])
     if not given:
         return default
-    values = tuple(convert(value) for value in given)
+    values = tuple(_converted(name, text, convert) for text in given)
     return values if isinstance(default, tuple) else values[-1]  # type: ignore[return-value]
+
+
+def _converted(name: str, text: str, convert: Callable[[str], Any]) -> Any:
+    try:
+        return convert(text)
+    except (ValueError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--option {name}={text}: {reason}") from error
 
 
 def _claim(operations: tuple[Operation, ...], conditions: Mapping[str, object]) -> Claim:

@@ -86,7 +86,7 @@ class Word:
         return int.from_bytes(data, "little")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one line of a table is no other
 class Variant:
     """One system call of an operation, and where it keeps the operation's fields.
 
@@ -102,9 +102,6 @@ class Variant:
     sources: dict[str, Source] = field(default_factory=dict)
     when: tuple[tuple[int, int], ...] = ()
     arch: str | None = None
-
-    def __hash__(self) -> int:
-        return hash((self.syscall, self.when, self.arch))
 
 
 def call(
@@ -123,7 +120,7 @@ def call(
 
 
 def socketcall(number: int, *names: str) -> Variant:
-    """Sub-call `number` of i386's socketcall(2), whose arguments `names` are all in memory."""
+    """A line for i386: sub-call `number` of socketcall, its arguments `names` all in memory."""
     return Variant(
         "socketcall", {name: Word(at) for at, name in enumerate(names)}, ((0, number),), "i386"
     )

@@ -24,13 +24,12 @@ MAX_READ = 1 << 24  # bytes a rule may read at once
 class StoppedThread:
     """A target, as long as its call is not answered. Keeps no descriptor open."""
 
-    __slots__ = ("_id", "_identity", "_notifier", "_process", "_resolver", "_tid")
+    __slots__ = ("_id", "_identity", "_notifier", "_resolver", "_tid")
 
     def __init__(self, note: Note, notifier: Notifier) -> None:
         self._id = note[ID]
         self._tid = note[PID]
         self._notifier = notifier
-        self._process: TargetProcess | None = None
         self._identity: Identity | None = None
         self._resolver: Resolver | None = None
 
@@ -48,9 +47,7 @@ class StoppedThread:
     @property
     def process(self) -> TargetProcess:
         """Whose thread it is."""
-        if self._process is None:
-            self._process = TargetProcess(self)
-        return self._process
+        return TargetProcess(self)
 
     @property
     def identity(self) -> Identity:
@@ -97,7 +94,7 @@ class StoppedThread:
             TargetFault: also if there is no NUL in `limit` bytes (ENAMETOOLONG).
         """
         try:
-            data = process_vm.read_string(self.tid, address, limit)
+            data = process_vm.read_string(self._tid or self.tid, address, limit)
         except OSError as error:
             raise self.failure(error) from error
         if not self._notifier.id_valid(self._id):

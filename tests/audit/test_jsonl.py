@@ -147,7 +147,7 @@ def test_disk_is_refused(tmp_path):
     node = tmp_path / "ram"
     before = set(os.listdir("/proc/self/fd"))
     os.mknod(node, 0o60600, os.makedev(7, 0))  # loop0
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="is a disk"):
         JsonLines.open(node)
     assert set(os.listdir("/proc/self/fd")) == before
 

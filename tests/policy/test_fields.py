@@ -59,7 +59,7 @@ def sample(stopped):
 
     def make(raw: int, *names: str, size: int = 0, memory=None) -> Sample:
         donor = stopped("Open", "openat", raw, size, memory=memory or {})
-        fields = {name: 0 for name in names}
+        fields = dict.fromkeys(names, 0)
         variant = line("openat", **fields, **({"signed": 1} if size else {}))
         return Sample(donor.note, variant, donor.origin)
 

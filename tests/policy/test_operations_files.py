@@ -318,7 +318,7 @@ def test_stopping_the_records_names_no_file(stopped):
 
 def test_every_field_of_every_call_can_be_an_event(stopped):
     """Rendering never raises, except where the target's own memory is at fault."""
-    page = {0: bytes(0x100), 0x10000: bytes(0x20000)}
+    page = {0: bytes(0x100), 0x10000: bytes(0x60000)}
     for name, operation in OPERATIONS.items():
         for variant in operation.variants:
             arch = variant.arch or ("i386" if variant.syscall.endswith(("64", "32")) else "x86_64")

@@ -304,3 +304,12 @@ def test_ioctl_requests(stopped):
         call = stopped("Ioctl", "ioctl", 0, request)
         texts.append(type(call).request.render(call))
     assert texts == ["TIOCSTI", "0x2"]
+
+
+def test_long_lists_are_cut_in_events(stopped):
+    """An event shows 64 of the groups or destinations, and counts the rest."""
+    memory = {0x1000: words(*range(100)), 0x2000: bytes(64 * 70)}
+    groups = stopped("SetGid", "setgroups", 100, 0x1000, memory=memory)
+    assert type(groups).groups.render(groups) == [*range(64), "(and 36 more)"]
+    sent = stopped("SendTo", "sendmmsg", 3, 0x2000, 70, memory=memory)
+    assert type(sent).addresses.render(sent)[-1] == "(and 6 more)"

@@ -8,7 +8,7 @@ from typing import Any
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Enum, Field, Id, Int
 from notifyd.policy.names.limits import CAPABILITY_VERSIONS
-from notifyd.policy.operations.layouts import narrow_ids
+from notifyd.policy.operations.layouts import narrow_ids, shorten
 from notifyd.policy.sources import Mem, call
 
 __all__ = ["SetCaps", "SetGid", "SetUid"]
@@ -65,7 +65,7 @@ class Groups(Field[tuple[int, ...]]):
         return unpack(f"<{count}{'H' if short else 'I'}", data)
 
     def render(self, call: Call) -> Any:
-        return list(self.__get__(call, type(call)))
+        return shorten(self.__get__(call, type(call)))
 
 
 class SetGid(Call):

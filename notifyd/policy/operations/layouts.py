@@ -5,9 +5,10 @@ Knows how calls of one family keep their arguments; not what any of them means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from notifyd.policy.call import Call
 from notifyd.policy.fields import PATH_MAX, Flags, Mode, Path, Pathname
@@ -23,9 +24,11 @@ __all__ = [
     "Signed32",
     "narrow_ids",
     "short_size",
+    "shorten",
 ]
 
 ABSENT_PID = -(1 << 31)  # what kill(2) refuses as ESRCH: no process, no group, not everybody
+SHOWN = 64  # items of a list in an event; the rest is counted
 _WIDE = ("x86_64", "aarch64")  # entries whose setuid(2), chown(2) and so on take 32-bit ids
 
 
@@ -51,6 +54,12 @@ class Signed32:
         """The value as 64 unsigned bits."""
         value = call.args[self.index] & 0xFFFFFFFF
         return value | 0xFFFFFFFF << 32 if value >> 31 else value
+
+
+def shorten(items: Sequence[Any]) -> list[Any]:
+    """The items that an event has room for, and how many more there are."""
+    more = len(items) - SHOWN
+    return [*items[:SHOWN], f"(and {more} more)"] if more > 0 else list(items)
 
 
 def narrow_ids(

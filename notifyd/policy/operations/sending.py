@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Fd, Field, Flags, Int, SocketAddress
 from notifyd.policy.names.socket import MESSAGE_FLAGS
+from notifyd.policy.operations.layouts import shorten
 from notifyd.policy.sources import Variant, call, socketcall
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class Destinations(Field["tuple[SockAddr | None, ...]"]):
         return tuple(_address(call, one.name, one.namelen) for one in values.headers)
 
     def render(self, call: Call) -> Any:
-        return [None if one is None else str(one) for one in self.__get__(call, type(call))]
+        found = self.__get__(call, type(call))
+        return shorten([None if one is None else str(one) for one in found])
 
 
 def _address(call: Call, pointer: int, size: int) -> SockAddr | None:

@@ -32,6 +32,10 @@ class _SocketType(Enum):
         # are the same to it, and whole bytes are what the filter tests.
         super().__init__(SOCKET_TYPES, summary, width=8)
 
+    @property
+    def shown_width(self) -> int:
+        return 32  # the flags are shown with it
+
     def decode(self, call: Call, raw: int) -> int:
         # Behind socketcall it lies in memory: type and flags come from one reading.
         call.seen["type and flags"] = raw & 0xFFFFFFFF
@@ -46,6 +50,8 @@ class _SocketType(Enum):
 
 class _Protocol(Int):
     """A protocol, whose name depends on the family."""
+
+    depends = True
 
     def render(self, call: Call) -> Any:
         family = getattr(call, "family", 0)

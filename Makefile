@@ -1,0 +1,42 @@
+# What people do with a checkout. Everything that is missing is set up on the way, in .venv.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench clean
+
+help: ## this list
+	@echo "notifyd: decide system calls with Python rules"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 16
+
+demo: .venv/.ready ## a plugin without network, and an unprivileged web server on port 80 (best as root)
+	@$(BIN)/python docs/demo/demo.py
+
+test: .venv/.ready .venv/.tools lint ## all checks, then all tests (as root, or those for root are skipped)
+	$(BIN)/python -m pytest
+
+lint: .venv/.ready ## ruff, mypy --strict, and which package may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: .venv/.ready ## write docs/reference anew from the code's own tables
+	$(BIN)/python docs/generate.py
+
+bench: .venv/.ready .venv/.tools ## what a call costs, as ratios to a supervisor written in C
+	$(BIN)/python tests/bench
+
+clean: ## remove .venv and all that tools left
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The stamps. They are older than what they depend on only after a change, so this is quick.
+
+.venv/.ready: pyproject.toml .ci/prepare
+	@.ci/prepare venv
+	@touch $@
+
+.venv/.tools: .ci/prepare | .venv/.ready
+	@.ci/prepare tools
+	@touch $@

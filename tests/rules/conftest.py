@@ -1,0 +1,114 @@
+"""Real programs under `notifyd run`, and what the audit file says of them."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0  # seconds; what a test waits at most for a command
+
+PRELUDE = """
+import ctypes, errno, json, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+
+def attempt(name, function, *args):
+    "Print a line: the name, and what came of it."
+    try:
+        found = function(*args)
+        found = found if isinstance(found, (str, int)) else "done"
+    except OSError as error:
+        found = errno.errorcode[error.errno]
+    print(json.dumps([name, found]), flush=True)
+
+def syscall(number, *args):
+    "A bare system call; its errors are OSError."
+    six = [ctypes.c_ulong(one & 2**64 - 1) if isinstance(one, int) else one for one in args]
+    found = libc.syscall(ctypes.c_long(number), *six)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return found
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of a command.
+
+    Attributes:
+        status: its exit status, as the shell shows it.
+        found: by name, what the program's `attempt`s came to: a value, or an errno's name.
+        events: every line of the audit file.
+    """
+
+    status: int
+    out: str
+    err: str
+    events: list[dict[str, Any]]
+
+    @property
+    def found(self) -> dict[str, Any]:
+        return dict(json.loads(line) for line in self.out.splitlines() if line.startswith("["))
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """The events of calls that left the kernel."""
+        return [event for event in self.events if event["event"] == "call"]
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a command: `run(["no-network"], "true", user="nobody", to=("::1", "localhost"))`."""
+
+    def start(rules: list[str], *command: str, user: str | None = None, **options: Any) -> Ran:
+        audit = tmp_path / "audit.jsonl"
+        words = [sys.executable, "-m", "notifyd", "run", "--audit", str(audit)]
+        for rule in rules:
+            words += ["--rules", rule]
+        for name, value in options.items():
+            for one in value if isinstance(value, tuple) else (value,):
+                words += ["--option", f"{name}={one}"]
+        words += ["--user", user] if user else []
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [*words, "--", *command],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=environment,
+            check=False,
+        )
+        lines = audit.read_text().splitlines() if audit.exists() else []
+        return Ran(done.returncode, done.stdout, done.stderr, [json.loads(one) for one in lines])
+
+    return start
+
+
+@pytest.fixture
+def python(run: Run) -> Run:
+    """Run a Python program: `python(["no-network"], "attempt('x', socket.socket)")`."""
+
+    def start(rules: list[str], code: str, *arguments: str, **more: Any) -> Ran:
+        program = PRELUDE + textwrap.dedent(code)
+        return run(rules, sys.executable, "-I", "-c", program, *arguments, **more)
+
+    return start
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A directory where every user may make files, with all directories above it open."""
+    with TemporaryDirectory(dir="/tmp") as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
