@@ -31,7 +31,7 @@ bench: .venv/.ready .venv/.tools ## what a call costs, as ratios to a supervisor
 clean: ## remove .venv and all that tools left
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# The stamps. They are older than what they depend on only after a change, so this is quick.
+# The stamps: nothing is done twice. The second one is made by what it calls, if nothing is missing.
 
 .venv/.ready: pyproject.toml .ci/prepare
 	@.ci/prepare venv
@@ -39,4 +39,3 @@ clean: ## remove .venv and all that tools left
 
 .venv/.tools: .ci/prepare | .venv/.ready
 	@.ci/prepare tools
-	@touch $@

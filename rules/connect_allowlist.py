@@ -29,7 +29,7 @@ def places(text: str) -> list:
     return [(ip_network(one, strict=False), number) for one in known]
 
 
-ALLOWED = [one for to in option("to", (), convert=places, summary="where to") for one in to]
+ALLOWED = [one for to in option("to", (), convert=places, summary="where it may go") for one in to]
 
 always(Deny(errno.EPERM), IoUring)  # it connects with no system call
 always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))

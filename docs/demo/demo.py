@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NOTIFYD = str(Path(sys.executable).parent / "notifyd")
+NOTIFYD = os.environ.get("NOTIFYD", str(Path(sys.executable).parent / "notifyd"))
 PATIENCE = 20.0  # seconds; ten times what the slowest step takes on a small machine
 INSIDE = "NOTIFYD_DEMO_NETWORK"  # set once the demo runs in its own network namespace
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # netdevice(7)

@@ -85,7 +85,7 @@ def encode_event(name: str, fields: Mapping[str, Any], time_ns: int | None = Non
 
 
 def _lines(records: Sequence[Record]) -> list[_Line]:
-    """Hot: every instruction here is paid for each call; tests/audit/test_encode.py has a limit."""
+    """Hot: every instruction here is paid for each call."""
     lines: list[_Line] = []
     append, digits, names = lines.append, _DIGITS, ERRNO_NAMES
     # By id(), as hashing an identity costs more than the rest: `records` keeps them all alive.

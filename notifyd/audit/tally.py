@@ -66,27 +66,18 @@ class Tally:
         ]
         return sorted(found, key=lambda row: (-row.count, row.operation, row.verdict, row.result))
 
-    def table(self, kernel: Sequence[tuple[str, str]] = ()) -> str:
-        """The rows as plain text of at most 80 columns, without a newline at the end.
-
-        Args:
-            kernel: what the kernel decides by itself and nobody counts: operation and action, as
-                ("Socket", "errno EACCES").
-        """
+    def table(self) -> str:
+        """The rows as plain text of at most 80 columns, without a newline at the end."""
         rows = self.rows()
+        if not rows:
+            return NONE
         cells = [
             (row.operation, row.verdict, row.result, f"{row.count:,}", duration(row.slowest_ns))
             for row in rows
         ]
-        cells += [
-            (operation, "always", action, "in the kernel", "") for operation, action in kernel
-        ]
-        lines = _aligned([_HEAD, *cells]) if cells else []
-        if not rows:
-            return "\n".join([*lines, NONE])
         count, total = sum(row.count for row in rows), sum(row.total_ns for row in rows)
         calls = "1 call" if count == 1 else f"{count:,} calls"
-        return "\n".join([*lines, f"{calls}, {duration(total)} in all"])
+        return "\n".join([*_aligned([_HEAD, *cells]), f"{calls}, {duration(total)} in all"])
 
     def _fold(self, key: Key, times: list[int]) -> None:
         count, slowest, total = self._sums.get(key, (0, 0, 0))

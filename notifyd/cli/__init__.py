@@ -47,12 +47,12 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="notifyd", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Decide system calls with Python rules.
+    """Decide system calls with Python rules.
 
     \b
     notifyd run --rules no-network -- ./tool
     notifyd rules
-    """
+    """  # noqa: D301 (click's mark is the character itself)
 
 
 def main(arguments: list[str] | None = None) -> None:

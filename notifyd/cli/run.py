@@ -7,6 +7,7 @@ import sys
 import click
 
 from notifyd.cli import complain, options_of
+from notifyd.cli.completion import complete_files, complete_rules
 from notifyd.cli.session import Settings, run
 
 
@@ -20,6 +21,7 @@ from notifyd.cli.session import Settings, run
     "--rules",
     multiple=True,
     metavar="NAME|FILE",
+    shell_complete=complete_rules,
     help="A shipped rule's name or a rule file. May be given again; the first verdict wins.",
 )
 @click.option(
@@ -46,7 +48,14 @@ from notifyd.cli.session import Settings, run
     help="Append an event for every call that left the kernel, as JSON lines.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.argument("words", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
+@click.argument(
+    "words",
+    nargs=-1,
+    required=True,
+    metavar="COMMAND...",
+    type=click.UNPROCESSED,
+    shell_complete=complete_files,
+)
 def command(
     rules: tuple[str, ...],
     options: tuple[str, ...],
@@ -57,7 +66,7 @@ def command(
     quiet: bool,
     words: tuple[str, ...],
 ) -> None:
-    r"""Run COMMAND and everything it starts under rules.
+    """Run COMMAND and everything it starts under rules.
 
     The rules decide the system calls that they name; all others are as free as ever. Refused calls
     are shown as they happen, and a table at the end tells what was decided how often.
@@ -66,6 +75,6 @@ def command(
     notifyd run --rules no-network -- python3 plugin.py
     notifyd run --rules connect-allowlist --option to=192.0.2.7:443 -- ./tool
     notifyd run --rules ./mine.py --audit calls.jsonl -- make
-    """
+    """  # noqa: D301 (click's mark is the character itself)
     settings = Settings(rules, options_of(options), otherwise, strict, user, audit, quiet, words)
     sys.exit(run(settings, complain))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -207,8 +208,18 @@ def _explain_exec(spawned: Spawned, settings: Settings, complain: Callable[[str]
 
 def _print_summary(reporter: Reporter, refusals: Refusals | None, lowered: Lowered) -> None:
     lines = [f"notifyd: {line}" for line in (refusals.summary() if refusals else [])]
-    lines += ["", reporter.tally.table(lowered.decided)]
+    lines += ["", reporter.tally.table()]
+    for action, names in _by_action(lowered.decided).items():
+        text = f"in the kernel, uncounted: {action} for {', '.join(names)}"
+        lines += textwrap.wrap(text, 79, subsequent_indent="  ", break_on_hyphens=False)
     print("\n".join(lines), file=sys.stderr)
+
+
+def _by_action(decided: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for operation, action in sorted(decided):
+        found.setdefault(action, []).append(operation)
+    return found
 
 
 def _colorful() -> bool:

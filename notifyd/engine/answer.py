@@ -11,13 +11,13 @@ import signal
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from notifyd.engine.decide import Decision
-from notifyd.errors import RuleError, TargetFault, TargetGone
+from notifyd.engine.decide import Decision, shown
+from notifyd.errors import TargetFault, TargetGone
 from notifyd.kernel import pidfd
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
-from notifyd.policy.call import ID, Call, Note
+from notifyd.policy.call import ID, Note
 from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply
 from notifyd.target.thread import StoppedThread
 
@@ -47,9 +47,6 @@ class Outcome(NamedTuple):
 
 GONE = "gone"
 
-# value, errno (negative), response flags; and for reports: verdict, how, reason.
-Plain: TypeAlias = tuple[int, int, int, str, str, str | None]
-
 
 class Answerer:
     """Gives the answers of one listener."""
@@ -71,26 +68,26 @@ class Answerer:
                 return None
             return self.go_on(note, "allow", decision.reason)
         try:
-            return _BY_VERDICT[type(verdict)](self, note, decision)
+            kind = next(kind for kind in _BY_VERDICT if isinstance(verdict, kind))
+            return _BY_VERDICT[kind](self, note, decision)
         except TargetGone:
             return Outcome(verdict.kind, GONE, reason=decision.reason)
         except TargetFault as fault:
             return self.refuse(note, verdict.kind, fault.errno, str(fault))
-        except (RuleError, OSError, TypeError, ValueError, struct.error) as error:
+        except Exception as error:
             # Nonsense inside a verdict: an errno of 0, a closed descriptor, a value of 2**70.
-            return self.refuse(note, "deny", errno.EPERM, f"{verdict!r:.200}: {error}")
+            return self.refuse(note, "deny", errno.EPERM, f"{shown(verdict)}: {error}")
 
     def refuse(self, note: Note, verdict: str, number: int, reason: str | None) -> Outcome:
         """Answer with an errno."""
         sent = self._notifier.respond(note[ID], 0, -number, 0)
         return Outcome(verdict, "answered" if sent else GONE, number, reason=reason)
 
-    def give(
-        self, note: Note, verdict: str, value: int, reason: str | None, how: str = "answered"
-    ) -> Outcome:
-        """Answer with a value."""
-        sent = self._notifier.respond(note[ID], value, 0, 0)
-        return Outcome(verdict, how if sent else GONE, value=value, reason=reason)
+    def performed(self, note: Note, value: int, number: int, reason: str | None) -> Outcome:
+        """Answer with what the kernel gave us for the target: a value, or an errno if not 0."""
+        sent = self._notifier.respond(note[ID], 0 if number else value, -number, 0)
+        how = "performed" if sent else GONE
+        return Outcome("allow", how, number, None if number else value, reason)
 
     def go_on(self, note: Note, verdict: str, reason: str | None, racy: bool = False) -> Outcome:
         """Let the kernel do the call by itself."""
@@ -109,7 +106,9 @@ class Answerer:
         thread = StoppedThread(note, self._notifier)
         for address, data in verdict.memory.items():
             thread.write(address, data)
-        return self.give(note, "return", verdict.value, decision.reason)
+        sent = self._notifier.respond(note[ID], verdict.value, 0, 0)
+        how = "answered" if sent else GONE
+        return Outcome("return", how, value=verdict.value, reason=decision.reason)
 
     def _supply(self, note: Note, decision: Decision) -> Outcome:
         verdict: Supply = decision.verdict  # type: ignore[assignment]
@@ -151,27 +150,6 @@ class Answerer:
     def _continue(self, note: Note, decision: Decision) -> Outcome:
         return self.go_on(note, "continue", decision.reason, racy=decision.looked)
 
-
-def plain_answer(call: Call, verdict: Any) -> Plain | None:
-    """The answer to a verdict that can be given at once; None for all that needs more thought.
-
-    Raises:
-        ValueError: an errno that is none.
-    """
-    kind = verdict.__class__
-    if kind is Deny:
-        number = verdict.errno
-        if not 0 < number <= MAX_ERRNO:
-            raise ValueError("an errno is a number from 1 to 4095")
-        return 0, -number, 0, "deny", "answered", verdict.reason
-    if kind is Return:
-        return None if verdict.memory else (verdict.value, 0, 0, "return", "answered", None)
-    if kind is Allow and not (call.looked or verdict.changes or verdict.grant):
-        return _GO_ON
-    return None
-
-
-_GO_ON = 0, 0, RESPONSE_CONTINUE, "allow", "continued", None
 
 _BY_VERDICT: Mapping[type, Callable[[Any, Note, Decision], Outcome]] = MappingProxyType(
     {

@@ -6,6 +6,7 @@ answered in one place, `_close`, and only there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from typing import Any
@@ -14,7 +15,7 @@ import trio
 
 from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Outcome
-from notifyd.engine.decide import Decision, Inquiry
+from notifyd.engine.decide import Decision, Inquiry, explain
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, TargetFault, TargetGone
 from notifyd.kernel.arch import ARCHES
@@ -37,7 +38,6 @@ class Case:
         "_decision",
         "_identity",
         "_look",
-        "_received",
         "answered",
         "inquiry",
         "note",
@@ -52,7 +52,6 @@ class Case:
         )
         self.answered = False
         self._begun = begun
-        self._received = time.time_ns()
         self._identity: Identity | None = None
         self._args: dict[str, Any] | None = None
         self._decision: Decision | None = None
@@ -62,13 +61,15 @@ class Case:
 
     def decide(self) -> bool:
         """Ask the rules inline, and answer. Returns False if it has to be attended in a task."""
+        if not self.inquiry.steps and self._is_only_watched():
+            return True
         try:
             decision = self.inquiry.ask()
         except WouldBlock as look:
             self._look = look
             return False
-        except TargetGone:
-            return self._gone()
+        except TargetGone as gone:
+            return self._gone(gone)
         return decision is not None and self.conclude(decision)
 
     def ruled(self, step: Step, call: Call, verdict: object) -> bool:
@@ -84,7 +85,7 @@ class Case:
             self._look = error
             return False
         if isinstance(error, TargetGone):
-            return self._gone()
+            return self._gone(error)
         return self.conclude(self.inquiry.failed(step.declaration, error))
 
     def conclude(self, decision: Decision) -> bool:
@@ -130,8 +131,8 @@ class Case:
                 decision = await self.inquiry.ask_async()
             except WouldBlock as again:
                 self._look = again
-            except TargetGone:
-                self._gone()
+            except TargetGone as gone:
+                self._gone(gone)
                 return
         if not self.conclude(decision):
             await self._perform(decision)
@@ -144,21 +145,18 @@ class Case:
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
             done = await perform(call, decision.verdict)
-        except TargetGone:
-            self._gone()
+            for address, data in done.memory:
+                call.target.write(address, data)
+        except TargetGone as gone:
+            self._gone(gone)
             return
         except TargetFault as fault:
-            outcome = answerer.refuse(self.note, "allow", fault.errno, str(fault))
+            outcome = answerer.performed(self.note, 0, fault.errno, str(fault))
         except (NotifydError, OSError) as error:
             outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{error}")
         else:
             # No checkpoint between the effect and this answer.
-            if done.errno:
-                outcome = answerer.refuse(self.note, "allow", done.errno, decision.reason)
-            else:
-                outcome = answerer.give(
-                    self.note, "allow", done.value, decision.reason, "performed"
-                )
+            outcome = answerer.performed(self.note, done.value, done.errno, decision.reason)
         self._close(decision, outcome)
 
     # -- the end
@@ -172,9 +170,24 @@ class Case:
             outcome = Outcome("deny", GONE)
         self._close(Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, None), outcome)
 
-    def _gone(self) -> bool:
-        decision = Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, None)
+    def _gone(self, error: TargetGone) -> bool:
+        """The target is said to be gone; or a rule stumbled on another one that is."""
+        decision = Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, explain(error))
+        # Invariant: every received call gets its answer, or is found gone by its own id.
+        if self.workload.notifier.id_valid(self.note[ID]):
+            return self.conclude(decision)
         self._close(decision, Outcome("deny", GONE))
+        return True
+
+    def _is_only_watched(self) -> bool:
+        """Let a call go on that no rule named, and that is notified for our own sake only."""
+        workload = self.workload
+        if (self.note[ARCH], self.note[NR]) not in workload.watched:
+            return False
+        with contextlib.suppress(TargetGone):
+            workload.identify(self.note)
+        workload.answerer.go_on(self.note, "allow", None)
+        self.answered = True
         return True
 
     def _witness(self, call: Call | None) -> None:
@@ -199,9 +212,10 @@ class Case:
             return
         # fmt: off
         workload.reporter.answered(Record(
-            self._received, workload.name, self._identity, self.note[PID], operation, syscall,
-            arch_name(self.note[ARCH]), self._args, outcome.verdict, outcome.how, outcome.errno,
-            outcome.value, decision.rule, outcome.reason, outcome.racy, clock() - self._begun,
+            workload.reporter.epoch + self._begun, workload.name, self._identity, self.note[PID],
+            operation, syscall, arch_name(self.note[ARCH]), self._args, outcome.verdict,
+            outcome.how, outcome.errno, outcome.value, decision.rule, outcome.reason, outcome.racy,
+            clock() - self._begun,
         ))
         # fmt: on
 

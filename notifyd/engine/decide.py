@@ -47,15 +47,14 @@ class Inquiry:
     It can be asked again from the start after a slow look was done; what was seen stays seen.
     """
 
-    __slots__ = ("_calls", "_note", "_origin", "_rules", "_steps", "async_rule")
+    __slots__ = ("_calls", "_note", "_origin", "_rules", "steps")
 
     def __init__(self, note: Note, steps: Sequence[Step], rules: RuleSet, origin: Origin) -> None:
         self._note = note
-        self._steps = steps
+        self.steps = steps
         self._rules = rules
         self._origin = origin
         self._calls: dict[tuple[type[Call], int], Call] = {}
-        self.async_rule: Rule | None = None
 
     @property
     def last_call(self) -> Call | None:
@@ -81,7 +80,7 @@ class Inquiry:
             WouldBlock: a rule wants to look where looking may wait.
             TargetGone: the target is gone.
         """
-        for step in self._steps:
+        for step in self.steps:
             declaration = step.declaration
             try:
                 if not step.applies(self._note):
@@ -105,7 +104,7 @@ class Inquiry:
 
     async def ask_async(self) -> Decision:
         """Ask the rules in their order and wait for those that are async; raises as `ask` does."""
-        for step in self._steps:
+        for step in self.steps:
             declaration = step.declaration
             try:
                 decision = await self._step(step)
@@ -153,14 +152,14 @@ class Inquiry:
         assert isinstance(rule, Rule)
         try:
             return self._judge(rule, call, verdict) or self._otherwise()
-        except TypeError as error:
+        except Exception as error:
             return self.failed(rule, error)
 
     def _judge(self, rule: Rule, call: Call, verdict: object) -> Decision | None:
         if verdict is None:
             return None
         if not isinstance(verdict, VERDICTS):
-            raise TypeError(f"returned {verdict!r:.200}, which is no verdict")
+            raise TypeError(f"returned {shown(verdict)}, which is no verdict")
         return self._decision(verdict, rule, call, getattr(verdict, "reason", None))
 
     def _kernel_should_have(self, always: Always, step: Step) -> Decision | None:
@@ -198,9 +197,17 @@ class Inquiry:
         return Decision(verdict, call, bool(lookers), name, reason)
 
 
+def shown(value: object) -> str:
+    """What a rule returned, for its author; its `repr` may be anything, and may fail."""
+    try:
+        return repr(value)[:200]
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+
+
 def explain(error: BaseException) -> str:
     """A rule's failure for the event: one line where that says enough, else the traceback."""
-    if isinstance(error, (CannotPerform, StaleCall, TimeoutError)):
+    if isinstance(error, (CannotPerform, StaleCall, TargetGone, TimeoutError)):
         return f"{type(error).__name__}: {error}"
     lines = traceback.format_exception(error)
     text = "".join(lines).strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from notifyd.audit.jsonl import JsonLines
@@ -21,6 +22,8 @@ class Reporter:
 
     Attributes:
         silent: nobody wants to know anything, so nothing is counted either.
+        epoch: the wall clock, in nanoseconds since 1970, when perf_counter_ns was 0. Set anew when
+            collected events are written, since a clock can be set.
         tally: the counts.
     """
 
@@ -29,6 +32,7 @@ class Reporter:
         self.refusals = refusals
         self.silent = audit is None and refusals is None
         self.tally = Tally()
+        self.epoch = time.time_ns() - time.perf_counter_ns()
 
     def answered(self, record: Record) -> None:
         """Count a call, and hand its record to whoever wants it."""
@@ -53,5 +57,6 @@ class Reporter:
 
     def flush(self) -> None:
         """Write what is collected."""
+        self.epoch = time.time_ns() - time.perf_counter_ns()
         if self.audit is not None:
             self.audit.flush()

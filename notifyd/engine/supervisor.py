@@ -13,19 +13,16 @@ from collections import deque
 
 import trio
 
-from notifyd.engine.answer import plain_answer
 from notifyd.engine.case import Case
-from notifyd.engine.workload import Quick, Workload
-from notifyd.kernel.unotify import NOTIF
-from notifyd.policy.call import ARCH, NR, Note
+from notifyd.engine.hot import Stop, answer_calls
+from notifyd.engine.workload import Workload
 
-TURN = 64  # calls of one listener before the next one has its turn
+TURN = 256  # calls of one listener before the next one has its turn
 SLICE = 5_000_000  # nanoseconds of draining before trio's other tasks run
 SWEEP = 0.05  # seconds between two looks at whether the targets of waiting calls are still there
 BATCH = 64  # listeners taken from the epoll at once
 
 _WATCH = select.EPOLLIN | select.EPOLLONESHOT
-_unpack = NOTIF.unpack_from
 _clock = time.perf_counter_ns
 
 
@@ -107,73 +104,20 @@ class Supervisor:
                 return
 
     def _drain(self, workload: Workload) -> bool:
-        """Answer up to `TURN` calls; return whether there may be more."""
-        poll, receive = workload.poll, workload.notifier.receive
-        quick = workload.quick.get
-        handle = self._handle_silently if workload.silent else self._handle
+        """Answer a turn of calls; return whether there may be more."""
         for _ in range(TURN):
-            # Invariant: poll, then one RECV. A RECV with nothing pending waits for ever, even on
-            # an O_NONBLOCK listener.
-            events = poll(0)
-            if not events:
+            stop = answer_calls(workload, TURN)
+            if isinstance(stop, Case):
+                self._attend(stop)
+            elif stop is Stop.TURN:
+                return True
+            elif stop is Stop.ENDED:
+                self.remove(workload)
+                return False
+            else:
                 self._epoll.modify(workload.listener, _WATCH)
                 return False
-            if not events[0][1] & select.POLLIN:
-                self.remove(workload)  # POLLHUP: the last task with this filter is gone
-                return False
-            try:
-                note = _unpack(receive())
-            except (FileNotFoundError, InterruptedError):
-                continue  # the target left between poll and RECV, or a signal came: look again
-            try:
-                handle(workload, note, quick((note[ARCH], note[NR])))
-            except Exception as error:  # ours, not a rule's: refuse this call, keep the others
-                workload.broke(note, error)
         return True
-
-    def _handle(self, workload: Workload, note: Note, quick: Quick | None) -> None:
-        """Decide and answer one call inline, or leave it to a task."""
-        begun = _clock()
-        if quick is None:
-            case = Case(workload, note, begun)
-            done = case.decide()
-        else:
-            call = quick.operation(note, quick.variant, workload)
-            try:
-                verdict = quick.function(call)
-                answer = plain_answer(call, verdict)
-                if answer is not None and workload.answer_plainly(quick, call, answer, begun):
-                    return
-            except BaseException as error:  # a rule may raise anything, SystemExit included
-                case = Case(workload, note, begun)
-                done = case.failed(quick.step, call, error)
-            else:
-                case = Case(workload, note, begun)
-                done = case.ruled(quick.step, call, verdict)
-        if not done:
-            self._attend(case)
-
-    def _handle_silently(self, workload: Workload, note: Note, quick: Quick | None) -> None:
-        """As `_handle`, where nobody wants to be told: nothing is counted, timed or looked up."""
-        if quick is None:
-            self._handle(workload, note, quick)
-            return
-        call = quick[0](note, quick[1], workload)
-        try:
-            verdict = quick[2](call)
-            answer = plain_answer(call, verdict)
-            if answer is not None:
-                workload.respond(note[0], answer[0], answer[1], answer[2])
-                call.close()
-                return
-        except BaseException as error:  # a rule may raise anything, SystemExit included
-            case = Case(workload, note, 0)
-            done = case.failed(quick.step, call, error)
-        else:
-            case = Case(workload, note, 0)
-            done = case.ruled(quick.step, call, verdict)
-        if not done:
-            self._attend(case)
 
     def _attend(self, case: Case) -> None:
         self.attended += 1

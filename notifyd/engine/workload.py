@@ -12,15 +12,14 @@ import select
 import traceback
 from collections.abc import Mapping
 from time import perf_counter_ns as clock
-from time import time_ns as wall_clock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
 from notifyd.audit.record import Record
-from notifyd.engine.answer import GONE, Answerer, Plain
+from notifyd.engine.answer import GONE, Answerer
 from notifyd.engine.report import Reporter
-from notifyd.kernel.arch import ARCHES
+from notifyd.kernel.arch import ARCHES, native
 from notifyd.kernel.unotify import Notifier
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.rule import RuleFunction
@@ -30,16 +29,33 @@ from notifyd.target.identity import EXEC_CALLS, WATCHED, Identities, Identity
 from notifyd.target.thread import StoppedThread
 
 
+class Known(NamedTuple):
+    """What is known beforehand of the calls that one plain rule decides.
+
+    Attributes:
+        step: the rule's step.
+        title: the operation's name.
+        syscall: the system call's name.
+        arch: the architecture's name.
+        rule: the rule's name.
+        execs: whether the call executes a program, or changes ids (False); None: neither.
+    """
+
+    step: Step
+    title: str
+    syscall: str
+    arch: str
+    rule: str
+    execs: bool | None
+
+
 class Quick(NamedTuple):
-    """A plan of one plain rule without conditions: decided with no Inquiry at all."""
+    """A plan of one plain rule without conditions, of the native entry: it needs no Inquiry."""
 
     operation: type[Call]
     variant: Variant
     function: RuleFunction
-    step: Step
-    title: str
-    arch: str
-    rule: str
+    known: Known
 
 
 class Workload:
@@ -66,7 +82,7 @@ class Workload:
         self.listener = listener
         self.reporter = reporter
         self.notifier = Notifier(listener)
-        self.respond = self.notifier.respond
+        self.receive, self.respond = self.notifier.receive, self.notifier.respond
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=watched)
         self.watched = _watched() if watched else {}
@@ -85,9 +101,9 @@ class Workload:
         self.rules = rules
         self.plans = rules.plans
         self.quick = {
-            key: quick
-            for key, steps in rules.plans.items()
-            if (quick := _quick(key[0], steps)) is not None
+            number: quick
+            for (audit, number), steps in rules.plans.items()
+            if audit == native().audit and (quick := _quick(audit, steps)) is not None
         }
 
     def target(self, note: Note) -> StoppedThread:
@@ -116,34 +132,44 @@ class Workload:
             self.identities.changing(identity, execs=execs)
         return identity
 
-    def answer_plainly(self, quick: Quick, call: Call, answer: Plain, begun: int) -> bool:
-        """Answer a call of a quick plan, and report it; False if it is worth more words.
+    def answer_plainly(
+        self, known: Known, call: Call, verdict: Any, answer: tuple[int, int, int], begun: int
+    ) -> None:
+        """Answer a call of a quick plan, and report it to whoever wants to know.
 
-        The hot path: what nobody asked for is not looked up, counted or timed.
+        Raises:
+            TargetGone: it is, and there is nothing to report.
         """
-        value, error, flags, verdict, how, reason = answer
+        value, error, flags = answer
         note, reporter = call.note, self.reporter
-        if error and reporter.refusals is not None:
-            return False
         audit = reporter.audit
-        if audit is not None:
-            received = wall_clock()
-            identity, args = self.identify(note), call.describe()
+        if audit is None and not (error and reporter.refusals is not None):
+            sent = self.respond(note[ID], value, error, flags)
+            how = "continued" if flags else "answered"
+            took = clock() - begun
+            reporter.tally.add(known.title, verdict.kind, how if sent else GONE, -error, took)
+            call.close()
+            return
+        identity = self.identities.of(note[PID])
+        if known.execs is not None and self.watched:
+            self.identities.changing(identity, execs=known.execs)
+        args = call.describe()
         sent = self.respond(note[ID], value, error, flags)
         took = clock() - begun
         call.close()
-        if not sent:
-            how = GONE
-        reporter.tally.add(quick.title, verdict, how, -error, took)
+        how = ("continued" if flags else "answered") if sent else GONE
+        # fmt: off
+        record = Record(
+            reporter.epoch + begun, self.name, identity, note[PID], known.title, known.syscall,
+            known.arch, args, verdict.kind, how, -error, None if error or flags else value,
+            known.rule, verdict.reason if error else None, False, took,
+        )
+        # fmt: on
         if audit is not None:
-            result = None if error or flags else value
-            # fmt: off
-            audit.add(Record(
-                received, self.name, identity, note[PID], quick.title, quick.variant.syscall,
-                quick.arch, args, verdict, how, -error, result, quick.rule, reason, False, took,
-            ))
-            # fmt: on
-        return True
+            audit.add(record)
+        reporter.tally.add(known.title, verdict.kind, how, -error, took)
+        if error and reporter.refusals is not None:
+            reporter.refusals.add(record)
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused."""
@@ -171,8 +197,10 @@ def _quick(audit: int, steps: tuple[Step, ...]) -> Quick | None:
         return None
     if declaration.is_async:  # type: ignore[union-attr]
         return None
-    title, rule = step.operation.title, declaration.name
-    return Quick(step.operation, step.variant, function, step, title, ARCHES[audit].name, rule)
+    arch, name = ARCHES[audit], step.variant.syscall
+    execs = name in EXEC_CALLS if name in WATCHED else None
+    known = Known(step, step.operation.title, name, arch.name, declaration.name, execs)
+    return Quick(step.operation, step.variant, function, known)
 
 
 def _watched() -> Mapping[tuple[int, int], bool]:

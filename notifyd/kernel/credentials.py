@@ -31,7 +31,7 @@ def _number(name: str) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Stop sharing with other threads; CLONE_FS gives this thread a root, cwd and umask of its own."""
+    """Stop sharing with other threads; CLONE_FS gives this thread a root, cwd and umask."""
     syscall(_number("unshare"), flags)
 
 

@@ -11,10 +11,13 @@ import errno
 import fcntl
 import os
 from struct import Struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from notifyd.kernel import arch
 from notifyd.kernel.libc import LIBC, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "ADDFD",
@@ -31,6 +34,8 @@ __all__ = [
     "RESPONSE_CONTINUE",
     "SYNC_WAKE_UP",
     "Notifier",
+    "receiver",
+    "responder",
 ]
 
 NOTIF = Struct("=QIIiIQ6Q")
@@ -60,67 +65,73 @@ _SIG_SETMASK = 2
 _EVERY_SIGNAL = ctypes.c_uint64(2**64 - 1)
 
 
+def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
+    """A function that takes one notification; only after poll(2) said POLLIN, and once each time.
+
+    A call with nothing pending waits, even when the listener is O_NONBLOCK. These two are closures
+    and no methods because every call of every target passes them.
+
+    Returns:
+        A function without arguments. It returns id, pid, flags, nr, arch, instruction_pointer and
+        the six args. It raises FileNotFoundError (ENOENT: the target went away in between, which is
+        ordinary, or no task has the filter any more and poll says POLLHUP), InterruptedError (EINTR:
+        poll again), and any other OSError for a mistake of ours.
+    """
+    ioctl, unpack = fcntl.ioctl, NOTIF.unpack
+
+    def receive() -> tuple[int, ...]:
+        # Not zero: EINVAL. A new bytearray is zero, and quicker than clearing an old one.
+        buffer = bytearray(80)
+        ioctl(listener, IOCTL_RECV, buffer, True)
+        return unpack(buffer)
+
+    return receive
+
+
+def responder(listener: int) -> Callable[[int, int, int, int], bool]:
+    """A function that answers a notification. For one thread: its buffer is prepared once.
+
+    Returns:
+        A function of the notification's id, the value (signed, 64 bits), the errno (negative, or
+        0) and the flags (`RESPONSE_CONTINUE`, with value and errno 0, or 0). It returns False if
+        the target is gone: its call was interrupted, or it died. It raises OSError EINPROGRESS if
+        this id has an answer already, and struct.error for numbers that do not fit.
+    """
+    ioctl, pack, response = fcntl.ioctl, RESPONSE.pack_into, bytearray(RESPONSE.size)
+
+    def respond(id: int, value: int, error: int, flags: int) -> bool:  # noqa: A002
+        pack(response, 0, id, value, error, flags)
+        try:
+            ioctl(listener, IOCTL_SEND, response, True)
+        except FileNotFoundError:
+            return False
+        except InterruptedError:  # before anything was sent: waiting for the filter's lock
+            return respond(id, value, error, flags)
+        return True
+
+    return respond
+
+
 class Notifier:
     """A listener, as five calls. Owns no descriptor, and is as good as long as the caller's is.
 
     An `InterruptedError` is not an answer from the kernel, only a signal at a bad moment. Where
     nothing has happened yet the call is made again, and the caller never sees one, except from
     `receive`, where another RECV without POLLIN may wait for ever.
+
+    Attributes:
+        receive: takes one notification; see `receiver`.
+        respond: answers one; see `responder`.
     """
 
-    __slots__ = ("_fd", "_id_valid", "_ioctl", "_pack", "_response")
+    __slots__ = ("_fd", "_id_valid", "_ioctl", "receive", "respond")
 
     def __init__(self, listener: int) -> None:
         self._fd = listener
         self._ioctl = fcntl.ioctl
-        self._pack = RESPONSE.pack_into
-        self._response = bytearray(RESPONSE.size)
         self._id_valid = IOCTL_ID_VALID
-
-    def receive(self) -> bytearray:
-        """Take one notification; only after poll(2) said POLLIN, and once for each time it did.
-
-        A call with nothing pending waits, even when the listener is O_NONBLOCK.
-
-        Returns:
-            80 bytes, to be read with `NOTIF.unpack`.
-
-        Raises:
-            FileNotFoundError: ENOENT: the target went away in between, which is ordinary, or no
-                task has the filter any more (poll says POLLHUP).
-            InterruptedError: EINTR: poll again.
-            OSError: Anything else is a mistake of ours.
-        """
-        # Not zero: EINVAL. A new bytearray(80) is zero, and quicker than clearing an old one
-        # (0.08 against 0.12 us).
-        buffer = bytearray(80)
-        self._ioctl(self._fd, IOCTL_RECV, buffer, True)
-        return buffer
-
-    def respond(self, id: int, value: int, error: int, flags: int) -> bool:  # noqa: A002
-        """Answer a notification. From one thread only: the buffer is prepared once.
-
-        Args:
-            id: The notification's.
-            value: What the call returns, when `error` is 0. Signed, 64 bits.
-            error: A negative errno, as the kernel wants it, or 0.
-            flags: `RESPONSE_CONTINUE` or 0. With it, value and error must be 0 (EINVAL).
-
-        Returns:
-            False if the target is gone: its call was interrupted, or it died.
-
-        Raises:
-            OSError: EINPROGRESS: this id has an answer already.
-        """
-        response = self._response
-        self._pack(response, 0, id, value, error, flags)
-        try:
-            self._ioctl(self._fd, IOCTL_SEND, response, True)
-        except FileNotFoundError:
-            return False
-        except InterruptedError:  # before anything was sent: waiting for the filter's lock
-            return self.respond(id, value, error, flags)
-        return True
+        self.receive = receiver(listener)
+        self.respond = responder(listener)
 
     def id_valid(self, id: int) -> bool:  # noqa: A002
         """Say whether the target of a notification still waits for its answer.

@@ -6,13 +6,14 @@ a stream takes what is left over with the target's next call.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from struct import Struct
 
-from notifyd.errors import CannotPerform
+from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd
 from notifyd.policy.operations import SendTo
 from notifyd.policy.operations.sending import MessageHeader
@@ -57,15 +58,21 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack) -> list[Message]:
         size = min(call.size, MAX_SENT)
         data = call.read(call.data_address, size) if size else b""
         return [Message([data], addresses[0] if addresses else None)]
-    return [
-        Message(_pieces(call, header), address, _control(call, header, task, stack))
-        for header, address in zip(call.headers, addresses, strict=True)
-    ]
+    messages: list[Message] = []
+    for header, address in zip(call.headers, addresses, strict=True):
+        try:
+            pieces, control = _pieces(call, header), _control(call, header, task, stack)
+        except TargetFault:
+            if not messages:
+                raise
+            break  # sendmmsg(2) sends those before the one that is wrong
+        messages.append(Message(pieces, address, control))
+    return messages
 
 
 def _pieces(call: SendTo, header: MessageHeader) -> list[bytes]:
     if header.iovlen > MAX_PIECES:
-        raise CannotPerform(f"{header.iovlen} pieces; the kernel takes {MAX_PIECES}")
+        raise TargetFault(f"{header.iovlen} pieces", errno.EMSGSIZE)
     word = call.word_size
     vector = call.read(header.iov, 2 * word * header.iovlen) if header.iovlen else b""
     words = [int.from_bytes(vector[at : at + word], "little") for at in range(0, len(vector), word)]
@@ -102,6 +109,9 @@ def _taken(body: bytes, task: int, stack: ExitStack) -> bytes:
         raise CannotPerform(f"{len(numbers)} descriptors; the kernel takes {MAX_DESCRIPTORS}")
     ours = []
     for number in numbers:
-        ours.append(pidfd.get_fd(task, number))
+        try:
+            ours.append(pidfd.get_fd(task, number))
+        except OSError as error:
+            raise TargetFault(str(error), error.errno or errno.EIO) from error
         stack.callback(os.close, ours[-1])
     return Struct(f"={len(ours)}i").pack(*ours)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from notifyd.errors import CannotPerform, TargetGone
+from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
@@ -31,7 +31,7 @@ from notifyd.target.thread import StoppedThread
 MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
 NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
 
-Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], int]]"
+Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], Performed]]"
 
 
 class Taken(NamedTuple):
@@ -43,10 +43,15 @@ class Taken(NamedTuple):
 
 
 class Performed(NamedTuple):
-    """What the target gets: `value`, or `errno` where that is not 0."""
+    """What the target gets: `value`, or `errno` where that is not 0.
+
+    Attributes:
+        memory: (address, bytes) to write before the answer.
+    """
 
     value: int
     errno: int = 0
+    memory: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(slots=True)
@@ -54,7 +59,7 @@ class Deed:
     """One call, ready to be done in a thread: everything is copied or opened already.
 
     Attributes:
-        act: does it, and returns the call's result.
+        act: does it.
         check: raises TargetGone if the target is no longer in its call.
         persona: who to be.
         directory: the open /proc/TID of the target, where its root and cwd are needed.
@@ -62,7 +67,7 @@ class Deed:
         pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
     """
 
-    act: Callable[[], int]
+    act: Callable[[], Performed]
     check: Callable[[], None]
     persona: Persona
     directory: int | None
@@ -79,7 +84,7 @@ class Deed:
             # Invariant: no effect before the id is known to be valid.
             self.check()
             try:
-                return Performed(self.act())
+                return self.act()
             except OSError as error:
                 if error.errno == errno.EPIPE and self.pipe is not None:
                     _send_sigpipe(self.pipe)
@@ -127,11 +132,18 @@ def _deed(call: Any, prepare: Prepare, grant: str | None) -> Deed:
             raise thread.failure(error) from error
         # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
         thread.check()
+        paths = _domain(taken.socket) == socket_module.AF_UNIX
         act = prepare(call, taken)
-        paths = raw.socket_info(taken.socket)[0] == socket_module.AF_UNIX
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         place = directory if paths else None
         return Deed(act, thread.check, persona, place, grant, pipe, stack.pop_all())
+
+
+def _domain(descriptor: int) -> int:
+    try:
+        return raw.socket_info(descriptor)[0]
+    except OSError as error:  # no socket, or opened with O_PATH: the target's mistake
+        raise TargetFault(str(error), error.errno or errno.EIO) from error
 
 
 def _open_task(thread: StoppedThread) -> int:
@@ -147,56 +159,57 @@ def _open_task(thread: StoppedThread) -> int:
 def _address(call: Any) -> bytes:
     """The address that the rule saw, and no other."""
     if not 0 <= call.addrlen <= MAX_ADDRESS:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        raise TargetFault("no address is that long", errno.EINVAL)
     return call.address.raw if call.address is not None else b""
 
 
-def _connect(call: Connect, taken: Taken) -> Callable[[], int]:
+def _connect(call: Connect, taken: Taken) -> Callable[[], Performed]:
     address = _address(call)
 
-    def act() -> int:
+    def act() -> Performed:
         raw.connect(taken.socket, address)
-        return 0
+        return Performed(0)
 
     return act
 
 
-def _bind(call: Bind, taken: Taken) -> Callable[[], int]:
+def _bind(call: Bind, taken: Taken) -> Callable[[], Performed]:
     address = _address(call)
 
-    def act() -> int:
+    def act() -> Performed:
         raw.bind(taken.socket, address)
-        return 0
+        return Performed(0)
 
     return act
 
 
-def _send(call: SendTo, taken: Taken) -> Callable[[], int]:
+def _send(call: SendTo, taken: Taken) -> Callable[[], Performed]:
     messages = copy_messages(call, taken.task, taken.stack)
     flags = call.flags | NOSIGNAL
 
-    def act() -> int:
+    def act() -> Performed:
         sizes: list[int] = []
         try:
             for one in messages:
                 sent = raw.sendmsg(taken.socket, one.pieces, flags, one.address, one.control)
-                sizes.append(sent)  # noqa: PERF401 (what was sent counts, also before a failure)
+                sizes.append(sent)  # what was sent counts, also before a failure
         except OSError:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise
-        if call.syscall != "sendmmsg" and "count" not in call.variant.sources:
-            return sizes[0]
-        _write_sizes(call, sizes)
-        return len(sizes)
+        if not call.is_several:
+            return Performed(sizes[0])
+        return Performed(len(sizes), memory=_sizes(call, sizes))
 
     return act
 
 
-def _write_sizes(call: SendTo, sizes: list[int]) -> None:
-    """Fill in mmsghdr.msg_len, as sendmmsg(2) does."""
+def _sizes(call: SendTo, sizes: list[int]) -> tuple[tuple[int, bytes], ...]:
+    """What sendmmsg(2) writes into mmsghdr.msg_len, by address."""
     header, stride = (56, 64) if call.word_size == 8 else (28, 32)
-    for at, size in enumerate(sizes):
-        call.target.write(call.message + at * stride + header, size.to_bytes(4, "little"))
+    return tuple(
+        (call.message + at * stride + header, size.to_bytes(4, "little"))
+        for at, size in enumerate(sizes)
+    )
 
 
 def _send_sigpipe(task: int) -> None:

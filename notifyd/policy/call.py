@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import PurePosixPath
+from struct import Struct
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from notifyd.errors import RuleError, StaleCall, TargetFault
@@ -76,7 +77,7 @@ class Target(Protocol):
         """A string without its NUL. Raises TargetFault, also without a NUL in `limit` bytes."""
 
     def read_strings(
-        self, address: int, word: int, max_strings: int, max_bytes: int
+        self, address: int, word: int, max_strings: int, max_bytes: int, *, cut: bool = False
     ) -> tuple[bytes, ...]:
         """The strings of a vector of `word`-byte pointers that ends with a null pointer."""
 
@@ -98,6 +99,9 @@ class Origin(Protocol):
         """The stopped thread behind `note`."""
 
 
+_TARGET = ""  # the key in `seen` that is no field's name
+
+
 class Call:
     """One stopped system call. Operations are its subclasses; their attributes are its arguments.
 
@@ -108,7 +112,7 @@ class Call:
         seen: the decoded values, each read at most once.
     """
 
-    __slots__ = ("_origin", "_target", "looked", "note", "seen", "variant")
+    __slots__ = ("_origin", "looked", "note", "seen", "variant")
 
     variants: ClassVar[tuple[Variant, ...]] = ()
     fields: ClassVar[Mapping[str, Field[Any]]] = {}
@@ -128,7 +132,6 @@ class Call:
         self.looked = False
         self.seen: dict[str, Any] = {}
         self._origin = origin
-        self._target: Target | None = None
 
     # -- what every call has
 
@@ -179,11 +182,10 @@ class Call:
     @property
     def target(self) -> Target:
         """The stopped thread."""
-        if self._target is None:
-            self._target = self.origin.target(self.note)
-        elif self._origin is None:
-            return self.origin.target(self.note)
-        return self._target
+        target: Target | None = self.seen.get(_TARGET)
+        if target is None or self._origin is None:
+            target = self.seen[_TARGET] = self.origin.target(self.note)
+        return target
 
     def raw(self, name: str, default: int) -> int:
         """The undecoded argument behind field `name`, or `default` where this call has none."""
@@ -205,10 +207,20 @@ class Call:
         self.looked = True
         return self.target.read_string(address, limit)
 
-    def read_strings(self, address: int, max_strings: int, max_bytes: int) -> tuple[bytes, ...]:
-        """A vector of strings that ends with a null pointer; raises as `read` does."""
+    def read_strings(
+        self, address: int, max_strings: int, max_bytes: int, *, cut: bool = False
+    ) -> tuple[bytes, ...]:
+        """A vector of strings that ends with a null pointer; raises as `read` does.
+
+        Args:
+            address: where the vector of pointers begins.
+            max_strings: of more than these it raises TargetFault (E2BIG), or `cut`s the rest off.
+            max_bytes: the same for their length together.
+            cut: whether the first ones are enough.
+        """
         self.looked = True
-        return self.target.read_strings(address, self.word_size, max_strings, max_bytes)
+        target, word = self.target, self.word_size
+        return target.read_strings(address, word, max_strings, max_bytes, cut=cut)
 
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
         """The absolute path that `pathname` means to the target, starting from its `dirfd`."""
@@ -217,9 +229,11 @@ class Call:
 
     def describe(self) -> dict[str, Any]:
         """The arguments as they stand in an event. Not a rule's look: `looked` stays as it is."""
-        looked, note, shown = self.looked, self.note, {}
+        looked, note, seen, shown = self.looked, self.note, self.seen, {}
         for part in _parts(type(self), self.variant, note[ARCH]):
             if part.known is None:
+                if part.unsourced and part.name not in seen:
+                    continue  # made from other fields, and no rule asked for it
                 value = part.look(self)
                 if value is not None:
                     shown[part.name] = value
@@ -235,7 +249,7 @@ class Call:
         self._origin = None
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in sorted(self.seen.items()))
+        shown = ", ".join(f"{n}={value!r}" for n, value in sorted(self.seen.items()) if n)
         return f"{self.operation}({self.syscall}{', ' if shown else ''}{shown})"
 
 
@@ -251,6 +265,7 @@ class _Part:
         register: its place in the note.
         mask: the bits that decide the text; 0 if other registers do so too.
         known: texts by value; None for what lies in memory.
+        unsourced: it has no place of its own in the call, as a resolved path.
     """
 
     name: str
@@ -258,6 +273,7 @@ class _Part:
     register: int
     mask: int
     known: dict[Any, Any] | None
+    unsourced: bool = False
 
     def look(self, call: Call) -> Any:
         """The text of an argument in memory."""
@@ -284,17 +300,15 @@ def _parts(operation: Any, variant: Variant, arch: int) -> tuple[_Part, ...]:  #
     parts = []
     for name, field in operation.fields.items():
         source = variant.sources.get(name)
-        if isinstance(source, Reg) and not field.memory:
+        if isinstance(source, Reg) and not field.memory and not field.derived:
             mask = 0 if field.depends else (1 << field.shown_width) - 1
             parts.append(_Part(name, field, ARG0 + source.index, mask, {}))
-        elif field.derived or source is not None:
-            parts.append(_Part(name, field, 0, 0, None))
+        elif field.derived or field.memory or source is not None:
+            parts.append(_Part(name, field, 0, 0, None, source is None))
     return tuple(parts)
 
 
-@lru_cache(1024)  # the same call comes again and again, and formatting costs more than looking up
-def _six(registers: tuple[int, ...]) -> str:
-    return " ".join(map(hex, registers))
+_six = Struct(">6Q").pack
 
 
 class RawCall(Call):
@@ -310,8 +324,8 @@ class RawCall(Call):
     arg5 = Address("register 5")
 
     def describe(self) -> dict[str, Any]:
-        """The six registers, in one text."""
-        return {"registers": _six(self.note[ARG0:])}
+        """The six registers as hexadecimal numbers, in one text."""
+        return {"registers": _six(*self.note[ARG0:]).hex(" ", 8)}
 
 
 _RAW_SOURCES = {f"arg{at}": Reg(at) for at in range(6)}

@@ -294,8 +294,10 @@ class Strings(Field[tuple[bytes, ...]]):
     memory = True
     kind = "list of bytes"
     width = 64
-    MAX_STRINGS = 4096  # pointers looked at; beyond that the call is refused as E2BIG would
-    MAX_BYTES = 1 << 20  # in all; the kernel's own limit is 6 MiB (execve(2), Linux 4.13)
+    # The kernel takes 2 MiB of strings and pointers with the usual stack limit (execve(2)). What is
+    # more is refused with E2BIG, since reading it would hold up everybody else.
+    MAX_STRINGS = 1 << 16
+    MAX_BYTES = 1 << 21
     SHOWN = 64  # strings in an event; the rest is counted
 
     def __init__(self, summary: str = "", *, recorded: bool = True) -> None:
@@ -308,14 +310,16 @@ class Strings(Field[tuple[bytes, ...]]):
     def render(self, call: Call) -> Any:
         if not self.recorded:
             return None
-        value = self.__get__(call, type(call))
+        value = call.seen.get(self.name)
+        if value is None:  # no rule looked: no more is read than is shown
+            raw = call.raw(self.name, 0)
+            value = call.read_strings(raw, self.SHOWN + 1, self.MAX_BYTES, cut=True)
         shown = [text(item[:PATH_MAX]) for item in value[: self.SHOWN]]
-        more = len(value) - len(shown)
-        return [*shown, f"(and {more} more)"] if more else shown
+        return [*shown, "(and more)"] if len(value) > len(shown) else shown
 
 
 class SocketAddress(Field["SockAddr | None"]):
-    """A sockaddr of the target, copied and decoded; None where the pointer is null."""
+    """A sockaddr of the target, copied and decoded; None where its length is 0."""
 
     memory = True
     kind = "socket address"
@@ -330,7 +334,7 @@ class SocketAddress(Field["SockAddr | None"]):
         from notifyd.kernel.socket import parse_sockaddr
 
         size = getattr(call, self.length)
-        if not raw or not size:
+        if not size:
             return None
         return parse_sockaddr(call.read(raw, min(size, self.MAX)))
 

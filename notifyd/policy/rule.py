@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from notifyd.errors import UsageError
 from notifyd.policy.call import Call, Operation, Raw, RawCall
-from notifyd.policy.conditions import Condition, as_condition, cut
+from notifyd.policy.conditions import Between, Condition, as_condition, cut
 from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Kill, Verdict
 
 DECLARED = "__notifyd_declared__"  # list of Rule and Always, in the order written
@@ -25,6 +25,8 @@ WANTED = "__notifyd_wanted__"  # dict of the options that the file asked for
 PATIENCE = (
     30.0  # seconds; what a rule may take before its on_error speaks, unless it says otherwise
 )
+
+MAX_ERRNO = 4095  # what the kernel takes for an errno: errno(3), include/linux/err.h
 
 RuleFunction: TypeAlias = Callable[[Any], Any]
 F = TypeVar("F", bound=RuleFunction)
@@ -139,11 +141,11 @@ def always(verdict: Allow | Deny | Kill, *operations: Operation, **conditions: o
     Raises:
         TypeError: as for `on`, or a verdict that the kernel cannot give.
     """
-    plain = isinstance(verdict, (Deny, Kill)) or (
-        isinstance(verdict, Allow) and not verdict.changes
-    )
+    plain = isinstance(verdict, (Deny, Kill)) or verdict == Allow()
     if not plain:
         raise TypeError(f"always() takes Deny, Kill or a plain Allow(), not {verdict!r}")
+    if isinstance(verdict, Deny) and not 0 < verdict.errno <= MAX_ERRNO:
+        raise TypeError(f"{verdict!r}: an errno is a number from 1 to {MAX_ERRNO}")
     claim = _claim(operations, conditions)
     caller = sys._getframe(1).f_globals
     caller.setdefault(DECLARED, []).append(Always(verdict, claim))
@@ -186,11 +188,13 @@ def _claim(operations: tuple[Operation, ...], conditions: Mapping[str, object]) 
         if not isinstance(operation, Raw) and not _is_operation(operation):
             raise TypeError(f"{operation!r} is no operation; see `notifyd rules --operations`")
     caller = sys._getframe(2)
-    checked = {
-        name: _condition(operation, name, given)
-        for operation in operations
-        for name, given in conditions.items()
-    }
+    checked: dict[str, Condition] = {}
+    for operation in operations:
+        for name, given in conditions.items():
+            condition = _condition(operation, name, given)
+            if checked.setdefault(name, condition) != condition:
+                # One of them would be tested against bits that the kernel never looks at.
+                raise TypeError(f"{name} has different widths in these operations; part them")
     return Claim(operations, checked, caller.f_code.co_filename, caller.f_lineno)
 
 
@@ -211,4 +215,7 @@ def _condition(operation: Operation, name: str, given: object) -> Condition:
         raise TypeError(
             f"{name}={given!r}: give a number, numbers, or has(), lacks(), between(), is_not()"
         )
-    return cut(condition, field_.width)
+    found = cut(condition, field_.width)
+    if isinstance(found, Between) and found.low > found.high:
+        raise TypeError(f"{name}={given!r} holds for nothing: registers are unsigned")
+    return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
+from signal import pidfd_send_signal
 
 from notifyd.errors import TargetGone
 from notifyd.kernel import pidfd, proc
@@ -89,8 +90,15 @@ class Identities:
         entry = self._entries.get(tid)
         if entry is not None:
             descriptor, identity = entry
-            if identity.pid not in self._executing and _alive(descriptor):
-                return identity
+            if identity.pid not in self._executing:
+                try:
+                    pidfd_send_signal(descriptor, 0)  # hot: not through kernel.pidfd
+                except ProcessLookupError:
+                    pass
+                except PermissionError:
+                    return identity
+                else:
+                    return identity
             self.forget(tid)
         return self._read(tid)
 
@@ -148,13 +156,3 @@ class Identities:
         for tid in [t for t, (_, other) in self._entries.items() if other.pid == identity.pid]:
             self.forget(tid)
         return True
-
-
-def _alive(descriptor: int) -> bool:
-    try:
-        pidfd.send_signal(descriptor, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

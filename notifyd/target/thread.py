@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
@@ -19,6 +20,7 @@ from notifyd.target.paths import Resolver
 from notifyd.target.process import TargetProcess
 
 MAX_READ = 1 << 24  # bytes a rule may read at once
+MAX_STRING = 32 * process_vm.PAGE  # MAX_ARG_STRLEN: execve(2)
 
 
 class StoppedThread:
@@ -102,25 +104,44 @@ class StoppedThread:
         return data
 
     def read_strings(
-        self, address: int, word: int, max_strings: int, max_bytes: int
+        self, address: int, word: int, max_strings: int, max_bytes: int, *, cut: bool = False
     ) -> tuple[bytes, ...]:
         """The strings of a vector of `word`-byte pointers that ends with a null pointer.
 
         Raises:
             TargetFault: a pointer or a string cannot be read (EFAULT), or there are more than
-                `max_strings` or `max_bytes` of them (E2BIG).
+                `max_strings` or `max_bytes` of them (E2BIG) and the rest may not be `cut` off.
         """
         found: list[bytes] = []
         left = max_bytes
-        while address:
-            pointer = int.from_bytes(self.read(address + word * len(found), word), "little")
-            if not pointer:
-                break
+        for pointer in self._pointers(address, word):
             if len(found) == max_strings or left <= 0:
+                if cut:
+                    break
                 raise TargetFault("argument list without an end", errno.E2BIG)
-            found.append(self.read_string(pointer, min(left, 32 * process_vm.PAGE)))
+            try:
+                found.append(process_vm.read_string(self.tid, pointer, MAX_STRING))
+            except OSError as error:
+                raise self.failure(error) from error
             left -= len(found[-1]) + 1
+        self.check()
         return tuple(found)
+
+    def _pointers(self, address: int, word: int) -> Iterator[int]:
+        """The pointers of a vector up to the null pointer that ends it, a page at a time."""
+        while address:
+            size = process_vm.PAGE - address % process_vm.PAGE
+            size = size // word * word or word  # a pointer may lie across two pages
+            try:
+                data = process_vm.read(self.tid, address, size)
+            except OSError as error:
+                raise self.failure(error) from error
+            for at in range(0, size, word):
+                pointer = int.from_bytes(data[at : at + word], "little")
+                if not pointer:
+                    return
+                yield pointer
+            address += size
 
     def write(self, address: int, data: bytes) -> None:
         """Write all of `data` at `address`; raises as `read` does.

@@ -98,7 +98,7 @@ def call_from_registers(
         workload: the workload's id.
 
     Raises:
-        TypeError: the operation has no such system call there.
+        LookupError: the operation has no such system call there.
     """
     entry = _entry(arch)
     target = FakeTarget() if target is None else target
@@ -110,7 +110,7 @@ def call_from_registers(
         fits = variant.syscall == syscall and variant.arch in (None, entry.name)
         if fits and all(note[ARG0 + at] & 0xFFFFFFFF == value for at, value in variant.when):
             return cls(note, variant, FakeWorkload(workload, target))
-    raise TypeError(f"{operation!r} has no {syscall} with these registers on {entry.name}")
+    raise LookupError(f"{operation!r} has no {syscall} with these registers on {entry.name}")
 
 
 def _entry(name: str | None) -> Arch:

@@ -1,5 +1,3 @@
-import timeit
-
 from notifyd.audit.tally import FOLD, NONE, Tally, duration
 
 
@@ -18,22 +16,9 @@ def test_table():
     ]
 
 
-def test_kernel_rows():
-    """What the kernel decides by itself stands below, uncounted."""
-    tally = Tally()
-    tally.add("Open", "allow", "continued", 0, 1000)
-    lines = tally.table([("Socket", "errno EACCES")]).splitlines()
-    assert lines[2] == "Socket     always   errno EACCES  in the kernel"
-    assert lines[-1] == "1 call, 1.0 µs in all"
-
-
 def test_empty():
-    """A run whose calls all stayed in the kernel says so, with or without rows of the kernel's."""
+    """A run whose calls all stayed in the kernel says so."""
     assert Tally().table() == NONE == "no calls left the kernel"
-    assert Tally().table([("Bpf", "errno EPERM")]).splitlines()[1:] == [
-        "Bpf        always   errno EPERM  in the kernel",
-        NONE,
-    ]
 
 
 def test_folding_keeps_the_numbers():
@@ -53,7 +38,7 @@ def test_fits_a_terminal():
     tally = Tally()
     for _ in range(3):
         tally.add("O" * 70, "continue", "W" * 60, 0, 99_999_999_999_999)
-    table = tally.table([("K" * 60, "kill process and more than that " * 3)])
+    table = tally.table()
     assert all(len(line) <= 80 for line in table.splitlines())
     assert "…" in table
 
@@ -63,10 +48,3 @@ def test_duration():
     assert [duration(n) for n in (0, 999_949, 1_000_000, 7_800_000_000)] == [
         "0.0 µs", "999.9 µs", "1.0 ms", "7.8 s",
     ]  # fmt: skip
-
-
-def test_speed():
-    """Counting costs below a microsecond even on a busy machine (0.13 µs measured)."""
-    add = Tally().add
-    count = 'add("Open", "allow", "continued", 0, 5)'
-    assert min(timeit.repeat(count, globals={"add": add}, number=20000)) / 20000 < 1e-6

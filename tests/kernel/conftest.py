@@ -50,7 +50,7 @@ class Stopped:
         events = poll.poll(RELEASE * 1000)
         assert events
         assert events[0][1] & select.POLLIN
-        return NOTIF.unpack(self.notifier.receive())
+        return self.notifier.receive()
 
     def status(self) -> int:
         """Wait for the child; return its exit status, negative for a signal."""

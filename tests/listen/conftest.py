@@ -77,7 +77,7 @@ def _names(spawned: Spawned) -> list[str]:
         if not events[0][1] & select.POLLIN:
             return seen
         try:
-            id_, _, _, nr, *_ = NOTIF.unpack(notifier.receive())
+            id_, _, _, nr, *_ = notifier.receive()
         except FileNotFoundError:
             continue
         seen.append(arch.native().name_of(nr) or str(nr))

@@ -44,7 +44,7 @@ async def answer(listener: int) -> None:
             if not events & select.POLLIN:
                 return
             try:
-                id_ = NOTIF.unpack(notifier.receive())[0]
+                id_ = notifier.receive()[0]
             except FileNotFoundError:
                 continue
             notifier.respond(id_, 0, 0, RESPONSE_CONTINUE)

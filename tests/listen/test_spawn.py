@@ -83,7 +83,7 @@ def test_a_refused_execve_is_told(start: Start, finish: Finish) -> None:
     assert spawned.exec_error() is None
     assert spawned.listener is not None
     notifier = Notifier(spawned.listener)
-    notifier.respond(NOTIF.unpack(notifier.receive())[0], 0, -errno.EPERM, 0)
+    notifier.respond(notifier.receive()[0], 0, -errno.EPERM, 0)
     assert select.select([spawned.exec_status], [], [], 10)[0]
     assert isinstance(spawned.exec_error(), PermissionError)
     assert finish(spawned)[0] == 126

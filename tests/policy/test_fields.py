@@ -119,7 +119,7 @@ def test_memory_is_read_once(sample, memory_of):
     """The value that a rule saw stays, whatever the target writes there afterwards."""
     call = sample(0x1000, "pathname", memory={0x1000: b"first\0"})
     assert call.pathname == b"first"
-    memory_of(call).pieces[0x1000] = b"later\0"
+    memory_of(call).memory[0x1000] = b"later\0"
     assert call.pathname == b"first"
     assert len(memory_of(call).reads) == 1
     assert call.looked

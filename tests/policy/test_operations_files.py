@@ -53,7 +53,7 @@ def test_openat2_is_read_once(stopped, memory_of):
     how = pack("<QQQ", os.O_RDONLY, 0, 0)
     call = stopped("Open", "openat2", 5, PATH, MORE, 24, memory={MORE: how})
     assert not call.writes
-    memory_of(call).pieces[MORE] = pack("<QQQ", os.O_RDWR, 0, 0)
+    memory_of(call).memory[MORE] = pack("<QQQ", os.O_RDWR, 0, 0)
     assert not call.writes
 
 

@@ -52,7 +52,7 @@ def test_socketcall_keeps_its_arguments_in_memory(stopped, memory_of):
     memory = {0x1000: words(socket.AF_INET6, kind, 6)}
     call = stopped("Socket", "socketcall", 1, 0x1000, arch="i386", memory=memory)
     assert (call.family, call.type, call.protocol) == (10, socket.SOCK_STREAM, 6)
-    memory_of(call).pieces[0x1000] = words(0, 0, 0)
+    memory_of(call).memory[0x1000] = words(0, 0, 0)
     assert call.flags == socket.SOCK_NONBLOCK
     assert call.looked
 

@@ -69,11 +69,20 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run a command: `run(["no-network"], "true", user="nobody", to=("::1", "localhost"))`."""
+    """Run a command: `run(["no-network"], "true", user="nobody", to=("::1", "localhost"))`.
 
-    def start(rules: list[str], *command: str, user: str | None = None, **options: Any) -> Ran:
+    `before` are words before notifyd's own.
+    """
+
+    def start(
+        rules: list[str],
+        *command: str,
+        user: str | None = None,
+        before: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Ran:
         audit = tmp_path / "audit.jsonl"
-        words = [sys.executable, "-m", "notifyd", "run", "--audit", str(audit)]
+        words = [*before, sys.executable, "-m", "notifyd", "run", "--audit", str(audit)]
         for rule in rules:
             words += ["--rules", rule]
         for name, value in options.items():
@@ -85,6 +94,7 @@ def run(tmp_path: Path) -> Run:
             [*words, "--", *command],
             capture_output=True,
             text=True,
+            stdin=subprocess.DEVNULL,
             timeout=PATIENCE,
             env=environment,
             check=False,
@@ -95,13 +105,25 @@ def run(tmp_path: Path) -> Run:
     return start
 
 
+def everybodys_python() -> str:
+    """An interpreter that every user can execute; ours may lie in root's home."""
+    for path in (Path(sys.executable), Path("/usr/bin/python3")):
+        real = path.resolve()
+        if real.exists() and all(one.stat().st_mode & 0o001 for one in (real, *real.parents)):
+            return str(path)
+    pytest.skip("no Python here that every user can execute")
+
+
 @pytest.fixture
 def python(run: Run) -> Run:
     """Run a Python program: `python(["no-network"], "attempt('x', socket.socket)")`."""
 
-    def start(rules: list[str], code: str, *arguments: str, **more: Any) -> Ran:
+    def start(
+        rules: list[str], code: str, *arguments: str, user: str | None = None, **more: Any
+    ) -> Ran:
+        interpreter = everybodys_python() if user else sys.executable
         program = PRELUDE + textwrap.dedent(code)
-        return run(rules, sys.executable, "-I", "-c", program, *arguments, **more)
+        return run(rules, interpreter, "-I", "-c", program, *arguments, user=user, **more)
 
     return start
 

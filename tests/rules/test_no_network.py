@@ -1,6 +1,7 @@
 """No sockets but AF_UNIX, without a single notification."""
 
 import errno
+import sys
 from socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX
 
 import pytest
@@ -61,6 +62,6 @@ def test_a_program_has_no_network(python):
 def test_children_have_none_either(run):
     """What a program starts is under the same filter."""
     inner = "import socket; socket.socket()"
-    ran = run(RULES, "sh", "-c", f'"$0" -I -c "{inner}" || exit 9', __import__("sys").executable)
+    ran = run(RULES, "sh", "-c", f'"$0" -I -c "{inner}" || exit 9', sys.executable)
     assert ran.status == 9
     assert "PermissionError" in ran.err

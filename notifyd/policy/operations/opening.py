@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.policy.call import Call
@@ -52,6 +53,16 @@ class _OpenPath(Path):
         return super().decode(call, raw)
 
 
+class _CreationMode(CellMode):
+    """A mode that counts only where a file is made, and is rubbish elsewhere: not shown there."""
+
+    derived = True
+
+    def render(self, call: Call) -> Any:
+        flags: int = getattr(call, "flags")  # noqa: B009
+        return super().render(call) if flags & (O_CREAT | TMPFILE_BIT) else None
+
+
 class Open(Call):
     """Open or create a file: open(2), openat(2), openat2(2), creat(2).
 
@@ -67,7 +78,7 @@ class Open(Call):
     pathname = Pathname("the path as given")
     path = _OpenPath(follow="follows")
     flags = OpenFlags("how to open it: `O_*`")
-    mode = CellMode("permission bits of a file that is created, before the umask")
+    mode = _CreationMode("permission bits of a file that is created, before the umask")
     resolve_flags = Flags(RESOLVE_FLAGS, "openat2's limits on the way there", width=64)
 
     variants = (

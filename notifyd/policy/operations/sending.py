@@ -146,6 +146,11 @@ class SendTo(Call):
         return first
 
     @property
+    def is_several(self) -> bool:
+        """Whether it is sendmmsg, which sends any number of messages."""
+        return "count" in self.variant.sources
+
+    @property
     def carries_control(self) -> bool:
         """Whether there is ancillary data, such as descriptors."""
         return any(header.control and header.controllen for header in self.headers)

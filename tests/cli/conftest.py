@@ -1,0 +1,33 @@
+"""The command line, called as the shell calls it but in this process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from notifyd.cli import main
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and its exit status."""
+
+    out: str
+    err: str
+    status: int
+
+
+@pytest.fixture
+def notifyd(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Call notifyd: `notifyd("rules", "no-network")`."""
+
+    def call(*words: str) -> Said:
+        status = 0
+        try:
+            main(list(words))
+        except SystemExit as leave:
+            status = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+        said = capsys.readouterr()
+        return Said(said.out, said.err, status)
+
+    return call

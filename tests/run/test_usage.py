@@ -1,0 +1,203 @@
+"""Bad input: one clear line with the remedy, the right status, and nothing half-started."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from notifyd.kernel.arch import native as native_arch
+
+
+def complaint(ran, status, *parts):
+    """The one line that the run complained with, which has these parts."""
+    lines = ran.err.splitlines()
+    assert ran.status == status, ran.err
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("notifyd: ")
+    for part in parts:
+        assert part in lines[0]
+    assert ran.out == ""
+    return lines[0]
+
+
+def test_an_unknown_rule_suggests_the_nearest(run):
+    """A misspelt shipped rule is answered with the right name."""
+    complaint(run("--rules", "no-netwrok", "--", "true"), 2, "no-netwrok", "'no-network'")
+
+
+def test_a_rule_file_that_is_not_there(run, tmp_path):
+    """A path is named as it was given; a folder is no rule file."""
+    complaint(run("--rules", str(tmp_path / "no.py"), "--", "true"), 2, "no.py")
+    complaint(run("--rules", f"{tmp_path}/", "--", "true"), 2, str(tmp_path))
+
+
+BROKEN = {
+    "a syntax error": ("@on(Uname)\ndef odd(call)\n  pass\n", 4),
+    "an error": ("x = 1\n1 / 0\n", 4),
+    "an error in a function": ("def f():\n  return [][1]\nf()\n", 4),
+    "an exit": ("import sys\nsys.exit(3)\n", 4),
+    "an interrupt": ("raise KeyboardInterrupt\n", 3),
+    "an unknown name": ("from notifyd import Opne\n", 3),
+    "an unknown operation": ("@on('Open')\ndef odd(call):\n  pass\n", 3),
+    "an unknown field": ("@on(Open, colour=3)\ndef odd(call):\n  pass\n", 3),
+    "a field in memory": ("@on(Open, path='/etc')\ndef odd(call):\n  pass\n", 3),
+    "no operation": ("@on()\ndef odd(call):\n  pass\n", 3),
+    "a bad on_error": ("@on(Uname, on_error=7)\ndef odd(call):\n  pass\n", 3),
+    "an impossible always": ("always(Return(0), Uname)\n", 3),
+    "a NUL": ("x = '\0'\n", None),
+    "an error of two lines": ("raise ValueError('one\\ntwo')\n", 3),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_rule_file_is_told_with_its_line(what, rule, run):
+    """File and line stand first, so that an editor can jump there."""
+    text, line = BROKEN[what]
+    path = rule(text, pulse=False)
+    place = f"{path}:{line}: " if line else path
+    complaint(run("--rules", path, "--", "true"), 2, place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@on(Raw('opan'))\ndef odd(call):\n  pass\n",
+        "always(Deny(1), Raw('opan'))\n",
+    ],
+)
+def test_an_unknown_system_call_suggests_the_nearest(text, rule, run):
+    """A misspelt system call is answered with place and the right name."""
+    path = rule(text, pulse=False)
+    complaint(run("--rules", path, "--", "true"), 2, f"{path}:3: ", "'opan'", "'open'")
+
+
+def test_a_file_without_rules(rule, run):
+    """A file that declares nothing is a mistake."""
+    complaint(run("--rules", rule("x = 1\n", pulse=False), "--", "true"), 2, "@on")
+
+
+def test_a_rule_that_never_fires_names_both_places(rule, run):
+    """A rule on what another file's `always` decides already is refused with both places."""
+    first = rule("always(Deny(1), Open)\n", pulse=False)
+    second = rule("@on(Open)\ndef late(call):\n  pass\n", pulse=False)
+    complaint(
+        run("--rules", first, "--rules", second, "--", "true"), 2, f"{first}:3", f"{second}:3"
+    )
+
+
+def test_options_are_checked(run):
+    """A misspelt option, one without a value, and a value that cannot be read."""
+    complaint(run("--rules", "connect-allowlist", "--option", "too=x", "--", "true"), 2, "'too'")
+    complaint(run("--rules", "connect-allowlist", "--option", "to", "--", "true"), 2, "NAME=VALUE")
+    complaint(
+        run("--rules", "bind-low-ports", "--option", "ports=many", "--", "true"), 2, "ports=many"
+    )
+
+
+def test_an_unknown_switch_is_a_usage_error(run):
+    """click says which; the status is 2."""
+    ran = run("--rulez", "no-network", "--", "true")
+    assert ran.status == 2
+    assert "--rulez" in ran.err
+    assert run().status == 2
+
+
+@pytest.mark.parametrize("user", ["nobody-at-all", "-1", "1:no-such-group", "99999999999", ""])
+def test_a_bad_user(user, run):
+    """A user that is not there is named."""
+    complaint(run("--user", user, "--rules", "no-network", "--", "true"), 2, user)
+
+
+def test_no_such_command(run):
+    """127, as shells do."""
+    for rules in ("no-network", "audit-exec"):
+        complaint(run("--rules", rules, "--", "no-such-command"), 127, "no-such-command")
+        complaint(run("--rules", rules, "--", "/no/such"), 127, "/no/such")
+
+
+def test_not_executable(run, tmp_path):
+    """126, as shells do: no x bit, a folder, a file of no known format."""
+    plain = tmp_path / "plain"
+    plain.write_text("hello")
+    for rules in ("no-network", "audit-exec"):
+        complaint(run("--rules", rules, "--", str(plain)), 126, str(plain))
+        complaint(run("--rules", rules, "--", str(tmp_path)), 126, str(tmp_path))
+    bad = tmp_path / "bad"
+    bad.write_bytes(b"\x7fELF" + bytes(100))
+    bad.chmod(0o755)
+    for rules in ("no-network", "audit-exec"):
+        assert run("--rules", rules, "--", str(bad)).status == 126
+
+
+def test_an_audit_file_in_a_missing_folder(native, tmp_path):
+    """The audit file is opened before anything is started."""
+    proof = tmp_path / "proof"
+    line = (sys.executable, "-m", "notifyd", "run", "--audit", str(tmp_path / "no" / "a"))
+    for rules in ("no-network", "audit-exec"):
+        ran = native(*line, "--rules", rules, "--", "touch", str(proof))
+        complaint(ran, 2, str(tmp_path / "no" / "a"))
+    assert not proof.exists()
+
+
+def test_inside_of_another_supervisor(run, tmp_path):
+    """The kernel allows one listener: a nested run says so and starts nothing."""
+    proof = tmp_path / "proof"
+    inner = (sys.executable, "-m", "notifyd", "run", "-q", "--rules", "audit-exec", "--")
+    ran = run("--rules", "audit-exec", "--", *inner, "touch", str(proof))
+    complaint(ran, 2, "another seccomp supervisor", "outside")
+    assert not proof.exists()
+
+
+def test_inside_of_another_filter(run):
+    """Rules that the kernel decides alone need no listener and nest."""
+    inner = (sys.executable, "-m", "notifyd", "run", "-q", "--rules", "no-network", "--")
+    ran = run("--rules", "audit-exec", "--", *inner, "echo", "hello")
+    assert (ran.status, ran.out, ran.err) == (0, "hello\n", "")
+
+
+OUTER = """
+import os, struct, sys
+from notifyd.kernel import prctl, seccomp
+number, action, operation = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+rows = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 16), (0x15, 0, 1, operation),
+        (0x06, 0, 0, action), (0x06, 0, 0, 0x7FFF0000)]
+prctl.set_no_new_privs()
+seccomp.install(b"".join(struct.pack("=HBBI", *row) for row in rows), 0)
+os.execv(sys.executable, [sys.executable, "-m", "notifyd", *sys.argv[4:]])
+"""
+
+
+@pytest.mark.parametrize("error", ["EINVAL", "ENOSYS", "EPERM"])
+def test_a_kernel_without_user_notification(error, native, tmp_path):
+    """Where SECCOMP_GET_NOTIF_SIZES fails, the run says what is missing and starts nothing."""
+    import errno
+
+    proof = tmp_path / "proof"
+    ran = native(
+        sys.executable, "-c", OUTER, str(native_arch().numbers["seccomp"]),
+        str(0x00050000 | getattr(errno, error)), "3", "run", "-q", "--rules", "audit-exec",
+        "--", "touch", str(proof),
+    )  # fmt: skip
+    line = complaint(ran, 2)
+    assert re.search(r"kernel|container|5\.0|notification", line), line
+    assert not proof.exists()
+
+
+def test_a_descriptor_limit_that_is_too_low(run):
+    """Without room for our descriptors the run fails with one line, and nothing is left."""
+    ran = run("--rules", "audit-exec", "--", "true", before=("prlimit", "--nofile=6"), broken=True)
+    assert ran.status not in (0, 1)
+    assert "Traceback" not in ran.err
+    assert len(ran.err.splitlines()) <= 1
+
+
+def test_a_closed_standard_output(native):
+    """A full or closed standard error is no reason to lose the command's status."""
+    line = [sys.executable, "-m", "notifyd", "run", "--rules", "audit-exec", "--", "sh", "-c"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*line, "exit 5"], stderr=full, timeout=20)
+    assert done.returncode == 5
+    closed = ["sh", "-c", 'exec "$@" 2>&- >&- <&-', "sh", *line, "exit 5"]
+    assert subprocess.run(closed, timeout=20, env=dict(os.environ)).returncode == 5
