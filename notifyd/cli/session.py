@@ -32,7 +32,7 @@ from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
-from notifyd.target.identity import WATCHED
+from notifyd.target.watch import IDENTITY, LAZINESS, Watched
 
 if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
@@ -75,13 +75,14 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         audit = stack.enter_context(_open_audit(settings.audit)) if settings.audit else None
         refusals = None if settings.quiet else Refusals(sys.stderr, color=_colorful())
         reporter = Reporter(audit=audit, refusals=refusals)
-        lowered = lower(rules, watch=WATCHED if audit is not None and rules.rules else ())
+        watched = _watched(rules, audited=audit is not None)
+        lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
         program, flags = _program(lowered, reporter)
         signals = stack.enter_context(TakenSignals())
         spawned = stack.enter_context(
             spawn(settings.words, program, flags=flags, user=user, signals=signals.before)
         )
-        session = Session(settings, rules, lowered, reporter, spawned, signals)
+        session = Session(settings, rules, watched, reporter, spawned, signals)
         status = trio.run(session.supervise)
         _explain_exec(spawned, settings, complain)
     if not settings.quiet and rules.declarations:
@@ -96,14 +97,14 @@ class Session:
         self,
         settings: Settings,
         rules: RuleSet,
-        lowered: Lowered,
+        watched: Sequence[Watched],
         reporter: Reporter,
         spawned: Spawned,
         signals: TakenSignals,
     ) -> None:
         self._settings = settings
         self._rules = rules
-        self._lowered = lowered
+        self._watched = watched
         self._reporter = reporter
         self._spawned = spawned
         self._signals = signals
@@ -131,7 +132,7 @@ class Session:
             return None
         listener, self._spawned.listener = self._spawned.listener, None
         workload = Workload(
-            self._name, listener, self._rules, self._reporter, watched=self._lowered.watched
+            self._name, listener, self._rules, self._reporter, watched=self._watched
         )
         supervisor = Supervisor()
         supervisor.add(workload)
@@ -160,6 +161,13 @@ class Session:
             refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
             lasted_s=round(lasted, 6),
         )
+
+
+def _watched(rules: RuleSet, *, audited: bool) -> tuple[Watched, ...]:
+    """What the supervisor needs to be told of: nothing, if no call leaves the kernel anyway."""
+    if not rules.rules:
+        return ()
+    return (*LAZINESS, *IDENTITY) if audited else LAZINESS
 
 
 async def _first(*events: trio.Event) -> trio.Event:

@@ -103,9 +103,8 @@ class Answerer:
     def _return(self, note: Note, decision: Decision) -> Outcome:
         verdict: Return = decision.verdict  # type: ignore[assignment]
         struct.pack("=q", verdict.value)  # nonsense must show before the memory is written
-        thread = StoppedThread(note, self._notifier)
         for address, data in verdict.memory.items():
-            thread.write(address, data)
+            decision.call.target.write(address, data)  # type: ignore[union-attr]
         sent = self._notifier.respond(note[ID], verdict.value, 0, 0)
         how = "answered" if sent else GONE
         return Outcome("return", how, value=verdict.value, reason=decision.reason)

@@ -6,7 +6,6 @@ answered in one place, `_close`, and only there.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import time
 from typing import Any
@@ -15,7 +14,7 @@ import trio
 
 from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Outcome
-from notifyd.engine.decide import Decision, Inquiry, explain
+from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, TargetFault, TargetGone
 from notifyd.kernel.arch import ARCHES
@@ -59,46 +58,50 @@ class Case:
 
     # -- inline
 
-    def decide(self) -> bool:
-        """Ask the rules inline, and answer. Returns False if it has to be attended in a task."""
-        if not self.inquiry.steps and self._is_only_watched():
-            return True
+    def decide(self) -> Case | None:
+        """Ask the rules inline, and answer. Returns itself if it has to be attended in a task."""
+        if self.workload.heed_laziness(self.note) and not self.inquiry.steps:
+            return self._go_on()
         try:
             decision = self.inquiry.ask()
         except WouldBlock as look:
             self._look = look
-            return False
+            return self
         except TargetGone as gone:
             return self._gone(gone)
-        return decision is not None and self.conclude(decision)
+        return self if decision is None else self.conclude(decision)
 
-    def ruled(self, step: Step, call: Call, verdict: object) -> bool:
+    def ruled(self, step: Step, call: Call, verdict: object) -> Case | None:
         """Go on from the verdict of a rule that was asked already; returns as `decide` does."""
         self.inquiry.adopt(step, call)
         decision = self.inquiry.judge(step, call, verdict)
         return self.conclude(decision)
 
-    def failed(self, step: Step, call: Call, error: BaseException) -> bool:
+    def failed(self, step: Step, call: Call, error: BaseException) -> Case | None:
         """Go on from what a rule raised that was asked already; returns as `decide` does."""
         self.inquiry.adopt(step, call)
         if isinstance(error, WouldBlock):
             self._look = error
-            return False
+            return self
         if isinstance(error, TargetGone):
             return self._gone(error)
         return self.conclude(self.inquiry.failed(step.declaration, error))
 
-    def conclude(self, decision: Decision) -> bool:
+    def conclude(self, decision: Decision) -> Case | None:
         """Answer, if that can be done inline; returns as `decide` does."""
         verdict = decision.verdict
         if isinstance(verdict, Allow) and (decision.looked or verdict.changes or verdict.grant):
             self._decision = decision
-            return False
+            return self
         self._witness(decision.call)
-        outcome = self.workload.answerer.answer(self.note, decision)
+        try:
+            outcome = self.workload.answerer.answer(self.note, decision)
+        except WouldBlock as look:
+            self._decision, self._look = decision, look
+            return self
         assert outcome is not None
         self._close(decision, outcome)
-        return True
+        return None
 
     # -- in a task
 
@@ -122,20 +125,18 @@ class Case:
                 self._abandoned()
 
     async def _see_through(self) -> None:
-        decision = self._decision
-        while decision is None:
+        while not self.answered:
             try:
                 if self._look is not None:
                     look, self._look = self._look, None
                     await worker.run(look.look)
-                decision = await self.inquiry.ask_async()
+                decision = self._decision or await self.inquiry.ask_async()
+                if self.conclude(decision) is not None and self._look is None:
+                    await self._perform(decision)
             except WouldBlock as again:
                 self._look = again
             except TargetGone as gone:
                 self._gone(gone)
-                return
-        if not self.conclude(decision):
-            await self._perform(decision)
 
     async def _perform(self, decision: Decision) -> None:
         call, answerer = decision.call, self.workload.answerer
@@ -170,25 +171,21 @@ class Case:
             outcome = Outcome("deny", GONE)
         self._close(Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, None), outcome)
 
-    def _gone(self, error: TargetGone) -> bool:
+    def _gone(self, error: TargetGone) -> Case | None:
         """The target is said to be gone; or a rule stumbled on another one that is."""
-        decision = Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, explain(error))
+        decision = self.inquiry.failed(self.inquiry.asked, error)
         # Invariant: every received call gets its answer, or is found gone by its own id.
         if self.workload.notifier.id_valid(self.note[ID]):
             return self.conclude(decision)
         self._close(decision, Outcome("deny", GONE))
-        return True
+        return None
 
-    def _is_only_watched(self) -> bool:
+    def _go_on(self) -> Case | None:
         """Let a call go on that no rule named, and that is notified for our own sake only."""
-        workload = self.workload
-        if (self.note[ARCH], self.note[NR]) not in workload.watched:
-            return False
-        with contextlib.suppress(TargetGone):
-            workload.identify(self.note)
-        workload.answerer.go_on(self.note, "allow", None)
+        self.workload.answerer.go_on(self.note, "allow", None)
+        self.workload.heed(self.note, None)
         self.answered = True
-        return True
+        return None
 
     def _witness(self, call: Call | None) -> None:
         """Take down who calls and with what, as long as the target stands still."""
@@ -196,10 +193,10 @@ class Case:
         if workload.silent:
             return
         try:
-            self._identity = workload.identify(self.note)
+            self._identity = workload.identities.of(self.note[PID])
             self._args = call.describe() if call is not None else None
-        except TargetGone:
-            pass  # the answer will find that out for itself
+        except (TargetGone, WouldBlock):
+            pass  # the answer will find out that it is gone; an event is not worth waiting for
 
     def _close(self, decision: Decision, outcome: Outcome) -> None:
         # Invariant: the one place where a received call ends, answered or gone.
@@ -208,6 +205,8 @@ class Case:
         workload = self.workload
         call = decision.call
         operation, syscall = workload.named(self.note, call)
+        if workload.watched:
+            workload.heed(self.note, self._identity)
         if workload.silent:
             return
         # fmt: off

@@ -47,7 +47,7 @@ class Inquiry:
     It can be asked again from the start after a slow look was done; what was seen stays seen.
     """
 
-    __slots__ = ("_calls", "_note", "_origin", "_rules", "steps")
+    __slots__ = ("_calls", "_note", "_origin", "_rules", "asked", "steps")
 
     def __init__(self, note: Note, steps: Sequence[Step], rules: RuleSet, origin: Origin) -> None:
         self._note = note
@@ -55,6 +55,7 @@ class Inquiry:
         self._rules = rules
         self._origin = origin
         self._calls: dict[tuple[type[Call], int], Call] = {}
+        self.asked: Declaration | None = None  # the last one that was asked
 
     @property
     def last_call(self) -> Call | None:
@@ -64,6 +65,7 @@ class Inquiry:
     def adopt(self, step: Step, call: Call) -> None:
         """Take a call that was shown to the rule of `step` already."""
         self._calls[step.operation, id(step.variant)] = call
+        self.asked = step.declaration
 
     def close(self) -> None:
         """The call is answered: what rules kept of it is stale."""
@@ -81,7 +83,7 @@ class Inquiry:
             TargetGone: the target is gone.
         """
         for step in self.steps:
-            declaration = step.declaration
+            declaration = self.asked = step.declaration
             try:
                 if not step.applies(self._note):
                     continue
@@ -105,7 +107,7 @@ class Inquiry:
     async def ask_async(self) -> Decision:
         """Ask the rules in their order and wait for those that are async; raises as `ask` does."""
         for step in self.steps:
-            declaration = step.declaration
+            declaration = self.asked = step.declaration
             try:
                 decision = await self._step(step)
             except (WouldBlock, TargetGone, trio.Cancelled):
@@ -171,7 +173,7 @@ class Inquiry:
     def _otherwise(self) -> Decision:
         return self._decision(self._rules.otherwise, None, self.last_call, None)
 
-    def failed(self, declaration: Declaration, error: BaseException) -> Decision:
+    def failed(self, declaration: Declaration | None, error: BaseException) -> Decision:
         """What it comes to that a rule raised."""
         # Invariant: a rule that fails never lets a call through by accident.
         call = self.last_call

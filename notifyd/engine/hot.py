@@ -8,9 +8,9 @@ and is handed out.
 from __future__ import annotations
 
 import enum
-import select
 from collections.abc import Callable
 from os import sched_yield
+from select import POLLIN
 from time import perf_counter_ns as clock
 from typing import Any
 
@@ -31,19 +31,16 @@ class Stop(enum.Enum):
     TURN = "others have their turn"
 
 
+# Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
+# on an O_NONBLOCK listener.
 def answer_calls(workload: Workload, turn: int) -> Stop | Case:  # noqa: C901 (one screen)
     """Answer up to `turn` calls inline; return why it stopped, or a case for a task to attend."""
     poll, receive, respond = workload.poll, workload.receive, workload.respond
-    quick, silent = workload.quick.get, workload.silent
-    readable, own_arch = select.POLLIN, native().audit
+    quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
     for _ in range(turn):
-        # Invariant: poll, then one RECV. A RECV with nothing pending waits for ever, even on an
-        # O_NONBLOCK listener.
         events = poll(0) or _poll_again(poll)
-        if not events:
-            return Stop.EMPTY
-        if not events[0][1] & readable:
-            return Stop.ENDED  # POLLHUP
+        if not events or not events[0][1] & POLLIN:
+            return Stop.ENDED if events else Stop.EMPTY  # POLLHUP, or nothing at all
         try:
             note = receive()
         except (FileNotFoundError, InterruptedError):
@@ -52,8 +49,7 @@ def answer_calls(workload: Workload, turn: int) -> Stop | Case:  # noqa: C901 (o
         try:
             plan = quick(note[3])
             if plan is None or note[4] != own_arch:
-                case = Case(workload, note, begun)
-                done = case.decide()
+                case = Case(workload, note, begun).decide()
             else:
                 operation, variant, function, known = plan
                 call = operation(note, variant, workload)
@@ -61,8 +57,7 @@ def answer_calls(workload: Workload, turn: int) -> Stop | Case:  # noqa: C901 (o
                     verdict = function(call)
                     answer = _plain(call, verdict)
                     if answer is None:
-                        case = Case(workload, note, begun)
-                        done = case.ruled(known.step, call, verdict)
+                        case = Case(workload, note, begun).ruled(known.step, call, verdict)
                     elif silent:
                         respond(note[0], answer[0], answer[1], answer[2])
                         call._origin = None  # close(), without the price of a method
@@ -71,9 +66,8 @@ def answer_calls(workload: Workload, turn: int) -> Stop | Case:  # noqa: C901 (o
                         workload.answer_plainly(known, call, verdict, answer, begun)
                         continue
                 except BaseException as failure:  # a rule may raise anything, SystemExit included
-                    case = Case(workload, note, begun)
-                    done = case.failed(known.step, call, failure)
-            if not done:
+                    case = Case(workload, note, begun).failed(known.step, call, failure)
+            if case is not None:
                 return case
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
             workload.broke(note, error)

@@ -10,7 +10,7 @@ import errno
 import os
 import select
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter_ns as clock
 from typing import Any, NamedTuple
 
@@ -19,14 +19,18 @@ import trio
 from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Answerer
 from notifyd.engine.report import Reporter
+from notifyd.errors import TargetGone
 from notifyd.kernel.arch import ARCHES, native
 from notifyd.kernel.unotify import Notifier
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.sources import Variant
-from notifyd.target.identity import EXEC_CALLS, WATCHED, Identities, Identity
+from notifyd.target.identity import Identities, Identity
+from notifyd.target.lazy import LazyThread
+from notifyd.target.paths import WouldBlock
 from notifyd.target.thread import StoppedThread
+from notifyd.target.watch import IDENTITY, Change, Watched
 
 
 class Known(NamedTuple):
@@ -38,7 +42,6 @@ class Known(NamedTuple):
         syscall: the system call's name.
         arch: the architecture's name.
         rule: the rule's name.
-        execs: whether the call executes a program, or changes ids (False); None: neither.
     """
 
     step: Step
@@ -46,7 +49,6 @@ class Known(NamedTuple):
     syscall: str
     arch: str
     rule: str
-    execs: bool | None
 
 
 class Quick(NamedTuple):
@@ -66,7 +68,7 @@ class Workload:
         listener: the notify descriptor; owned from here on.
         rules: what decides its calls.
         reporter: who is told what happened.
-        watched: whether the filter notifies of every call in `target.identity.WATCHED`.
+        watched: what the filter notifies of for our own sake.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Workload:
         rules: RuleSet,
         reporter: Reporter,
         *,
-        watched: bool = False,
+        watched: Sequence[Watched] = (),
     ) -> None:
         self.name = name
         self.listener = listener
@@ -84,8 +86,9 @@ class Workload:
         self.notifier = Notifier(listener)
         self.receive, self.respond = self.notifier.receive, self.notifier.respond
         self.answerer = Answerer(self.notifier)
-        self.identities = Identities(watched=watched)
-        self.watched = _watched() if watched else {}
+        self.identities = Identities(watched=set(IDENTITY) <= set(watched))
+        self.watched = _by_number(watched)
+        self.lazy = False
         self.silent = reporter.silent
         self.waiting: dict[int, trio.CancelScope] = {}
         self.ended = trio.Event()
@@ -103,12 +106,15 @@ class Workload:
         self.quick = {
             number: quick
             for (audit, number), steps in rules.plans.items()
-            if audit == native().audit and (quick := _quick(audit, steps)) is not None
+            if audit == native().audit
+            and (audit, number) not in self.watched  # those need a second look
+            and (quick := _quick(audit, steps)) is not None
         }
 
     def target(self, note: Note) -> StoppedThread:
         """The stopped thread behind `note`."""
-        return StoppedThread(note, self.notifier)
+        thread = LazyThread if self.lazy else StoppedThread
+        return thread(note, self.notifier)
 
     def named(self, note: Note, call: Call | None) -> tuple[str, str]:
         """Operation and system call, for events."""
@@ -120,17 +126,30 @@ class Workload:
         arch = ARCHES.get(note[ARCH])
         return "Raw", (arch.name_of(note[NR]) if arch else None) or f"syscall {note[NR]}"
 
-    def identify(self, note: Note) -> Identity:
-        """Who makes a call; notes down that it may be about to change that.
+    def heed(self, note: Note, identity: Identity | None) -> None:
+        """Notice that a call changes what is known of its target; said when it is answered.
 
-        Raises:
-            TargetGone: it is gone.
+        Args:
+            note: any call.
+            identity: whose it is, where that was asked for.
         """
-        identity = self.identities.of(note[PID])
-        execs = self.watched.get((note[ARCH], note[NR]))
-        if execs is not None:
-            self.identities.changing(identity, execs=execs)
-        return identity
+        watched = self.watched.get((note[ARCH], note[NR]))
+        if watched is None or watched.change is Change.LAZY:
+            return
+        with contextlib.suppress(TargetGone):
+            known = identity if identity is not None else self.identities.of(note[PID])
+            self.identities.changing(known, execs=watched.change is Change.EXECUTABLE)
+
+    def heed_laziness(self, note: Note) -> bool:
+        """Notice before a call is decided that memory may be lazy after it.
+
+        Returns:
+            Whether the call is one that we wanted to be told of.
+        """
+        watched = self.watched.get((note[ARCH], note[NR]))
+        if watched is not None and watched.change is Change.LAZY and watched.concerns(note):
+            self.lazy = True
+        return watched is not None
 
     def answer_plainly(
         self, known: Known, call: Call, verdict: Any, answer: tuple[int, int, int], begun: int
@@ -151,9 +170,10 @@ class Workload:
             call.close()
             return
         identity = self.identities.of(note[PID])
-        if known.execs is not None and self.watched:
-            self.identities.changing(identity, execs=known.execs)
-        args = call.describe()
+        try:
+            args = call.describe()
+        except WouldBlock:
+            args = None  # an event is not worth waiting for
         sent = self.respond(note[ID], value, error, flags)
         took = clock() - begun
         call.close()
@@ -198,16 +218,14 @@ def _quick(audit: int, steps: tuple[Step, ...]) -> Quick | None:
     if declaration.is_async:  # type: ignore[union-attr]
         return None
     arch, name = ARCHES[audit], step.variant.syscall
-    execs = name in EXEC_CALLS if name in WATCHED else None
-    known = Known(step, step.operation.title, name, arch.name, declaration.name, execs)
+    known = Known(step, step.operation.title, name, arch.name, declaration.name)
     return Quick(step.operation, step.variant, function, known)
 
 
-def _watched() -> Mapping[tuple[int, int], bool]:
-    """(AUDIT_ARCH, number) of the calls that change an identity; True for those that execute."""
+def _by_number(watched: Sequence[Watched]) -> Mapping[tuple[int, int], Watched]:
     return {
-        (arch.audit, arch.numbers[name]): name in EXEC_CALLS
+        (arch.audit, arch.numbers[one.syscall]): one
         for arch in ARCHES.values()
-        for name in WATCHED
-        if name in arch.numbers
+        for one in watched
+        if one.syscall in arch.numbers
     }

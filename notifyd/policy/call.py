@@ -229,8 +229,9 @@ class Call:
 
     def describe(self) -> dict[str, Any]:
         """The arguments as they stand in an event. Not a rule's look: `looked` stays as it is."""
+        operation: Any = type(self)
         looked, note, seen, shown = self.looked, self.note, self.seen, {}
-        for part in _parts(type(self), self.variant, note[ARCH]):
+        for part in _parts(operation, self.variant, note[ARCH]):
             if part.known is None:
                 if part.unsourced and part.name not in seen:
                     continue  # made from other fields, and no rule asked for it

@@ -311,11 +311,12 @@ class Strings(Field[tuple[bytes, ...]]):
         if not self.recorded:
             return None
         value = call.seen.get(self.name)
+        more = f"(and {len(value or ()) - self.SHOWN} more)"
         if value is None:  # no rule looked: no more is read than is shown
-            raw = call.raw(self.name, 0)
+            raw, more = call.raw(self.name, 0), "(and more)"
             value = call.read_strings(raw, self.SHOWN + 1, self.MAX_BYTES, cut=True)
         shown = [text(item[:PATH_MAX]) for item in value[: self.SHOWN]]
-        return [*shown, "(and more)"] if len(value) > len(shown) else shown
+        return [*shown, more] if len(value) > len(shown) else shown
 
 
 class SocketAddress(Field["SockAddr | None"]):

@@ -39,22 +39,21 @@ class Lowered:
     Attributes:
         profile: for every architecture entry of this machine.
         notifies: whether any call may leave the kernel.
-        watched: whether the calls that the supervisor asked for are among them.
         decided: (operation, action) of what the kernel decides by itself, for people.
     """
 
     profile: Profile
     notifies: bool
-    watched: bool
     decided: tuple[tuple[str, str], ...]
 
 
-def lower(rules: RuleSet, *, watch: Sequence[str] = ()) -> Lowered:
+def lower(rules: RuleSet, *, watch: Sequence[tuple[str, tuple[Cube, ...]]] = ()) -> Lowered:
     """What of `rules` the kernel can hold, for every architecture entry of this machine.
 
     Args:
         rules: what to enforce.
-        watch: names of system calls that the supervisor wants to be told of for its own sake.
+        watch: what the supervisor wants to be told of for its own sake: names of system calls,
+            and for which registers.
 
     Raises:
         UsageError: a rule that could never fire because an `always` decides all its calls; both
@@ -62,9 +61,10 @@ def lower(rules: RuleSet, *, watch: Sequence[str] = ()) -> Lowered:
     """
     check_conflicts(rules)
     by_arch: dict[str, dict[int, tuple[Clause, ...]]] = {}
+    watched = {name for name, _ in watch}
     for (audit, number), steps in rules.plans.items():
         arch = ARCHES[audit]
-        told = arch.name_of(number) in watch
+        told = arch.name_of(number) in watched
         clauses = tuple(one for step in steps if (one := _clause(step, told)) is not None)
         by_arch.setdefault(arch.name, {})[number] = clauses
     arches = entries(native())
@@ -76,7 +76,7 @@ def lower(rules: RuleSet, *, watch: Sequence[str] = ()) -> Lowered:
         # Invariant: what the program does not know is refused (x32, foreign architectures).
         unknown_arch=errno_action(errno.ENOSYS),
     )
-    return Lowered(profile, _notifies(profile), bool(watch), _decided(rules))
+    return Lowered(profile, _notifies(profile), _decided(rules))
 
 
 def _notifies(profile: Profile) -> bool:
@@ -159,11 +159,15 @@ def _action(step: Step) -> Action:
     return ALLOW if isinstance(verdict, Allow) else KILL_PROCESS
 
 
-def _add_watched(clauses: dict[int, tuple[Clause, ...]], arch: Arch, watch: Sequence[str]) -> None:
-    for name in watch:
+def _add_watched(
+    clauses: dict[int, tuple[Clause, ...]],
+    arch: Arch,
+    watch: Sequence[tuple[str, tuple[Cube, ...]]],
+) -> None:
+    for name, cubes in watch:
         number = arch.numbers.get(name)
         if number is not None:
-            clauses[number] = (*clauses.get(number, ()), Clause(NOTIFY, ((),), "the supervisor"))
+            clauses[number] = (*clauses.get(number, ()), Clause(NOTIFY, cubes, "the supervisor"))
 
 
 def _minus(

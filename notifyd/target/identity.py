@@ -16,13 +16,6 @@ from signal import pidfd_send_signal
 from notifyd.errors import TargetGone
 from notifyd.kernel import pidfd, proc
 
-EXEC_CALLS = ("execve", "execveat")
-ID_CALLS = (
-    "setuid", "setuid32", "setreuid", "setreuid32",
-    "setresuid", "setresuid32", "setfsuid", "setfsuid32",
-)  # fmt: skip
-WATCHED = EXEC_CALLS + ID_CALLS
-
 KEPT = 512  # threads; each costs a descriptor
 
 
@@ -72,8 +65,7 @@ class Identities:
     """The identities of a workload's threads.
 
     Args:
-        watched: whether the workload's filter notifies of every call in `WATCHED`. If not, nothing
-            is cached.
+        watched: whether we are told of every call in `watch.IDENTITY`. If not, nothing is cached.
     """
 
     def __init__(self, *, watched: bool) -> None:
@@ -103,7 +95,10 @@ class Identities:
         return self._read(tid)
 
     def changing(self, identity: Identity, *, execs: bool) -> None:
-        """This target is about to make one of the `WATCHED` calls."""
+        """This target is about to make one of the calls in `watch.IDENTITY`.
+
+        To be said after the last `of` for its notification.
+        """
         if execs and self._watched:
             self._executing.setdefault(identity.pid, set()).add(identity.tid)
         self.forget(identity.tid)

@@ -22,6 +22,7 @@ from notifyd.kernel.openat2 import (
 AT_FDCWD = -100
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_PLAIN = os.O_PATH | os.O_CLOEXEC
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -107,7 +108,7 @@ class _Walk:
         """Resolve the absolute `path` below `root`."""
         # The short way: no symlink on the whole path, and everything is there.
         try:
-            found = self._open(root, path, RESOLVE_NO_SYMLINKS)
+            found = self._open(root, path, RESOLVE_NO_SYMLINKS, _PLAIN if follow else _ANY)
         except BlockingIOError:
             raise
         except OSError:
@@ -169,9 +170,9 @@ class _Walk:
                     return int(line.split()[1])
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
-    def _open(self, root: int, path: bytes, resolve: int) -> int:
+    def _open(self, root: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
         try:
-            return openat2(root, path, _ANY, resolve=RESOLVE_IN_ROOT | self._flags | resolve)
+            return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | self._flags | resolve)
         except OSError as error:
             if error.errno == errno.EINVAL and self._flags:  # no RESOLVE_CACHED before Linux 5.12
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error

@@ -98,7 +98,7 @@ class FakeTarget:
         return string
 
     def read_strings(
-        self, address: int, word: int, max_strings: int, max_bytes: int
+        self, address: int, word: int, max_strings: int, max_bytes: int, *, cut: bool = False
     ) -> tuple[bytes, ...]:
         """The strings of a vector; TargetFault (E2BIG) beyond what is allowed."""
         found: list[bytes] = []
@@ -108,6 +108,8 @@ class FakeTarget:
             if not pointer:
                 break
             if len(found) == max_strings or left <= 0:
+                if cut:
+                    break
                 raise _fault(errno.E2BIG)
             found.append(self.read_string(pointer, min(left, MAX_STRING)))
             left -= len(found[-1]) + 1

@@ -120,12 +120,14 @@ def test_a_rule_is_asked_about_what_it_may_be_about(build):
     assert action(lowered, make_call(Open, syscall="openat2", flags=0)) == NOTIFY
 
 
+WATCHED = ("execve", "setuid", "setresuid", "no such call")
+
+
 def test_the_supervisor_can_watch(build):
     """What it wants to be told of is notified, also where a rule allows; refusals stay."""
     always(Allow(), Raw("execve"))
     always(Deny(errno.EPERM), Raw("setuid"))
-    lowered = lower(build(), watch=("execve", "setuid", "setresuid", "no such call"))
-    assert lowered.watched
+    lowered = lower(build(), watch=[(name, ((),)) for name in WATCHED])
     numbers = native().numbers
     found = {
         name: decide(lowered.profile, native().name, numbers[name], (0,) * 6)
