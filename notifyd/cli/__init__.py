@@ -69,6 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
     except UsageError as error:
         complain(str(error))
         sys.exit(getattr(error, "status", USAGE_STATUS))
+    except OSError as error:  # our own: no more descriptors, processes, memory
+        complain(f"the system refuses what notifyd needs: {error}")
+        sys.exit(USAGE_STATUS)
     except FilterError as error:
         complain(f"these rules cannot be put into the kernel: {error}")
         sys.exit(USAGE_STATUS)

@@ -73,7 +73,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     user = User.parse(settings.user) if settings.user is not None else None
     with ExitStack() as stack:
         audit = stack.enter_context(_open_audit(settings.audit)) if settings.audit else None
-        refusals = None if settings.quiet else Refusals(sys.stderr, color=_colorful())
+        quiet = settings.quiet or sys.stderr is None  # None: it was closed before we started
+        refusals = None if quiet else Refusals(sys.stderr, color=_colorful())
         reporter = Reporter(audit=audit, refusals=refusals)
         watched = _watched(rules, audited=audit is not None)
         lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
@@ -85,7 +86,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         session = Session(settings, rules, watched, reporter, spawned, signals)
         status = trio.run(session.supervise)
         _explain_exec(spawned, settings, complain)
-    if not settings.quiet and rules.declarations:
+    if not quiet and rules.declarations:
         _print_summary(reporter, refusals, lowered)
     return status
 
@@ -187,8 +188,13 @@ async def _first(*events: trio.Event) -> trio.Event:
 
 def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
     """The program's bytes, and the flags to install it with."""
-    from notifyd.filter.build import compile_profile
-
+    try:
+        from notifyd.filter.build import compile_profile
+    except (OSError, RuntimeError) as error:  # what pyseccomp raises where it finds no library
+        raise UsageError(
+            f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2), and see that "
+            "this user may open a few files"
+        ) from error
     built = compile_profile(lowered.profile)
     for line in built.widened:
         reporter.event("filter.widened", reason=line)
@@ -232,6 +238,3 @@ def _by_action(decided: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 def _colorful() -> bool:
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ
-
-
-__all__ = ["Session", "Settings", "UsageError", "run"]

@@ -100,10 +100,11 @@ def load_file(name: str, options: Mapping[str, Sequence[str]] | None = None) -> 
     except UsageError:
         raise
     except SyntaxError as error:
-        raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+        raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         line = _line_in(error, str(path))
-        raise UsageError(f"{path}:{line}: {type(error).__name__}: {error}") from error
+        text = " ".join(str(error).split())  # one line, whatever the file says
+        raise UsageError(f"{path}:{line}: {type(error).__name__}: {text}") from error
     finally:
         del sys.modules[module.__name__]
     declared = tuple(module.__dict__.get(DECLARED, ()))
