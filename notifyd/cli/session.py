@@ -5,7 +5,9 @@ Everything that can be wrong with what was asked is found before the command sta
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import textwrap
 import time
@@ -84,11 +86,22 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
             spawn(settings.words, program, flags=flags, user=user, signals=signals.before)
         )
         session = Session(settings, rules, watched, reporter, spawned, signals)
-        status = trio.run(session.supervise)
+        status = _live(session, spawned)
         _explain_exec(spawned, settings, complain)
     if not quiet and rules.declarations:
         _print_summary(reporter, refusals, lowered)
     return status
+
+
+def _live(session: Session, spawned: Spawned) -> int:
+    try:
+        return trio.run(session.supervise)
+    except BaseException as error:
+        # Nobody answers any more. A command that goes on half supervised is worse than none.
+        spawned.send_signal(signal.SIGKILL)
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
 
 
 class Session:
@@ -192,7 +205,7 @@ def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
         from notifyd.filter.build import compile_profile
     except (OSError, RuntimeError) as error:  # what pyseccomp raises where it finds no library
         raise UsageError(
-            f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2), and see that "
+            f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2) and see that "
             "this user may open a few files"
         ) from error
     built = compile_profile(lowered.profile)
@@ -226,7 +239,8 @@ def _print_summary(reporter: Reporter, refusals: Refusals | None, lowered: Lower
     for action, names in _by_action(lowered.decided).items():
         text = f"in the kernel, uncounted: {action} for {', '.join(names)}"
         lines += textwrap.wrap(text, 79, subsequent_indent="  ", break_on_hyphens=False)
-    print("\n".join(lines), file=sys.stderr)
+    with contextlib.suppress(OSError):  # a terminal that is gone is no reason to lose the status
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def _by_action(decided: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

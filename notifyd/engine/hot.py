@@ -33,7 +33,7 @@ class Stop(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
-def answer_calls(workload: Workload, turn: int) -> Stop | Case:  # noqa: C901 (one screen)
+def answer_calls(workload: Workload, turn: int) -> Stop | Case:
     """Answer up to `turn` calls inline; return why it stopped, or a case for a task to attend."""
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit

@@ -74,8 +74,8 @@ def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
     Returns:
         A function without arguments. It returns id, pid, flags, nr, arch, instruction_pointer and
         the six args. It raises FileNotFoundError (ENOENT: the target went away in between, which is
-        ordinary, or no task has the filter any more and poll says POLLHUP), InterruptedError (EINTR:
-        poll again), and any other OSError for a mistake of ours.
+        ordinary, or no task has the filter any more and poll says POLLHUP), InterruptedError
+        (EINTR: poll again), and any other OSError for a mistake of ours.
     """
     ioctl, unpack = fcntl.ioctl, NOTIF.unpack
 

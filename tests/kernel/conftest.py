@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from notifyd.kernel import arch, prctl, seccomp, unix
-from notifyd.kernel.unotify import NOTIF, Notifier
+from notifyd.kernel.unotify import Notifier
 
 RELEASE = 5.0  # seconds; what a test waits at most for the kernel to report something
 

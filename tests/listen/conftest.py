@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from notifyd.kernel import arch, seccomp
-from notifyd.kernel.unotify import NOTIF, RESPONSE_CONTINUE, Notifier
+from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 from notifyd.listen.spawn import spawn
 from notifyd.listen.spawned import Spawned
 

@@ -13,7 +13,7 @@ import trio
 
 from notifyd.errors import UsageError
 from notifyd.kernel import arch, seccomp
-from notifyd.kernel.unotify import NOTIF, RESPONSE_CONTINUE, Notifier
+from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 from notifyd.listen.signals import TakenSignals
 from notifyd.listen.spawn import spawn
 from notifyd.listen.spawned import Spawned

@@ -77,7 +77,7 @@ def test_an_execve_that_fails_under_the_filter_is_told(start: Start, finish: Fin
 
 def test_a_refused_execve_is_told(start: Start, finish: Finish) -> None:
     """What a rule answers is what `exec_error` says; nobody waited for it before."""
-    from notifyd.kernel.unotify import NOTIF, Notifier
+    from notifyd.kernel.unotify import Notifier
 
     spawned = start(["true"], "execve")
     assert spawned.exec_error() is None
