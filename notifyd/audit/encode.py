@@ -8,52 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
-from notifyd.audit.errnos import ERRNO_NAMES, errno_name
+from notifyd.audit.errnos import errno_name
 from notifyd.audit.harmless import LIMIT, json_line, tidy, tidy_fields
-from notifyd.audit.record import Record
-from notifyd.target.identity import Identity
+from notifyd.audit.record import Line, Record, microseconds
 
 __all__ = ["encode_calls", "encode_event"]
 
 _ENCODER = msgspec.json.Encoder()
-# pid, exe, uid and process: what an identity gives to a line.
-_Who: TypeAlias = tuple[int | None, str | None, int | None, str | None]
 _DIGITS = tuple(f"{number:03d}" for number in range(1000))  # a look-up is twice as fast as :06d
-_NOBODY: _Who = (None, None, None, None)
+_NOBODY = (None, None, None)
 
 
-class _Line(
-    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="call"
-):
-    """The fields of `call` in the order in which they are written."""
-
-    time: str | None = None
-    workload: str | None = None
-    pid: int | None = None
-    tid: int | None = None
-    exe: str | None = None
-    uid: int | None = None
-    process: str | None = None
-    operation: str | None = None
-    syscall: str | None = None
-    arch: str | None = None
-    args: dict[str, Any] | None = None
-    verdict: str | None = None
-    how: str | None = None
-    errno: str | None = None
-    value: int | None = None
-    rule: str | None = None
-    reason: str | None = None
-    racy: bool = False
-    took_us: float | None = None
-    waited_s: float | None = None
-
-
-def encode_calls(records: Sequence[Record]) -> bytes:
+def encode_calls(records: Sequence[Record | Line]) -> bytes:
     """The `call` events of `records`, a line each, in their order.
 
     A text of more than 8 KiB is cut and says how much is missing. Never raises.
@@ -84,53 +54,41 @@ def encode_event(name: str, fields: Mapping[str, Any], time_ns: int | None = Non
     return json_line(_ENCODER.encode(line)) + b"\n"
 
 
-def _lines(records: Sequence[Record]) -> list[_Line]:
+def _lines(records: Sequence[Record | Line]) -> list[Line]:
     """Hot: every instruction here is paid for each call."""
-    lines: list[_Line] = []
-    append, digits, names = lines.append, _DIGITS, ERRNO_NAMES
-    # By id(), as hashing an identity costs more than the rest: `records` keeps them all alive.
-    known: dict[int, _Who] = {}
-    last: Identity | None = None
-    pid, exe, uid, process = _NOBODY
+    lines: list[Line] = []
+    append, digits = lines.append, _DIGITS
     second = -1
     prefix = ""
-    for r in records:
-        now = r.time_ns
+    for one in records:
+        line = one if isinstance(one, Line) else _line(one)
+        now: Any = line.time
         if now // 1_000_000_000 != second:
             second = now // 1_000_000_000
             prefix = _second(second)
         micros = now % 1_000_000_000 // 1000
-        identity = r.identity
-        if identity is not last:
-            last = identity
-            who = known.get(id(identity)) or known.setdefault(id(identity), _who(identity))
-            pid, exe, uid, process = who
-        args = r.args
+        line.time = f"{prefix}{digits[micros // 1000]}{digits[micros % 1000]}Z"
+        args = line.args
         if args:
             for value in args.values():
                 kind = value.__class__
                 if kind is not str and kind is not int:
-                    args = tidy_fields(args)
+                    line.args = tidy_fields(args)
                     break
-        errno = r.errno
-        # fmt: off
-        append(_Line(
-            f"{prefix}{digits[micros // 1000]}{digits[micros % 1000]}Z",
-            r.workload, pid, r.tid, exe, uid, process, r.operation, r.syscall, r.arch,
-            args or None, r.verdict, r.how,
-            (names.get(errno) or errno_name(errno)) if errno else None,
-            r.value, r.rule, r.reason, r.racy, (r.took_ns + 50) // 100 / 10,
-            round(r.waited_ns / 1e9, 6) if r.waited_ns else None,
-        ))
-        # fmt: on
+        append(line)
     return lines
 
 
-def _who(identity: Identity | None) -> _Who:
-    if identity is None:
-        return _NOBODY
-    exe = identity.exe.decode("utf-8", "backslashreplace") or None
-    return identity.pid, exe, identity.uid, f"{identity.pid}@{identity.start}"
+def _line(r: Record) -> Line:
+    exe, uid, process = r.identity.who if r.identity else _NOBODY
+    # fmt: off
+    return Line(
+        r.time_ns, r.workload, r.identity.pid if r.identity else None, r.tid, exe, uid, process,
+        r.operation, r.syscall, r.arch, r.args or None, r.verdict, r.how,
+        errno_name(r.errno) if r.errno else None, r.value, r.rule, r.reason, r.racy,
+        microseconds(r.took_ns), round(r.waited_ns / 1e9, 6) if r.waited_ns else None,
+    )
+    # fmt: on
 
 
 def _second(second: int) -> str:
@@ -153,11 +111,11 @@ def _is_short(data: bytes) -> bool:
     return True
 
 
-def _mended(piece: bytes, line: _Line) -> bytes:
+def _mended(piece: bytes, line: Line) -> bytes:
     return _with_care(line) if len(piece) > LIMIT else json_line(piece) + b"\n"
 
 
-def _with_care(line: _Line) -> bytes:
+def _with_care(line: Line) -> bytes:
     fields = {"event": "call", **tidy_fields(msgspec.structs.asdict(line))}
     if not line.racy:
         del fields["racy"]

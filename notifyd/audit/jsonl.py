@@ -17,7 +17,7 @@ from typing import Self
 
 from notifyd.audit.encode import encode_calls, encode_event
 from notifyd.audit.errnos import errno_name
-from notifyd.audit.record import Record
+from notifyd.audit.record import Line, Record
 from notifyd.errors import UsageError
 
 BATCH = 256  # events; the engine flushes earlier, whenever it has nothing else to do
@@ -51,7 +51,7 @@ class JsonLines:
         self._descriptor = descriptor
         self._path = path
         self._complain = complain
-        self._records: list[Record] = []  # not yet encoded; later than `_lines`
+        self._records: list[Record | Line] = []  # not yet encoded; later than `_lines`
         self._lines: list[bytes] = []
         self._waiting = b""  # encoded, and refused so far by the file
         self._torn = False  # whether the file ends within a line, whose rest `_waiting` begins with
@@ -93,7 +93,7 @@ class JsonLines:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record | Line) -> None:
         """Take the record of a call. It is encoded when the batch is written."""
         records = self._records
         records.append(record)

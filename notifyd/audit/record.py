@@ -1,4 +1,8 @@
-"""The record of one answered call, as the engine hands it over. `encode` turns it into text."""
+"""The record of one answered call, as the engine hands it over. `encode` turns it into text.
+
+A `Record` is for whoever looks at it; a `Line` is what is written, and is made at once where nobody
+else looks.
+"""
 
 from __future__ import annotations
 
@@ -50,3 +54,37 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     racy: bool
     took_ns: int
     waited_ns: int = 0
+
+
+class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag="call"):
+    """The fields of a `call` event, in the order in which they are written.
+
+    `time` is a number of nanoseconds since 1970, UTC, until it is encoded; `took_us` comes from
+    `microseconds`. All else is as in `Record` and in the catalogue.
+    """
+
+    time: str | int | None = None
+    workload: str | None = None
+    pid: int | None = None
+    tid: int | None = None
+    exe: str | None = None
+    uid: int | None = None
+    process: str | None = None
+    operation: str | None = None
+    syscall: str | None = None
+    arch: str | None = None
+    args: dict[str, Any] | None = None
+    verdict: str | None = None
+    how: str | None = None
+    errno: str | None = None
+    value: int | None = None
+    rule: str | None = None
+    reason: str | None = None
+    racy: bool = False
+    took_us: float | None = None
+    waited_s: float | None = None
+
+
+def microseconds(nanoseconds: int) -> float:
+    """Microseconds with one decimal."""
+    return (nanoseconds + 50) // 100 / 10

@@ -16,16 +16,19 @@ from typing import Any, NamedTuple
 
 import trio
 
-from notifyd.audit.record import Record
+from notifyd.audit.errnos import errno_name
+from notifyd.audit.record import Line, Record, microseconds
 from notifyd.engine.answer import GONE, Answerer
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import ARCHES, native
+from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier
-from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
+from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note, RawCall
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.sources import Variant
+from notifyd.policy.wording import Part, parts_of, words
 from notifyd.target.identity import Identities, Identity
 from notifyd.target.lazy import LazyThread
 from notifyd.target.paths import WouldBlock
@@ -42,6 +45,7 @@ class Known(NamedTuple):
         syscall: the system call's name.
         arch: the architecture's name.
         rule: the rule's name.
+        parts: the arguments that an event tells; None for a raw call.
     """
 
     step: Step
@@ -49,6 +53,7 @@ class Known(NamedTuple):
     syscall: str
     arch: str
     rule: str
+    parts: tuple[Part, ...] | None
 
 
 class Quick(NamedTuple):
@@ -85,6 +90,7 @@ class Workload:
         self.reporter = reporter
         self.notifier = Notifier(listener)
         self.receive, self.respond = self.notifier.receive, self.notifier.respond
+        self.id_valid = self.notifier.id_valid
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=set(IDENTITY) <= set(watched))
         self.watched = _by_number(watched)
@@ -115,6 +121,20 @@ class Workload:
         """The stopped thread behind `note`."""
         thread = LazyThread if self.lazy else StoppedThread
         return thread(note, self.notifier)
+
+    def read_string(self, call: Call, address: int, limit: int) -> bytes:
+        """A string of a call's target, as `StoppedThread.read_string` reads it."""
+        if self.lazy:
+            return call.target.read_string(address, limit)
+        note = call.note
+        try:
+            data = read_string(note[PID], address, limit)
+        except OSError as error:
+            raise self.target(note).failure(error) from error
+        # Invariant: what was read from a target counts only if ID_VALID held after the last read.
+        if not self.id_valid(note[ID]):
+            raise TargetGone("the target is no longer in its call")
+        return data
 
     def named(self, note: Note, call: Call | None) -> tuple[str, str]:
         """Operation and system call, for events."""
@@ -171,25 +191,33 @@ class Workload:
             return
         identity = self.identities.of(note[PID])
         try:
-            args = call.describe()
+            parts = known.parts
+            args = call.describe() if parts is None else words(call, parts)
         except WouldBlock:
             args = None  # an event is not worth waiting for
         sent = self.respond(note[ID], value, error, flags)
         took = clock() - begun
         call.close()
         how = ("continued" if flags else "answered") if sent else GONE
+        kind, number, result = verdict.kind, -error, None if error or flags else value
+        reason = verdict.reason if error else None
         # fmt: off
-        record = Record(
-            reporter.epoch + begun, self.name, identity, note[PID], known.title, known.syscall,
-            known.arch, args, verdict.kind, how, -error, None if error or flags else value,
-            known.rule, verdict.reason if error else None, False, took,
-        )
-        # fmt: on
+        if reporter.refusals is not None and error:
+            reporter.answered(Record(
+                reporter.epoch + begun, self.name, identity, note[PID], known.title, known.syscall,
+                known.arch, args, kind, how, number, result, known.rule, reason, False, took,
+            ))
+            return
         if audit is not None:
-            audit.add(record)
-        reporter.tally.add(known.title, verdict.kind, how, -error, took)
-        if error and reporter.refusals is not None:
-            reporter.refusals.add(record)
+            exe, uid, process = identity.who
+            audit.add(Line(
+                reporter.epoch + begun, self.name, identity.pid, note[PID], exe, uid, process,
+                known.title, known.syscall, known.arch, args, kind, how,
+                errno_name(number) if number else None, result, known.rule, reason, False,
+                microseconds(took),
+            ))
+        # fmt: on
+        reporter.tally.add(known.title, kind, how, number, took)
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused."""
@@ -218,7 +246,9 @@ def _quick(audit: int, steps: tuple[Step, ...]) -> Quick | None:
     if declaration.is_async:  # type: ignore[union-attr]
         return None
     arch, name = ARCHES[audit], step.variant.syscall
-    known = Known(step, step.operation.title, name, arch.name, declaration.name)
+    operation: Any = step.operation
+    told = None if operation is RawCall else parts_of(operation, step.variant, audit)
+    known = Known(step, step.operation.title, name, arch.name, declaration.name, told)
     return Quick(step.operation, step.variant, function, known)
 
 

@@ -7,16 +7,15 @@ It knows where its values lie, not how they are fetched: looking into the target
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 from pathlib import PurePosixPath
 from struct import Struct
 from typing import Any, ClassVar, Protocol, TypeAlias
 
-from notifyd.errors import RuleError, StaleCall, TargetFault
+from notifyd.errors import StaleCall
 from notifyd.kernel.arch import ARCHES
 from notifyd.policy.fields import Address, Field, Int, text
 from notifyd.policy.sources import Reg, Variant
+from notifyd.policy.wording import parts_of, words
 
 # id, pid (a thread's), flags, nr, arch, instruction pointer, six arguments: struct seccomp_notif.
 Note: TypeAlias = tuple[int, ...]
@@ -97,6 +96,9 @@ class Origin(Protocol):
 
     def target(self, note: Note) -> Target:
         """The stopped thread behind `note`."""
+
+    def read_string(self, call: Call, address: int, limit: int) -> bytes:
+        """As `Target.read_string` of the call's target, by the shortest way."""
 
 
 _TARGET = ""  # the key in `seen` that is no field's name
@@ -230,20 +232,7 @@ class Call:
     def describe(self) -> dict[str, Any]:
         """The arguments as they stand in an event. Not a rule's look: `looked` stays as it is."""
         operation: Any = type(self)
-        looked, note, seen, shown = self.looked, self.note, self.seen, {}
-        for part in _parts(operation, self.variant, note[ARCH]):
-            if part.known is None:
-                if part.unsourced and part.name not in seen:
-                    continue  # made from other fields, and no rule asked for it
-                value = part.look(self)
-                if value is not None:
-                    shown[part.name] = value
-            else:
-                key = note[part.register] & part.mask if part.mask else note[ARCH:]
-                known = part.known.get(key)
-                shown[part.name] = part.learn(self, key) if known is None else known
-        self.looked = looked
-        return shown
+        return words(self, parts_of(operation, self.variant, self.note[ARCH]))
 
     def close(self) -> None:
         """The call is answered: from here on looking raises StaleCall."""
@@ -252,61 +241,6 @@ class Call:
     def __repr__(self) -> str:
         shown = ", ".join(f"{n}={value!r}" for n, value in sorted(self.seen.items()) if n)
         return f"{self.operation}({self.syscall}{', ' if shown else ''}{shown})"
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One argument of an event.
-
-    Texts of registers are kept: the same flags come again and again, and naming them costs more
-    than looking them up.
-
-    Attributes:
-        name: the field's, and `field` itself.
-        register: its place in the note.
-        mask: the bits that decide the text; 0 if other registers do so too.
-        known: texts by value; None for what lies in memory.
-        unsourced: it has no place of its own in the call, as a resolved path.
-    """
-
-    name: str
-    field: Field[Any]
-    register: int
-    mask: int
-    known: dict[Any, Any] | None
-    unsourced: bool = False
-
-    def look(self, call: Call) -> Any:
-        """The text of an argument in memory."""
-        try:
-            return self.field.render(call)
-        except (TargetFault, RuleError):
-            return "(unreadable)"
-
-    def learn(self, call: Call, key: Any) -> Any:
-        """The text of a register, from now on known."""
-        assert self.known is not None
-        if len(self.known) >= _MOST_KNOWN:
-            self.known.clear()
-        text = self.known[key] = self.field.render(call)
-        return text
-
-
-_MOST_KNOWN = 1024  # texts of one argument; a hostile target makes as many as it likes
-
-
-@cache  # as many as there are variants; names can differ between architectures
-def _parts(operation: Any, variant: Variant, arch: int) -> tuple[_Part, ...]:  # noqa: ARG001
-    """What an event shows of a call, in the order of the operation's fields."""
-    parts = []
-    for name, field in operation.fields.items():
-        source = variant.sources.get(name)
-        if isinstance(source, Reg) and not field.memory and not field.derived:
-            mask = 0 if field.depends else (1 << field.shown_width) - 1
-            parts.append(_Part(name, field, ARG0 + source.index, mask, {}))
-        elif field.derived or field.memory or source is not None:
-            parts.append(_Part(name, field, 0, 0, None, source is None))
-    return tuple(parts)
 
 
 _six = Struct(">6Q").pack

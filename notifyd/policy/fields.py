@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from notifyd.policy.sources import Reg
+
 if TYPE_CHECKING:
     from notifyd.kernel.socket import SockAddr
     from notifyd.policy.call import Call
@@ -29,12 +31,15 @@ class Field(Generic[T]):
         memory: whether reading the value looks at the target's memory.
         derived: made from other fields, and in an event only if a rule asked for it.
         depends: its text depends on other registers too.
+        counts_with: another field's name, and bits of which one has to be set in it if it lies in
+            a register: without them this field is rubbish, and no event shows it.
     """
 
     width = 32
     memory = False
     derived = False
     depends = False
+    counts_with: tuple[str, int] = ("", 0)
     kind = "number"
     name = ""
 
@@ -210,11 +215,36 @@ class Address(Int):
 
 
 class Pathname(Field[bytes]):
-    """The path exactly as the target gave it: bytes without the NUL, nothing resolved."""
+    """The path exactly as the target gave it: bytes without the NUL, nothing resolved.
+
+    Attributes:
+        plain: the string behind the pointer, with nothing that a subclass adds.
+    """
+
+    plain = True
 
     memory = True
     kind = "bytes"
     width = 64
+
+    @overload
+    def __get__(self, call: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, call: Call, owner: type) -> bytes: ...
+    def __get__(self, call: Call | None, owner: type) -> bytes | Self:
+        if call is None:
+            return self
+        value = call.seen.get(self.name)
+        if value is None:
+            # What rules look at most: with no step on the way that is not needed.
+            source = call.variant.sources.get(self.name)
+            if self.plain and source.__class__ is Reg:
+                call.looked = True
+                value = call.origin.read_string(call, call.note[6 + source.index], PATH_MAX)
+                call.seen[self.name] = value
+            else:
+                value = super().__get__(call, owner)
+        return value
 
     def decode(self, call: Call, raw: int) -> bytes:
         return call.read_string(raw, PATH_MAX)
@@ -225,6 +255,8 @@ class Pathname(Field[bytes]):
 
 class OptionalPathname(Pathname):
     """As `Pathname`, but a null pointer reads as empty, for calls that take it so."""
+
+    plain = False
 
     def decode(self, call: Call, raw: int) -> bytes:
         return call.read_string(raw, PATH_MAX) if raw else b""

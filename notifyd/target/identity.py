@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from signal import pidfd_send_signal
 
 from notifyd.errors import TargetGone
@@ -31,6 +31,7 @@ class Identity:
         exe: the executable's path as the kernel names it.
         uid: the effective user id.
         gid: the effective group id.
+        who: executable as text, user and process, as events tell them.
     """
 
     pid: int
@@ -40,6 +41,12 @@ class Identity:
     exe: bytes
     uid: int
     gid: int
+    who: tuple[str | None, int, str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Made once, since an event tells it for every call: exe, uid, and `PID@START`.
+        exe = self.exe.decode("utf-8", "backslashreplace") or None
+        object.__setattr__(self, "who", (exe, self.uid, f"{self.pid}@{self.start}"))
 
 
 def read_identity(tid: int) -> Identity:

@@ -34,6 +34,10 @@ class FakeWorkload:
         """The one target that there is."""
         return self._target
 
+    def read_string(self, call: Call, address: int, limit: int) -> bytes:
+        """A string of the call's target."""
+        return call.target.read_string(address, limit)
+
 
 def make_call(
     operation: type[C],

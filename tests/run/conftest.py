@@ -16,12 +16,12 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PATIENCE = 20.0  # seconds; what a run may take before it counts as hung
-PULSE = '''
+PULSE = """
 from notifyd import Return, SysInfo
 @on(SysInfo)
 def pulse(call):
     return Return(4711)
-'''
+"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Targets that go away, stop, signal, fork and hide: each call ends once, and the next is answered."""
+"""Targets that go away, stop, signal, fork and hide: each call ends once, the next is answered."""
 
 import os
 
@@ -111,7 +111,7 @@ def test_root_sees_into_what_hides(build, rule, run):
 
 
 def test_what_hides_without_cap_sys_ptrace_fails_closed(build, rule, run):
-    """To a notifyd without CAP_SYS_PTRACE a target that is not dumpable is refused, with a reason."""
+    """To a notifyd without CAP_SYS_PTRACE what is not dumpable is refused, with a reason."""
     ran = run("--rules", rule(SEES), "--", build("hostile"), "undumpable",
               before=("setpriv", "--bounding-set=-sys_ptrace"))  # fmt: skip
     assert (ran.status, ran.lines) == (7, ["open -1 EPERM", "pulse 4711"])

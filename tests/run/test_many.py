@@ -1,15 +1,11 @@
 """A hundred thousand calls at once: each is answered once, with its own answer."""
 
-import json
+import sys
 from collections import Counter
 
 import pytest
 
-from notifyd.kernel.arch import native as native_arch
-
 RULE = """
-asked = []
-
 @on(Raw("sysinfo"))
 {word} number(call):
     # The thread's id as the target sees it: this workload is in our pid namespace.
@@ -35,8 +31,6 @@ def test_each_call_has_its_own_answer(word, processes, threads, calls, build, ru
 
 def test_silent_runs_answer_each_call_too(build, rule, native, tmp_path):
     """Without an audit file and without a summary nothing is counted, and all is answered."""
-    import sys
-
     rules = rule(RULE.format(word="def"), pulse=False)
     line = (sys.executable, "-m", "notifyd", "run", "-q", "--rules", rules, "--")
     ran = native(*line, build("many"), "8", "8", "1600")
@@ -51,8 +45,3 @@ def test_identities_are_right_under_load(build, rule, run):
                          if event["syscall"] == "sysinfo")  # fmt: skip
     assert len(by_process) == 6
     assert set(by_process.values()) == {200}
-    assert {event["pid"] for event in ran.of("Raw") if event["tid"] == event["pid"]} <= {
-        event["pid"] for event in ran.of("Raw")
-    }
-    assert json.dumps(ran.events)
-    assert native_arch().name in {event["arch"] for event in ran.calls}

@@ -1,4 +1,4 @@
-"""Rules that fail: whatever they do, the call fails closed, is told, and the next one is answered."""
+"""Rules that fail: whatever they do, the call fails closed, and the next one is answered."""
 
 import pytest
 

@@ -51,7 +51,9 @@ def test_a_path_is_what_the_target_means(word, seen):
     assert paths["/proc/self/comm"] == [f"/proc/{pid}/comm"]
     assert paths["/proc/self/cwd/sub/file"] == [file]
     assert paths["/proc/self/root/dev/null"] == ["/dev/null"]
-    (by_descriptor,) = [found for given, found in paths.items() if given.startswith("/proc/self/fd")]
+    (by_descriptor,) = [
+        found for given, found in paths.items() if given.startswith("/proc/self/fd")
+    ]
     assert by_descriptor == [file]
     (by_thread,) = paths["/proc/thread-self/comm"]
     assert by_thread.startswith(f"/proc/{pid}/task/")
@@ -60,7 +62,7 @@ def test_a_path_is_what_the_target_means(word, seen):
 
 def test_a_path_in_a_chroot_is_as_the_target_sees_it(seen):
     """Behind a chroot the path starts at the target's root, and no `..` leads above it."""
-    top, rows = seen()
+    _, rows = seen()
     at = [given for given, _, _ in rows].index("/file")
     inside = [(given, path) for given, path, _ in rows[at:]]
     assert inside[:3] == [("/file", "/file"), ("/../../../file", "/file"), ("/up/up/file", "/file")]

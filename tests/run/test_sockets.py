@@ -15,6 +15,14 @@ def looks(call):
     return Allow()
 """
 
+# An AF_UNIX server is told the pid of whoever connects, which is notifyd: unix(7), SO_PEERCRED.
+PERFORMED = {"peer is me": "peer is another"}
+
+
+def as_performed(lines):
+    """What was printed natively, with the differences that performing cannot avoid."""
+    return [PERFORMED.get(line, line) for line in lines]
+
 
 @pytest.fixture
 def ports():
@@ -38,7 +46,7 @@ def test_performed_is_as_native(build, rule, run, native, ports, tmp_path):
     program = build("sockets")
     ran = run("--rules", rule(EVERYTHING), "--", *words(program, ports, tmp_path / "a"))
     alone = native(*words(program, ports, tmp_path / "b"))
-    assert ran.lines == alone.lines
+    assert ran.lines == as_performed(alone.lines)
     assert ran.status == alone.status == 7
     assert not any(event.get("racy") for event in ran.calls)
     assert ran.the("workload.ended")["calls"] == len(ran.calls)
@@ -53,7 +61,7 @@ def test_performed_for_another_user_is_as_native(build, rule, run, native, ports
               *words(program, ports, tmp_path / "a"))  # fmt: skip
     alone = native("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
                    *words(program, ports, tmp_path / "b"))  # fmt: skip
-    assert ran.lines == alone.lines
+    assert ran.lines == as_performed(alone.lines)
     assert ran.status == alone.status == 7
 
 
@@ -76,7 +84,7 @@ def test_a_32_bit_program(verdict, build, rule, run, native, ports, tmp_path):
     if verdict == "Allow()":
         # Passing descriptors is not performed for 32-bit programs: refused, and said so.
         skip = ("pass", "take", "it is")
-        ours, theirs = ([one for one in lines if not one.startswith(skip)]
-                        for lines in (ours[:-4], theirs[:-4]))  # fmt: skip
+        ours = [one for one in ours if not one.startswith(skip)]
+        theirs = [one for one in as_performed(theirs) if not one.startswith(skip)]
     assert ours == theirs
     assert {event["arch"] for event in ran.of("Connect")} == {"i386"}

@@ -1,8 +1,6 @@
 """Bad input: one clear line with the remedy, the right status, and nothing half-started."""
 
-import os
 import re
-import subprocess
 import sys
 
 import pytest
@@ -96,7 +94,7 @@ def test_options_are_checked(run):
 
 
 def test_an_unknown_switch_is_a_usage_error(run):
-    """click says which; the status is 2."""
+    """Click says which; the status is 2."""
     ran = run("--rulez", "no-network", "--", "true")
     assert ran.status == 2
     assert "--rulez" in ran.err
@@ -106,7 +104,9 @@ def test_an_unknown_switch_is_a_usage_error(run):
 @pytest.mark.parametrize("user", ["nobody-at-all", "-1", "0:no-such-group", "99999999999"])
 def test_a_bad_user(user, run):
     """A user that is not there is named."""
-    complaint(run("--user", user, "--rules", "no-network", "--", "true"), 2, user.rpartition(":")[2])
+    complaint(
+        run("--user", user, "--rules", "no-network", "--", "true"), 2, user.rpartition(":")[2]
+    )
 
 
 def test_no_such_command(run):

@@ -121,6 +121,8 @@ class MaybePathname(Pathname):
             does not, the target gets EFAULT, as from the kernel.
     """
 
+    plain = False
+
     def __init__(self, summary: str = "the path as given", *, null: str = "") -> None:
         super().__init__(summary)
         self.null = null

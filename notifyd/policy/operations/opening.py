@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.policy.call import Call
@@ -56,11 +55,7 @@ class _OpenPath(Path):
 class _CreationMode(CellMode):
     """A mode that counts only where a file is made, and is rubbish elsewhere: not shown there."""
 
-    derived = True
-
-    def render(self, call: Call) -> Any:
-        flags: int = getattr(call, "flags")  # noqa: B009
-        return super().render(call) if flags & (O_CREAT | TMPFILE_BIT) else None
+    counts_with = ("flags", O_CREAT | TMPFILE_BIT)
 
 
 class Open(Call):

@@ -22,7 +22,9 @@ int main(int argc, char **argv)
 		return 1;
 	pid_t child = fork();
 	if (!child) {
-		int faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+		int faults = strcmp(argv[1], "device")
+				     ? syscall(SYS_userfaultfd, O_CLOEXEC)
+				     : ioctl(open("/dev/userfaultfd", O_RDWR), USERFAULTFD_IOC_NEW, O_CLOEXEC);
 		struct uffdio_api api = {.api = UFFD_API};
 		ioctl(faults, UFFDIO_API, &api);
 		char *page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -32,7 +34,7 @@ int main(int argc, char **argv)
 		int s = socket(AF_INET, SOCK_STREAM, 0);
 		if (write(ready[1], "!", 1) != 1)
 			_exit(1);
-		if (!strcmp(argv[1], "open"))
+		if (!strcmp(argv[1], "open") || !strcmp(argv[1], "device"))
 			syscall(SYS_openat, AT_FDCWD, page, O_RDONLY);
 		else if (!strcmp(argv[1], "connect"))
 			connect(s, (void *)page, 16);

@@ -1,0 +1,103 @@
+"""Performing where it is hard: what never ends, other roots, other descriptors, and no leak."""
+
+import os
+import textwrap
+
+import pytest
+
+PERFORMS = """
+@on(Connect, Bind)
+def performs(call):
+    assert call.address is None or call.address.raw
+    return Allow()
+"""
+
+
+@pytest.fixture
+def performed(build, rule, run, native, tmp_path):
+    """Run a mode of performed.c under performing rules: lines and events."""
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def runner(mode, *more, rules="", **how):
+        text = rule(PERFORMS + textwrap.dedent(rules))
+        return run("--rules", text, "--", build("performed"), mode, *more, cwd=here, **how)
+
+    return runner
+
+
+def test_a_connect_that_never_ends_holds_up_nobody(performed):
+    """Others are answered meanwhile, and its target can be killed."""
+    ran = performed("waits")
+    assert (ran.status, ran.lines) == (7, ["wrong 0", "signal 9", "pulse 4711"])
+    assert [event["how"] for event in ran.of("Connect")][-1] == "gone"
+
+
+def test_a_connect_that_never_ends_does_not_hold_up_the_end(start, build, rule, tmp_path):
+    """When a person ends the run, a call that is being performed is given up."""
+    import signal
+
+    process = start("--rules", rule(PERFORMS), "--", build("performed"), "waits", cwd=tmp_path)
+    assert process.stdout.readline() == "wrong 0\n"
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(20) in (7, 130)
+
+
+def test_a_signal_interrupts_what_is_performed(performed):
+    """A handler's signal ends a blocking connect with EINTR, as natively."""
+    ran = performed("interrupted")
+    assert (ran.status, ran.lines) == (7, ["-1 EINTR", "pulse 4711"])
+
+
+def test_paths_are_the_targets(performed, tmp_path):
+    """In a chroot, relative to its working directory, with its umask."""
+    ran = performed("rooted")
+    assert ran.lines == [
+        "bind 0", "relative 0", "above 0", "0 140700 0 0", "pulse 4711",
+    ]  # fmt: skip
+    made = sorted(str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*") if one.is_socket())
+    assert made == ["here/jail/deep/there", "here/jail/here", "here/jail/out"]
+
+
+def test_descriptors_are_the_threads_own(performed):
+    """A thread that shares no descriptors with its process has its own socket bound."""
+    ran = performed("files")
+    assert (ran.status, ran.lines) == (7, ["0 0 untouched", "pulse 4711"])
+
+
+def test_nothing_piles_up(performed):
+    """Descriptors and threads of notifyd are as many after sixty abandoned calls as before."""
+    counts = """
+    @on(Uname)
+    def counts(call):
+        return Return(sum(len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task")))
+    """
+    ran = performed("grows", rules=counts)
+    assert (ran.status, ran.lines) == (7, ["steady", "pulse 4711"])
+
+
+def test_a_crowd_that_waits_together(performed):
+    """Five hundred calls wait for one event at once; each gets its answer."""
+    gathers = """
+    import trio
+    came, all_here = [], trio.Event()
+
+    @on(Uname)
+    async def gathers(call):
+        came.append(call.process.tid)
+        if len(came) == 500:
+            all_here.set()
+        await all_here.wait()
+        return Return(12)
+    """
+    ran = performed("crowd", "500", rules=gathers)
+    assert (ran.status, ran.lines) == (7, ["wrong 0", "pulse 4711"])
+    assert len({event["tid"] for event in ran.of("Uname")}) == 500
+
+
+def test_more_than_there_are_descriptors_for(performed):
+    """Without a descriptor left a call that needs one is refused, and the others go on."""
+    ran = performed("throng", "80", before=("prlimit", "--nofile=80"))
+    assert (ran.status, ran.lines) == (7, ["refused 1", "pulse 4711"])
+    reasons = {event.get("reason", "") for event in ran.of("Connect") if event["verdict"] == "deny"}
+    assert any("Too many open files" in reason for reason in reasons)
