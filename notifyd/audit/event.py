@@ -80,7 +80,6 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "Nothing is left behind a listener.",
             {
                 "status": "the exit status as a shell shows it: 128 + n for signal n",
-                "signal": "the signal that ended the first process, by name",
                 "calls": "how many calls were answered",
                 "refused": "how many of them were refused",
                 "lasted_s": "seconds from start to end",
@@ -92,92 +91,32 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             {"command": "the command", "error": "what was in the way", "status": "our exit status"},
             "{workload}: cannot start {command}: {error}",
         ),
-        "signal.forwarded": EventKind(
-            "A signal that was sent to the supervisor went on to the command.",
-            {"signal": "its name", "sender": "the process that sent it", "pid": "who got it"},
-            "{workload}: forwarded {signal} from process {sender}",
-        ),
         "rules.loaded": EventKind(
             "A rule set is in force.",
             {
                 "rules": "its files in their order",
                 "count": "how many rules they declare",
-                "watched": "the operations that are notified",
                 "kernel": "the operations that the kernel decides by itself",
-                "digest": "SHA-256 of the files' text, to tell versions apart",
             },
             "{workload}: loaded {rules}",
-        ),
-        "rules.rejected": EventKind(
-            "A rule file could not be loaded; the old set, if there is one, stays in force.",
-            {"file": "the file", "line": "the line", "error": "the reason"},
-            "rules rejected: {file}:{line}: {error}",
         ),
         "filter.installed": EventKind(
             "The program is in the kernel.",
             {
                 "instructions": "its length; the kernel takes 4096",
-                "flags": "those of seccomp(2), by name",
-                "arches": "the architectures whose calls it knows",
+                "listens": "whether any call can leave the kernel",
             },
             "{workload}: filter of {instructions} instructions installed",
         ),
         "filter.widened": EventKind(
             "The program notifies of more calls than the rules ask for; slower, not freer.",
-            {"operation": "what is notified", "reason": "what the program could not express"},
+            {"reason": "which call, and what the program could not express"},
             "{workload}: the filter notifies of more than asked for: {reason}",
-        ),
-        "filter.missing": EventKind(
-            "A new rule set wants calls that the installed program does not deliver.",
-            {"operation": "what never reaches the new rules", "rules": "the files that want it"},
-            "{workload}: {operation} is not notified by the installed filter; restart for {rules}",
-        ),
-        "rule.error": EventKind(
-            "A rule raised, was too slow, or returned what is no verdict; the call failed closed.",
-            {
-                "rule": "`file.py:function`",
-                "operation": "what it was asked about",
-                "tid": "the thread that called",
-                "error": "the error in one line",
-                "traceback": "where it was raised",
-                "verdict": "what the call got instead",
-            },
-            "{rule} failed on {operation}: {error}",
-        ),
-        "target.lost": EventKind(
-            "A target went away, or its call was interrupted, before it had an answer.",
-            {
-                "tid": "the thread that called",
-                "operation": "what it asked",
-                "rule": "the rule that was deciding, if any",
-                "reason": "how it was noticed",
-            },
-            "{workload}: thread {tid} left its {operation}",
-        ),
-        "target.opaque": EventKind(
-            "A target cannot be looked into, as one that is not dumpable; its calls fail closed.",
-            {"tid": "the thread", "exe": "what it executes", "error": "what the kernel said"},
-            "{workload}: cannot look into thread {tid}: {error}",
-        ),
-        "supervisor.started": EventKind(
-            "The supervisor is ready.",
-            {"version": "notifyd's", "kernel": "the release", "pid": "the supervisor's process"},
-            "notifyd {version} on Linux {kernel}",
-        ),
-        "supervisor.stuck": EventKind(
-            "The loop did not come round in time; calls wait meanwhile.",
-            {"waited_s": "seconds since it last did", "doing": "what it was last seen at"},
-            "stuck for {waited_s} s at {doing}",
         ),
         "supervisor.error": EventKind(
             "notifyd itself is wrong; please report it with the traceback.",
             {"error": "the error in one line", "traceback": "where it was raised"},
             "error in notifyd: {error}",
-        ),
-        "supervisor.ended": EventKind(
-            "The supervisor ends; after this nothing is answered.",
-            {"reason": "why", "status": "its exit status"},
-            "ended: {reason}",
         ),
         "audit.lost": EventKind(
             "Events that should stand here could not be written.",

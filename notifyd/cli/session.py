@@ -25,6 +25,7 @@ from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 from notifyd.errors import UsageError
 from notifyd.kernel import seccomp
+from notifyd.listen.command import CannotStart
 from notifyd.listen.signals import TakenSignals
 from notifyd.listen.spawn import spawn
 from notifyd.listen.spawned import Spawned
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
 
 REFUSED = 1  # EPERM: what `--otherwise deny` gives
-ENDED_EARLY = 143  # as after SIGTERM: a person ended the run while descendants were left
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,18 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         reporter = Reporter(audit=audit, refusals=refusals)
         watched = _watched(rules, audited=audit is not None)
         lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
+        kernel = sorted({operation for operation, _ in lowered.decided})
+        count = len(rules.declarations)
+        reporter.event("rules.loaded", rules=list(settings.rules), count=count, kernel=kernel)
         program, flags = _program(lowered, reporter)
         signals = stack.enter_context(TakenSignals())
-        spawned = stack.enter_context(
-            spawn(settings.words, program, flags=flags, user=user, signals=signals.before)
-        )
+        try:
+            spawned = spawn(settings.words, program, flags=flags, user=user, signals=signals.before)
+        except CannotStart as error:
+            words = list(settings.words)
+            reporter.event("workload.failed", command=words, error=str(error), status=error.status)
+            raise
+        stack.enter_context(spawned)
         session = Session(settings, rules, watched, reporter, spawned, signals)
         status = _live(session, spawned)
         _explain_exec(spawned, settings, complain)
@@ -125,7 +132,10 @@ class Session:
         self._name = f"{os.path.basename(settings.words[0])}-{spawned.pid}"
 
     async def supervise(self) -> int:
-        """Live with the command until it and all its descendants are gone; its exit status."""
+        """Live with the command until it and all its descendants are gone; its exit status.
+
+        A person can end the wait for descendants. What is left of them gets ENOSYS from then on.
+        """
         begun = time.monotonic()
         self._tell_start()
         async with trio.open_nursery() as nursery:
@@ -135,8 +145,8 @@ class Session:
             )
             workload = await self._supervise_listener(nursery)
             status = await wait_status(self._spawned)
-            if workload is not None and await _first(want_end, workload.ended) is want_end:
-                status = ENDED_EARLY
+            if workload is not None:
+                await _first(want_end, workload.ended)
             nursery.cancel_scope.cancel()
         self._tell_end(status, time.monotonic() - begun)
         return status
@@ -184,19 +194,16 @@ def _watched(rules: RuleSet, *, audited: bool) -> tuple[Watched, ...]:
     return (*LAZINESS, *IDENTITY) if audited else LAZINESS
 
 
-async def _first(*events: trio.Event) -> trio.Event:
-    """Wait for one of several events, and tell which."""
-    found: list[trio.Event] = []
+async def _first(*events: trio.Event) -> None:
+    """Wait for one of several events."""
 
     async def wait(event: trio.Event) -> None:
         await event.wait()
-        found.append(event)
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         for event in events:
             nursery.start_soon(wait, event)
-    return found[0]
 
 
 def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
@@ -210,8 +217,11 @@ def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
         ) from error
     built = compile_profile(lowered.profile)
     for line in built.widened:
-        reporter.event("filter.widened", reason=line)
-    if not lowered.notifies and not built.widened:
+        reporter.event("filter.widened", "warning", reason=line)
+    listens = lowered.notifies or bool(built.widened)
+    size = len(built.program.instructions)
+    reporter.event("filter.installed", instructions=size, listens=listens)
+    if not listens:
         return built.program.to_bytes(), 0
     flags = seccomp.FILTER_FLAG_NEW_LISTENER
     if seccomp.filter_flag_supported(seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV):

@@ -7,7 +7,9 @@ task; everything else gets one (`attend`).
 
 from __future__ import annotations
 
+import contextlib
 import select
+import threading
 import time
 from collections import deque
 
@@ -15,7 +17,9 @@ import trio
 
 from notifyd.engine.case import Case
 from notifyd.engine.hot import Stop, answer_calls
+from notifyd.engine.watchdog import Watchdog
 from notifyd.engine.workload import Workload
+from notifyd.policy.rule import Rule
 
 TURN = 256  # calls of one listener before the next one has its turn
 SLICE = 5_000_000  # nanoseconds of draining before trio's other tasks run
@@ -61,12 +65,14 @@ class Supervisor:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise until cancelled. Then every call that waits is refused, and all is closed."""
+        in_main = threading.current_thread() is threading.main_thread()
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._sweep)
                 task_status.started()
-                await self._serve()
+                with Watchdog(self._rules) if in_main else contextlib.nullcontext():
+                    await self._serve()
         finally:
             self.close()
 
@@ -75,6 +81,9 @@ class Supervisor:
         for workload in self.workloads:
             self.remove(workload)
         self._epoll.close()
+
+    def _rules(self) -> list[Rule]:
+        return [rule for workload in self.workloads for rule in workload.rules.rules]
 
     async def _serve(self) -> None:
         while True:

@@ -231,6 +231,8 @@ class Workload:
     def close(self) -> None:
         """Let go of the listener: what calls from now on gets ENOSYS (seccomp_unotify(2))."""
         if self.listener >= 0:
+            self.notifier.close()
+            self.respond = self.notifier.respond
             os.close(self.listener)
             self.listener = -1
             self.identities.close()

@@ -133,11 +133,21 @@ class Notifier:
         self.receive = receiver(listener)
         self.respond = responder(listener)
 
+    def close(self) -> None:
+        """The listener is closed, and its number may soon be another's: nothing uses it any more.
+
+        From here on every target is gone.
+        """
+        self._fd = -1
+        self.respond = _to_nobody
+
     def id_valid(self, id: int) -> bool:  # noqa: A002
         """Say whether the target of a notification still waits for its answer.
 
         Whatever was learnt from a thread id counts only if this held afterwards.
         """
+        if self._fd < 0:
+            return False
         try:
             # A buffer that may change costs fcntl.ioctl half. Not one that is shared: helper
             # threads ask too.
@@ -181,6 +191,8 @@ class Notifier:
             OSError: EBADF: `srcfd`, or `newfd` is beyond the target's limit. EMFILE: the target's
                 table is full. EINPROGRESS: answered already.
         """
+        if self._fd < 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         flags = ADDFD_FLAG_SETFD if newfd is not None else 0
         if send:
             flags |= ADDFD_FLAG_SEND
@@ -223,6 +235,10 @@ class Notifier:
                 return False
             raise
         return True
+
+
+def _to_nobody(id: int, value: int, error: int, flags: int) -> bool:  # noqa: A002, ARG001
+    return False
 
 
 _syscall: Any = LIBC.syscall

@@ -14,6 +14,7 @@ import socket as socket_module
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,6 +27,7 @@ from notifyd.perform.persona import GRANTS, Persona, enter
 from notifyd.policy.call import Call
 from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.policy.verdicts import Allow
+from notifyd.target.process import has_signal
 from notifyd.target.thread import StoppedThread
 
 MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
@@ -78,9 +80,10 @@ class Deed:
     def __call__(self) -> Performed:
         """Do it. Runs in a thread of its own, which ends with it; closes what is owned."""
         with self.owned:
+            change = self.persona.change(self.grant)
             if self.directory is not None:
                 enter(self.directory, self.persona.umask)
-            self.persona.put_on(self.grant)
+            change()
             # Invariant: no effect before the id is known to be valid.
             self.check()
             try:
@@ -113,7 +116,9 @@ async def perform(call: Call, verdict: Allow) -> Performed:
         raise CannotPerform(f"{call.operation} cannot be changed: {', '.join(verdict.changes)}")
     if verdict.grant is not None and verdict.grant not in GRANTS:
         raise CannotPerform(f"no grant is named {verdict.grant!r}; there is {', '.join(GRANTS)}")
-    return await worker.run(_deed(call, prepare, verdict.grant))
+    deed = _deed(call, prepare, verdict.grant)
+    # The kernel would end the call for a signal that the target does not block.
+    return await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
 
 
 def _deed(call: Any, prepare: Prepare, grant: str | None) -> Deed:

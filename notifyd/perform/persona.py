@@ -7,7 +7,9 @@ real and saved ids stay ours, so that the target cannot signal or trace the thre
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials, proc
@@ -65,18 +67,23 @@ class Persona:
         finally:
             os.close(directory)
 
-    def put_on(self, grant: str | None) -> None:
-        """Become this persona in the calling thread, for good.
+    def change(self, grant: str | None) -> Callable[[], None]:
+        """What makes the calling thread this persona, for good; to be called in that thread.
+
+        Found out beforehand, since /proc may not be there any more once the root has changed.
 
         Raises:
-            CannotPerform: we lack the power to become that, or `grant` is no known name.
+            CannotPerform: `grant` is no known name; or, when called, we lack the power.
         """
         if grant is not None and grant not in GRANTS:
             raise CannotPerform(f"no grant is named {grant!r}; there is {', '.join(GRANTS)}")
         more = GRANTS[grant] if grant is not None else 0
         mine = Persona.own()
         if self == replace(mine, umask=self.umask) and not more & ~mine.capabilities:
-            return
+            return lambda: None
+        return partial(self._put_on, mine, more)
+
+    def _put_on(self, mine: Persona, more: int) -> None:
         try:
             self._become(mine, more)
         except OSError as error:

@@ -1,48 +1,90 @@
 """Threads for what may wait for ever: each does one thing, and can be left behind.
 
 trio's own threads are used again for anything else; one that took on somebody's credentials must
-never be, and one that hangs must not hold a place that others need.
+never be, and one that hangs must not hold a place that others need. A thread that is left behind is
+nudged with a signal until the system call it waits in gives up (EINTR), so that it lets go of what
+it holds. Only a page fault that is never served (userfaultfd, FUSE) cannot be nudged.
 """
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import outcome
 import trio
 
 T = TypeVar("T")
 
+# Ends a system call and does nothing else, once somebody has set a handler for it (the watchdog,
+# or `nudging`); Linux itself never sends it.
+NUDGE = signal.SIGSTKFLT
+LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
+NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost
 
-async def run(function: Callable[[], T]) -> T:
+
+async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None = None) -> T:
     """Call `function` in a thread of its own and wait for it.
 
     If the caller is cancelled the thread is left to itself and its result is dropped. It is a
     daemon: it cannot keep the supervisor from ending.
 
+    Args:
+        function: what to do; a system call of it that waits may end with EINTR.
+        disturbed: asked now and then; once it says yes, the thread is nudged.
+
     Raises:
         Whatever `function` raises.
     """
-    task = trio.lowlevel.current_task()
-    token = trio.lowlevel.current_trio_token()
-    abandoned = False
+    job: _Job[T] = _Job(function)
+    job.thread.start()
+    try:
+        while not job.done.is_set():
+            with trio.move_on_after(LOOK if disturbed is not None else float("inf")):
+                await job.done.wait()
+            if disturbed is not None and not job.done.is_set() and disturbed():
+                job.nudge()
+    except trio.Cancelled:
+        job.nudge()
+        threading.Thread(target=job.drive_out, name="notifyd-nudger", daemon=True).start()
+        raise
+    return job.result()
 
-    def work() -> None:
-        result = outcome.capture(function)
+
+class _Job(Generic[T]):
+    """One thread and what comes of it."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self.done = trio.Event()
+        self._function = function
+        self._outcome: outcome.Maybe[T] | None = None
+        self._token = trio.lowlevel.current_trio_token()
+        self.thread = threading.Thread(target=self._work, name="notifyd-worker", daemon=True)
+
+    def _work(self) -> None:
+        self._outcome = outcome.capture(self._function)
         with suppress(trio.RunFinishedError):  # the supervisor ended first
-            token.run_sync_soon(deliver, result)
+            self._token.run_sync_soon(self.done.set)
 
-    def deliver(result: outcome.Outcome[T]) -> None:
-        if not abandoned:
-            trio.lowlevel.reschedule(task, result)
+    def result(self) -> T:
+        """What the function returned, or raise what it raised."""
+        assert self._outcome is not None
+        return self._outcome.unwrap()
 
-    def leave(_: object) -> trio.lowlevel.Abort:
-        nonlocal abandoned
-        abandoned = True
-        return trio.lowlevel.Abort.SUCCEEDED
+    def nudge(self) -> None:
+        """End the system call that the thread waits in."""
+        identity = self.thread.ident
+        if identity is not None and self.thread.is_alive() and callable(signal.getsignal(NUDGE)):
+            with suppress(ProcessLookupError):
+                signal.pthread_kill(identity, NUDGE)
 
-    threading.Thread(target=work, name="notifyd-worker", daemon=True).start()
-    return await trio.lowlevel.wait_task_rescheduled(leave)  # type: ignore[no-any-return]
+    def drive_out(self) -> None:
+        """Nudge until the thread is gone, or will not go."""
+        for at in range(NUDGES):
+            self.nudge()
+            self.thread.join(min(0.001 * 2**at, LOOK))
+            if not self.thread.is_alive():
+                return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import islice
 from signal import pidfd_send_signal
 
 from notifyd.errors import TargetGone
@@ -136,11 +137,18 @@ class Identities:
             raise TargetGone("the target is gone") from error
         if descriptor >= 0 and self._settled(identity):
             self._entries[tid] = descriptor, identity
-            if len(self._entries) > KEPT:
-                self.forget(next(iter(self._entries)))
+            self._tidy()
         elif descriptor >= 0:
             os.close(descriptor)
         return identity
+
+    def _tidy(self) -> None:
+        """Look at the two oldest entries: the dead go, so that there are never many of them."""
+        for tid in list(islice(self._entries, 2)):
+            if len(self._entries) > KEPT or not pidfd.alive(self._entries[tid][0]):
+                self.forget(tid)
+            else:
+                self._entries.move_to_end(tid)
 
     def _settled(self, identity: Identity) -> bool:
         """Whether no exec of the process can still be under way."""

@@ -1,7 +1,8 @@
-"""A stopped thread whose memory can make whoever touches it wait for ever: userfaultfd(2).
+"""A stopped thread whose memory can make whoever touches it wait for ever.
 
-A workload that makes itself a userfaultfd can leave a read waiting as long as it likes, and nothing
-but SIGKILL ends that wait. From then on its memory is touched only where that can be left behind.
+A workload that makes itself a userfaultfd, or serves a file system of its own (FUSE), can leave a
+read waiting as long as it likes, and nothing but SIGKILL ends that wait. From then on its memory is
+touched only where that can be left behind.
 """
 
 from __future__ import annotations

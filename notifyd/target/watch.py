@@ -19,7 +19,7 @@ class Change(enum.Enum):
 
     EXECUTABLE = "the process runs another program"
     IDS = "the thread has other user ids"
-    LAZY = "memory of the process can make whoever reads it wait for ever: userfaultfd(2)"
+    LAZY = "memory of the workload can make whoever reads it wait for ever: userfaultfd(2), FUSE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +57,6 @@ USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h, on /dev/userfaultfd since L
 LAZINESS = (
     Watched("userfaultfd", Change.LAZY),
     Watched("ioctl", Change.LAZY, USERFAULTFD_IOC_NEW),
+    # A file system that the workload serves itself: its files, mapped, wait as long as it likes.
+    *(Watched(name, Change.LAZY) for name in ("mount", "fsmount", "move_mount", "setns")),
 )

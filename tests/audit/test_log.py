@@ -44,7 +44,7 @@ def test_traceback(screen):
             "rule.error", rule="a.py:f", operation="Open", error="ValueError"
         )
     first, *rest = screen.getvalue().splitlines()
-    assert first == "notifyd: a.py:f failed on Open: ValueError"
+    assert first == "notifyd: rule.error rule=a.py:f operation=Open error=ValueError"
     assert rest[-1] == "    ValueError: \\x1b[2J"
     assert all(line.startswith("    ") for line in rest)
 

@@ -41,7 +41,8 @@ def test_every_bench_gives_a_figure():
         assert all(row["c_ns"] > 0 and row["notifyd_ns"] > 0 for row in rows)
         assert {len(figures) for row in rows for figures in row["samples"].values()} == {1}
     assert [(one["workloads"], one["rss"] >= one["pss"] > 0) for one in found["memory"]] == [
-        (1, True)
+        (1, True),
+        (200, True),
     ]
 
 

@@ -81,12 +81,17 @@ def finish(process: "subprocess.Popen[str]", audit: Path, text: str | None = Non
     return Ran(process.returncode, out, err, read_events(audit))
 
 
+def open_to_all(folder: Path) -> None:
+    """Let other users into a folder that pytest made for root alone."""
+    for one in (folder, folder.parent, folder.parent.parent):
+        os.chmod(one, one.stat().st_mode | 0o055)
+
+
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Build `programs/NAME.c` once a session; returns the program's path."""
     folder = tmp_path_factory.mktemp("programs")
-    os.chmod(folder, 0o755)
-    os.chmod(folder.parent, 0o755)
+    open_to_all(folder)
     built: dict[tuple[str, ...], str] = {}
 
     def builder(name: str, *flags: str) -> str:

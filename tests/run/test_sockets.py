@@ -54,8 +54,8 @@ def test_performed_is_as_native(build, rule, run, native, ports, tmp_path):
 
 def test_performed_for_another_user_is_as_native(build, rule, run, native, ports, tmp_path):
     """The same as an ordinary user, for whom notifyd acts as root: owner, mode and errnos."""
-    os.chmod(tmp_path, 0o755)
-    os.chmod(tmp_path.parent, 0o755)
+    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(one, one.stat().st_mode | 0o055)
     program = build("sockets")
     ran = run("--user", "nobody", "--rules", rule(EVERYTHING), "--",
               *words(program, ports, tmp_path / "a"))  # fmt: skip

@@ -69,6 +69,17 @@ static int waits(char **argv)
 	return pulse();
 }
 
+/* Nothing but that call. */
+static int blocked(char **argv)
+{
+	(void)argv;
+	struct sockaddr_un where = at("full");
+	full("full");
+	printf("up\n");
+	fflush(stdout);
+	return connect(socket(AF_UNIX, SOCK_STREAM, 0), TO(where)) != 0;
+}
+
 static void nothing(int number) { (void)number; }
 
 static int interrupted(char **argv)
@@ -220,7 +231,7 @@ static const struct {
 	const char *name;
 	int (*run)(char **);
 } MODES[] = {{"waits", waits},   {"interrupted", interrupted}, {"rooted", rooted},
-	     {"files", files},   {"grows", grows},             {"crowd", crowd}, {"throng", throng}};
+	     {"files", files},   {"grows", grows},             {"crowd", crowd}, {"throng", throng}, {"blocked", blocked}};
 
 int main(int argc, char **argv)
 {

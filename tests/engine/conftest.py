@@ -1,0 +1,148 @@
+"""Supervised children on the real kernel: listener, rules, supervisor, no CLI."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterator
+
+import pytest
+import trio
+
+from notifyd.audit.jsonl import JsonLines
+from notifyd.engine.report import Reporter
+from notifyd.engine.supervisor import Supervisor
+from notifyd.engine.workload import Workload
+from notifyd.filter.build import compile_profile
+from notifyd.kernel import prctl, seccomp, unix
+from notifyd.policy.lower import lower
+from notifyd.policy.rule import DECLARED
+from notifyd.policy.ruleset import RuleSet
+
+PATIENCE = 20.0  # seconds; what a test waits at most
+
+
+def _rules_of(text: str) -> tuple[RuleSet, types.ModuleType]:
+    """A rule set from the text of a rule file, and the module that it became."""
+    module = types.ModuleType("rules")
+    source = "import errno\nimport trio\nfrom notifyd import *\n" + textwrap.dedent(text)
+    exec(compile(source, "rules.py", "exec"), module.__dict__)
+    return RuleSet.build(module.__dict__[DECLARED]), module
+
+
+class Child:
+    """A child of ours behind a filter, which runs a function and exits with its result."""
+
+    def __init__(self, work: Callable[[], int], rules: RuleSet) -> None:
+        program = compile_profile(lower(rules).profile).program.to_bytes()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.pid = os.fork()
+            if not self.pid:
+                self._become(theirs, work, program)
+            _, (self.listener,), _ = unix.recv_fds(ours, 1, 1)
+
+    @staticmethod
+    def _become(end: socket.socket, work: Callable[[], int], program: bytes) -> None:
+        status = 99
+        try:
+            prctl.set_no_new_privs()
+            prctl.set_pdeathsig(signal.SIGKILL)
+            flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+            listener = seccomp.install(program, flags)
+            unix.send_fds(end.fileno(), b"!", [listener])
+            os.close(listener)
+            status = work()
+        finally:
+            os._exit(status)
+
+    async def status(self) -> int:
+        """Wait for it to end; its exit status, negative for a signal."""
+        with trio.fail_after(PATIENCE):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        """Kill and reap it."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+@pytest.fixture
+def rules_of() -> Callable[[str], tuple[RuleSet, types.ModuleType]]:
+    """Make a rule set from the text of a rule file."""
+    return _rules_of
+
+
+Start = Callable[..., tuple[Child, Workload, types.ModuleType]]
+
+
+@pytest.fixture
+def reporter(tmp_path) -> Iterator[Reporter]:
+    """A reporter with an audit file, `events.jsonl` in `tmp_path`."""
+    with JsonLines.open(str(tmp_path / "events.jsonl")) as audit:
+        yield Reporter(audit=audit)
+
+
+@pytest.fixture
+def start(reporter: Reporter) -> Iterator[Start]:
+    """Start a child under rules: `start(work, text)` gives child, workload and rule module."""
+    with contextlib.ExitStack() as stack:
+
+        def starter(work: Callable[[], int], text: str) -> tuple[Child, Workload, types.ModuleType]:
+            rules, module = _rules_of(text)
+            child = Child(work, rules)
+            stack.callback(child.close)
+            workload = Workload(f"child-{child.pid}", child.listener, rules, reporter)
+            stack.callback(workload.close)
+            return child, workload, module
+
+        yield starter
+
+
+@pytest.fixture
+def supervise() -> Callable[..., None]:
+    """Run a supervisor with workloads while an async function is at work: `supervise(work, *w)`."""
+
+    def runner(work: Callable[[Supervisor], object], *workloads: Workload) -> None:
+        async def main() -> None:
+            supervisor = Supervisor()
+            for workload in workloads:
+                supervisor.add(workload)
+            with trio.fail_after(PATIENCE):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(supervisor.run)
+                    await work(supervisor)
+                    nursery.cancel_scope.cancel()
+
+        trio.run(main)
+
+    return runner
+
+
+def _open() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_fd_left() -> Iterator[None]:
+    """Fail a test that ends with other descriptors than it began with."""
+    before = _open().keys()
+    yield
+    after = _open()
+    assert {fd: after[fd] for fd in after.keys() - before} == {}, sys.version

@@ -1,0 +1,148 @@
+"""The supervisor on the real kernel: several workloads, their ends, new rules, and its own end."""
+
+import errno
+import json
+import os
+
+import trio
+
+RETURNS = "@on(Raw('getppid'))\ndef answer(call):\n    return Return({value})\n"
+WAITS = """
+asked, go = [], trio.Event()
+
+@on(Raw("getppid"), patience=None)
+async def answer(call):
+    asked.append(call)
+    await go.wait()
+    return Return(7)
+"""
+
+
+async def until(condition):
+    """Wait until something is so; the test's time limit is the supervisor's."""
+    while not condition():
+        await trio.sleep(0.002)
+
+
+def events(reporter, tmp_path):
+    """The calls in the audit file."""
+    reporter.flush()
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if '"event":"call"' in line]
+
+
+def refused():
+    """Exit with the errno of one getppid that cannot fail by itself."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    return ctypes.get_errno() if libc.syscall(110) < 0 else 0
+
+
+def test_each_workload_has_its_own_rules(start, supervise):
+    """Two listeners in one supervisor never get each other's answers."""
+    made = [start(os.getppid, RETURNS.format(value=value)) for value in (11, 12, 13)]
+
+    async def work(supervisor):
+        assert [await child.status() for child, _, _ in made] == [11, 12, 13]
+        for _, workload, _ in made:
+            await workload.ended.wait()
+        assert supervisor.workloads == ()
+
+    supervise(work, *(workload for _, workload, _ in made))
+
+
+def test_a_workload_that_is_removed_leaves_the_others(start, supervise):
+    """Its waiting call is refused, later ones get ENOSYS, and another workload goes on."""
+    waiting, ours, rules = start(refused, WAITS)
+    other, theirs, _ = start(os.getppid, RETURNS.format(value=12))
+
+    async def work(supervisor):
+        await until(lambda: rules.asked)
+        supervisor.remove(ours)
+        assert await waiting.status() in (errno.EPERM, errno.ENOSYS)
+        assert await other.status() == 12
+
+    supervise(work, ours, theirs)
+
+
+def test_the_end_refuses_what_waits(start, supervise, reporter, tmp_path):
+    """A cancelled supervisor leaves no target hanging."""
+    child, workload, rules = start(refused, WAITS)
+
+    async def work(_):
+        await until(lambda: rules.asked)
+
+    supervise(work, workload)
+    assert trio.run(child.status) in (errno.EPERM, errno.ENOSYS)
+    (event,) = events(reporter, tmp_path)
+    assert event["how"] in ("answered", "gone")
+
+
+def test_new_rules_are_for_new_calls(start, supervise, rules_of):
+    """A call under way finishes with the rules that it began with."""
+    child, workload, old = start(lambda: os.getppid() * 10 + os.getppid(), WAITS)
+    new, _ = rules_of(RETURNS.format(value=4))
+
+    async def work(_):
+        await until(lambda: old.asked)
+        workload.use(new)
+        old.go.set()
+        assert await child.status() == 74
+
+    supervise(work, workload)
+
+
+def test_waiting_calls_do_not_hold_up_others(start, supervise):
+    """While one target waits, a hundred calls of another process of the workload are answered."""
+    text = WAITS + "\n@on(Raw('getpgid'))\ndef quick(call):\n    return Return(5)\n"
+
+    def work_in_child():
+        pid = os.fork()
+        if not pid:
+            os._exit(os.getppid())
+        wrong = sum(os.getpgid(0) != 5 for _ in range(100))
+        os.write(write, b"!")
+        _, status = os.waitpid(pid, 0)
+        return wrong or os.waitstatus_to_exitcode(status)
+
+    read, write = os.pipe()
+    try:
+        child, workload, rules = start(work_in_child, text)
+
+        async def work(_):
+            await trio.lowlevel.wait_readable(read)
+            rules.go.set()
+            assert await child.status() == 7
+
+        supervise(work, workload)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_target_that_is_killed_is_noticed(start, supervise, reporter, tmp_path):
+    """An async rule is cancelled when its target is gone, and the event says so."""
+    text = """
+    ended = []
+
+    @on(Raw("getppid"), patience=None)
+    async def answer(call):
+        try:
+            asked.append(call)
+            await trio.sleep_forever()
+        finally:
+            ended.append(call)
+
+    asked = []
+    """
+    child, workload, rules = start(os.getppid, text)
+
+    async def work(_):
+        await until(lambda: rules.asked)
+        child.close()
+        await until(lambda: rules.ended)
+
+    supervise(work, workload)
+    (event,) = events(reporter, tmp_path)
+    assert event["how"] == "gone"

@@ -1,0 +1,111 @@
+"""What a path means to another process: its root, its links, its /proc/self."""
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from notifyd.target.paths import MAX_LINKS, Resolver, WouldBlock
+
+HERE = -100  # AT_FDCWD
+
+
+@pytest.fixture
+def resolve(tmp_path):
+    """Resolve for a process whose working directory is `tmp_path`: `resolve(path, follow=...)`."""
+    process = subprocess.Popen(["sleep", "1000"], cwd=tmp_path)
+    made = Resolver(process.pid)
+
+    def resolver(path, *, follow=True, dirfd=HERE, again=True):
+        try:
+            return os.fsdecode(made.resolve(dirfd, os.fsencode(path), follow))
+        except WouldBlock as slow:
+            if not again:
+                raise
+            slow.look()
+            return resolver(path, follow=follow, dirfd=dirfd, again=False)
+
+    resolver.pid = process.pid
+    yield resolver
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_what_is_not_there_is_named_as_it_would_be_made(follow, resolve, tmp_path):
+    """A new file, below what is there and what is not."""
+    (tmp_path / "way").symlink_to("real")
+    (tmp_path / "real").mkdir()
+    assert resolve("new", follow=follow) == f"{tmp_path}/new"
+    assert resolve("way/new", follow=follow) == f"{tmp_path}/real/new"
+    assert resolve("none/new", follow=follow) == f"{tmp_path}/none/new"
+
+
+def test_the_last_link_is_followed_only_where_the_call_does(resolve, tmp_path):
+    """With `follow` the target of the link, and that of a dangling one too."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("nothing")
+    assert resolve("link") == f"{tmp_path}/file"
+    assert resolve("link", follow=False) == f"{tmp_path}/link"
+    assert resolve("dangling") == f"{tmp_path}/nothing"
+    assert resolve("dangling", follow=False) == f"{tmp_path}/dangling"
+
+
+def test_a_slash_at_the_end_follows(resolve, tmp_path):
+    """As the kernel does: the link is a directory that is walked into."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("sub")
+    assert resolve("link/", follow=False) == f"{tmp_path}/sub"
+
+
+def test_too_many_links_stay_as_they_are(resolve, tmp_path):
+    """A chain as long as the kernel takes is resolved, a longer one and a circle are not."""
+    (tmp_path / "0").touch()
+    for at in range(1, MAX_LINKS + 3):
+        (tmp_path / str(at)).symlink_to(str(at - 1))
+    assert resolve(str(MAX_LINKS)) == f"{tmp_path}/0"
+    assert resolve(str(MAX_LINKS + 1)) != f"{tmp_path}/0"
+    (tmp_path / "circle").symlink_to("circle")
+    assert resolve("circle") == f"{tmp_path}/circle"
+
+
+def test_proc_self_is_the_target(resolve):
+    """Never us who look."""
+    assert resolve("/proc/self/status") == f"/proc/{resolve.pid}/status"
+    assert resolve("/proc/thread-self/status").startswith(f"/proc/{resolve.pid}/task/")
+    assert resolve("/proc/self", follow=False) == "/proc/self"
+
+
+def test_a_descriptor_that_is_not_there(resolve):
+    """EBADF, which is the target's fault."""
+    with pytest.raises(OSError) as caught:
+        resolve("x", dirfd=987)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_bytes_survive(resolve, tmp_path):
+    """A name that is no UTF-8 is that name."""
+    name = os.fsdecode(b"\xff\xfe")
+    assert resolve(name) == f"{tmp_path}/{name}"
+
+
+def test_what_had_to_wait_is_looked_up_once(tmp_path):
+    """The second resolution of a slow path costs nothing, error or not."""
+    made = Resolver(os.getpid())
+    path = os.fsencode(tmp_path / "never seen")
+    try:
+        made.resolve(HERE, path, True)
+    except WouldBlock as slow:
+        slow.look()
+    assert made.resolve(HERE, path, True) == path
+
+
+def test_nothing_is_left_open(resolve, tmp_path):
+    """Looking leaves no descriptor behind, whatever comes of it."""
+    (tmp_path / "link").symlink_to("none/none")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("link", "none/none", "/proc/self/fd/0", "/", "", ".", "..", "/dev/null/x"):
+        resolve(path)
+    assert len(os.listdir("/proc/self/fd")) == before
