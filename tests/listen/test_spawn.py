@@ -196,7 +196,8 @@ def test_signals_and_environment_are_as_without_us(run: Run, calls: str) -> None
     """Blocked, ignored and caught signals, and every variable, as a native run has them."""
     import subprocess
 
-    before = ("env", "-i", "--default-signal", "--ignore-signal=HUP", "--ignore-signal=CHLD", "--block-signal=USR2")
+    before = ("env", "-i", "--default-signal", "--ignore-signal=HUP", "--ignore-signal=CHLD")
+    before += ("--block-signal=USR2",)
     before += ("PATH=/bin:/usr/bin", "A=1", "PYTHONPATH=" + str(_root()))
     for look in (("grep", "^Sig...:", "/proc/self/status"), ("cat", "/proc/self/environ")):
         native = subprocess.run([*before, *look], capture_output=True, check=True)
