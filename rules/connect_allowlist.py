@@ -3,9 +3,9 @@
     notifyd run --rules connect-allowlist --option to=192.0.2.0/24:443 --option to=localhost -- CMD
 
 `to` is an address, a network or a host name, with a port or without ([2001:db8::1]:443 for IPv6).
-Host names are looked up once, when the rules are loaded. Sockets of one machine (AF_UNIX, netlink)
-are free. All else gets EACCES: name servers have to be listed as anything else. Raw sockets and
-source routes are refused, since they can send to somewhere else than they say.
+Host names are looked up once, when the rules are loaded. All else gets EACCES; name servers have to
+be listed too. Sockets of one machine (AF_UNIX, netlink) are free; AF_UNIX peers see the process id
+of notifyd. Raw sockets and source routes are refused: they can send elsewhere than they say.
 """
 
 import errno
