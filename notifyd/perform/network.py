@@ -118,7 +118,11 @@ async def perform(call: Call, verdict: Allow) -> Performed:
         raise CannotPerform(f"no grant is named {verdict.grant!r}; there is {', '.join(GRANTS)}")
     deed = _deed(call, prepare, verdict.grant)
     # The kernel would end the call for a signal that the target does not block.
-    return await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
+    try:
+        return await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
+    except OSError:
+        deed.owned.close()  # it was not begun; otherwise nothing is left to close
+        raise
 
 
 def _deed(call: Any, prepare: Prepare, grant: str | None) -> Deed:

@@ -8,6 +8,8 @@ it holds. Only a page fault that is never served (userfaultfd, FUSE) cannot be n
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -37,10 +39,14 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
         disturbed: asked now and then; once it says yes, the thread is nudged.
 
     Raises:
+        OSError: EAGAIN: no thread could be started, and `function` was not called.
         Whatever `function` raises.
     """
     job: _Job[T] = _Job(function)
-    job.thread.start()
+    try:
+        job.thread.start()
+    except RuntimeError as error:  # no more threads: RLIMIT_NPROC, or the cgroup's pids.max
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
     try:
         while not job.done.is_set():
             with trio.move_on_after(LOOK if disturbed is not None else float("inf")):

@@ -16,14 +16,17 @@ T = TypeVar("T")
 
 
 def has_signal(tid: int) -> bool:
-    """Whether a signal waits for a thread that it does not block; False if it is gone."""
+    """Whether a signal waits for a thread that has a handler for it and does not block it.
+
+    What kills reaches a stopped thread by itself; what stops or is ignored interrupts no call.
+    """
     try:
         with open(f"/proc/{tid}/status", "rb") as status:
             sets = dict(line.split(b":", 1) for line in status if line.startswith((b"Sig", b"Shd")))
     except OSError:
         return False
     pending = int(sets[b"SigPnd"], 16) | int(sets[b"ShdPnd"], 16)
-    return bool(pending & ~int(sets[b"SigBlk"], 16) & ~int(sets[b"SigIgn"], 16))
+    return bool(pending & int(sets[b"SigCgt"], 16) & ~int(sets[b"SigBlk"], 16))
 
 
 class TargetProcess:

@@ -67,7 +67,7 @@ def test_putting_on_is_for_one_thread(persona_of):
     before = Persona.own()
 
     def become():
-        persona.put_on(None)
+        persona.change(None)()
         directory = proc.open_dir(threading.get_native_id())
         try:
             return Persona.of(directory)
@@ -90,7 +90,7 @@ def test_a_persona_has_no_more_power_than_the_target(persona_of, tmp_path):
     persona = persona_of("--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
     def peek():
-        persona.put_on(None)
+        persona.change(None)()
         return secret.read_text()
 
     assert isinstance(in_thread(peek), PermissionError)
@@ -101,7 +101,7 @@ def test_a_grant_lends_one_power(persona_of):
     persona = persona_of("--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
     def effective():
-        persona.put_on("low-ports")
+        persona.change("low-ports")()
         return capability.get(0).effective
 
     assert in_thread(effective) == GRANTS["low-ports"]
@@ -109,7 +109,7 @@ def test_a_grant_lends_one_power(persona_of):
 
 def test_an_unknown_grant_is_refused():
     """A grant nobody knows is no power."""
-    error = in_thread(lambda: Persona.own().put_on("everything"))
+    error = in_thread(lambda: Persona.own().change("everything")())
     assert isinstance(error, CannotPerform)
     assert "low-ports" in str(error)
 
@@ -122,7 +122,7 @@ def test_root_without_capabilities_stays_so(persona_of):
     lost = 1 << capability.NUMBERS["CAP_DAC_OVERRIDE"]
 
     def effective():
-        persona.put_on(None)
+        persona.change(None)()
         return capability.get(0).effective
 
     assert not in_thread(effective) & lost

@@ -71,7 +71,7 @@ def test_a_signal_ends_descendants_that_are_left(start):
     try:
         assert select.select([command], [], [], 20)[0]
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(20) == 143
+        assert process.wait(20) == 3  # what the command itself ended with
         assert pidfd.alive(left)  # whoever is left goes on, and its trapped calls get ENOSYS
     finally:
         pidfd.send_signal(left, signal.SIGKILL)
