@@ -56,26 +56,16 @@ def encode_event(name: str, fields: Mapping[str, Any], time_ns: int | None = Non
 
 def _lines(records: Sequence[Record | Line]) -> list[Line]:
     """Hot: every instruction here is paid for each call."""
-    lines: list[Line] = []
-    append, digits = lines.append, _DIGITS
-    second = -1
-    prefix = ""
-    for one in records:
-        line = one if isinstance(one, Line) else _line(one)
+    lines = [one if isinstance(one, Line) else _line(one) for one in records]
+    digits, begin, prefix = _DIGITS, 0, ""
+    for line in lines:
         now: Any = line.time
-        if now // 1_000_000_000 != second:
-            second = now // 1_000_000_000
-            prefix = _second(second)
-        micros = now % 1_000_000_000 // 1000
+        nanoseconds = now - begin
+        if not 0 <= nanoseconds < 1_000_000_000:
+            second, nanoseconds = divmod(now, 1_000_000_000)
+            begin, prefix = now - nanoseconds, _second(second)
+        micros = nanoseconds // 1000
         line.time = f"{prefix}{digits[micros // 1000]}{digits[micros % 1000]}Z"
-        args = line.args
-        if args:
-            for value in args.values():
-                kind = value.__class__
-                if kind is not str and kind is not int:
-                    line.args = tidy_fields(args)
-                    break
-        append(line)
     return lines
 
 
@@ -84,7 +74,7 @@ def _line(r: Record) -> Line:
     # fmt: off
     return Line(
         r.time_ns, r.workload, r.identity.pid if r.identity else None, r.tid, exe, uid, process,
-        r.operation, r.syscall, r.arch, r.args or None, r.verdict, r.how,
+        r.operation, r.syscall, r.arch, tidy_fields(r.args) if r.args else None, r.verdict, r.how,
         errno_name(r.errno) if r.errno else None, r.value, r.rule, r.reason, r.racy,
         microseconds(r.took_ns), round(r.waited_ns / 1e9, 6) if r.waited_ns else None,
     )
