@@ -14,5 +14,4 @@ ERRNO_NAMES: Mapping[int, str] = MappingProxyType({**errno.errorcode, **_PREFERR
 
 def errno_name(number: int) -> str:
     """`EACCES` for 13. A number without a name, as 524, is `E524`; the sign does not matter."""
-    number = abs(number)
-    return ERRNO_NAMES.get(number) or f"E{number}"
+    return ERRNO_NAMES.get(number) or ERRNO_NAMES.get(-number) or f"E{abs(number)}"

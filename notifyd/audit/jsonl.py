@@ -44,6 +44,7 @@ class JsonLines:
 
     Attributes:
         lost: events that could not be written, so far.
+        taken: calls that are not encoded yet. The hot path appends to it, and flushes at `BATCH`.
     """
 
     def __init__(self, descriptor: int, path: str, complain: Callable[[str], None]) -> None:
@@ -51,7 +52,7 @@ class JsonLines:
         self._descriptor = descriptor
         self._path = path
         self._complain = complain
-        self._records: list[Record | Line] = []  # not yet encoded; later than `_lines`
+        self.taken: list[Record | Line] = []  # later than `_lines`
         self._lines: list[bytes] = []
         self._waiting = b""  # encoded, and refused so far by the file
         self._torn = False  # whether the file ends within a line, whose rest `_waiting` begins with
@@ -95,7 +96,7 @@ class JsonLines:
 
     def add(self, record: Record | Line) -> None:
         """Take the record of a call. It is encoded when the batch is written."""
-        records = self._records
+        records = self.taken
         records.append(record)
         if len(records) >= BATCH:
             self.flush()
@@ -139,9 +140,9 @@ class JsonLines:
             self._complain(f"audit: {self.lost} events in all are missing in {self._path!r}")
 
     def _encode(self) -> None:
-        if self._records:
-            self._lines.append(encode_calls(self._records))
-            self._records.clear()
+        if self.taken:
+            self._lines.append(encode_calls(self.taken))
+            self.taken.clear()
 
     def _put(self, new: bytes) -> None:
         """Write what waits, a mark for what was lost after that, and what is new."""

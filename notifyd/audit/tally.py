@@ -40,26 +40,29 @@ class Row:
 
 
 class Tally:
-    """Counts answered calls by operation, verdict, how and errno."""
+    """Counts answered calls by operation, verdict, how and errno.
 
-    __slots__ = ("_sums", "_times")
+    Attributes:
+        times: nanoseconds of calls that are not added up yet. The hot path appends to it, and has
+            `fold` called now and then.
+    """
+
+    __slots__ = ("_sums", "times")
 
     def __init__(self) -> None:
-        self._times: defaultdict[Key, list[int]] = defaultdict(list)
+        self.times: defaultdict[Key, list[int]] = defaultdict(list)
         self._sums: dict[Key, tuple[int, int, int]] = {}  # count, slowest, total
 
     def add(self, operation: str, verdict: str, how: str, errno: int, took_ns: int) -> None:
         """Count one call. Hot: one append; adding up waits until there are many or someone asks."""
-        times = self._times[operation, verdict, how, errno]
+        times = self.times[operation, verdict, how, errno]
         times.append(took_ns)
         if len(times) >= FOLD:
             self._fold((operation, verdict, how, errno), times)
 
     def rows(self) -> list[Row]:
         """What was counted, the most frequent first."""
-        for key, times in self._times.items():
-            if times:
-                self._fold(key, times)
+        self.fold()
         found = [
             Row(operation, verdict, errno_name(errno) if errno else how, *sums)
             for (operation, verdict, how, errno), sums in self._sums.items()
@@ -78,6 +81,12 @@ class Tally:
         count, total = sum(row.count for row in rows), sum(row.total_ns for row in rows)
         calls = "1 call" if count == 1 else f"{count:,} calls"
         return "\n".join([*_aligned([_HEAD, *cells]), f"{calls}, {duration(total)} in all"])
+
+    def fold(self) -> None:
+        """Add up what was appended."""
+        for key, times in self.times.items():
+            if times:
+                self._fold(key, times)
 
     def _fold(self, key: Key, times: list[int]) -> None:
         count, slowest, total = self._sums.get(key, (0, 0, 0))

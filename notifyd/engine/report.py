@@ -56,7 +56,8 @@ class Reporter:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
 
     def flush(self) -> None:
-        """Write what is collected."""
+        """Write what is collected, and add up what is counted."""
+        self.tally.fold()
         self.epoch = time.time_ns() - time.perf_counter_ns()
         if self.audit is not None:
             self.audit.flush()

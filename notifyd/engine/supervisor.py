@@ -87,10 +87,10 @@ class Supervisor:
 
     async def _serve(self) -> None:
         while True:
+            self._flush()
             if self._ready:
                 await trio.lowlevel.checkpoint()
             else:
-                self._flush()
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
             for descriptor, _ in self._epoll.poll(0, BATCH):
                 workload = self._workloads.get(descriptor)

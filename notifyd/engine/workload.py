@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import trio
 
 from notifyd.audit.errnos import errno_name
-from notifyd.audit.record import Line, Record, microseconds
+from notifyd.audit.jsonl import BATCH
+from notifyd.audit.record import Line, Record
 from notifyd.engine.answer import GONE, Answerer
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
@@ -93,9 +94,12 @@ class Workload:
         self.id_valid = self.notifier.id_valid
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=set(IDENTITY) <= set(watched))
+        self.identify = self.identities.of
         self.watched = _by_number(watched)
         self.lazy = False
         self.silent = reporter.silent
+        # How a call of a quick plan is answered where somebody wants to know of it.
+        self.answer_plainly = self._counted if reporter.audit is None else self._recorded
         self.waiting: dict[int, trio.CancelScope] = {}
         self.ended = trio.Event()
         # One poll object for one descriptor: half the price of asking an epoll.
@@ -171,27 +175,29 @@ class Workload:
             self.lazy = True
         return watched is not None
 
-    def answer_plainly(
+    def _counted(
         self, known: Known, call: Call, verdict: Any, answer: tuple[int, int, int], begun: int
     ) -> None:
-        """Answer a call of a quick plan, and report it to whoever wants to know.
+        """Answer a call of a quick plan and count it; a refusal that somebody watches is told."""
+        value, error, flags = answer
+        if error:
+            self._recorded(known, call, verdict, answer, begun)
+            return
+        sent = self.respond(call.note[ID], value, 0, flags)
+        how = ("continued" if flags else "answered") if sent else GONE
+        self.reporter.tally.add(known.title, verdict.kind, how, 0, clock() - begun)
+        call.close()
 
-        Raises:
-            TargetGone: it is, and there is nothing to report.
-        """
+    def _recorded(
+        self, known: Known, call: Call, verdict: Any, answer: tuple[int, int, int], begun: int
+    ) -> None:
+        """Answer a call of a quick plan, and say who made it and how. May raise TargetGone."""
         value, error, flags = answer
         note, reporter = call.note, self.reporter
         audit = reporter.audit
-        if audit is None and not (error and reporter.refusals is not None):
-            sent = self.respond(note[ID], value, error, flags)
-            how = "continued" if flags else "answered"
-            took = clock() - begun
-            reporter.tally.add(known.title, verdict.kind, how if sent else GONE, -error, took)
-            call.close()
-            return
-        identity = self.identities.of(note[PID])
+        _, title, syscall, arch, rule, parts = known
+        identity = self.identify(note[PID])
         try:
-            parts = known.parts
             args = call.describe() if parts is None else words(call, parts)
         except WouldBlock:
             args = None  # an event is not worth waiting for
@@ -199,25 +205,26 @@ class Workload:
         took = clock() - begun
         call.close()
         how = ("continued" if flags else "answered") if sent else GONE
-        kind, number, result = verdict.kind, -error, None if error or flags else value
-        reason = verdict.reason if error else None
+        kind, result = verdict.kind, None if error or flags else value
+        reason, name = (verdict.reason, errno_name(error)) if error else (None, None)
         # fmt: off
-        if reporter.refusals is not None and error:
+        if audit is None or (error and reporter.refusals is not None):
             reporter.answered(Record(
-                reporter.epoch + begun, self.name, identity, note[PID], known.title, known.syscall,
-                known.arch, args, kind, how, number, result, known.rule, reason, False, took,
+                reporter.epoch + begun, self.name, identity, note[PID], title, syscall, arch, args,
+                kind, how, -error, result, rule, reason, False, took,
             ))
             return
-        if audit is not None:
-            exe, uid, process = identity.who
-            audit.add(Line(
-                reporter.epoch + begun, self.name, identity.pid, note[PID], exe, uid, process,
-                known.title, known.syscall, known.arch, args, kind, how,
-                errno_name(number) if number else None, result, known.rule, reason, False,
-                microseconds(took),
-            ))
+        exe, uid, process = identity.who
+        taken = audit.taken
+        taken.append(Line(
+            reporter.epoch + begun, self.name, identity.pid, note[PID], exe, uid, process, title,
+            syscall, arch, args, kind, how, name, result, rule, reason, False,
+            (took + 50) // 100 / 10,
+        ))
         # fmt: on
-        reporter.tally.add(known.title, kind, how, number, took)
+        if len(taken) >= BATCH:
+            audit.flush()
+        reporter.tally.times[title, kind, how, -error].append(took)
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused."""

@@ -90,7 +90,7 @@ class Identities:
         entry = self._entries.get(tid)
         if entry is not None:
             descriptor, identity = entry
-            if identity.pid not in self._executing:
+            if not self._executing or identity.pid not in self._executing:
                 try:
                     pidfd_send_signal(descriptor, 0)  # hot: not through kernel.pidfd
                 except ProcessLookupError:

@@ -30,7 +30,7 @@ def test_folding_keeps_the_numbers():
     assert tally.rows() == [row]
     assert (row.count, row.slowest_ns) == (FOLD * 2 + 10, FOLD * 2 + 9)
     assert row.total_ns == sum(range(FOLD * 2 + 10))
-    assert all(len(times) < FOLD for times in tally._times.values())
+    assert all(len(times) < FOLD for times in tally.times.values())
 
 
 def test_fits_a_terminal():
