@@ -253,15 +253,6 @@ class Pathname(Field[bytes]):
         return text(self.__get__(call, type(call)))
 
 
-class OptionalPathname(Pathname):
-    """As `Pathname`, but a null pointer reads as empty, for calls that take it so."""
-
-    plain = False
-
-    def decode(self, call: Call, raw: int) -> bytes:
-        return call.read_string(raw, PATH_MAX) if raw else b""
-
-
 class Path(Field[PurePosixPath]):
     """The absolute path as the target sees it, symlinks resolved up to the last component.
 

@@ -8,7 +8,7 @@ does not apply.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from notifyd.errors import UsageError
@@ -179,13 +179,3 @@ def _minus(
             if len(mine) > MOST_PIECES:
                 return mine  # something is left, and how much matters to nobody
     return mine
-
-
-def notified(rules: RuleSet) -> Mapping[str, set[str]]:
-    """By architecture, the system calls that may leave the kernel for a rule."""
-    found: dict[str, set[str]] = {}
-    for (audit, _), steps in rules.plans.items():
-        for step in steps:
-            if not isinstance(step.declaration, Always):
-                found.setdefault(ARCHES[audit].name, set()).add(step.variant.syscall)
-    return found

@@ -18,13 +18,13 @@ from notifyd.policy.fields import (
     Id,
     Int,
     Mode,
-    OptionalPathname,
     Path,
     Pathname,
     Strings,
     Text,
 )
 from notifyd.policy.operations import OPERATIONS
+from notifyd.policy.operations.layouts import MaybePathname
 from notifyd.policy.sources import call as line
 
 
@@ -46,7 +46,8 @@ class Sample(Call):
     device = Device()
     pointer = Address()
     pathname = Pathname()
-    maybe = OptionalPathname()
+    maybe = MaybePathname(null="takes_null")
+    takes_null = True
     path = Path(follow=False)
     text = Text()
     sized = Text(length="signed", limit=4)

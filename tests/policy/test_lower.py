@@ -21,8 +21,8 @@ from notifyd import (
 )  # fmt: skip
 from notifyd.errors import UsageError
 from notifyd.filter.profile import ALLOW, KILL_PROCESS, NOTIFY, decide, errno_action
-from notifyd.kernel.arch import ARCHES, entries, native
-from notifyd.policy.lower import lower, notified
+from notifyd.kernel.arch import entries, native
+from notifyd.policy.lower import lower
 from notifyd.policy.rule import DECLARED
 from notifyd.testing import make_call
 
@@ -161,13 +161,3 @@ def test_saying_the_same_twice_is_no_conflict(build):
     always(Deny(errno.EACCES), IoUring)
     with pytest.raises(UsageError, match="can never speak"):
         lower(build())
-
-
-def test_what_may_leave_the_kernel(build):
-    """By entry, for people."""
-    on(Connect)(lambda call: None)
-    always(Deny(errno.EPERM), Socket)
-    found = notified(build())
-    assert "connect" in found[native().name]
-    assert not any("socket" in names for names in found.values())
-    assert found.keys() <= {arch.name for arch in ARCHES.values()}
