@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from notifyd.audit.encode import encode_calls, encode_event
+from notifyd.audit.encode import encode_event, encode_lines, line_of
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.record import Line, Record
 from notifyd.errors import UsageError
@@ -52,7 +52,7 @@ class JsonLines:
         self._descriptor = descriptor
         self._path = path
         self._complain = complain
-        self.taken: list[Record | Line] = []  # later than `_lines`
+        self.taken: list[Line] = []  # later than `_lines`
         self._lines: list[bytes] = []
         self._waiting = b""  # encoded, and refused so far by the file
         self._torn = False  # whether the file ends within a line, whose rest `_waiting` begins with
@@ -94,11 +94,10 @@ class JsonLines:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, record: Record | Line) -> None:
+    def add(self, record: Record) -> None:
         """Take the record of a call. It is encoded when the batch is written."""
-        records = self.taken
-        records.append(record)
-        if len(records) >= BATCH:
+        self.taken.append(line_of(record))
+        if len(self.taken) >= BATCH:
             self.flush()
 
     def event(self, name: str, /, **fields: object) -> None:
@@ -141,7 +140,7 @@ class JsonLines:
 
     def _encode(self) -> None:
         if self.taken:
-            self._lines.append(encode_calls(self.taken))
+            self._lines.append(encode_lines(self.taken))
             self.taken.clear()
 
     def _put(self, new: bytes) -> None:

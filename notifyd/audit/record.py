@@ -59,8 +59,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag="call"):
     """The fields of a `call` event, in the order in which they are written.
 
-    `time` is a number of nanoseconds since 1970, UTC, until it is encoded; `took_us` comes from
-    `microseconds`. All else is as in `Record` and in the catalogue.
+    `time` is a number of nanoseconds since 1970, UTC, until it is encoded; `took_us` has one
+    decimal. All else is as in `Record` and in the catalogue.
     """
 
     time: str | int | None = None
@@ -83,8 +83,3 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag=
     racy: bool = False
     took_us: float | None = None
     waited_s: float | None = None
-
-
-def microseconds(nanoseconds: int) -> float:
-    """Microseconds with one decimal."""
-    return (nanoseconds + 50) // 100 / 10

@@ -11,6 +11,7 @@ import os
 import select
 import traceback
 from collections.abc import Mapping, Sequence
+from signal import pidfd_send_signal
 from time import perf_counter_ns as clock
 from typing import Any, NamedTuple
 
@@ -95,6 +96,8 @@ class Workload:
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=set(IDENTITY) <= set(watched))
         self.identify = self.identities.of
+        self._threads = self.identities.entries
+        self._executing = self.identities.executing
         self.watched = _by_number(watched)
         self.lazy = False
         self.silent = reporter.silent
@@ -181,22 +184,43 @@ class Workload:
         """Answer a call of a quick plan and count it; a refusal that somebody watches is told."""
         value, error, flags = answer
         if error:
-            self._recorded(known, call, verdict, answer, begun)
+            self._refused(known, call, verdict, error, begun)
             return
         sent = self.respond(call.note[ID], value, 0, flags)
         how = ("continued" if flags else "answered") if sent else GONE
         self.reporter.tally.add(known.title, verdict.kind, how, 0, clock() - begun)
         call.close()
 
+    def _refused(self, known: Known, call: Call, verdict: Any, error: int, begun: int) -> None:
+        """Refuse a call of a quick plan and tell everybody. May raise TargetGone."""
+        note, reporter = call.note, self.reporter
+        identity, args = self.identify(note[PID]), self._in_words(known, call)
+        sent = self.respond(note[ID], 0, error, 0)
+        # fmt: off
+        reporter.answered(Record(
+            reporter.epoch + begun, self.name, identity, note[PID], known.title, known.syscall,
+            known.arch, args, verdict.kind, "answered" if sent else GONE, -error, None, known.rule,
+            verdict.reason, False, clock() - begun,
+        ))
+        # fmt: on
+        call.close()
+
     def _recorded(
         self, known: Known, call: Call, verdict: Any, answer: tuple[int, int, int], begun: int
     ) -> None:
-        """Answer a call of a quick plan, and say who made it and how. May raise TargetGone."""
+        """Answer a call of a quick plan, and write down who made it. May raise TargetGone."""
         value, error, flags = answer
         note, reporter = call.note, self.reporter
-        audit = reporter.audit
+        if error and reporter.refusals is not None:
+            self._refused(known, call, verdict, error, begun)
+            return
         _, title, syscall, arch, rule, parts = known
-        identity = self.identify(note[PID])
+        tid = note[PID]
+        try:  # what `identify` does for a thread that it knows, without the price of a call
+            descriptor, identity = self._threads[-1 if self._executing else tid]
+            pidfd_send_signal(descriptor, 0)
+        except (KeyError, OSError):
+            identity = self.identify(tid)
         try:
             args = call.describe() if parts is None else words(call, parts)
         except WouldBlock:
@@ -207,24 +231,24 @@ class Workload:
         how = ("continued" if flags else "answered") if sent else GONE
         kind, result = verdict.kind, None if error or flags else value
         reason, name = (verdict.reason, errno_name(error)) if error else (None, None)
-        # fmt: off
-        if audit is None or (error and reporter.refusals is not None):
-            reporter.answered(Record(
-                reporter.epoch + begun, self.name, identity, note[PID], title, syscall, arch, args,
-                kind, how, -error, result, rule, reason, False, took,
-            ))
-            return
         exe, uid, process = identity.who
-        taken = audit.taken
+        taken = reporter.audit.taken  # type: ignore[union-attr]
+        # fmt: off
         taken.append(Line(
-            reporter.epoch + begun, self.name, identity.pid, note[PID], exe, uid, process, title,
+            reporter.epoch + begun, self.name, identity.pid, tid, exe, uid, process, title,
             syscall, arch, args, kind, how, name, result, rule, reason, False,
             (took + 50) // 100 / 10,
         ))
         # fmt: on
         if len(taken) >= BATCH:
-            audit.flush()
+            reporter.audit.flush()  # type: ignore[union-attr]
         reporter.tally.times[title, kind, how, -error].append(took)
+
+    def _in_words(self, known: Known, call: Call) -> dict[str, Any] | None:
+        try:
+            return call.describe() if known.parts is None else words(call, known.parts)
+        except WouldBlock:
+            return None  # an event is not worth waiting for
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused."""

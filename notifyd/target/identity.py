@@ -74,12 +74,16 @@ class Identities:
 
     Args:
         watched: whether we are told of every call in `watch.IDENTITY`. If not, nothing is cached.
+
+    Attributes:
+        entries: pidfd and identity by thread id, for the hot path's own short cut; see `of`.
+        executing: by process, its threads that are about to exec; only `of` knows then.
     """
 
     def __init__(self, *, watched: bool) -> None:
         self._watched = watched
-        self._entries: OrderedDict[int, tuple[int, Identity]] = OrderedDict()
-        self._executing: dict[int, set[int]] = {}  # process -> threads that are about to exec
+        self.entries: OrderedDict[int, tuple[int, Identity]] = OrderedDict()
+        self.executing: dict[int, set[int]] = {}
 
     def of(self, tid: int) -> Identity:
         """The identity of a target; the caller's notification must be valid afterwards.
@@ -87,10 +91,10 @@ class Identities:
         Raises:
             TargetGone: it is gone.
         """
-        entry = self._entries.get(tid)
+        entry = self.entries.get(tid)
         if entry is not None:
             descriptor, identity = entry
-            if not self._executing or identity.pid not in self._executing:
+            if not self.executing or identity.pid not in self.executing:
                 try:
                     pidfd_send_signal(descriptor, 0)  # hot: not through kernel.pidfd
                 except ProcessLookupError:
@@ -108,18 +112,18 @@ class Identities:
         To be said after the last `of` for its notification.
         """
         if execs and self._watched:
-            self._executing.setdefault(identity.pid, set()).add(identity.tid)
+            self.executing.setdefault(identity.pid, set()).add(identity.tid)
         self.forget(identity.tid)
 
     def forget(self, tid: int) -> None:
         """Drop what is known of a thread."""
-        entry = self._entries.pop(tid, None)
+        entry = self.entries.pop(tid, None)
         if entry is not None:
             os.close(entry[0])
 
     def close(self) -> None:
         """Drop everything."""
-        for tid in list(self._entries):
+        for tid in list(self.entries):
             self.forget(tid)
 
     def _read(self, tid: int) -> Identity:
@@ -136,7 +140,7 @@ class Identities:
                 os.close(descriptor)
             raise TargetGone("the target is gone") from error
         if descriptor >= 0 and self._settled(identity):
-            self._entries[tid] = descriptor, identity
+            self.entries[tid] = descriptor, identity
             self._tidy()
         elif descriptor >= 0:
             os.close(descriptor)
@@ -144,15 +148,15 @@ class Identities:
 
     def _tidy(self) -> None:
         """Look at the two oldest entries: the dead go, so that there are never many of them."""
-        for tid in list(islice(self._entries, 2)):
-            if len(self._entries) > KEPT or not pidfd.alive(self._entries[tid][0]):
+        for tid in list(islice(self.entries, 2)):
+            if len(self.entries) > KEPT or not pidfd.alive(self.entries[tid][0]):
                 self.forget(tid)
             else:
-                self._entries.move_to_end(tid)
+                self.entries.move_to_end(tid)
 
     def _settled(self, identity: Identity) -> bool:
         """Whether no exec of the process can still be under way."""
-        threads = self._executing.get(identity.pid)
+        threads = self.executing.get(identity.pid)
         if threads is None:
             return True
         # A thread that was about to exec calls again (the exec failed, or it led the process), or
@@ -162,7 +166,7 @@ class Identities:
                 threads.discard(thread)
         if threads:
             return False
-        del self._executing[identity.pid]
-        for tid in [t for t, (_, other) in self._entries.items() if other.pid == identity.pid]:
+        del self.executing[identity.pid]
+        for tid in [t for t, (_, other) in self.entries.items() if other.pid == identity.pid]:
             self.forget(tid)
         return True
