@@ -76,7 +76,7 @@ def test_memory_counts_as_looked_at():
 
 def test_paths():
     """A path is laid down as the text; relative ones start where the target is, links are known."""
-    assert make_call(Open, path="x").path == PurePosixPath("/work/x")
+    assert make_call(Open, path="x").path == PurePosixPath("/home/user/x")
     process = FakeProcess(cwd=PurePosixPath("/srv"))
     assert make_call(Open, pathname="../x", process=process).path == PurePosixPath("/x")
     linked = make_call(Open, path="/run/x", links={"/run": "/var/run", "/var/run/x": "/etc/y"})
