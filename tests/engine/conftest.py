@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
@@ -131,18 +130,6 @@ def supervise() -> Callable[..., None]:
     return runner
 
 
-def _open() -> dict[str, str]:
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found[name] = os.readlink(f"/proc/self/fd/{name}")
-    return found
-
-
 @pytest.fixture(autouse=True)
-def no_fd_left() -> Iterator[None]:
-    """Fail a test that ends with other descriptors than it began with."""
-    before = _open().keys()
-    yield
-    after = _open()
-    assert {fd: after[fd] for fd in after.keys() - before} == {}, sys.version
+def every_descriptor_is_closed(no_fd_left: None) -> None:
+    """See `no_fd_left`."""

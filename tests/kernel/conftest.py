@@ -102,18 +102,6 @@ def stopped() -> Iterator[Callable[..., Stopped]]:
         yield start
 
 
-def _descriptors() -> dict[str, str]:
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found[name] = os.readlink(f"/proc/self/fd/{name}")
-    return found
-
-
 @pytest.fixture(autouse=True)
-def no_fd_left() -> Iterator[None]:
-    """Fail a test that ends with other descriptors than it began with."""
-    before = _descriptors().keys()
-    yield
-    after = _descriptors()
-    assert {fd: after[fd] for fd in after.keys() - before} == {}
+def every_descriptor_is_closed(no_fd_left: None) -> None:
+    """See `no_fd_left`."""
