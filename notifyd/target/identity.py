@@ -59,7 +59,7 @@ def read_identity(tid: int) -> Identity:
     directory = proc.open_dir(tid)
     try:
         status = proc.read_status(directory)
-        start = proc.start_time(proc.read_stat(directory))
+        start = _process_start(directory, status.tgid)
         try:
             exe = proc.exe(directory)
         except OSError:
@@ -67,6 +67,15 @@ def read_identity(tid: int) -> Identity:
     finally:
         os.close(directory)
     return Identity(status.tgid, tid, status.ppid, start, exe, status.uid[1], status.gid[1])
+
+
+def _process_start(directory: int, pid: int) -> int:
+    """When the process of the thread behind `directory` began: its leader, not this thread."""
+    leader = os.open(f"task/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return proc.start_time(proc.read_stat(leader))
+    finally:
+        os.close(leader)
 
 
 class Identities:

@@ -66,8 +66,10 @@ def test_a_signal_to_notifyd_is_the_commands(number, start, tmp_path):
 
 def test_a_signal_ends_descendants_that_are_left(start):
     """When only background descendants are left, SIGTERM ends the run."""
-    process = start(*RULES, "--", "sh", "-c", "sleep 1000 & echo $$ $!; exit 3")
+    process = start(*RULES, "--", "sh", "-c", "sleep 1000 & echo $$ $!; read word; exit 3")
     command, left = (pidfd.open_process(int(pid)) for pid in process.stdout.readline().split())
+    process.stdin.close()
+    process.stdin = None
     try:
         assert select.select([command], [], [], 20)[0]
         os.kill(process.pid, signal.SIGTERM)
