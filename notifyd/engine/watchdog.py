@@ -34,17 +34,18 @@ class Watchdog:
         self._overdue: tuple[FrameType, float] | None = None
         self._thread = threading.Thread(target=self._watch, name="notifyd-watchdog", daemon=True)
         self._watched = threading.get_ident()
-        self._before: object = None
 
     def __enter__(self) -> Watchdog:
-        self._before = signal.signal(NUDGE, self._nudged)
+        signal.signal(NUDGE, self._nudged)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        signal.signal(NUDGE, self._before)  # type: ignore[arg-type]
+        # Not what it was before: a worker that was left behind may still be nudged, and by default
+        # that would kill us.
+        signal.signal(NUDGE, signal.SIG_IGN)
 
     def _watch(self) -> None:
         busy: FrameType | None = None
