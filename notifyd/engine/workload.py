@@ -30,7 +30,7 @@ from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note, RawCall
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.sources import Variant
-from notifyd.policy.wording import Part, parts_of, words
+from notifyd.policy.wording import Part, parts_of, registers, words
 from notifyd.target.identity import Identities, Identity
 from notifyd.target.lazy import LazyThread
 from notifyd.target.paths import WouldBlock
@@ -222,7 +222,7 @@ class Workload:
         except (KeyError, OSError):
             identity = self.identify(tid)
         try:
-            args = call.describe() if parts is None else words(call, parts)
+            args = registers(note) if parts is None else words(call, parts)
         except WouldBlock:
             args = None  # an event is not worth waiting for
         sent = self.respond(note[ID], value, error, flags)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from struct import Struct
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from notifyd.errors import StaleCall
 from notifyd.kernel.arch import ARCHES
 from notifyd.policy.fields import Address, Field, Int, text
 from notifyd.policy.sources import Reg, Variant
-from notifyd.policy.wording import parts_of, words
+from notifyd.policy.wording import parts_of, registers, words
 
 # id, pid (a thread's), flags, nr, arch, instruction pointer, six arguments: struct seccomp_notif.
 Note: TypeAlias = tuple[int, ...]
@@ -243,9 +242,6 @@ class Call:
         return f"{self.operation}({self.syscall}{', ' if shown else ''}{shown})"
 
 
-_six = Struct(">6Q").pack
-
-
 class RawCall(Call):
     """A system call that no operation models, or one that a rule wants bare."""
 
@@ -260,7 +256,7 @@ class RawCall(Call):
 
     def describe(self) -> dict[str, Any]:
         """The six registers as hexadecimal numbers, in one text."""
-        return {"registers": _six(*self.note[ARG0:]).hex(" ", 8)}
+        return registers(self.note)
 
 
 _RAW_SOURCES = {f"arg{at}": Reg(at) for at in range(6)}

@@ -8,6 +8,7 @@ them costs more than looking them up.
 from __future__ import annotations
 
 from functools import cache
+from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notifyd.errors import RuleError, TargetFault
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from notifyd.policy.call import Call
 
 ARG0 = 6  # of a note: the first argument
+_six = Struct(">6Q").pack
 MOST_KNOWN = 1024  # words kept of one argument; a hostile target makes as many as it likes
 
 
@@ -69,6 +71,11 @@ def words(call: Call, parts: tuple[Part, ...]) -> dict[str, Any]:
                 found[name] = value
     call.looked = looked
     return found
+
+
+def registers(note: tuple[int, ...]) -> dict[str, Any]:
+    """The argument registers as hexadecimal numbers, in one text; for a call that has no fields."""
+    return {"registers": _six(*note[ARG0:]).hex(" ", 8)}
 
 
 @cache  # as many as there are variants; names can differ between architectures
