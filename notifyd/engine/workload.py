@@ -194,7 +194,7 @@ class Workload:
     def _refused(self, known: Known, call: Call, verdict: Any, error: int, begun: int) -> None:
         """Refuse a call of a quick plan and tell everybody. May raise TargetGone."""
         note, reporter = call.note, self.reporter
-        identity, args = self.identify(note[PID]), self._in_words(known, call)
+        identity, args = self.identify(note[PID]), self._in_words(call)
         sent = self.respond(note[ID], 0, error, 0)
         # fmt: off
         reporter.answered(Record(
@@ -244,9 +244,9 @@ class Workload:
             reporter.audit.flush()  # type: ignore[union-attr]
         reporter.tally.times[title, kind, how, -error].append(took)
 
-    def _in_words(self, known: Known, call: Call) -> dict[str, Any] | None:
+    def _in_words(self, call: Call) -> dict[str, Any] | None:
         try:
-            return call.describe() if known.parts is None else words(call, known.parts)
+            return call.describe()
         except WouldBlock:
             return None  # an event is not worth waiting for
 

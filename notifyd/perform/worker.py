@@ -21,8 +21,8 @@ import trio
 
 T = TypeVar("T")
 
-# Ends a system call and does nothing else, once somebody has set a handler for it (the watchdog,
-# or `nudging`); Linux itself never sends it.
+# Ends a system call and does nothing else, as long as the watchdog has a handler for it; without
+# one it is not sent. Linux itself never sends it.
 NUDGE = signal.SIGSTKFLT
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
 NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost

@@ -13,12 +13,9 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 from notifyd.errors import StaleCall
 from notifyd.kernel.arch import ARCHES
 from notifyd.policy.fields import Address, Field, Int, text
+from notifyd.policy.note import ARCH, ARG0, FLAGS, ID, IP, NR, PID, Note
 from notifyd.policy.sources import Reg, Variant
 from notifyd.policy.wording import parts_of, registers, words
-
-# id, pid (a thread's), flags, nr, arch, instruction pointer, six arguments: struct seccomp_notif.
-Note: TypeAlias = tuple[int, ...]
-ID, PID, FLAGS, NR, ARCH, IP, ARG0 = range(7)
 
 
 class Process(Protocol):

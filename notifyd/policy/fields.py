@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class Pathname(Field[bytes]):
             source = call.variant.sources.get(self.name)
             if self.plain and source.__class__ is Reg:
                 call.looked = True
-                value = call.origin.read_string(call, call.note[6 + source.index], PATH_MAX)
+                value = call.origin.read_string(call, call.note[ARG0 + source.index], PATH_MAX)
                 call.seen[self.name] = value
             else:
                 value = super().__get__(call, owner)

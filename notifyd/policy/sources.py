@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from notifyd.policy.note import ARG0
+
 if TYPE_CHECKING:
     from notifyd.policy.call import Call
 
@@ -27,7 +29,7 @@ class Reg:
     index: int
 
     def fetch(self, call: Call) -> int:
-        return call.note[6 + self.index]
+        return call.note[ARG0 + self.index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Reg16:
     index: int
 
     def fetch(self, call: Call) -> int:
-        value = call.note[6 + self.index] & 0xFFFF
+        value = call.note[ARG0 + self.index] & 0xFFFF
         return 0xFFFFFFFF if value == 0xFFFF else value
 
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notifyd.errors import RuleError, TargetFault
 from notifyd.policy.fields import Field, text
+from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg, Variant
 
 if TYPE_CHECKING:
     from notifyd.policy.call import Call
 
-ARG0 = 6  # of a note: the first argument
 _six = Struct(">6Q").pack
 MOST_KNOWN = 1024  # words kept of one argument; a hostile target makes as many as it likes
 

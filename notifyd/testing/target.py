@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
+from notifyd.target.thread import MAX_READ
 
 __all__ = ["FakeProcess", "FakeTarget"]
 
 AT_FDCWD = -100
 _EXE, _CWD = PurePosixPath("/usr/bin/program"), PurePosixPath("/home/user")
 MAX_LINKS = 40  # path_resolution(7)
-MAX_READ = 1 << 24  # bytes, as the real target
 MAX_STRING = 1 << 17  # bytes of one string of argv: MAX_ARG_STRLEN, execve(2)
 
 
