@@ -15,7 +15,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PATIENCE = 20.0  # seconds; what a run may take before it counts as hung
+PATIENCE = 60.0  # seconds; what a run may take before it counts as hung
 PULSE = """
 from notifyd import Return, SysInfo
 @on(SysInfo)
