@@ -24,8 +24,9 @@ from notifyd.audit.event import docs_rows
 from notifyd.cli import COMMANDS, cli
 from notifyd.kernel.arch import ARCHES
 from notifyd.perform.network import PERFORMERS
-from notifyd.policy.call import Call
+from notifyd.policy.call import Call, Raw
 from notifyd.policy.fields import Field
+from notifyd.policy.groups import SUMMARIES
 from notifyd.policy.load import load_file, shipped, title
 from notifyd.policy.operations import OPERATIONS
 from notifyd.policy.sources import Const, Pair, Reg, Reg16, Variant
@@ -234,8 +235,17 @@ def entry(module: Any, name: str) -> str:
     found = getattr(module, name)
     if name == "Verdict":
         return "### `Verdict`\n\nAny of the verdicts, for the annotation of a rule."
+    if name in SUMMARIES:
+        return f"### `{name}`\n\n{SUMMARIES[name]}\n\n{', '.join(map(operation_name, found))}"
     takes = signature(found) if not (inspect.isclass(found) and issubclass(found, Call)) else ""
     return f"### `{name}{takes}`\n\n```text\n{inspect.getdoc(found)}\n```"
+
+
+def operation_name(one: type[Call] | Raw) -> str:
+    """An operation as a link to its section, or the bare system calls that stand for one."""
+    if isinstance(one, Raw):
+        return ", ".join(f"`{variant.syscall}`" for variant in one.variants)
+    return f"[{one.__name__}](operations.md#{one.__name__.lower()})"
 
 
 def signature(found: Any) -> str:

@@ -9,6 +9,7 @@ See `docs/` for the tutorial and the reference.
 
 from notifyd.policy.call import Call, Raw, RawCall
 from notifyd.policy.conditions import between, has, has_any, is_not, lacks
+from notifyd.policy.groups import BYPASSES, PATH_OPERATIONS, WRITING_OPERATIONS
 from notifyd.policy.operations import (
     Accept,
     Access,
@@ -87,6 +88,9 @@ from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply,
 __version__ = "0.1.0"
 
 __all__ = [
+    "BYPASSES",
+    "PATH_OPERATIONS",
+    "WRITING_OPERATIONS",
     "Accept",
     "Access",
     "Acct",
