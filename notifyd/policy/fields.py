@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AT_FDCWD = -100  # relative paths start at the working directory: openat(2)
 PATH_MAX = 4096  # bytes with the NUL; limits.h, and what the kernel's getname() takes
 
 
@@ -110,11 +111,11 @@ class DirFd(Fd):
     """A directory descriptor that a relative path starts from; AT_FDCWD (-100) is the cwd."""
 
     def __init__(self, summary: str = "where a relative path starts") -> None:
-        super().__init__(summary, default=-100)
+        super().__init__(summary, default=AT_FDCWD)
 
     def render(self, call: Call) -> Any:
         value = super().render(call)
-        return "AT_FDCWD" if value == -100 else value
+        return "AT_FDCWD" if value == AT_FDCWD else value
 
 
 class Enum(Int):
@@ -302,7 +303,7 @@ class Path(Field[PurePosixPath]):
         return bool(getattr(call, self.pathname))
 
     def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
-        dirfd = getattr(call, self.dirfd) if self.dirfd else -100
+        dirfd = getattr(call, self.dirfd) if self.dirfd else AT_FDCWD
         return call.resolve(dirfd, getattr(call, self.pathname), self.follows(call))
 
     def render(self, call: Call) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from notifyd.kernel.arch import entries, native
 from notifyd.policy.call import Call, Operation, Raw
 from notifyd.policy.fields import Path
+from notifyd.policy.names.ioctl import IOCTLS
 from notifyd.policy.operations import (
     OPERATIONS,
     Acct,
@@ -29,7 +30,7 @@ from notifyd.policy.operations import (
     Umount,
 )
 
-__all__ = ["BYPASSES", "PATH_OPERATIONS", "WRITING_OPERATIONS"]
+__all__ = ["BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "WRITING_OPERATIONS"]
 
 
 def _paths(operation: type[Call]) -> list[Path]:
@@ -46,6 +47,9 @@ SUMMARIES = {
     "*BYPASSES)`: with no path or no system call of its own (io_uring, file handles, BPF, other "
     "processes' descriptors), by changing what paths mean (mounts, roots, namespaces), through "
     "somebody who is free (tracing), or from below (kernel modules, I/O ports).",
+    "FILE_REQUESTS": "Requests of ioctl(2) that change files by a descriptor that is open for "
+    "reading alone: flags, versions, labels, snapshots. For `always(Deny(EPERM), Ioctl, "
+    "request=FILE_REQUESTS)`.",
     "PATH_OPERATIONS": "What names files by their paths, for `@on(*PATH_OPERATIONS)` and "
     "`call.paths`; with `BYPASSES` refused, nothing is missing. `Chdir` is in neither: only its "
     "caller can do it, so no rule could allow it after a look. Nothing is lost by that, since "
@@ -73,6 +77,13 @@ BYPASSES: tuple[Operation, ...] = (
     Quota,
     # A library by its path, without an open; events that come with descriptors; attributes by path.
     _raw("pidfd_getfd", "fanotify_init", "file_setattr", "uselib"),
+)
+
+FILE_REQUESTS: frozenset[int] = frozenset(
+    number
+    for name, number in IOCTLS.items()
+    if name.startswith(("FS_IOC_SET", "FS_IOC32_SET", "FS_IOC_FSSET", "BTRFS_IOC_"))
+    or name in ("FS_IOC_ENABLE_VERITY", "FAT_IOCTL_SET_ATTRIBUTES")
 )
 
 PATH_OPERATIONS: tuple[type[Call], ...] = tuple(

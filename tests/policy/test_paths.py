@@ -133,4 +133,6 @@ def test_those_that_write():
 
 def test_the_groups_are_exported():
     """A rule file imports them like operations."""
-    assert {"BYPASSES", "PATH_OPERATIONS", "WRITING_OPERATIONS"} <= set(notifyd.__all__)
+    assert {"BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "WRITING_OPERATIONS"} <= set(
+        notifyd.__all__
+    )

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from notifyd.policy.call import Call
-from notifyd.policy.fields import PATH_MAX, Flags, Mode, Path, Pathname
+from notifyd.policy.fields import AT_FDCWD, PATH_MAX, Flags, Mode, Path, Pathname
 from notifyd.policy.sources import Mem, Reg, Reg16, Source, Variant
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "shorten",
 ]
 
-AT_FDCWD = -100
 ABSENT_PID = -(1 << 31)  # what kill(2) refuses as ESRCH: no process, no group, not everybody
 SHOWN = 64  # items of a list in an event; the rest is counted
 _WIDE = ("x86_64", "aarch64")  # entries whose setuid(2), chown(2) and so on take 32-bit ids
