@@ -162,7 +162,8 @@ class Case:
                     look, self._look = self._look, None
                     await worker.run(look.look)
                 decision = self._decision or await self.inquiry.ask_async()
-                if self.conclude(decision) is not None and self._look is None:
+                waits = self.conclude(decision) is not None and self._look is None
+                if waits and self._decision is not None:  # else the rules are asked again
                     await self._perform(decision)
             except WouldBlock as again:
                 self._look = again
