@@ -31,11 +31,13 @@ from notifyd.listen.spawn import spawn
 from notifyd.listen.spawned import Spawned
 from notifyd.listen.terminal import relay_signals, wait_status
 from notifyd.listen.user import User
+from notifyd.perform import RECIPES
 from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
+from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
-from notifyd.target.watch import IDENTITY, LAZINESS, Watched
+from notifyd.target.watch import CONTEXT, IDENTITY, LAZINESS, Watched
 
 if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
@@ -191,6 +193,13 @@ def _watched(rules: RuleSet, *, audited: bool) -> tuple[Watched, ...]:
     """What the supervisor needs to be told of: nothing, if no call leaves the kernel anyway."""
     if not rules.rules:
         return ()
+    performs = any(
+        isinstance(step.declaration, Rule) and step.operation in RECIPES
+        for steps in rules.plans.values()
+        for step in steps
+    )
+    if performs:
+        return (*LAZINESS, *IDENTITY, *CONTEXT)
     return (*LAZINESS, *IDENTITY) if audited else LAZINESS
 
 

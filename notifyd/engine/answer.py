@@ -120,6 +120,12 @@ class Answerer:
         finally:
             os.close(descriptor)
 
+    def injected(self, note: Note, descriptor: int, cloexec: bool, reason: str | None) -> Outcome:
+        """Answer a performed call with a copy of a descriptor; it stays the caller's."""
+        found = self._inject(note, descriptor, cloexec, reason)
+        how = "performed" if found.how == "answered" and not found.errno else found.how
+        return found._replace(verdict="allow", how=how)
+
     def _inject(self, note: Note, descriptor: int, cloexec: bool, reason: str | None) -> Outcome:
         try:
             number = self._notifier.add_fd(note[ID], descriptor, cloexec=cloexec, send=True)

@@ -7,6 +7,7 @@ answered in one place, `_close`, and only there.
 from __future__ import annotations
 
 import errno
+import os
 import time
 from typing import Any
 
@@ -18,13 +19,15 @@ from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, TargetFault, TargetGone
 from notifyd.kernel.arch import ARCHES
-from notifyd.perform import perform, worker
+from notifyd.perform import RECIPES, Done, FileDeed, Moved, perform, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.ruleset import Step
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
+from notifyd.target.watch import Change
 
+MOVES = 16  # times that a rule is asked again because what it saw has moved
 clock = time.perf_counter_ns
 
 
@@ -35,8 +38,10 @@ class Case:
         "_args",
         "_begun",
         "_decision",
+        "_deed",
         "_identity",
         "_look",
+        "_moved",
         "answered",
         "inquiry",
         "note",
@@ -55,13 +60,16 @@ class Case:
         self._args: dict[str, Any] | None = None
         self._decision: Decision | None = None
         self._look: WouldBlock | None = None
+        self._deed: FileDeed | None = None
+        self._moved = 0
 
     # -- inline
 
     def decide(self) -> Case | None:
         """Ask the rules inline, and answer. Returns itself if it has to be attended in a task."""
-        if self.workload.heed_laziness(self.note) and not self.inquiry.steps:
-            return self._go_on()
+        changes = self.workload.foresee(self.note)
+        if changes and not self.inquiry.steps:
+            return self._go_on(changes)
         try:
             decision = self.inquiry.ask()
         except WouldBlock as look:
@@ -92,7 +100,7 @@ class Case:
         verdict = decision.verdict
         if isinstance(verdict, Allow) and (decision.looked or verdict.changes or verdict.grant):
             self._decision = decision
-            return self
+            return self._perform_now(decision) if self._deed is None else self
         self._witness(decision.call)
         try:
             outcome = self.workload.answerer.answer(self.note, decision)
@@ -102,6 +110,28 @@ class Case:
         assert outcome is not None
         self._close(decision, outcome)
         return None
+
+    def _perform_now(self, decision: Decision) -> Case | None:
+        """Do a call on files, if that takes no time; returns as `decide` does."""
+        call, verdict = decision.call, decision.verdict
+        if call is None or type(call) not in RECIPES:
+            return self
+        assert isinstance(verdict, Allow)
+        self._witness(call)
+        try:
+            self._deed = self.workload.files.begin(call, verdict)
+            done = self._deed.now()
+            if done is not None:
+                self._done(decision, done)
+        except WouldBlock as look:
+            self._look = look
+        except Moved:
+            self._ask_again()
+        except TargetGone as gone:
+            return self._gone(gone)
+        except (NotifydError, OSError) as error:
+            self._not_done(decision, error)
+        return None if self.answered else self
 
     # -- in a task
 
@@ -121,6 +151,7 @@ class Case:
             self.workload.broke(self.note, error)
         finally:
             waiting.pop(self.note[ID], None)
+            self._let_go()
             if not self.answered:
                 self._abandoned()
 
@@ -131,7 +162,8 @@ class Case:
                     look, self._look = self._look, None
                     await worker.run(look.look)
                 decision = self._decision or await self.inquiry.ask_async()
-                if self.conclude(decision) is not None and self._look is None:
+                waits = self.conclude(decision) is not None and self._look is None
+                if waits and self._decision is not None:  # else the rules are asked again
                     await self._perform(decision)
             except WouldBlock as again:
                 self._look = again
@@ -139,26 +171,67 @@ class Case:
                 self._gone(gone)
 
     async def _perform(self, decision: Decision) -> None:
-        call, answerer = decision.call, self.workload.answerer
+        call = decision.call
         assert isinstance(decision.verdict, Allow)
-        self._witness(call)
         try:
+            if self._deed is not None:
+                self._done(decision, await self._deed.wait())
+                return
+            self._witness(call)
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
-            done = await perform(call, decision.verdict)
-            for address, data in done.memory:
-                call.target.write(address, data)
+            self._done(decision, await perform(call, decision.verdict))
+        except Moved:
+            self._ask_again()
         except TargetGone as gone:
             self._gone(gone)
-            return
-        except TargetFault as fault:
-            outcome = answerer.performed(self.note, 0, fault.errno, str(fault))
         except (NotifydError, OSError) as error:
-            outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{error}")
-        else:
-            # No checkpoint between the effect and this answer.
-            outcome = answerer.performed(self.note, done.value, done.errno, decision.reason)
+            self._not_done(decision, error)
+
+    def _ask_again(self) -> None:
+        """What the rule saw is not there any more; after some tries the target gets EAGAIN."""
+        self._let_go()
+        self._moved += 1
+        if self._moved > MOVES:
+            reason = "what the path means keeps changing"
+            self._close(
+                self._decision or self.inquiry.failed(None, Moved()),
+                self.workload.answerer.refuse(self.note, "deny", errno.EAGAIN, reason),
+            )
+            return
+        self._decision = None
+        self.inquiry.restart()
+
+    def _done(self, decision: Decision, done: Done) -> None:
+        """Answer with what was done. No checkpoint between the effect and this."""
+        answerer, note, reason = self.workload.answerer, self.note, decision.reason
+        try:
+            if done.fd is not None:
+                try:
+                    outcome = answerer.injected(note, done.fd, done.cloexec, reason)
+                finally:
+                    os.close(done.fd)  # at once: a copy keeps the file busy
+            else:
+                for address, data in done.memory:
+                    decision.call.target.write(address, data)  # type: ignore[union-attr]
+                outcome = answerer.performed(note, done.value, done.errno, reason)
+        except TargetFault as fault:
+            outcome = answerer.performed(note, 0, fault.errno, str(fault))
         self._close(decision, outcome)
+
+    def _not_done(self, decision: Decision, error: NotifydError | OSError) -> None:
+        """Refuse what could not be done, or could not be asked for at all."""
+        answerer = self.workload.answerer
+        if isinstance(error, TargetFault):
+            outcome = answerer.performed(self.note, 0, error.errno, str(error))
+        else:
+            outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{error}")
+        self._close(decision, outcome)
+
+    def _let_go(self) -> None:
+        deed, self._deed = self._deed, None
+        if deed is not None:
+            deed.close()
 
     # -- the end
 
@@ -180,9 +253,14 @@ class Case:
         self._close(decision, Outcome("deny", GONE))
         return None
 
-    def _go_on(self) -> Case | None:
+    def _go_on(self, changes: frozenset[Change]) -> Case | None:
         """Let a call go on that no rule named, and that is notified for our own sake only."""
-        self.workload.answerer.go_on(self.note, "allow", None)
+        answerer = self.workload.answerer
+        if Change.CONFINED in changes:
+            # What a thread forbids itself, performing would allow it again: landlock(7).
+            answerer.refuse(self.note, "deny", errno.EOPNOTSUPP, None)
+        else:
+            answerer.go_on(self.note, "allow", None)
         self.workload.heed(self.note, None)
         self.answered = True
         return None
@@ -201,6 +279,7 @@ class Case:
     def _close(self, decision: Decision, outcome: Outcome) -> None:
         # Invariant: the one place where a received call ends, answered or gone.
         self.answered = True
+        self._let_go()
         self.inquiry.close()
         workload = self.workload
         call = decision.call

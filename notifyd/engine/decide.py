@@ -67,6 +67,12 @@ class Inquiry:
         self._calls[step.operation, id(step.variant)] = call
         self.asked = step.declaration
 
+    def restart(self) -> None:
+        """Forget what rules saw: the call has to be looked at anew."""
+        self.close()
+        self._calls.clear()
+        self.asked = None
+
     def close(self) -> None:
         """The call is answered: what rules kept of it is stale."""
         for call in self._calls.values():

@@ -26,6 +26,7 @@ from notifyd.errors import TargetGone
 from notifyd.kernel.arch import ARCHES, native
 from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier
+from notifyd.perform.files import Files
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note, RawCall
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
@@ -36,6 +37,9 @@ from notifyd.target.lazy import LazyThread
 from notifyd.target.paths import WouldBlock
 from notifyd.target.thread import StoppedThread
 from notifyd.target.watch import IDENTITY, Change, Watched
+
+_NOTHING: frozenset[Change] = frozenset()
+_ANYWAY = frozenset({Change.NONE})
 
 
 class Known(NamedTuple):
@@ -96,6 +100,7 @@ class Workload:
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=set(IDENTITY) <= set(watched))
         self.identify = self.identities.of
+        self.files = Files(self.identities)
         self._threads = self.identities.entries
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
@@ -160,23 +165,31 @@ class Workload:
             note: any call.
             identity: whose it is, where that was asked for.
         """
-        watched = self.watched.get((note[ARCH], note[NR]))
-        if watched is None or watched.change is Change.LAZY:
+        changes = {one.change for one in self.watched.get((note[ARCH], note[NR]), ())}
+        if changes.isdisjoint((Change.EXECUTABLE, Change.IDS)):
             return
         with contextlib.suppress(TargetGone):
             known = identity if identity is not None else self.identities.of(note[PID])
-            self.identities.changing(known, execs=watched.change is Change.EXECUTABLE)
+            self.identities.changing(known, execs=Change.EXECUTABLE in changes)
 
-    def heed_laziness(self, note: Note) -> bool:
-        """Notice before a call is decided that memory may be lazy after it.
+    def foresee(self, note: Note) -> frozenset[Change]:
+        """Notice before a call is decided what may be different after it.
 
         Returns:
-            Whether the call is one that we wanted to be told of.
+            What we wanted to be told of it for; nothing for most calls.
         """
         watched = self.watched.get((note[ARCH], note[NR]))
-        if watched is not None and watched.change is Change.LAZY and watched.concerns(note):
+        if watched is None:
+            return _NOTHING
+        changes = frozenset(one.change for one in watched if one.concerns(note))
+        if Change.LAZY in changes:
             self.lazy = True
-        return watched is not None
+            self.files.mounts_change()
+        if Change.PLACE in changes:
+            self.files.places_change()
+        if Change.EXECUTABLE in changes:
+            self.files.settle()
+        return changes | _ANYWAY
 
     def _counted(
         self, known: Known, call: Call, verdict: Any, answer: tuple[int, int, int], begun: int
@@ -266,6 +279,7 @@ class Workload:
             self.respond = self.notifier.respond
             os.close(self.listener)
             self.listener = -1
+            self.files.close()
             self.identities.close()
             self.ended.set()
 
@@ -285,10 +299,11 @@ def _quick(audit: int, steps: tuple[Step, ...]) -> Quick | None:
     return Quick(step.operation, step.variant, function, known)
 
 
-def _by_number(watched: Sequence[Watched]) -> Mapping[tuple[int, int], Watched]:
-    return {
-        (arch.audit, arch.numbers[one.syscall]): one
-        for arch in ARCHES.values()
-        for one in watched
-        if one.syscall in arch.numbers
-    }
+def _by_number(watched: Sequence[Watched]) -> Mapping[tuple[int, int], tuple[Watched, ...]]:
+    found: dict[tuple[int, int], tuple[Watched, ...]] = {}
+    for arch in ARCHES.values():
+        for one in watched:
+            if one.syscall in arch.numbers:
+                key = arch.audit, arch.numbers[one.syscall]
+                found[key] = (*found.get(key, ()), one)
+    return found

@@ -14,6 +14,7 @@ __all__ = [
     "get_no_new_privs",
     "set_child_subreaper",
     "set_dumpable",
+    "set_keep_caps",
     "set_no_new_privs",
     "set_pdeathsig",
 ]
@@ -21,6 +22,7 @@ __all__ = [
 _SET_PDEATHSIG = 1
 _GET_DUMPABLE = 3
 _SET_DUMPABLE = 4
+_SET_KEEPCAPS = 8
 _SET_CHILD_SUBREAPER = 36
 _SET_NO_NEW_PRIVS = 38
 _GET_NO_NEW_PRIVS = 39
@@ -55,6 +57,11 @@ def set_child_subreaper(on: bool = True) -> None:
 def set_dumpable(on: bool) -> None:
     """Let processes of the same user look into our memory and /proc entries, or not."""
     _prctl(_SET_DUMPABLE, int(on))
+
+
+def set_keep_caps(on: bool) -> None:
+    """Keep the permitted capabilities of this thread when no user id of it is 0 any more."""
+    _prctl(_SET_KEEPCAPS, int(on))
 
 
 def get_dumpable() -> int:

@@ -15,11 +15,14 @@ __all__ = [
     "cmdline",
     "cwd",
     "exe",
+    "limit",
+    "mount_id",
     "open_dir",
     "parse_status",
     "read_stat",
     "read_status",
     "start_time",
+    "terminal",
 ]
 
 _MOST = 1 << 16  # bytes of any file here; 65536 groups make status longer: then it is refused
@@ -47,6 +50,8 @@ class Status:
         cap_ambient: The ambient set.
         no_new_privs: Whether execve can gain nothing any more.
         seccomp: 0 none, 1 strict, 2 filter.
+        process_ids: The process in our pid namespace and in each below it, its own last.
+        thread_ids: The thread, likewise.
     """
 
     name: bytes
@@ -63,6 +68,8 @@ class Status:
     cap_ambient: int
     no_new_privs: bool
     seccomp: int
+    process_ids: tuple[int, ...] = ()
+    thread_ids: tuple[int, ...] = ()
 
 
 def parse_status(data: bytes) -> Status:
@@ -101,6 +108,8 @@ def _status(fields: dict[bytes, bytes]) -> Status:
         cap_ambient=number(b"CapAmb", 16),
         no_new_privs=number(b"NoNewPrivs") == 1,
         seccomp=number(b"Seccomp"),
+        process_ids=tuple(map(int, fields.get(b"NStgid", b"").split())),
+        thread_ids=tuple(map(int, fields.get(b"NSpid", b"").split())),
     )
 
 
@@ -128,6 +137,19 @@ def start_time(stat: bytes) -> int:
     if not closing or len(fields) < 20:
         raise ValueError("not the text of /proc/TID/stat")
     return int(fields[19])  # field 22; the first after the name is field 3
+
+
+def terminal(stat: bytes) -> int:
+    """Return the device number of the controlling terminal, 0 for none, from the same text.
+
+    Raises:
+        ValueError: That is no such text.
+    """
+    _, closing, rest = stat.rpartition(b")")
+    fields = rest.split()
+    if not closing or len(fields) < 5:
+        raise ValueError("not the text of /proc/TID/stat")
+    return int(fields[4])  # field 7
 
 
 def open_dir(tid: int) -> int:
@@ -170,6 +192,22 @@ def read_stat(dirfd: int) -> bytes:
     return _read(dirfd, "stat")
 
 
+def limit(dirfd: int, name: bytes) -> int:
+    """Return a task's soft resource limit by its name in /proc/TID/limits; -1 for none.
+
+    prlimit(2) would need CAP_SYS_RESOURCE to ask about another user's.
+
+    Raises:
+        OSError: as of `read_status`.
+        ValueError: there is no limit of that name.
+    """
+    for line in _read(dirfd, "limits").splitlines():
+        if line.startswith(name):
+            soft = line[len(name) :].split()[0]
+            return -1 if soft == b"unlimited" else int(soft)
+    raise ValueError(f"no limit {name!r}")
+
+
 def exe(dirfd: int) -> bytes:
     """Return the path of the running file, as the target's mounts show it to us.
 
@@ -205,3 +243,18 @@ def cmdline(dirfd: int) -> list[bytes]:
     finally:
         os.close(fd)
     return data.removesuffix(b"\0").split(b"\0") if data else []
+
+
+def mount_id(fd: int) -> int:
+    """Return which mount an open file of ours is on, as in the first column of mountinfo.
+
+    Raises:
+        OSError: No /proc is mounted.
+    """
+    directory = os.open("/proc/self/fdinfo", os.O_DIRECTORY | _READ)
+    try:
+        text = _read(directory, str(fd))
+    finally:
+        os.close(directory)
+    lines = dict(line.split(b":", 1) for line in text.splitlines() if b":" in line)
+    return int(lines[b"mnt_id"])

@@ -1,5 +1,8 @@
 """Doing a call for a target: the very values that a rule saw, with no more power than it has."""
 
-from notifyd.perform.network import Performed, perform
+from notifyd.perform.done import Done
+from notifyd.perform.files import FileDeed, Files, Moved
+from notifyd.perform.network import PERFORMERS, perform
+from notifyd.perform.recipes import RECIPES
 
-__all__ = ["Performed", "perform"]
+__all__ = ["PERFORMERS", "RECIPES", "Done", "FileDeed", "Files", "Moved", "perform"]

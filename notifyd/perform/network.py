@@ -22,8 +22,9 @@ from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
+from notifyd.perform.done import Done
 from notifyd.perform.messages import copy_messages
-from notifyd.perform.persona import GRANTS, Persona, enter
+from notifyd.perform.persona import Persona, enter, granted
 from notifyd.policy.call import Call
 from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.policy.verdicts import Allow
@@ -33,7 +34,13 @@ from notifyd.target.thread import StoppedThread
 MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
 NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
 
-Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], Performed]]"
+_WAY_OUT = "decide from registers, or return Continue() to observe"
+_WAYS_OUT = {
+    "Chdir": "the working directory is the target's own: return Continue(), and judge the paths "
+    "of later calls, which are resolved from where it is",
+}
+
+Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], Done]]"
 
 
 class Taken(NamedTuple):
@@ -42,18 +49,6 @@ class Taken(NamedTuple):
     task: int
     socket: int
     stack: ExitStack
-
-
-class Performed(NamedTuple):
-    """What the target gets: `value`, or `errno` where that is not 0.
-
-    Attributes:
-        memory: (address, bytes) to write before the answer.
-    """
-
-    value: int
-    errno: int = 0
-    memory: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,7 +64,7 @@ class Deed:
         pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
     """
 
-    act: Callable[[], Performed]
+    act: Callable[[], Done]
     check: Callable[[], None]
     persona: Persona
     directory: int | None
@@ -77,7 +72,7 @@ class Deed:
     pipe: int | None
     owned: ExitStack = field(default_factory=ExitStack)
 
-    def __call__(self) -> Performed:
+    def __call__(self) -> Done:
         """Do it. Runs in a thread of its own, which ends with it; closes what is owned."""
         with self.owned:
             change = self.persona.change(self.grant)
@@ -91,10 +86,10 @@ class Deed:
             except OSError as error:
                 if error.errno == errno.EPIPE and self.pipe is not None:
                     _send_sigpipe(self.pipe)
-                return Performed(0, error.errno or errno.EIO)
+                return Done(0, error.errno or errno.EIO)
 
 
-async def perform(call: Call, verdict: Allow) -> Performed:
+async def perform(call: Call, verdict: Allow) -> Done:
     """Do a call for its target.
 
     Returns:
@@ -107,15 +102,13 @@ async def perform(call: Call, verdict: Allow) -> Performed:
     """
     prepare = PERFORMERS.get(type(call))
     if prepare is None:
-        known = ", ".join(sorted(one.__name__ for one in PERFORMERS))
         raise CannotPerform(
             f"{call.operation} cannot be performed, and the rule looked at memory or asked for a "
-            f"change; decide from registers, or return Continue() to observe (performed: {known})"
+            f"change; {_WAYS_OUT.get(call.operation, _WAY_OUT)}"
         )
     if verdict.changes:
         raise CannotPerform(f"{call.operation} cannot be changed: {', '.join(verdict.changes)}")
-    if verdict.grant is not None and verdict.grant not in GRANTS:
-        raise CannotPerform(f"no grant is named {verdict.grant!r}; there is {', '.join(GRANTS)}")
+    granted(verdict.grant)
     deed = _deed(call, prepare, verdict.grant)
     # The kernel would end the call for a signal that the target does not block.
     try:
@@ -172,31 +165,31 @@ def _address(call: Any) -> bytes:
     return call.address.raw if call.address is not None else b""
 
 
-def _connect(call: Connect, taken: Taken) -> Callable[[], Performed]:
+def _connect(call: Connect, taken: Taken) -> Callable[[], Done]:
     address = _address(call)
 
-    def act() -> Performed:
+    def act() -> Done:
         raw.connect(taken.socket, address)
-        return Performed(0)
+        return Done(0)
 
     return act
 
 
-def _bind(call: Bind, taken: Taken) -> Callable[[], Performed]:
+def _bind(call: Bind, taken: Taken) -> Callable[[], Done]:
     address = _address(call)
 
-    def act() -> Performed:
+    def act() -> Done:
         raw.bind(taken.socket, address)
-        return Performed(0)
+        return Done(0)
 
     return act
 
 
-def _send(call: SendTo, taken: Taken) -> Callable[[], Performed]:
+def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
     messages = copy_messages(call, taken.task, taken.stack)
     flags = call.flags | NOSIGNAL
 
-    def act() -> Performed:
+    def act() -> Done:
         sizes: list[int] = []
         try:
             for one in messages:
@@ -206,8 +199,8 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Performed]:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise
         if not call.is_several:
-            return Performed(sizes[0])
-        return Performed(len(sizes), memory=_sizes(call, sizes))
+            return Done(sizes[0])
+        return Done(len(sizes), memory=_sizes(call, sizes))
 
     return act
 

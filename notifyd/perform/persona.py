@@ -15,7 +15,24 @@ from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials, proc
 
 # By the name that a rule grants: the capabilities that a call gets on top of the target's own.
-GRANTS = {"low-ports": 1 << capability.NUMBERS["CAP_NET_BIND_SERVICE"]}
+GRANTS = {
+    "devices": 1 << capability.NUMBERS["CAP_MKNOD"],
+    "low-ports": 1 << capability.NUMBERS["CAP_NET_BIND_SERVICE"],
+    "mounts": 1 << capability.NUMBERS["CAP_SYS_ADMIN"],
+}
+
+
+def granted(grant: str | None) -> int:
+    """The capabilities behind the name that a rule grants.
+
+    Raises:
+        CannotPerform: there is no such name.
+    """
+    if grant is None:
+        return 0
+    if grant not in GRANTS:
+        raise CannotPerform(f"no grant is named {grant!r}; there is {', '.join(GRANTS)}")
+    return GRANTS[grant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +65,18 @@ class Persona:
         status = proc.read_status(directory)
         ours = os.stat("/proc/self/ns/user").st_ino
         same = os.stat("ns/user", dir_fd=directory).st_ino == ours
+        return cls.told(status, status.cap_effective if same else 0)
+
+    @classmethod
+    def told(cls, status: proc.Status, capabilities: int) -> Persona:
+        """The persona that a status tells of, with these capabilities."""
         return cls(
             status.uid[1],
             status.uid[3],
             status.gid[1],
             status.gid[3],
             status.groups,
-            status.cap_effective if same else 0,
+            capabilities,
             max(status.umask, 0),
         )
 
@@ -75,15 +97,18 @@ class Persona:
         Raises:
             CannotPerform: `grant` is no known name; or, when called, we lack the power.
         """
-        if grant is not None and grant not in GRANTS:
-            raise CannotPerform(f"no grant is named {grant!r}; there is {', '.join(GRANTS)}")
-        more = GRANTS[grant] if grant is not None else 0
+        more = granted(grant)
         mine = Persona.own()
         if self == replace(mine, umask=self.umask) and not more & ~mine.capabilities:
             return lambda: None
-        return partial(self._put_on, mine, more)
+        return partial(self.put_on, mine, more)
 
-    def _put_on(self, mine: Persona, more: int) -> None:
+    def put_on(self, mine: Persona, more: int) -> None:
+        """Make the calling thread this persona, from `mine`, with `more` capabilities.
+
+        Raises:
+            CannotPerform: we lack the power.
+        """
         try:
             self._become(mine, more)
         except OSError as error:

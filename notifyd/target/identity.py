@@ -115,6 +115,11 @@ class Identities:
             self.forget(tid)
         return self._read(tid)
 
+    def keeps(self, tid: int, identity: Identity) -> bool:
+        """Whether `of` will give this very object as long as nothing of the thread changes."""
+        entry = self.entries.get(tid)
+        return entry is not None and entry[1] is identity
+
     def changing(self, identity: Identity, *, execs: bool) -> None:
         """This target is about to make one of the calls in `watch.IDENTITY`.
 

@@ -32,6 +32,10 @@ class LazyThread(StoppedThread):
         """As for any thread, at the second time of asking."""
         return self._later(partial(super().read, address, size), "read", address, size)
 
+    def read_some(self, address: int, size: int) -> bytes:
+        """As for any thread, at the second time of asking."""
+        return self._later(partial(super().read_some, address, size), "some", address, size)
+
     def read_string(self, address: int, limit: int) -> bytes:
         """As for any thread, at the second time of asking."""
         return self._later(partial(super().read_string, address, limit), "string", address, limit)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 
+from notifyd.kernel.files import PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_IN_ROOT,
@@ -23,6 +25,8 @@ AT_FDCWD = -100
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
+# What a link of /proc says of something that is in no tree of files: pipe:[7], anon_inode:[eventfd].
+_PLACELESS = re.compile(rb"[a-z_]+:(\[[^/]*\]|[a-z0-9_-]+)")
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -88,6 +92,8 @@ class _Walk:
             root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=proc)
             try:
                 top = os.fsencode(os.readlink("root", dir_fd=proc)).rstrip(b"/")
+                if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
+                    return self._start(proc, dirfd, top) or b"/"
                 start = b"" if pathname.startswith(b"/") else self._start(proc, dirfd, top)
                 return self._walk(root, top, start + b"/" + pathname, follow)
             finally:
@@ -131,6 +137,8 @@ class _Walk:
             self._links += 1
             if self._links > MAX_LINKS:
                 return path
+            if _PLACELESS.fullmatch(link) and self._is_magic(root, step):
+                return link if not todo else path
             if link.startswith(b"/"):
                 here = b""
             todo[:0] = [piece for piece in link.split(b"/") if piece not in (b"", b".")]
@@ -153,6 +161,13 @@ class _Walk:
         finally:
             os.close(found)
         return self._own(path, text)
+
+    def _is_magic(self, root: int, path: bytes) -> bool:
+        found = self._open(root, path, 0)
+        try:
+            return filesystem(found) == PROC_SUPER_MAGIC
+        finally:
+            os.close(found)
 
     def _own(self, path: bytes, text: bytes) -> bytes:
         # /proc/self and /proc/thread-self are whoever looks: here that is us, and must not be.

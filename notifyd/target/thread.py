@@ -89,6 +89,15 @@ class StoppedThread:
         self.check()
         return data
 
+    def read_some(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes at `address`, fewer before an unmapped page; raises as `read` does."""
+        try:
+            data = process_vm.read_some(self.tid, address, min(size, MAX_READ))
+        except OSError as error:
+            raise self.failure(error) from error
+        self.check()
+        return data
+
     def read_string(self, address: int, limit: int) -> bytes:
         """A string without its NUL, of fewer than `limit` bytes; raises as `read` does.
 

@@ -17,8 +17,11 @@ from notifyd.policy.call import ARG0, Note
 class Change(enum.Enum):
     """What such a call changes."""
 
+    NONE = "nothing: a sibling of a call that would"
     EXECUTABLE = "the process runs another program"
     IDS = "the thread has other user ids"
+    PLACE = "the thread, and those that share with it, have another root or other namespaces"
+    CONFINED = "the thread gives up rights that performing for it would not give up"
     LAZY = "memory of the workload can make whoever reads it wait for ever: userfaultfd(2), FUSE"
 
 
@@ -51,6 +54,19 @@ IDENTITY = (
         for name in ("setuid", "setreuid", "setresuid", "setfsuid")
         for wide in ("", "32")  # i386 has both
     ),
+)
+
+# What performing has to know besides: whose rights and whose root a call is done with.
+CONTEXT = (
+    *(
+        Watched(name + wide, Change.IDS)
+        for name in ("setgid", "setregid", "setresgid", "setfsgid", "setgroups")
+        for wide in ("", "32")
+    ),
+    Watched("capset", Change.IDS),
+    *(Watched(name, Change.PLACE) for name in ("chroot", "pivot_root", "unshare", "setns")),
+    # Nobody can see from outside what a thread has forbidden itself: landlock(7).
+    Watched("landlock_create_ruleset", Change.CONFINED),
 )
 
 USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h, on /dev/userfaultfd since Linux 6.1

@@ -1,0 +1,59 @@
+"""System calls on files by their names in syscalls(2), with buffers that the kernel fills.
+
+For whoever does a call as somebody else asked for it: nothing is added, checked or tried again, so
+the errno that comes out is the kernel's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from struct import Struct
+from typing import Any, Final
+
+from notifyd.kernel import arch
+from notifyd.kernel.libc import syscall
+
+__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "PROC_SUPER_MAGIC", "STATX_SIZE", "call", "filesystem"]
+
+AT_FDCWD: Final = -100
+AT_EMPTY_PATH: Final = 0x1000
+PROC_SUPER_MAGIC: Final = 0x9FA0  # linux/magic.h
+STATX_SIZE: Final = 256  # bytes of struct statx
+
+_TYPE = Struct("=q")  # struct statfs begins with f_type on 64-bit architectures
+_STATFS_SIZE = 120
+
+
+def call(name: str, *args: int | bytes | bytearray) -> int:
+    """Do one system call.
+
+    Args:
+        name: As in syscalls(2); one that the native architecture has.
+        *args: At most six. An int fills a register. Bytes are passed by their address, with a NUL
+            behind them. A bytearray is a buffer that the kernel may fill.
+
+    Returns:
+        What the call returns.
+
+    Raises:
+        OSError: As the call; EINTR is not tried again.
+        KeyError: This architecture has no such call.
+    """
+    return syscall(arch.native().numbers[name], *map(_passed, args))
+
+
+def _passed(argument: int | bytes | bytearray) -> Any:
+    if isinstance(argument, bytearray):
+        return (ctypes.c_char * len(argument)).from_buffer(argument)
+    return argument
+
+
+def filesystem(fd: int) -> int:
+    """Return the type of the file system that an open file (O_PATH too) is on, as in statfs(2).
+
+    A file system in user space may let this wait.
+    """
+    buffer = bytearray(_STATFS_SIZE)
+    call("fstatfs", fd, buffer)
+    found: int = _TYPE.unpack_from(buffer)[0]
+    return found

@@ -1,0 +1,80 @@
+"""A context: all that decides what a path and a power mean to a thread, as values.
+
+Two threads with equal contexts can be served by one helper; one with the supervisor's own context
+can be served by the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from notifyd.kernel import namespaces, proc
+from notifyd.perform.persona import Persona
+
+__all__ = ["Context", "Selves"]
+
+Selves = tuple[int, int, int, int]
+_USER = tuple(namespaces.KINDS).index("user")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a thread is, and who.
+
+    Attributes:
+        namespaces: inode numbers in the order of `namespaces.KINDS`.
+        root: device and inode of its root directory, and the mount's own name for it.
+        persona: ids and capabilities; the ids as our user namespace sees them, the capabilities as
+            its own does. The umask is 0: it is asked for when it matters.
+        real: real user and group id, for access(2).
+        permitted: capabilities that it could make effective.
+    """
+
+    namespaces: tuple[int, ...]
+    root: tuple[int, int, int]
+    persona: Persona
+    real: tuple[int, int]
+    permitted: int
+
+    @classmethod
+    def of(cls, directory: int) -> Context:
+        """The context of the thread whose open /proc/TID is `directory`.
+
+        Raises:
+            OSError: ESRCH, ENOENT: it has ended. EACCES, EPERM: not ours to look into.
+        """
+        status = proc.read_status(directory)
+        persona = replace(Persona.told(status, status.cap_effective), umask=0)
+        real = status.uid[0], status.gid[0]
+        found = namespaces.read(directory)
+        return cls(found, _root(directory), persona, real, status.cap_permitted)
+
+    @property
+    def user(self) -> int:
+        """The inode number of its user namespace."""
+        return self.namespaces[_USER]
+
+    def for_access(self) -> Context:
+        """The context in which access(2) looks: real ids, and the powers that go with them."""
+        uid, gid = self.real
+        persona = self.persona
+        # A real user 0 has what is permitted, all others have nothing: access(2), and
+        # access_override_creds() in Linux. In another user namespace 0 has another number here.
+        powerful = uid == 0 or (uid == persona.euid and persona.capabilities == self.permitted)
+        powers = self.permitted if powerful else 0
+        changed = replace(persona, euid=uid, fsuid=uid, egid=gid, fsgid=gid, capabilities=powers)
+        return self if changed == persona else replace(self, persona=changed)
+
+
+def _root(directory: int) -> tuple[int, int, int]:
+    """What is at the root, and which mount it is of.
+
+    The same directory may be mounted twice, with other mounts below it each time.
+    """
+    root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        found = os.fstat(root)
+        return found.st_dev, found.st_ino, proc.mount_id(root)
+    finally:
+        os.close(root)

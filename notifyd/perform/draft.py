@@ -1,0 +1,221 @@
+"""Drafting an order: from a call and what its rule changed to places, arguments and descriptors.
+
+What the order holds is read once: a field that the rule looked at is the very copy that it saw.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import PurePath
+from typing import Any
+
+from notifyd.errors import CannotPerform, TargetFault
+from notifyd.kernel import pidfd, proc
+from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
+from notifyd.perform.order import Last, Place, Slot, Use
+from notifyd.policy.call import Call
+from notifyd.policy.fields import Field, Path, Pathname
+from notifyd.target.thread import StoppedThread
+
+__all__ = ["Draft"]
+
+PATH_MAX = 4096
+AT_SYMLINK_NOFOLLOW = 0x100
+_LOOK = os.O_PATH | os.O_CLOEXEC
+
+
+class Draft:
+    """The parts of an order, as they are gathered. `stack` owns what is opened.
+
+    Attributes:
+        fds: the descriptors that go along.
+        places: the paths.
+        answer: changes that are made to what the kernel answered.
+    """
+
+    def __init__(
+        self, call: Call, changes: Mapping[str, Any], answer: Sequence[str], stack: ExitStack
+    ) -> None:
+        self.call = call
+        self.answer = {name: changes[name] for name in answer if name in changes}
+        self.fds: list[int] = []
+        self.places: list[Place] = []
+        self._changes = _checked(call, {k: v for k, v in changes.items() if k not in answer})
+        self._stack = stack
+        self._directory = -1
+        self._task = -1
+
+    @property
+    def thread(self) -> StoppedThread:
+        """The target."""
+        thread: Any = self.call.target
+        return thread  # type: ignore[no-any-return]
+
+    @property
+    def directory(self) -> int:
+        """The open /proc/TID of the target."""
+        if self._directory < 0:
+            self._directory = self._looked(proc.open_dir, self.thread.tid)
+        return self._directory
+
+    # -- values
+
+    def value(self, name: str) -> Any:
+        """A field as the rule saw or changed it."""
+        return self._changes[name] if name in self._changes else getattr(self.call, name)
+
+    def number(self, name: str) -> int:
+        """A field that is a number, as 64 unsigned bits hold it."""
+        return int(self.value(name))
+
+    def flags(self, known: int, name: str = "flags") -> int:
+        """Flags of an *at call. The kernel refuses unknown ones before it looks at the path."""
+        found = self.number(name)
+        if found & ~known:
+            raise TargetFault("flags that this call does not know", errno.EINVAL)
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether this call has a field, or was given it."""
+        return name in self.call.variant.sources or name in self._changes
+
+    # -- descriptors
+
+    def own(self, name: str = "fd") -> Slot:
+        """The target's own descriptor behind a field."""
+        return Slot(Use.OWN, self._send(self.take(int(getattr(self.call, name)))))
+
+    def take(self, number: int) -> int:
+        """A copy of a descriptor of the target.
+
+        Raises:
+            TargetFault: EBADF: it has none of that number.
+        """
+        if self._task < 0:
+            self._task = self._looked(_open_task, self.thread)
+        return self._looked(lambda _: pidfd.get_fd(self._task, number), None)
+
+    def _send(self, fd: int) -> int:
+        self.fds.append(fd)
+        return len(self.fds) - 1
+
+    def _looked(self, opener: Any, argument: Any) -> int:
+        try:
+            fd: int = opener(argument)
+        except OSError as error:
+            raise self.thread.failure(error) from error
+        self._stack.callback(os.close, fd)
+        return fd
+
+    # -- paths
+
+    def place(
+        self,
+        last: Last,
+        pathname: str = "pathname",
+        dirfd: str = "dirfd",
+        path: str = "path",
+        *,
+        empty: bool = False,
+    ) -> int:
+        """Add a path to the order; return its number.
+
+        Args:
+            last: what its last component is.
+            pathname: the field with the text; `dirfd` the one with its start; `path` the resolved
+                one, which the rule may have looked at or changed.
+            dirfd: see above.
+            path: see above.
+            empty: whether an empty text means the descriptor itself.
+        """
+        text, seen = self._text(pathname, path)
+        changed = path in self._changes
+        number = AT_FDCWD if changed or not self.has(dirfd) else int(getattr(self.call, dirfd))
+        if empty and not text:
+            last = Last.ITSELF
+        start = -1 if text.startswith(b"/") else self._send(self._start(number, last))
+        self.places.append(Place(start, text, last, seen))
+        return len(self.places) - 1
+
+    def _text(self, pathname: str, path: str) -> tuple[bytes, bytes | None]:
+        """The path, and the name that it must have if the rule judged by it."""
+        for name in (path, pathname):
+            if name in self._changes:
+                return _as_path(name, self._changes[name]), None
+        seen = self.call.seen.get(path)
+        return getattr(self.call, pathname), bytes(seen) if seen is not None else None
+
+    def _start(self, number: int, last: Last) -> int:
+        if number == AT_FDCWD:
+            return self._looked(lambda _: os.open("cwd", _LOOK, dir_fd=self.directory), None)
+        if last == Last.ITSELF:
+            return self.take(number)
+        if number < 0:
+            raise TargetFault("no such descriptor", errno.EBADF)
+        try:
+            fd = os.open(f"fd/{number}", _LOOK, dir_fd=self.directory)
+        except FileNotFoundError as error:
+            raise TargetFault("no such descriptor", errno.EBADF) from error
+        except OSError as error:
+            raise self.thread.failure(error) from error
+        self._stack.callback(os.close, fd)
+        return fd
+
+    def thing(self, flags: str = "flags") -> int:
+        """Add the place of what a call is about, by its own `follows` and flags."""
+        empty = self.has(flags) and bool(self.number(flags) & AT_EMPTY_PATH)
+        follows = getattr(self.call, "follows", True)
+        return self.place(Last.FOLLOW if follows else Last.NOFOLLOW, empty=empty)
+
+    def text_place(self, text: bytes) -> int:
+        """Add a place for a text that is no path field; it starts at the working directory."""
+        start = -1 if text.startswith(b"/") else self._send(self._start(AT_FDCWD, Last.FOLLOW))
+        self.places.append(Place(start, text, Last.FOLLOW))
+        return len(self.places) - 1
+
+
+def _open_task(thread: StoppedThread) -> int:
+    try:
+        return pidfd.open_thread(thread.tid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    # Before Linux 6.9, not a leader: threads of a process nearly always share their descriptors.
+    return pidfd.open_process(thread.identity.pid)
+
+
+def _checked(call: Call, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes, if they are of arguments that there are, and can be."""
+    for name, value in changes.items():
+        field = call.fields.get(name)
+        if field is None:
+            known = ", ".join(sorted(one for one in call.fields if one in call.variant.sources))
+            raise CannotPerform(f"{call.operation} has no argument {name!r}; it has {known}")
+        _check_kind(call, name, field, value)
+    return dict(changes)
+
+
+def _check_kind(call: Call, name: str, field: Field[Any], value: Any) -> None:
+    if isinstance(field, (Path, Pathname)):
+        _as_path(name, value)
+    elif name not in call.variant.sources:
+        raise CannotPerform(f"{call.syscall} has no argument {name!r} that could be changed")
+    elif field.kind == "device":
+        if not (isinstance(value, tuple) and len(value) == 2):
+            raise CannotPerform(f"{name}={value!r}: a device is (major, minor)")
+    elif isinstance(value, bool) or not isinstance(value, (int, bytes)):
+        raise CannotPerform(f"{name}={value!r} is neither a number nor bytes")
+
+
+def _as_path(name: str, value: Any) -> bytes:
+    if not isinstance(value, (str, bytes, PurePath)):
+        raise CannotPerform(f"{name}={value!r} is no path")
+    text = os.fsencode(value)
+    if b"\0" in text or len(text) >= PATH_MAX:
+        raise CannotPerform(f"{name}={value!r} cannot be a path: a NUL in it, or too long")
+    if not text.startswith(b"/"):
+        raise CannotPerform(f"{name}={value!r} has to be absolute, as the target sees it")
+    return text

@@ -1,0 +1,230 @@
+"""Doing an order: pin its paths, see that they are what the rule saw, make the system call.
+
+Runs in a helper, which has the target's root, namespaces, ids and powers. Every effect goes through
+descriptors that were pinned before, so nothing that is renamed or rewritten meanwhile counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import stat
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from notifyd.kernel import files
+from notifyd.kernel.files import AT_FDCWD
+from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
+from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+
+__all__ = ["Executor"]
+
+O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
+TTY = os.makedev(5, 0)  # /dev/tty: whoever opens it gets his own
+_PTS = range(136, 144)  # majors of pseudo terminals: 256 minors each, devices.txt in Linux
+Native: TypeAlias = int | bytes | bytearray
+
+
+class _Moved(Exception):
+    """A path means something else than the rule saw."""
+
+
+class _NeedTty(Exception):
+    """The target's own terminal has to be opened."""
+
+
+class Executor:
+    """Does orders, one at a time.
+
+    Args:
+        own: the open directory /proc/self/fd, which is also the working directory. Stays the
+            caller's.
+        tty: the device number of our own controlling terminal, 0 for none.
+    """
+
+    def __init__(self, own: int, tty: int) -> None:
+        self._own = own
+        self._tty = tty
+
+    def run(self, order: Order, fds: Sequence[int]) -> tuple[Reply, int | None]:
+        """Do an order.
+
+        Args:
+            order: what to do.
+            fds: the descriptors that came along; stay the caller's.
+
+        Returns:
+            What came of it, and a descriptor for the target, which the caller owns.
+        """
+        try:
+            with Pinner(self._own, order.selves) as pinner, self._limited(order):
+                if order.call in ("open", "openat2"):
+                    return Reply(), self._open(order, fds, pinner)
+                return self._call(order, fds, pinner), None
+        except OSError as error:
+            return Reply(errno=error.errno or errno.EIO), None
+        except _Moved:
+            return Reply(need=Need.MOVED), None
+        except NeedSelves:
+            return Reply(need=Need.SELVES), None
+        except _NeedTty:
+            return Reply(need=Need.TTY), None
+        except (Cannot, KeyError) as error:
+            return Reply(need=Need.CANNOT, text=str(error)), None
+
+    @contextlib.contextmanager
+    def _limited(self, order: Order) -> Iterator[None]:
+        if order.umask >= 0:
+            os.umask(order.umask)
+        if order.limit < 0:
+            yield
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if hard != resource.RLIM_INFINITY and hard < order.limit:
+            yield
+            return
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order.limit, hard))  # SIGXFSZ is ignored here
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    # -- places
+
+    def _pin(self, place: Place, fds: Sequence[int], pinner: Pinner, resolve: int = 0) -> Pinned:
+        start = fds[place.start] if place.start >= 0 else AT_FDCWD
+        last = place.last
+        if last == Last.ITSELF:
+            pinned = Pinned(start)
+        elif last == Last.NAME:
+            pinned = pinner.name(start, place.path)
+        elif last in (Last.MADE, Last.MADE_HERE):
+            pinned = pinner.made(start, place.path, last == Last.MADE, resolve)
+        else:
+            pinned = Pinned(pinner.thing(start, place.path, last == Last.FOLLOW, resolve))
+        if place.seen is not None and not _harmless(pinned) and pinner.named(pinned) != place.seen:
+            raise _Moved
+        return pinned
+
+    # -- any call
+
+    def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
+        pinned = [self._pin(place, fds, pinner) for place in order.places]
+        outs: list[bytearray] = []
+        args: list[Native] = []
+        elsewhere = False
+        for arg in order.args:
+            if not isinstance(arg, Slot):
+                args.append(arg)
+            elif arg.use == Use.OWN:
+                args.append(fds[arg.index])
+            elif arg.use == Use.OUT:
+                outs.append(bytearray(max(arg.index, 1)))
+                args.append(outs[-1])
+            elif arg.use == Use.IN_CWD:
+                elsewhere = _go_to(pinned[arg.index])
+                args.append(pinned[arg.index].name)
+            else:
+                args += _expanded(arg.use, pinned[arg.index])
+        try:
+            value = files.call(order.call, *args)
+        except OSError as error:
+            raise _as_by_path(order, error) from error
+        finally:
+            if elsewhere:
+                os.fchdir(self._own)
+        return Reply(value, outs=tuple(bytes(one) for one in outs))
+
+    # -- open
+
+    def _open(self, order: Order, fds: Sequence[int], pinner: Pinner) -> int:
+        flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
+        if order.call == "openat2":
+            _check_how(flags, mode, resolve)
+        place = order.places[0]
+        pinned = self._pin(place, fds, pinner, resolve)
+        if pinned.name:
+            return _openat(pinned.fd, pinned.name, flags | os.O_NOFOLLOW, mode)
+        if flags & os.O_CREAT and flags & os.O_EXCL and not flags & os.O_PATH:
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        kept = flags & ~(os.O_CREAT | os.O_NOFOLLOW)
+        found = os.fstat(pinned.fd)
+        if flags & os.O_PATH:
+            return self._open_path(pinned.fd, found.st_mode, flags)
+        if stat.S_ISCHR(found.st_mode) and found.st_rdev == TTY:
+            return self._open_tty(order, kept)
+        return _openat(AT_FDCWD, b"%d" % pinned.fd, kept, mode)
+
+    def _open_path(self, fd: int, mode: int, flags: int) -> int:
+        # The kernel refuses to inject O_PATH descriptors (EBADF): the nearest thing that it does.
+        if flags & os.O_DIRECTORY and not stat.S_ISDIR(mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise Cannot("O_PATH of what is no regular file and no directory")
+        return _openat(AT_FDCWD, b"%d" % fd, os.O_RDONLY | flags & os.O_DIRECTORY, 0)
+
+    def _open_tty(self, order: Order, flags: int) -> int:
+        if order.tty is None:
+            raise _NeedTty
+        if order.tty == 0:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        if order.tty == self._tty:
+            return _openat(AT_FDCWD, b"/dev/tty", flags, 0)
+        major, minor = os.major(order.tty), os.minor(order.tty)
+        name = b"/dev/tty%d" % minor
+        if major in _PTS:
+            name = b"/dev/pts/%d" % ((major - _PTS.start) * 256 + minor)
+        fd = _openat(AT_FDCWD, name, flags | os.O_NOCTTY, 0)
+        if os.fstat(fd).st_rdev != order.tty:
+            os.close(fd)
+            raise Cannot("a terminal that is not where it should be")
+        return fd
+
+
+def _go_to(pinned: Pinned) -> bool:
+    """Make the directory of a name the working directory; False if the name is absolute."""
+    if not pinned.name:
+        raise Cannot("a mount point behind a link of /proc")
+    if pinned.fd == AT_FDCWD:
+        return False
+    os.fchdir(pinned.fd)
+    return True
+
+
+def _as_by_path(order: Order, error: OSError) -> OSError:
+    """The error that the call gives by a path, where a descriptor gives another."""
+    by_path = order.call == "readlinkat" and order.places[0].last != Last.ITSELF
+    if by_path and error.errno == errno.ENOENT:
+        return OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # it is no link
+    return error
+
+
+def _harmless(pinned: Pinned) -> bool:
+    """Whether a name can have no effect whatever it is: the kernel refuses to make or remove it."""
+    return bool(pinned.name) and pinned.name.rstrip(b"/") in (b"", b".", b"..")
+
+
+def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
+    if use == Use.FD:
+        return (pinned.fd,)
+    if use == Use.PATH:
+        return (b"%d" % pinned.fd,)
+    if pinned.name:
+        return pinned.fd, pinned.name
+    return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are
+
+
+def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:
+    return files.call("openat", directory, name, flags | os.O_CLOEXEC, mode)
+
+
+def _check_how(flags: int, mode: int, resolve: int) -> None:
+    """Raise EINVAL for what openat2(2) refuses before it looks at the path."""
+    how = flags.to_bytes(8, "little") + mode.to_bytes(8, "little") + resolve.to_bytes(8, "little")
+    try:
+        os.close(files.call("openat2", AT_FDCWD, b"", how, len(how)))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EAGAIN):
+            raise

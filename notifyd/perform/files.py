@@ -1,0 +1,355 @@
+"""Performing the calls on paths of one workload: inline, or by a helper in the target's context.
+
+Owns the helpers and what is known of the contexts of threads. A `FileDeed` is one call on its way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import trio
+
+from notifyd.errors import CannotPerform, TargetFault
+from notifyd.kernel import namespaces, pidfd, proc
+from notifyd.perform.context import Context
+from notifyd.perform.done import Done
+from notifyd.perform.draft import Draft
+from notifyd.perform.helper import Plan
+from notifyd.perform.helpers import Helper, Helpers
+from notifyd.perform.inline import Inline
+from notifyd.perform.order import Need, Order, Reply
+from notifyd.perform.persona import granted
+from notifyd.perform.recipes import RECIPES, Recipe
+from notifyd.policy.call import Call
+from notifyd.policy.operations import Access, Truncate
+from notifyd.policy.verdicts import Allow
+from notifyd.target.identity import Identities, Identity
+from notifyd.target.process import has_signal
+
+if TYPE_CHECKING:
+    from notifyd.target.thread import StoppedThread
+
+__all__ = ["FileDeed", "Files", "Moved"]
+
+LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
+KEPT = 1024  # contexts
+_USER = namespaces.KINDS["user"]
+
+
+class Moved(Exception):
+    """A path means something else by now than when the rule looked. The rule is asked again."""
+
+
+class Files:
+    """What performs the file calls of one workload. Close it with the workload.
+
+    Args:
+        identities: of the workload; they know when a thread's ids may have changed.
+    """
+
+    def __init__(self, identities: Identities) -> None:
+        self._identities = identities
+        self._contexts: dict[int, tuple[Identity, Context]] = {}
+        self._moving = False
+        self._inline: Inline | None = None
+        self._own: Context | None = None
+        self.helpers = Helpers()
+
+    def begin(self, call: Call, verdict: Allow) -> FileDeed:
+        """Draft the order for a call.
+
+        Raises:
+            CannotPerform, TargetFault, TargetGone, WouldBlock.
+        """
+        with ExitStack() as stack:
+            recipe = RECIPES[type(call)]
+            draft = Draft(call, verdict.changes, recipe.answer, stack)
+            drawn = recipe.draw(draft)
+            umask = self._umask(draft) if recipe.makes and _makes(drawn.args, drawn.call) else -1
+            limit = self._limit(draft, b"Max file size") if isinstance(call, Truncate) else -1
+            if umask >= 0 and drawn.call in ("open", "openat2"):
+                self._check_room(draft)
+            order = Order(drawn.call, tuple(draft.places), drawn.args, umask, limit)
+            return FileDeed(self, call, recipe, draft, order, verdict.grant, stack.pop_all())
+
+    def _umask(self, draft: Draft) -> int:
+        try:
+            status = proc.read_status(draft.directory)
+        except OSError as error:
+            raise draft.thread.failure(error) from error
+        return max(status.umask, 0)
+
+    def _limit(self, draft: Draft, name: bytes) -> int:
+        """A soft limit of the target; -1 for none."""
+        try:
+            return proc.limit(draft.directory, name)
+        except OSError as error:
+            raise draft.thread.failure(error) from error
+
+    def _check_room(self, draft: Draft) -> None:
+        """EMFILE before anything is made, as the kernel has it, and not after."""
+        try:
+            used = os.stat("fd", dir_fd=draft.directory).st_size  # since Linux 6.2; 0 before
+        except OSError as error:
+            raise draft.thread.failure(error) from error
+        limit = self._limit(draft, b"Max open files")
+        if 0 <= limit <= used:
+            raise TargetFault("no descriptor left", errno.EMFILE)
+
+    def places_change(self) -> None:
+        """A target is about to change its root or a namespace, and others may share it.
+
+        From here on no context is taken for granted.
+        """
+        self._moving = True
+        self._contexts.clear()
+
+    def mounts_change(self) -> None:
+        """A target is about to mount something."""
+        if self._inline is not None:
+            self._inline.mounts_changed()
+
+    def settle(self) -> None:
+        """Let go of every copy of what targets got."""
+        self.helpers.settle()
+
+    def close(self) -> None:
+        """End all helpers."""
+        self.helpers.close()
+        if self._inline is not None:
+            self._inline.close()
+            self._inline = None
+
+    # -- contexts
+
+    def context(self, thread: StoppedThread) -> Context:
+        """Where a target is, and who; looked at again whenever it may have changed.
+
+        Raises:
+            TargetGone, RuleError.
+        """
+        tid = thread.tid
+        identity = self._identities.of(tid)
+        known = self._contexts.get(tid)
+        if known is not None and known[0] is identity:
+            return known[1]
+        try:
+            directory = proc.open_dir(tid)
+            try:
+                context = Context.of(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise thread.failure(error) from error
+        thread.check()
+        if not self._moving and self._identities.keeps(tid, identity):
+            if len(self._contexts) >= KEPT:
+                self._contexts.clear()
+            self._contexts[tid] = identity, context
+        return context
+
+    def inline(self, context: Context) -> Inline | None:
+        """What does calls at once for a target with this context; None if it is not ours."""
+        if self._own is None:
+            directory = proc.open_dir(os.getpid())
+            try:
+                self._own = Context.of(directory)
+            finally:
+                os.close(directory)
+        if context != self._own:
+            return None
+        if self._inline is None:
+            self._inline = Inline()
+        return self._inline
+
+    def plan(self, context: Context, thread: StoppedThread, more: int, stack: ExitStack) -> Any:
+        """What a helper for a context has to be, and the descriptors that make it so."""
+        assert self._own is not None
+        differ = [
+            mine != theirs
+            for mine, theirs in zip(self._own.namespaces, context.namespaces, strict=True)
+        ]
+        join = sum(
+            flag for flag, other in zip(namespaces.KINDS.values(), differ, strict=True) if other
+        )
+        powers = context.persona.capabilities
+        if join & _USER and more:
+            # A power that is granted counts in our user namespace, where its own do not.
+            join &= ~_USER
+            powers = 0
+        persona = context.persona
+        ids = persona.euid, persona.fsuid, persona.egid, persona.fsgid
+        enter = bool(join & namespaces.KINDS["mnt"]) or context.root != self._own.root
+        try:
+            directory = proc.open_dir(thread.tid)
+            stack.callback(os.close, directory)
+            process = pidfd.open_process(thread.identity.pid)
+            stack.callback(os.close, process)
+            root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+            stack.callback(os.close, root)
+        except OSError as error:
+            raise thread.failure(error) from error
+        thread.check()
+        return Plan(join, ids, persona.groups, powers | more, enter), [process, directory, root]
+
+
+class _Key(NamedTuple):
+    context: Context
+    more: int
+
+
+class FileDeed:
+    """One call on its way to being done. Owns the descriptors of its order until it is closed."""
+
+    def __init__(
+        self,
+        performing: Files,
+        call: Call,
+        recipe: Recipe,
+        draft: Draft,
+        order: Order,
+        grant: str | None,
+        owned: ExitStack,
+    ) -> None:
+        self._files = performing
+        self._call = call
+        self._recipe = recipe
+        self._draft = draft
+        self._order = order
+        self._owned = owned
+        self._helper: Helper | None = None
+        with ExitStack() as stack:
+            stack.callback(owned.close)
+            context = performing.context(draft.thread)
+            if isinstance(call, Access) and not int(getattr(call, "flags", 0)) & 0x200:
+                self._context = context.for_access()
+            else:
+                self._context = context
+            self._inline = performing.inline(context) if grant is None else None
+            self._more = granted(grant) & ~self._context.persona.capabilities
+            stack.pop_all()
+
+    def now(self) -> Done | None:
+        """Do it, if that takes no time; None if it has to be waited for.
+
+        Raises:
+            Moved: the rule has to be asked again.
+            CannotPerform, TargetFault, TargetGone.
+        """
+        order = self._order
+        # Invariant: no effect before the id is known to be valid.
+        self._draft.thread.check()
+        if self._inline is not None and len(order.places) == 1:
+            start = order.places[0].start
+            found = self._inline.run(order, self._draft.fds[start] if start >= 0 else -1)
+            if found is not None:
+                return self._finish(*found)
+        helper = self._files.helpers.take(_Key(self._context, self._more))
+        if helper is None:
+            return None
+        return self._ask_now(helper)
+
+    def _ask_now(self, helper: Helper) -> Done | None:
+        self._helper = helper
+        try:
+            helper.send(self._order, self._draft.fds)
+            sent = helper.answer_soon()
+        except (OSError, CannotPerform):
+            self._drop()
+            return None  # it has gone in the meantime, and another one will be asked
+        return self._answered(*sent) if sent is not None else None
+
+    async def wait(self) -> Done:
+        """Do it, however long it takes; raises as `now`."""
+        while True:
+            done = await self._wait()
+            if done is not None:
+                return done
+
+    async def _wait(self) -> Done | None:
+        if self._helper is None:
+            thread = self._draft.thread
+            plan = partial(self._files.plan, self._context, thread, self._more)
+            key = _Key(self._context, self._more)
+            self._helper = await self._files.helpers.get(key, plan)
+            thread.check()
+            self._helper.send(self._order, self._draft.fds)
+        helper = self._helper
+        while True:
+            with trio.move_on_after(LOOK):
+                sent = await helper.answer()
+                return self._answered(*sent)
+            # The kernel would end the call for a signal that the target does not block.
+            if has_signal(self._draft.thread.tid):
+                helper.nudge()
+
+    def _answered(self, reply: Reply, fd: int | None) -> Done | None:
+        assert self._helper is not None
+        helper, self._helper = self._helper, None
+        self._files.helpers.give_back(helper)
+        if reply.need in (Need.SELVES, Need.TTY):
+            self._order = self._completed(reply.need)
+            return None
+        return self._finish(reply, fd)
+
+    def _completed(self, need: int) -> Order:
+        """The order, with what could not be known before."""
+        selves, tty = self._order.selves, self._order.tty
+        try:
+            if need == Need.TTY:
+                tty = proc.terminal(proc.read_stat(self._draft.directory))
+            else:
+                selves = _selves(self._draft.directory)
+        except OSError as error:
+            raise self._draft.thread.failure(error) from error
+        order = self._order
+        return Order(order.call, order.places, order.args, order.umask, order.limit, selves, tty)
+
+    def _finish(self, reply: Reply, fd: int | None) -> Done:
+        if reply.need == Need.MOVED:
+            raise Moved
+        if reply.need == Need.CANNOT:
+            raise CannotPerform(f"{self._call.operation}: {reply.text}")
+        if reply.errno:
+            if reply.errno == errno.EFBIG and self._order.limit >= 0:
+                _send_sigxfsz(self._draft.thread)
+            return Done(0, reply.errno)
+        if fd is not None:
+            return Done(fd=fd, cloexec=bool(self._order.args[0] & os.O_CLOEXEC))  # type: ignore[operator]
+        return self._recipe.finish(self._draft, reply)
+
+    def close(self) -> None:
+        """Let go of everything; a helper that is still at it is ended."""
+        self._drop()
+        self._owned.close()
+
+    def _drop(self) -> None:
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            self._files.helpers.drop(helper)
+
+
+def _makes(args: Sequence[Any], call: str) -> bool:
+    return call not in ("open", "openat2") or bool(args[0] & (os.O_CREAT | 0o20000000))
+
+
+def _selves(directory: int) -> tuple[int, int, int, int]:
+    status = proc.read_status(directory)
+    processes, threads = status.process_ids, status.thread_ids
+    return processes[0], threads[0], processes[-1], threads[-1]
+
+
+def _send_sigxfsz(thread: StoppedThread) -> None:
+    with suppress(OSError):
+        descriptor = pidfd.open_thread(thread.tid)
+        try:
+            thread.check()
+            pidfd.send_signal(descriptor, signal.SIGXFSZ)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,146 @@
+"""A helper: a process that is in a target's context and does orders until its channel closes.
+
+It has the target's root, namespaces, file-system ids and capabilities. Its memory and descriptors
+are closed to the target: it is not dumpable, and its real user id stays ours, so that a target with
+another user id can neither trace nor signal it. It blocks wherever it has to; the supervisor gives
+its next order to another one, or kills it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+
+import msgspec
+
+from notifyd.errors import CannotPerform
+from notifyd.kernel import capability, namespaces, prctl, proc, unix
+from notifyd.perform.execute import Executor
+from notifyd.perform.order import Order, Reply
+from notifyd.perform.persona import Persona
+from notifyd.perform.worker import NUDGE
+
+__all__ = ["CLOSED", "MAX_FDS", "MAX_ORDER", "READY", "Plan", "serve"]
+
+MAX_ORDER = 1 << 17  # bytes; an attribute of 64 KiB is the longest thing that is sent
+MAX_FDS = 6
+READY = b"ready"
+CLOSED = b"."  # follows an answer with a descriptor once our own copy is closed
+
+
+class Plan(msgspec.Struct, array_like=True, frozen=True):
+    """What a helper shall be.
+
+    Attributes:
+        join: flags of the namespaces to join; with the user namespace, ids are looked up in there.
+        ids: euid, fsuid, egid, fsgid as our user namespace sees them.
+        groups: supplementary groups.
+        capabilities: effective ones, of the user namespace that it ends up in.
+        enter: whether the root has to be entered.
+    """
+
+    join: int
+    ids: tuple[int, int, int, int]
+    groups: tuple[int, ...]
+    capabilities: int
+    enter: bool
+
+
+def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
+    """Become what the plan says, tell so, and do orders until the other end is closed.
+
+    Called in a process of its own with one thread, which ends afterwards.
+
+    Args:
+        channel: SOCK_SEQPACKET to the supervisor.
+        plan: what to become.
+        fds: a pidfd of the target, its open /proc/TID, and its root.
+    """
+    signal.signal(NUDGE, lambda *_: None)  # ends a call that waits, and nothing else
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals() - {NUDGE})
+    tty = proc.terminal(_own_stat())
+    own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _become(plan, fds, own)
+    except (CannotPerform, OSError) as error:
+        channel.send(str(error).encode() or b"?")
+        return
+    for fd in fds:
+        os.close(fd)
+    channel.send(READY)
+    _work(channel, Executor(own, tty))
+
+
+def _own_stat() -> bytes:
+    directory = proc.open_dir(os.getpid())
+    try:
+        return proc.read_stat(directory)
+    finally:
+        os.close(directory)
+
+
+def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
+    pidfd, directory, root = fds
+    mine = Persona.own()
+    euid, fsuid, egid, fsgid = plan.ids
+    persona = Persona(euid, fsuid, egid, fsgid, plan.groups, plan.capabilities, 0)
+    if plan.join:
+        namespaces.join(pidfd, plan.join)
+    if plan.join & namespaces.KINDS["user"]:
+        # Opened after joining, the file tells the ids as they are in there: user_namespaces(7).
+        persona = Persona.told(proc.read_status(directory), plan.capabilities)
+        mine = _told_of_myself(own)
+    if plan.enter:
+        os.fchdir(root)
+        os.chroot(".")
+    os.fchdir(own)
+    prctl.set_keep_caps(True)
+    persona.put_on(mine, 0)
+    held = capability.get(0)
+    if held.effective & ~plan.capabilities or held.permitted & ~plan.capabilities:
+        raise CannotPerform("powers that the target lacks could not be given up")
+    # After the ids, which change both: prctl(2), PR_SET_DUMPABLE and PR_SET_PDEATHSIG.
+    prctl.set_dumpable(False)
+    prctl.set_no_new_privs()
+    prctl.set_pdeathsig(signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _told_of_myself(own: int) -> Persona:
+    directory = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=own)
+    try:
+        return Persona.told(proc.read_status(directory), capability.get(0).effective)
+    finally:
+        os.close(directory)
+
+
+def _work(channel: socket.socket, executor: Executor) -> None:
+    decode = msgspec.msgpack.Decoder(Order).decode
+    encode = msgspec.msgpack.Encoder().encode
+    while True:
+        try:
+            data, fds, _ = unix.recv_fds(channel, MAX_ORDER, MAX_FDS)
+        except OSError as error:
+            if error.errno == errno.EINTR:
+                continue
+            return
+        if not data:
+            return
+        result: int | None = None
+        try:
+            reply, result = executor.run(decode(data), fds)
+        except Exception as error:
+            reply = Reply(errno=errno.EPERM, need=4, text=f"the helper failed: {error!r}")
+        finally:
+            for fd in fds:
+                os.close(fd)
+        try:
+            unix.send_fds(channel, encode(reply), [result] if result is not None else [])
+        finally:
+            if result is not None:
+                os.close(result)
+                channel.send(CLOSED)

@@ -1,0 +1,203 @@
+"""Doing at once, in the supervisor itself, what cannot wait: opening and asking about cached files.
+
+Only for targets whose root, namespaces, ids and powers are the supervisor's own, so that its own
+walk is theirs. A walk here never leaves the kernel's cache (RESOLVE_CACHED), is never led through a
+magic link, and counts only on a file system of this machine: one that somebody serves could hold up
+everybody. Whatever is not plain is for a helper: these functions return None.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from notifyd.kernel import files
+from notifyd.kernel.openat2 import (
+    RESOLVE_CACHED,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
+from notifyd.perform.order import Last, Order, Place, Reply
+
+__all__ = ["Inline"]
+
+# Nobody but the kernel answers for these; none of them asks another machine or a process.
+LOCAL = frozenset(
+    b"bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs squashfs tmpfs xfs".split()
+)
+_CACHED = RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
+_LOOK = os.O_PATH | os.O_CLOEXEC
+_MAKES = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000
+_FINAL = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
+_DONT_SYNC = 0x4000 | files.AT_EMPTY_PATH  # statx(2) of a served file from the cache alone
+_DEVICE = 0x1  # STATX_TYPE; the device comes with every mask
+
+
+class Inline:
+    """Owns a descriptor of /proc/self/fd."""
+
+    def __init__(self) -> None:
+        self._own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._local: dict[int, bool] = {}
+        self._root_is_local = self._is_local(os.stat("/").st_dev)
+
+    def close(self) -> None:
+        """Close what is owned. Twice is harmless."""
+        if self._own >= 0:
+            os.close(self._own)
+            self._own = -1
+
+    def mounts_changed(self) -> None:
+        """Forget what is known of file systems."""
+        self._local.clear()
+
+    def run(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
+        """Do an order, if that is one of the few.
+
+        Args:
+            order: with one place.
+            start: the descriptor of its place's start, or -1.
+
+        Returns:
+            None if a helper has to do it, otherwise as `Executor.run`.
+        """
+        if order.call == "open":
+            return self._open(order, start)
+        if order.call not in ("statx", "faccessat2", "readlinkat"):
+            return None
+        if order.places[0].last not in (Last.FOLLOW, Last.NOFOLLOW):
+            return None
+        return self._look(order, start)
+
+    def _open(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
+        flags: int = order.args[0]  # type: ignore[assignment]
+        if flags & _MAKES:
+            return None
+        place = order.places[0]
+        try:
+            fd = self._pin(place, start)
+        except OSError as error:
+            return Reply(errno=error.errno or errno.EIO), None
+        if fd is None:
+            return None
+        try:
+            if not self._named(place, fd):
+                return None
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                return None
+            return self._reopen(fd, flags)
+        finally:
+            os.close(fd)
+
+    def _reopen(self, fd: int, flags: int) -> tuple[Reply, int | None] | None:
+        # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
+        how = flags & ~os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            opened = os.open(str(fd), how, dir_fd=self._own)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return Reply(errno=error.errno or errno.EIO), None
+        if not flags & os.O_NONBLOCK:
+            os.set_blocking(opened, True)
+        return Reply(), opened
+
+    def _look(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
+        place = order.places[0]
+        try:
+            fd = self._pin(place, start)
+            if fd is None:
+                return None
+        except OSError as error:
+            return Reply(errno=error.errno or errno.EIO), None
+        try:
+            return self._ask(order, fd) if self._named(place, fd) else None
+        except OSError as error:
+            return Reply(errno=error.errno or errno.EIO), None
+        finally:
+            os.close(fd)
+
+    def _ask(self, order: Order, fd: int) -> tuple[Reply, int | None] | None:
+        if order.call == "faccessat2":
+            wanted: int = order.args[1]  # type: ignore[assignment]
+            files.call("faccessat", self._own, b"%d" % fd, wanted)
+            return Reply(), None
+        if order.call == "readlinkat":
+            if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                return Reply(errno=errno.EINVAL), None
+            size: int = order.args[3]  # type: ignore[assignment]
+            text = os.readlink(b"", dir_fd=fd)[:size]
+            return Reply(len(text), outs=(text,)), None
+        buffer = bytearray(files.STATX_SIZE)
+        flags: int = order.args[2]  # type: ignore[assignment]
+        mask: int = order.args[3]  # type: ignore[assignment]
+        files.call("statx", fd, b"", flags, mask, buffer)
+        return Reply(outs=(bytes(buffer),)), None
+
+    def _pin(self, place: Place, start: int) -> int | None:
+        """An O_PATH descriptor of a local file; None if it has to be looked for elsewhere.
+
+        Raises:
+            OSError: the final answer.
+        """
+        absolute = start < 0
+        if absolute and not self._root_is_local:
+            return None
+        flags = _LOOK if place.last == Last.FOLLOW else _LOOK | os.O_NOFOLLOW
+        try:
+            fd = openat2(start, place.path, flags, resolve=_CACHED | RESOLVE_NO_XDEV)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                return self._pin_beyond(place.path, start, flags)
+            if error.errno in _FINAL and (absolute or self._device_is_local(start)):
+                raise
+            return None
+        return fd if absolute else self._if_local(fd)
+
+    def _pin_beyond(self, path: bytes, start: int, flags: int) -> int | None:
+        """The same over the borders of file systems; where it fails, a helper finds out why."""
+        try:
+            return self._if_local(openat2(start, path, flags, resolve=_CACHED))
+        except OSError:
+            return None
+
+    def _if_local(self, fd: int) -> int | None:
+        if self._device_is_local(fd):
+            return fd
+        os.close(fd)
+        return None
+
+    def _named(self, place: Place, fd: int) -> bool:
+        """Whether a pinned file has the name that the rule judged; a helper says if it has not."""
+        if place.seen is None:
+            return True
+        return os.fsencode(os.readlink(str(fd), dir_fd=self._own)) == place.seen
+
+    def _device_is_local(self, fd: int) -> bool:
+        buffer = bytearray(files.STATX_SIZE)
+        files.call("statx", fd, b"", _DONT_SYNC, _DEVICE, buffer)
+        major = int.from_bytes(buffer[136:140], "little")
+        minor = int.from_bytes(buffer[140:144], "little")
+        return self._is_local(os.makedev(major, minor))
+
+    def _is_local(self, device: int) -> bool:
+        known = self._local.get(device)
+        if known is None:
+            found = _local_devices()
+            known = self._local[device] = device in found
+        return known
+
+
+def _local_devices() -> frozenset[int]:
+    """The devices of mounted local file systems: proc_pid_mountinfo(5)."""
+    found = set()
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        for line in mounts:
+            head, _, tail = line.partition(b" - ")
+            if tail.split(b" ", 1)[0] in LOCAL:
+                major, minor = head.split()[2].split(b":")
+                found.add(os.makedev(int(major), int(minor)))
+    return frozenset(found)

@@ -1,0 +1,217 @@
+"""Pinning paths: from text to a descriptor that means the same thing whatever is renamed.
+
+The walk is the kernel's own, with the root and the rights of the calling thread. What it must not
+do by itself is to pass through /proc/self, which would be us: links that are magic are forbidden to
+it, and a walk that ends in /proc, or fails where /proc may have been on the way, is done again one
+component at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from typing import NamedTuple
+
+from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
+from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
+
+__all__ = ["Cannot", "NeedSelves", "Pinned", "Pinner"]
+
+MAX_LINKS = 40  # path_resolution(7)
+PROC_ROOT_INODE = 1
+_LOOK = os.O_PATH | os.O_CLOEXEC
+_ELSEWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+
+
+class NeedSelves(Exception):
+    """The walk met /proc/self, and nobody said whose."""
+
+
+class Cannot(Exception):
+    """This cannot be done for somebody else. The text says what."""
+
+
+class Pinned(NamedTuple):
+    """A path that was walked.
+
+    Attributes:
+        fd: O_PATH, of the thing, or of its directory where `name` is not empty.
+        name: the last component, with a slash where the path ended in one.
+    """
+
+    fd: int
+    name: bytes = b""
+
+
+class Pinner:
+    """Walks the paths of one call; a context manager that closes what it opened.
+
+    Args:
+        own: the open directory /proc/self/fd of this process.
+        selves: as in `Order`.
+    """
+
+    def __init__(self, own: int, selves: tuple[int, int, int, int] | None) -> None:
+        self._own = own
+        self._selves = selves
+        self._open: list[int] = []
+
+    def __enter__(self) -> Pinner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._open:
+            os.close(fd)
+
+    def thing(self, start: int, path: bytes, follow: bool, resolve: int = 0) -> int:
+        """Pin what a path means.
+
+        Args:
+            start: where a relative path starts; AT_FDCWD if it is absolute.
+            path: not empty, or it is ENOENT.
+            follow: whether a link in the last component is followed.
+            resolve: `RESOLVE_*` that openat2(2) was asked for.
+
+        Raises:
+            OSError: as the kernel.
+            NeedSelves, Cannot.
+        """
+        flags = _LOOK if follow else _LOOK | os.O_NOFOLLOW
+        try:
+            fd = self._keep(openat2(start, path, flags, resolve=resolve | RESOLVE_NO_MAGICLINKS))
+        except OSError as error:
+            if error.errno not in _ELSEWHERE or resolve or self._stays(start, path, flags):
+                raise
+        else:
+            if filesystem(fd) != PROC_SUPER_MAGIC:
+                return fd
+            if resolve:
+                raise Cannot("openat2 with limits on the way, in /proc")
+        return self._walk(start, path, follow)
+
+    def name(self, start: int, path: bytes, resolve: int = 0) -> Pinned:
+        """Pin the directory of a path, and keep its last component as a name."""
+        body = path.rstrip(b"/")
+        if not path or not body:
+            return Pinned(start, path)  # the kernel says ENOENT, or takes "/" for what it is
+        head, slash, last = body.rpartition(b"/")
+        last += path[len(body) :][:1]
+        if not slash:
+            return Pinned(start, last)
+        return Pinned(self.thing(start, head + b"/", True, resolve), last)
+
+    def made(self, start: int, path: bytes, follow: bool, resolve: int = 0) -> Pinned:
+        """Pin the name that open(2) with O_CREAT would make, behind all links if `follow`."""
+        if follow:
+            self._may_follow(start, path)
+        for _ in range(MAX_LINKS + 1):
+            place = self.name(start, path, resolve)
+            text = self._link(place) if follow else None
+            if text is None:
+                return place
+            if resolve:
+                raise Cannot("openat2 that makes a file behind a link, with limits on the way")
+            if filesystem(place.fd) == PROC_SUPER_MAGIC:
+                return Pinned(self._walk(place.fd, place.name, True))
+            start, path = place.fd, text
+        raise _error(errno.ELOOP)
+
+    def named(self, place: Pinned) -> bytes:
+        """The absolute path of what was pinned, as it is called now, from our root."""
+        path = os.fsencode(os.readlink(str(place.fd), dir_fd=self._own))
+        if not place.name:
+            return path
+        return (b"" if path == b"/" else path) + b"/" + place.name.rstrip(b"/")
+
+    def _keep(self, fd: int) -> int:
+        self._open.append(fd)
+        return fd
+
+    def _stays(self, start: int, path: bytes, flags: int) -> bool:
+        """Whether the failed walk stayed on the file system that it began on, and not in /proc."""
+        if not path or (start != AT_FDCWD and filesystem(start) == PROC_SUPER_MAGIC):
+            return not path
+        limits = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
+        try:
+            self._keep(openat2(start, path, flags, resolve=limits))
+        except OSError as error:
+            return error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return False
+
+    def _may_follow(self, start: int, path: bytes) -> None:
+        """Let the kernel say EACCES where it protects links: protected_symlinks, proc_sys_fs(5)."""
+        kept = len(self._open)
+        try:
+            self.thing(start, path, True)
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise
+        finally:
+            while len(self._open) > kept:  # what stays open keeps a mount busy
+                os.close(self._open.pop())
+
+    def _link(self, place: Pinned) -> bytes | None:
+        if place.name.endswith(b"/") or not place.name:
+            return None
+        try:
+            return os.readlink(place.name, dir_fd=place.fd)
+        except OSError:
+            return None
+
+    # -- one component at a time
+
+    def _walk(self, start: int, path: bytes, follow: bool) -> int:
+        here = self._root() if path.startswith(b"/") else start
+        follow = follow or path.endswith(b"/")
+        directory = path.endswith((b"/", b"/."))
+        todo = deque(part for part in path.split(b"/") if part)
+        links = 0
+        while todo:
+            part = todo.popleft()
+            step = self._keep(openat2(here, part, _LOOK | os.O_NOFOLLOW))
+            if not stat.S_ISLNK(os.fstat(step).st_mode) or not (todo or follow):
+                here = step
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                raise _error(errno.ELOOP)
+            text = self._text(here, part, step)
+            if text is None:
+                here = self._keep(openat2(here, part, _LOOK))  # the kernel jumps
+                continue
+            if text.startswith(b"/"):
+                here = self._root()
+            todo.extendleft(reversed([piece for piece in text.split(b"/") if piece]))
+        if directory and not stat.S_ISDIR(os.fstat(here).st_mode):
+            raise _error(errno.ENOTDIR)
+        return here
+
+    def _root(self) -> int:
+        return self._keep(os.open("/", _LOOK))
+
+    def _text(self, directory: int, part: bytes, link: int) -> bytes | None:
+        """What a link says to the target; None where it says nothing and leads somewhere."""
+        if filesystem(directory) == PROC_SUPER_MAGIC:
+            status = os.fstat(directory)
+            if status.st_ino != PROC_ROOT_INODE:
+                return None
+            if part in (b"self", b"thread-self"):
+                return self._self(part, status.st_dev)
+        text = os.readlink(b"", dir_fd=link)
+        if not text:
+            raise _error(errno.ENOENT)
+        return text
+
+    def _self(self, part: bytes, device: int) -> bytes:
+        if self._selves is None:
+            raise NeedSelves
+        # Another /proc than ours is that of the target's own pid namespace.
+        ours = device == os.fstat(self._own).st_dev
+        process, thread = self._selves[:2] if ours else self._selves[2:]
+        return b"%d" % process if part == b"self" else b"%d/task/%d" % (process, thread)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
