@@ -1,6 +1,6 @@
 """Exec allowlist: only the programs given are executed, named by path or by content.
 
-    notifyd run --rules exec-allowlist --option path=/bin/sh --option path=/bin/ls -- sh -c 'ls | wc'
+    notifyd run --rules exec-allowlist --option path=/bin/sh --option path=/bin/ls -- sh -c ls
 
 `path` is a file; links to it are as good. `sha256` is the digest of a file, wherever it lies. The
 command itself has to be on the list. What was looked at is what runs: it is compared again before

@@ -11,7 +11,7 @@ file, is the kernel's own business. FIFOs, sockets and files never leave the ker
 
 import errno
 
-from notifyd import Allow, Deny, IoUring, Mknod, always, has, on
+from notifyd import Allow, Deny, Mknod, has, on
 
 S_IFCHR = 0o20000  # a block device has this bit too
 

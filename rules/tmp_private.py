@@ -17,7 +17,7 @@ import secrets
 import shutil
 import tempfile
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from notifyd import (
     PATH_OPERATIONS,
@@ -43,11 +43,11 @@ def private() -> dict[PurePosixPath, PurePosixPath]:
     """The new directories by the old ones. Their own name is what keeps others out."""
     outside = tempfile.mkdtemp(prefix="notifyd-")
     atexit.register(shutil.rmtree, outside, ignore_errors=True)
-    os.chmod(outside, 0o711)
-    places = {one: PurePosixPath(outside, secrets.token_hex(16)) for one in SHARED}
+    os.chmod(outside, 0o711)  # noqa: S103
+    places = {one: Path(outside, secrets.token_hex(16)) for one in SHARED}
     for place in places.values():
-        os.mkdir(place)
-        os.chmod(place, 0o1777)
+        place.mkdir()
+        place.chmod(0o1777)
     return places
 
 
