@@ -25,7 +25,7 @@ AT_FDCWD = -100
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
-# What a link of /proc says of something that is in no tree of files: pipe:[7], anon_inode:[eventfd].
+# What a link of /proc says of something that is in no tree of files: pipe:[7], socket:[8].
 _PLACELESS = re.compile(rb"[a-z_]+:(\[[^/]*\]|[a-z0-9_-]+)")
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
