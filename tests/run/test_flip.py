@@ -85,7 +85,7 @@ def test_strict_refuses_to_be_fooled(build, run, rule, ports):
         return Continue() if call.address.port == {allowed} else Deny(errno.EACCES)
     """
     ran = run("--strict", "--rules", rule(text), "--",
-              build("flip"), allowed, forbidden, "500", "connect")  # fmt: skip
+              build("flip"), allowed, forbidden, "10000", "connect")  # fmt: skip
     assert reached(ports[1]) == 0
     assert ran.out.split()[0] == "0"
     assert {event["how"] for event in ran.of("Connect")} == {"answered"}
