@@ -55,4 +55,6 @@ def readonly(call: Call) -> Allow | Deny:
             # Who moves a directory above takes along what is below, to where it has another path.
             if path.is_relative_to(one) or (isinstance(call, Rename) and one.is_relative_to(path)):
                 return Deny(errno.EROFS, reason=f"{path} is to stay as it is")
+        if path.is_relative_to("/proc") and path.name == "mem":
+            return Deny(errno.EACCES, reason="another process could be made to write")
     return Allow()

@@ -3,9 +3,9 @@
     notifyd run --rules redirect-home --option from=$HOME --option to=/srv/trial -- ./tool
 
 `to` has to be there. Links in it that lead below `from` lead below `to` again. It is for well-meant
-programs, not a wall: `only-below` is. Programs are executed and sockets are found where they are; a
-program that changes its working directory gets the real one, from where its relative paths lead
-below `to` again. io_uring is refused, since it opens files with no system call.
+programs, not a wall: `only-below` is. Programs are executed where they are. A program that changes
+its working directory gets the real one, from where its relative paths lead below `to` again.
+io_uring is refused, since it opens files with no system call.
 """
 
 import errno
@@ -15,9 +15,7 @@ from pathlib import Path, PurePosixPath
 from notifyd import (
     PATH_OPERATIONS,
     Allow,
-    Bind,
     Call,
-    Connect,
     Deny,
     Exec,
     IoUring,
@@ -39,7 +37,7 @@ TO = option("to", PurePosixPath("/var/empty"), convert=directory, summary="where
 always(Deny(errno.EPERM), IoUring)
 
 
-@on(*[one for one in PATH_OPERATIONS if one not in (Bind, Connect, Exec)])
+@on(*[one for one in PATH_OPERATIONS if one is not Exec])
 def redirect_home(call: Call) -> Allow:
     """Both paths of a rename or a link, too."""
     return Allow(**redirected(call, {FROM: TO}))

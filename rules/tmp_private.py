@@ -4,10 +4,10 @@
 
 Nobody else finds what it keeps there, and it finds nothing of others. The directories are made when
 they are first needed, in a place whose name nobody can list, with the mode that /tmp has, so that
-every user of the command can use them. Programs and sockets there are refused (EACCES), since they
-cannot be led elsewhere. A program that changes its working directory to /tmp is in the real one,
-from where its relative paths lead to its own again; directories below are its own only, and there
-it can go by descriptor alone. io_uring is refused.
+every user of the command can use them. Programs there are refused (EACCES), since executing cannot
+be led elsewhere. A program that changes its working directory to /tmp is in the real one, from
+where its relative paths lead to its own again; directories below are its own only, and there it can
+go by descriptor alone (fchdir). io_uring is refused.
 """
 
 import atexit
@@ -22,9 +22,7 @@ from pathlib import Path, PurePosixPath
 from notifyd import (
     PATH_OPERATIONS,
     Allow,
-    Bind,
     Call,
-    Connect,
     Deny,
     Exec,
     IoUring,
@@ -55,6 +53,6 @@ def private() -> dict[PurePosixPath, PurePosixPath]:
 def tmp_private(call: Call) -> Allow | Deny:
     """Below the old directories means below the new ones."""
     changes = redirected(call, private())
-    if changes and isinstance(call, (Bind, Connect, Exec)):
-        return Deny(errno.EACCES, reason="programs and sockets cannot be led to a private /tmp")
+    if changes and isinstance(call, Exec):
+        return Deny(errno.EACCES, reason="no program can be executed in a private /tmp")
     return Allow(**changes)

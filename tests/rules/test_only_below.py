@@ -9,7 +9,7 @@ import socket
 import stat
 import subprocess
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -267,36 +267,98 @@ def test_programs_work_inside(shell, places, user, system_python):
     assert ran.out.split() == ["1", "1", "1", "./a", str(inside / "a"), "root", name]
 
 
-def test_links_that_flip_lead_nowhere(run, lets_exec, places, system_python):
-    """Somebody else turns a link between inside and outside, as fast as it goes."""
+@pytest.fixture
+def flipping(places):
+    """A link inside that somebody else turns between inside and outside, as fast as it goes."""
     inside, outside = places
-    (inside / "flip").symlink_to("own")
-    code = """if True:
-        import sys
-        for _ in range(2000):
-            try:
-                print(open(sys.argv[1]).read())
-            except OSError as error:
-                print(error.errno)
-    """
     stop = threading.Event()
-    thread = threading.Thread(target=flip, args=(inside / "flip", outside / "secret", stop))
-    thread.start()
-    try:
-        words = [system_python, "-I", "-c", code, str(inside / "flip")]
-        ran = run([lets_exec, *RULES], *words, allow=str(inside))
-    finally:
+
+    def flip(link, own, other):
+        aside = link.with_name("aside")
+        while not stop.is_set():
+            for target in (own, other):
+                aside.symlink_to(target)
+                aside.rename(link)
+
+    def begin(own, other):
+        link = inside / "flip"
+        link.symlink_to(own)
+        thread = threading.Thread(target=flip, args=(link, own, outside / other))
+        thread.start()
+        stack.callback(thread.join)
+        return link
+
+    with ExitStack() as stack:
+        yield begin
         stop.set()
-        thread.join()
+
+
+TRIES = 2000
+OFTEN = """if True:
+    import socket, sys
+    def connect(path):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            return sock.recv(64).decode()
+    def read(path):
+        return open(path).read()
+    for _ in range(int(sys.argv[3])):
+        try:
+            print(globals()[sys.argv[1]](sys.argv[2]))
+        except OSError as error:
+            print(error.errno)
+"""
+
+
+def often(run, lets_exec, python, what, link, inside):
+    """What a program got that tried very often."""
+    words = [python, "-I", "-c", OFTEN, what, str(link), str(TRIES)]
+    ran = run([lets_exec, *RULES], *words, allow=str(inside))
     assert ran.status == 0, ran.err
-    assert {"own", str(errno.EACCES)} <= set(ran.out.split())
-    assert "SECRET" not in ran.out
+    found = ran.out.split()
+    assert len(found) == TRIES
+    return set(found)
 
 
-def flip(link, other, stop):
-    """Exchange a link and another one, until told to stop."""
-    own, there = link.with_name("flip.own"), link.with_name("flip.there")
-    while not stop.is_set():
-        for target, name in (("own", own), (other, there)):
-            name.symlink_to(target)
-            name.rename(link)
+def test_links_that_flip_lead_nowhere(run, lets_exec, places, flipping, system_python):
+    """What is opened is what was judged."""
+    link = flipping("own", "secret")
+    found = often(run, lets_exec, system_python, "read", link, places[0])
+    assert {"own", str(errno.EACCES)} <= found
+    assert "SECRET" not in found
+
+
+def test_sockets_behind_links_that_flip_are_not_reached(
+    run, lets_exec, places, flipping, system_python
+):
+    """What is connected to is what was judged."""
+    inside, outside = places
+    with answering(inside / "socket", b"own"), answering(outside / "other", b"SECRET"):
+        link = flipping("socket", "other")
+        found = often(run, lets_exec, system_python, "connect", link, inside)
+    assert {"own", str(errno.EACCES)} <= found
+    assert "SECRET" not in found
+
+
+@contextmanager
+def answering(path, text):
+    """A daemon that says one thing to everybody."""
+
+    def serve():
+        while True:
+            try:
+                peer, _ = sock.accept()
+            except OSError:
+                return
+            with peer:
+                peer.sendall(text)
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        path.chmod(0o777)
+        sock.listen(64)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        sock.shutdown(socket.SHUT_RDWR)
+        thread.join()

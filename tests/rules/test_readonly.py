@@ -185,6 +185,13 @@ def test_reading_costs_nothing(shell, everybodys):
     assert {call["operation"] for call in ran.calls} == {"Exec"}
 
 
+@pytest.mark.parametrize("path", ["/proc/7/mem", "/proc/7/task/8/mem", "/proc/self/mem"])
+def test_the_memory_of_processes_is_closed(verdict, path):
+    """Somebody who is free could be made to write; reading it is another matter."""
+    assert verdict(Open, path=path, flags=os.O_RDWR) == errno.EACCES
+    assert verdict(Open, path=path) == Allow()
+
+
 def test_a_directory_that_is_not_there_is_a_mistake(tmp_path):
     """A name misspelt must not leave everything free."""
     with pytest.raises(UsageError, match="below="):

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,11 @@ def test_paths_lead_to_new_directories(rules):
 
 
 def test_what_cannot_be_led_there_is_refused(rules):
-    """Programs and sockets."""
-    for call in (make_call(Exec, path="/tmp/x"), make_call(Bind, path="/tmp/x")):
-        assert verdict_of(rules, call).errno == errno.EACCES
-    assert verdict_of(rules, make_call(Connect, path="/var/tmp/x")).errno == errno.EACCES
+    """Programs; sockets are led there too."""
+    assert verdict_of(rules, make_call(Exec, path="/tmp/x")).errno == errno.EACCES
+    bind, connect = make_call(Bind, path="/tmp/x"), make_call(Connect, path="/tmp/x")
+    assert verdict_of(rules, bind).changes == verdict_of(rules, connect).changes
+    assert verdict_of(rules, bind).changes["path"].name == "x"
     assert verdict_of(rules, make_call(Connect, path="/run/x")) == Allow()
     assert isinstance(verdict_of(rules, make_call(IoUring)), Deny)
 
@@ -68,12 +70,25 @@ def test_nobody_else_sees_what_is_made(run, lets_exec, system_python, user):
     assert after <= before
 
 
-def test_a_socket_there_is_not_to_be_had(run, lets_exec, system_python, everybodys):
-    """The real one is somebody else's."""
+def test_sockets_are_private_too(run, lets_exec, system_python, everybodys, user):
+    """Somebody's real one is not found, one's own is."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(everybodys / "socket"))
+        (everybodys / "socket").chmod(0o777)
         sock.listen()
-        code = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        code = """if True:
+            import os, socket, sys
+            ours, theirs = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+            path = sys.argv[1]
+            print(theirs.connect_ex(path))
+            os.mkdir(os.path.dirname(path))
+            os.umask(0o77)
+            ours.bind(path)
+            ours.listen()
+            theirs.connect(path)
+            theirs.sendall(b"hello")
+            print(ours.accept()[0].recv(9).decode(), oct(os.stat(path).st_mode))
+        """
         words = [system_python, "-I", "-c", code, str(everybodys / "socket")]
-        ran = run([lets_exec, *RULES], *words)
-    assert "PermissionError" in ran.err
+        ran = run([lets_exec, *RULES], *words, user=user)
+    assert ran.out.split() == [str(errno.ENOENT), "hello", oct(stat.S_IFSOCK | 0o700)], ran.err
