@@ -105,6 +105,9 @@ class Executor:
 
     def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
         pinned = [self._pin(place, fds, pinner) for place in order.places]
+        if order.call == "readlinkat" and (text := pinner.self_text(pinned[0].fd)) is not None:
+            text = text[: order.args[3]]  # type: ignore[misc]
+            return Reply(len(text), outs=(text,))
         outs: list[bytearray] = []
         args: list[Native] = []
         elsewhere = False

@@ -205,6 +205,15 @@ class Pinner:
             raise _error(errno.ENOENT)
         return text
 
+    def self_text(self, link: int) -> bytes | None:
+        """What /proc/self and /proc/thread-self say to the target; None for any other link."""
+        if filesystem(link) != PROC_SUPER_MAGIC:
+            return None
+        part = self.named(Pinned(link)).rpartition(b"/")[2]
+        if part not in (b"self", b"thread-self"):
+            return None
+        return self._self(part, os.fstat(link).st_dev)
+
     def _self(self, part: bytes, device: int) -> bytes:
         if self._selves is None:
             raise NeedSelves
