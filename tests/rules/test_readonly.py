@@ -182,7 +182,7 @@ def test_reading_costs_nothing(shell, everybodys):
     (everybodys / "f").write_text("x")
     ran = shell("readonly", f"cat {everybodys}/f; ls -l {everybodys}", below=str(everybodys))
     assert "x" in ran.out
-    assert {call["operation"] for call in ran.calls} == {"Exec"}
+    assert {call["operation"] for call in ran.calls} <= {"Exec"}
 
 
 @pytest.mark.parametrize("path", ["/proc/7/mem", "/proc/7/task/8/mem", "/proc/self/mem"])
