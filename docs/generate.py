@@ -24,9 +24,11 @@ from notifyd.audit.event import docs_rows
 from notifyd.cli import COMMANDS, cli
 from notifyd.kernel.arch import ARCHES
 from notifyd.perform import PERFORMERS, RECIPES
-from notifyd.policy.call import Call
+from notifyd.policy.call import Call, Raw
 from notifyd.policy.fields import Field
+from notifyd.policy.groups import SUMMARIES
 from notifyd.policy.load import load_file, shipped, title
+from notifyd.policy.names.ioctl import IOCTLS
 from notifyd.policy.operations import OPERATIONS
 from notifyd.policy.sources import Const, Pair, Reg, Reg16, Variant
 from notifyd.policy.verdicts import VERDICTS
@@ -235,8 +237,20 @@ def entry(module: Any, name: str) -> str:
     found = getattr(module, name)
     if name == "Verdict":
         return "### `Verdict`\n\nAny of the verdicts, for the annotation of a rule."
+    if name in SUMMARIES:
+        members = ", ".join(map(member, sorted(found) if name == "FILE_REQUESTS" else found))
+        return f"### `{name}`\n\n{SUMMARIES[name]}\n\n{members}"
     takes = signature(found) if not (inspect.isclass(found) and issubclass(found, Call)) else ""
     return f"### `{name}{takes}`\n\n```text\n{inspect.getdoc(found)}\n```"
+
+
+def member(one: type[Call] | Raw | int) -> str:
+    """A member of a group: a link to the operation, bare system calls, or a request's name."""
+    if isinstance(one, int):
+        return next(f"`{name}`" for name, number in IOCTLS.items() if number == one)
+    if isinstance(one, Raw):
+        return ", ".join(f"`{variant.syscall}`" for variant in one.variants)
+    return f"[{one.__name__}](operations.md#{one.__name__.lower()})"
 
 
 def signature(found: Any) -> str:

@@ -9,6 +9,12 @@ See `docs/` for the tutorial and the reference.
 
 from notifyd.policy.call import Call, Raw, RawCall
 from notifyd.policy.conditions import between, has, has_any, is_not, lacks
+from notifyd.policy.groups import (
+    BYPASSES,
+    FILE_REQUESTS,
+    PATH_OPERATIONS,
+    WRITING_OPERATIONS,
+)
 from notifyd.policy.operations import (
     Accept,
     Access,
@@ -80,6 +86,7 @@ from notifyd.policy.operations import (
     UserfaultFd,
     Utime,
 )
+from notifyd.policy.redirect import redirected
 from notifyd.policy.rule import always, on, option
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply, Verdict
@@ -87,6 +94,10 @@ from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply,
 __version__ = "0.1.0"
 
 __all__ = [
+    "BYPASSES",
+    "FILE_REQUESTS",
+    "PATH_OPERATIONS",
+    "WRITING_OPERATIONS",
     "Accept",
     "Access",
     "Acct",
@@ -176,4 +187,5 @@ __all__ = [
     "lacks",
     "on",
     "option",
+    "redirected",
 ]

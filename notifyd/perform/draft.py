@@ -20,7 +20,7 @@ from notifyd.policy.call import Call
 from notifyd.policy.fields import Field, Path, Pathname
 from notifyd.target.thread import StoppedThread
 
-__all__ = ["Draft"]
+__all__ = ["Draft", "as_path"]
 
 PATH_MAX = 4096
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -158,7 +158,7 @@ class Draft:
         """The path, and the name that it must have if the rule judged by it."""
         for name in (path, pathname):
             if name in self._changes:
-                return _as_path(name, self._changes[name]), None
+                return as_path(name, self._changes[name]), None
         seen = self.call.seen.get(path)
         return getattr(self.call, pathname), bytes(seen) if seen is not None else None
 
@@ -214,7 +214,7 @@ def _checked(call: Call, changes: dict[str, Any]) -> dict[str, Any]:
 
 def _check_kind(call: Call, name: str, field: Field[Any], value: Any) -> None:
     if isinstance(field, (Path, Pathname)):
-        _as_path(name, value)
+        as_path(name, value)
     elif name not in call.variant.sources:
         raise CannotPerform(f"{call.syscall} has no argument {name!r} that could be changed")
     elif field.kind == "device":
@@ -224,7 +224,8 @@ def _check_kind(call: Call, name: str, field: Field[Any], value: Any) -> None:
         raise CannotPerform(f"{name}={value!r} is neither a number nor bytes")
 
 
-def _as_path(name: str, value: Any) -> bytes:
+def as_path(name: str, value: Any) -> bytes:
+    """A path that a rule gave in place of `name`; CannotPerform if it is none."""
     if not isinstance(value, (str, bytes, PurePath)):
         raise CannotPerform(f"{name}={value!r} is no path")
     text = os.fsencode(value)

@@ -231,24 +231,27 @@ class Files:
 
     def inline(self, context: Context) -> Inline | None:
         """What does calls at once for a target with this context; None if it is not ours."""
+        if context != self.own():
+            return None
+        if self._inline is None:
+            self._inline = Inline()
+        return self._inline
+
+    def own(self) -> Context:
+        """The supervisor's own context, looked at once."""
         if self._own is None:
             directory = proc.open_dir(os.getpid())
             try:
                 self._own = Context.of(directory)
             finally:
                 os.close(directory)
-        if context != self._own:
-            return None
-        if self._inline is None:
-            self._inline = Inline()
-        return self._inline
+        return self._own
 
     def plan(self, context: Context, thread: StoppedThread, more: int, stack: ExitStack) -> Any:
         """What a helper for a context has to be, and the descriptors that make it so."""
-        assert self._own is not None
+        own = self.own()
         differ = [
-            mine != theirs
-            for mine, theirs in zip(self._own.namespaces, context.namespaces, strict=True)
+            mine != theirs for mine, theirs in zip(own.namespaces, context.namespaces, strict=True)
         ]
         join = sum(
             flag for flag, other in zip(namespaces.KINDS.values(), differ, strict=True) if other
@@ -260,7 +263,7 @@ class Files:
             powers = 0
         persona = context.persona
         ids = persona.euid, persona.fsuid, persona.egid, persona.fsgid
-        enter = bool(join & namespaces.KINDS["mnt"]) or context.root != self._own.root
+        enter = bool(join & namespaces.KINDS["mnt"]) or context.root != own.root
         try:
             directory = proc.open_dir(thread.tid)
             stack.callback(os.close, directory)

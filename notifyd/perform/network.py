@@ -25,6 +25,7 @@ from notifyd.perform import worker
 from notifyd.perform.done import Done
 from notifyd.perform.messages import copy_messages
 from notifyd.perform.persona import Persona, enter, granted
+from notifyd.perform.unix import UnixPlace
 from notifyd.policy.call import Call
 from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.policy.verdicts import Allow
@@ -44,10 +45,17 @@ Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], Done]]"
 
 
 class Taken(NamedTuple):
-    """What was taken from the target: a pidfd of its thread, its socket, and who owns them."""
+    """What was taken from the target, and who owns it.
+
+    Attributes:
+        task: a pidfd of its thread.
+        socket: its socket.
+        place: the path that a rule judged or changed; None if it did neither.
+    """
 
     task: int
     socket: int
+    place: UnixPlace | None
     stack: ExitStack
 
 
@@ -106,10 +114,10 @@ async def perform(call: Call, verdict: Allow) -> Done:
             f"{call.operation} cannot be performed, and the rule looked at memory or asked for a "
             f"change; {_WAYS_OUT.get(call.operation, _WAY_OUT)}"
         )
-    if verdict.changes:
+    if verdict.changes.keys() - ({"path"} if isinstance(call, Bind | Connect) else set()):
         raise CannotPerform(f"{call.operation} cannot be changed: {', '.join(verdict.changes)}")
     granted(verdict.grant)
-    deed = _deed(call, prepare, verdict.grant)
+    deed = _deed(call, prepare, verdict)
     # The kernel would end the call for a signal that the target does not block.
     try:
         return await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
@@ -118,7 +126,7 @@ async def perform(call: Call, verdict: Allow) -> Done:
         raise
 
 
-def _deed(call: Any, prepare: Prepare, grant: str | None) -> Deed:
+def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
     """Open and copy all that the deed needs, while the target stands still."""
     thread: StoppedThread = call.target
     with ExitStack() as stack:
@@ -128,7 +136,8 @@ def _deed(call: Any, prepare: Prepare, grant: str | None) -> Deed:
             persona = Persona.of(directory)
             task = _open_task(thread)
             stack.callback(os.close, task)
-            taken = Taken(task, pidfd.get_fd(task, call.fd), stack)
+            place = UnixPlace.of(call, verdict.changes, stack)
+            taken = Taken(task, pidfd.get_fd(task, call.fd), place, stack)
             stack.callback(os.close, taken.socket)
         except OSError as error:
             raise thread.failure(error) from error
@@ -137,8 +146,8 @@ def _deed(call: Any, prepare: Prepare, grant: str | None) -> Deed:
         paths = _domain(taken.socket) == socket_module.AF_UNIX
         act = prepare(call, taken)
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
-        place = directory if paths else None
-        return Deed(act, thread.check, persona, place, grant, pipe, stack.pop_all())
+        where = directory if paths else None
+        return Deed(act, thread.check, persona, where, verdict.grant, pipe, stack.pop_all())
 
 
 def _domain(descriptor: int) -> int:
@@ -169,7 +178,10 @@ def _connect(call: Connect, taken: Taken) -> Callable[[], Done]:
     address = _address(call)
 
     def act() -> Done:
-        raw.connect(taken.socket, address)
+        if taken.place is not None:
+            taken.place.reach(partial(raw.connect, taken.socket), makes=False)
+        else:
+            raw.connect(taken.socket, address)
         return Done(0)
 
     return act
@@ -179,7 +191,10 @@ def _bind(call: Bind, taken: Taken) -> Callable[[], Done]:
     address = _address(call)
 
     def act() -> Done:
-        raw.bind(taken.socket, address)
+        if taken.place is not None:
+            taken.place.reach(partial(raw.bind, taken.socket), makes=True)
+        else:
+            raw.bind(taken.socket, address)
         return Done(0)
 
     return act

@@ -6,13 +6,13 @@ It knows where its values lie, not how they are fetched: looking into the target
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from notifyd.errors import StaleCall
 from notifyd.kernel.arch import ARCHES
-from notifyd.policy.fields import Address, Field, Int, text
+from notifyd.policy.fields import Address, Field, Int, Path, text
 from notifyd.policy.note import ARCH, ARG0, FLAGS, ID, IP, NR, PID, Note
 from notifyd.policy.sources import Reg, Variant
 from notifyd.policy.wording import parts_of, registers, words
@@ -167,6 +167,35 @@ class Call:
     def process(self) -> Process:
         """Who makes the call."""
         return self.target.process
+
+    # -- paths
+
+    @property
+    def paths(self) -> Mapping[str, PurePosixPath]:
+        """Every path that the call names or changes, resolved, by the field's name, in order.
+
+        A descriptor alone (fstat, AT_EMPTY_PATH) names none, since what is open is open. But if the
+        call changes the file by it (fchmod), the file's path is here. Looks at memory; raises as
+        `read` does.
+        """
+        return dict(self._paths(changed_alone=False))
+
+    @property
+    def written_paths(self) -> Mapping[str, PurePosixPath]:
+        """Those of `paths` where the call may change what is there, or what is said of it.
+
+        An open counts when it writes, makes or truncates. A rename and a hard link change both of
+        their places: a second name is a second way in. Reading changes nothing, although it may
+        leave an access time. Looks at memory; raises as `read` does.
+        """
+        return dict(self._paths(changed_alone=True))
+
+    def _paths(self, *, changed_alone: bool) -> Iterator[tuple[str, PurePosixPath]]:
+        for name, field in self.fields.items():
+            if not isinstance(field, Path) or not field.is_given(self):
+                continue
+            if field.changes(self) or (not changed_alone and field.names(self)):
+                yield name, field.__get__(self, type(self))
 
     # -- looking
 

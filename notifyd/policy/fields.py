@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AT_FDCWD = -100  # relative paths start at the working directory: openat(2)
 PATH_MAX = 4096  # bytes with the NUL; limits.h, and what the kernel's getname() takes
 
 
@@ -110,11 +111,11 @@ class DirFd(Fd):
     """A directory descriptor that a relative path starts from; AT_FDCWD (-100) is the cwd."""
 
     def __init__(self, summary: str = "where a relative path starts") -> None:
-        super().__init__(summary, default=-100)
+        super().__init__(summary, default=AT_FDCWD)
 
     def render(self, call: Call) -> Any:
         value = super().render(call)
-        return "AT_FDCWD" if value == -100 else value
+        return "AT_FDCWD" if value == AT_FDCWD else value
 
 
 class Enum(Int):
@@ -260,7 +261,9 @@ class Path(Field[PurePosixPath]):
     Args:
         pathname: the field with the text.
         dirfd: the field with the directory that it starts from.
-        follow: the method that says whether a symlink in the last component is followed.
+        follow: the property that says whether a symlink in the last component is followed.
+        written: whether the call changes what is there: makes or removes it, or changes what it
+            holds or what is said of it. True, False, or the property that says so.
     """
 
     memory = True
@@ -273,16 +276,35 @@ class Path(Field[PurePosixPath]):
         dirfd: str | None = "dirfd",
         follow: str | bool = True,
         summary: str = "the absolute path as the target sees it",
+        *,
+        written: bool | str = False,
     ) -> None:
         super().__init__(summary)
         self.pathname = pathname
         self.dirfd = dirfd
         self.follow = follow
+        self.written = written
+
+    def is_given(self, call: Call) -> bool:  # noqa: ARG002
+        """Whether `call` has this path at all; where not, asking for it raises AttributeError."""
+        return True
+
+    def follows(self, call: Call) -> bool:
+        """Whether `call` follows a symlink in the last component of this path."""
+        return bool(getattr(call, self.follow) if isinstance(self.follow, str) else self.follow)
+
+    def changes(self, call: Call) -> bool:
+        """Whether `call` may change what is at this path."""
+        written = self.written
+        return bool(getattr(call, written) if isinstance(written, str) else written)
+
+    def names(self, call: Call) -> bool:
+        """Whether `call` has a text for this path: not a descriptor alone."""
+        return bool(getattr(call, self.pathname))
 
     def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
-        dirfd = getattr(call, self.dirfd) if self.dirfd else -100
-        follow = getattr(call, self.follow) if isinstance(self.follow, str) else self.follow
-        return call.resolve(dirfd, getattr(call, self.pathname), follow)
+        dirfd = getattr(call, self.dirfd) if self.dirfd else AT_FDCWD
+        return call.resolve(dirfd, getattr(call, self.pathname), self.follows(call))
 
     def render(self, call: Call) -> Any:
         # An event costs no look-up of its own: the resolved path if the rule asked for it.

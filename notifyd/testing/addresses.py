@@ -10,7 +10,7 @@ from struct import Struct
 
 from notifyd.kernel.socket import SockAddr
 
-__all__ = ["as_bytes", "as_sockaddr"]
+__all__ = ["as_bytes", "as_sockaddr", "unix_sockaddr"]
 
 _FAMILY = Struct("=H")
 _INET = Struct("!H4s8x")
@@ -50,11 +50,16 @@ def as_sockaddr(value: object) -> bytes:
     kind, _, rest = value.partition(":")
     if kind == "unix":
         name = os.fsencode(rest)
-        name = b"\0" + name[1:] if name.startswith(b"@") else name + b"\0" if name else b""
-        return _FAMILY.pack(socket.AF_UNIX) + name
+        return unix_sockaddr(b"\0" + name[1:] if name.startswith(b"@") else name)
     if kind == "netlink":
         return _FAMILY.pack(socket.AF_NETLINK) + _NETLINK.pack(int(rest or 0), 0)
     return _internet(value)
+
+
+def unix_sockaddr(name: bytes) -> bytes:
+    """The address of a path, of an abstract name (a NUL first), or of nothing."""
+    end = b"\0" if name and not name.startswith(b"\0") else b""
+    return _FAMILY.pack(socket.AF_UNIX) + name + end
 
 
 def _internet(text: str) -> bytes:

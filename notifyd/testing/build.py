@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from notifyd.kernel.arch import ARCHES, Arch, native
 from notifyd.policy.call import ARG0, Call, Note, Raw, RawCall
 from notifyd.policy.fields import Path, Pathname
+from notifyd.policy.operations.layouts import SocketPath
 from notifyd.policy.operations.sending import Destinations
 from notifyd.policy.sources import Variant
-from notifyd.testing.addresses import as_bytes
+from notifyd.testing.addresses import as_bytes, unix_sockaddr
 from notifyd.testing.layout import Layout, has_place
 from notifyd.testing.target import FakeProcess, FakeTarget
 
@@ -64,9 +65,9 @@ def make_call(
         fields: by name. Numbers are numbers; a device is (major, minor); paths and other texts are
             str, bytes or a path; argv is a sequence of them; a socket address is
             `"192.0.2.1:80"`, `"[2001:db8::1]:80"`, `"unix:/run/x"`, `"unix:@abstract"`, its bytes
-            or a `SockAddr`. A resolved path (`path=`) is laid down as the text, unless the text
-            (`pathname=`) is given too, and then the text decides. What is left out has its default;
-            a pointer that is left out is null.
+            or a `SockAddr`. A resolved path (`path=`) is laid down as the text or the AF_UNIX
+            address, unless that (`pathname=`, `address=`) is given too, and then that decides. What
+            is left out has its default; a pointer that is left out is null.
 
     Raises:
         TypeError: no such field, a value that cannot be laid out, or no system call that has all
@@ -138,7 +139,10 @@ def _texts(operation: type[Call], fields: Mapping[str, Any]) -> dict[str, Any]:
         if field is None:
             known = ", ".join(sorted(operation.fields))
             raise TypeError(f"{operation.__name__} has no field {name!r}; it has {known}")
-        if isinstance(field, Path):
+        if isinstance(field, SocketPath):
+            values.setdefault(field.pathname, unix_sockaddr(as_bytes(value)))
+            del values[name]
+        elif isinstance(field, Path):
             values.setdefault(field.pathname, as_bytes(value))
             del values[name]
         elif isinstance(field, Pathname):

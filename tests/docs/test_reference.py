@@ -51,5 +51,6 @@ def test_all_that_is_exported_is_documented() -> None:
     assert listed | {"__version__"} == set(notifyd.__all__)
     assert set(re.findall(r"^### `(\w+)", testing, re.MULTILINE)) == set(notifyd.testing.__all__)
     for module in (notifyd, notifyd.testing):
-        assert list(module.__all__) == sorted(module.__all__)
+        constants_first = sorted(module.__all__, key=lambda name: (not name.isupper(), name))
+        assert list(module.__all__) == constants_first
         assert all(hasattr(module, name) for name in module.__all__)

@@ -102,6 +102,15 @@ def test_what_counts_as_writing(stopped, flags, writes):
 
 
 @pytest.mark.parametrize(
+    ("flags", "reads"),
+    [(os.O_RDONLY, True), (os.O_WRONLY, False), (os.O_RDWR, True), (os.O_PATH | 1, True)],
+)
+def test_what_counts_as_reading(stopped, flags, reads):
+    """O_PATH does: what the target gets can be read from."""
+    assert stopped("Open", "openat", CWD, PATH, flags).reads is reads
+
+
+@pytest.mark.parametrize(
     ("arch", "flags", "follows"),
     [
         ("x86_64", 0, True),

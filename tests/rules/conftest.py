@@ -39,6 +39,15 @@ def syscall(number, *args):
 """
 
 
+LETS_EXEC = """
+from notifyd import Continue, Exec, on
+
+@on(Exec)
+def lets_exec(call):
+    return Continue()
+"""
+
+
 @dataclass(frozen=True)
 class Ran:
     """What became of a command.
@@ -71,7 +80,7 @@ Run = Callable[..., Ran]
 def run(tmp_path: Path) -> Run:
     """Run a command: `run(["no-network"], "true", user="nobody", to=("::1", "localhost"))`.
 
-    `before` are words before notifyd's own.
+    `before` are words before notifyd's own; `fds` are descriptors that the command inherits.
     """
 
     def start(
@@ -79,6 +88,7 @@ def run(tmp_path: Path) -> Run:
         *command: str,
         user: str | None = None,
         before: tuple[str, ...] = (),
+        fds: tuple[int, ...] = (),
         **options: Any,
     ) -> Ran:
         audit = tmp_path / "audit.jsonl"
@@ -97,6 +107,7 @@ def run(tmp_path: Path) -> Run:
             stdin=subprocess.DEVNULL,
             timeout=PATIENCE,
             env=environment,
+            pass_fds=fds,
             check=False,
         )
         lines = audit.read_text().splitlines() if audit.exists() else []
@@ -107,7 +118,7 @@ def run(tmp_path: Path) -> Run:
 
 def everybodys_python() -> str:
     """An interpreter that every user can execute; ours may lie in root's home."""
-    for path in (Path(sys.executable), Path("/usr/bin/python3")):
+    for path in (Path("/usr/bin/python3"), Path(sys.executable)):
         real = path.resolve()
         if real.exists() and all(one.stat().st_mode & 0o001 for one in (real, *real.parents)):
             return str(path)
@@ -134,3 +145,35 @@ def everybodys() -> Iterator[Path]:
     with TemporaryDirectory(dir="/tmp") as name:
         os.chmod(name, 0o777)
         yield Path(name)
+
+
+@pytest.fixture(params=["", "nobody"], ids=["as ourselves", "as nobody"])
+def user(request: pytest.FixtureRequest) -> str | None:
+    """Whose name a command runs in: ours, or that of one who has nothing."""
+    if request.param and os.geteuid():
+        pytest.skip("only root can become somebody else")
+    return request.param or None
+
+
+@pytest.fixture
+def lets_exec(tmp_path: Path) -> str:
+    """A rule that leaves executing to the kernel, for tests of what else a rule says."""
+    path = tmp_path / "lets_exec.py"
+    path.write_text(LETS_EXEC)
+    return str(path)
+
+
+@pytest.fixture
+def shell(run: Run, lets_exec: str) -> Run:
+    """Run a line of shell behind a rule: `shell("readonly", "touch /x", below="/")`."""
+
+    def start(rule: str, line: str, **more: Any) -> Ran:
+        return run([lets_exec, rule], "/bin/sh", "-c", line, **more)
+
+    return start
+
+
+@pytest.fixture
+def system_python() -> str:
+    """An interpreter that every user can execute, with all its parts below /usr."""
+    return everybodys_python()

@@ -1,6 +1,7 @@
 """ioctl(2): the requests that rules are likely to name; a driver's own are its secret.
 
-From include/uapi/asm-generic/ioctls.h, linux/fs.h, loop.h, sockios.h, if_tun.h, kvm.h.
+From include/uapi/asm-generic/ioctls.h, linux/fs.h, fsverity.h, fscrypt.h,
+btrfs.h, msdos_fs.h, loop.h, sockios.h, if_tun.h, kvm.h.
 """
 
 from __future__ import annotations
@@ -77,13 +78,28 @@ IOCTLS: dict[str, int] = {
     "TIOCSPTLCK": 0x40045431,
     "TUNSETIFF": 0x400454CA,
     "FS_IOC32_SETFLAGS": 0x40046602,
+    "FAT_IOCTL_SET_ATTRIBUTES": 0x40047211,
+    "FS_IOC32_SETVERSION": 0x40047602,
     "FICLONE": 0x40049409,
     "FS_IOC_SETFLAGS": 0x40086602,
+    "FS_IOC_SETVERSION": 0x40087602,
+    "BTRFS_IOC_DEFAULT_SUBVOL": 0x40089413,
+    "BTRFS_IOC_SUBVOL_SETFLAGS": 0x4008941A,
     "FS_IOC_FSSETXATTR": 0x401C5820,
     "FICLONERANGE": 0x4020940D,
+    "FS_IOC_ENABLE_VERITY": 0x40806685,
+    "FS_IOC_SETFSLABEL": 0x41009432,
+    "BTRFS_IOC_SNAP_CREATE": 0x50009401,
+    "BTRFS_IOC_SUBVOL_CREATE": 0x5000940E,
+    "BTRFS_IOC_SNAP_DESTROY": 0x5000940F,
+    "BTRFS_IOC_SNAP_CREATE_V2": 0x50009417,
+    "BTRFS_IOC_SUBVOL_CREATE_V2": 0x50009418,
+    "BTRFS_IOC_SNAP_DESTROY_V2": 0x5000943F,
     "TIOCGPTN": 0x80045430,
     "FS_IOC32_GETFLAGS": 0x80046601,
     "FS_IOC_GETFLAGS": 0x80086601,
+    "FS_IOC_SET_ENCRYPTION_POLICY": 0x800C6613,
     "FS_IOC_FSGETXATTR": 0x801C581F,
     "FIDEDUPERANGE": 0xC0189436,
+    "BTRFS_IOC_SET_RECEIVED_SUBVOL": 0xC0C89425,
 }

@@ -26,7 +26,7 @@ class Chmod(Call):
     fd = Fd("fchmod: the open file")
     dirfd = DirFd()
     pathname = MaybePathname()
-    path = Path(follow="follows")
+    path = Path(follow="follows", written=True)
     mode = Mode("the new permission bits", width=16)
     flags = Flags(AT_FLAGS, "of fchmodat2, since Linux 6.6")
 
@@ -58,7 +58,7 @@ class Chown(Call):
     fd = Fd("fchown: the open file")
     dirfd = DirFd()
     pathname = MaybePathname()
-    path = Path(follow="follows")
+    path = Path(follow="follows", written=True)
     uid = Id("the new owner; -1 leaves it")
     gid = Id("the new group; -1 leaves it")
     flags = Flags(AT_FLAGS, "of fchownat")
@@ -91,7 +91,7 @@ class Truncate(Call):
     fd = Fd("ftruncate: the open file")
     dirfd = DirFd()
     pathname = MaybePathname()
-    path = Path()
+    path = Path(written=True)
     size = Int("the new size in bytes", width=64, signed=True)
 
     variants = (
@@ -113,7 +113,7 @@ class Utime(Call):
 
     dirfd = DirFd()
     pathname = MaybePathname(null="takes_null")
-    path = Path(follow="follows")
+    path = Path(follow="follows", written=True)
     times = Address("the new times; null means now")
     flags = Flags(AT_FLAGS, "of utimensat")
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from notifyd.policy.call import Call
-from notifyd.policy.fields import PATH_MAX, Flags, Mode, Path, Pathname
+from notifyd.policy.fields import AT_FDCWD, PATH_MAX, Flags, Mode, Path, Pathname
 from notifyd.policy.sources import Mem, Reg, Reg16, Source, Variant
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "MaybePathname",
     "PathIfGiven",
     "Signed32",
+    "SocketPath",
     "narrow_ids",
     "short_size",
     "shorten",
@@ -142,10 +143,39 @@ class PathIfGiven(Path):
     So a rule that judges by the path fails closed on a call that it did not think of.
     """
 
+    def is_given(self, call: Call) -> bool:
+        """Whether there is something to resolve."""
+        has_place = self.pathname in call.variant.sources
+        return has_place and (self.dirfd is not None or self.names(call))
+
     def decode(self, call: Call, raw: int) -> PurePosixPath:
         """Resolve it; AttributeError where there is nothing to resolve."""
         if self.pathname not in call.variant.sources:
             raise AttributeError(f"{call.syscall} has no {self.pathname}; ask call.syscall first")
-        if self.dirfd is None and not getattr(call, self.pathname):
+        if not self.is_given(call):
             raise AttributeError(f"this {call.syscall} names no file")
         return super().decode(call, raw)
+
+
+class SocketPath(Path):
+    """The resolved path of an AF_UNIX address; AttributeError where the address is no path."""
+
+    def __init__(self, summary: str, *, follow: bool, written: bool) -> None:
+        super().__init__("address", None, follow, summary, written=written)
+
+    def is_given(self, call: Call) -> bool:
+        """Whether the address is a path: not abstract, not unnamed, not of another family."""
+        return bool(_socket_path(call))
+
+    def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
+        """Resolve it from the target's root and working directory."""
+        path = _socket_path(call)
+        if not path:
+            raise AttributeError(f"the address of this {call.syscall} is no path")
+        return call.resolve(AT_FDCWD, path, self.follows(call))
+
+
+def _socket_path(call: Call) -> bytes:
+    address: Any = getattr(call, "address", None)
+    path: bytes = (address.path if address is not None else None) or b""
+    return b"" if path.startswith(b"\0") else path

@@ -70,10 +70,14 @@ class Mount(Call):
     source = Text("mount: what is mounted; often a path, for the file system to read", limit=4096)
     from_dirfd = DirFd("move_mount: where a relative origin starts")
     from_pathname = MaybePathname("move_mount: the origin as given", null="takes_null_from")
-    from_path = PathIfGiven("from_pathname", "from_dirfd", "follows_from", "move_mount: the origin")
+    from_path = PathIfGiven(
+        "from_pathname", "from_dirfd", "follows_from", "move_mount: the origin", written=True
+    )
     dirfd = DirFd()
     pathname = MaybePathname("the mount point as given", null="takes_null")
-    path = PathIfGiven(follow="follows", summary="the mount point as the target sees it")
+    path = PathIfGiven(
+        follow="follows", summary="the mount point as the target sees it", written=True
+    )
     fstype = Text("the type of file system, of mount and fsopen", limit=4096)
     flags = Flags(names.MOUNT_FLAGS, "mount: `MS_*`", width=64)
     data = Address("mount: the file system's own options")
@@ -159,7 +163,7 @@ class Umount(Call):
     theme = "system"
 
     pathname = Pathname("the mount point as given")
-    path = Path(dirfd=None, follow="follows")
+    path = Path(dirfd=None, follow="follows", written=True)
     flags = Flags(names.UMOUNT_FLAGS, "`MNT_*`, `UMOUNT_NOFOLLOW`")
 
     variants = (
@@ -195,8 +199,8 @@ class PivotRoot(Call):
     theme = "system"
 
     newpathname = Pathname("the new root as given")
-    newpath = Path("newpathname", None, summary="the new root")
+    newpath = Path("newpathname", None, summary="the new root", written=True)
     oldpathname = Pathname("where the old root goes, as given")
-    oldpath = Path("oldpathname", None, summary="where the old root goes")
+    oldpath = Path("oldpathname", None, summary="where the old root goes", written=True)
 
     variants = (call("pivot_root", newpathname=0, oldpathname=1),)

@@ -71,7 +71,7 @@ class Open(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given")
-    path = _OpenPath(follow="follows")
+    path = _OpenPath(follow="follows", written="writes")
     flags = OpenFlags("how to open it: `O_*`")
     mode = _CreationMode("permission bits of a file that is created, before the umask")
     resolve_flags = Flags(RESOLVE_FLAGS, "openat2's limits on the way there", width=64)
@@ -92,13 +92,17 @@ class Open(Call):
 
     @property
     def is_path_only(self) -> bool:
-        """Whether it only names a place (O_PATH): nothing is read or written through it."""
+        """Whether it asks only for a place (O_PATH), to be used as a directory or opened again."""
         return bool(self.flags & O_PATH)
 
     @property
     def reads(self) -> bool:
-        """Whether the descriptor can be read from."""
-        return not self.is_path_only and self.flags & O_ACCMODE != O_WRONLY
+        """Whether what is there can be read through the descriptor.
+
+        O_PATH counts: the target gets a descriptor that can be read from, since the kernel hands
+        over no other. It could also be opened again, by /proc/self/fd.
+        """
+        return self.is_path_only or self.flags & O_ACCMODE != O_WRONLY
 
     @property
     def writes(self) -> bool:

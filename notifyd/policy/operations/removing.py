@@ -20,7 +20,7 @@ class Unlink(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given")
-    path = Path(follow=False)
+    path = Path(follow=False, written=True)
     flags = Flags({"AT_REMOVEDIR": AT_REMOVEDIR}, "`AT_REMOVEDIR` removes a directory")
 
     variants = (
@@ -46,10 +46,10 @@ class Rename(Call):
 
     olddirfd = DirFd("where a relative old path starts")
     oldpathname = Pathname("the old path as given")
-    oldpath = Path("oldpathname", "olddirfd", follow=False, summary="the old name")
+    oldpath = Path("oldpathname", "olddirfd", False, "the old name", written=True)
     newdirfd = DirFd("where a relative new path starts")
     newpathname = Pathname("the new path as given")
-    newpath = Path("newpathname", "newdirfd", follow=False, summary="the new name")
+    newpath = Path("newpathname", "newdirfd", False, "the new name", written=True)
     flags = Flags(RENAME_FLAGS, "`RENAME_*`")
 
     variants = (

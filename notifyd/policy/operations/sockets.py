@@ -17,6 +17,7 @@ from notifyd.policy.names.socket import (
     SOCKET_FLAGS,
     SOCKET_TYPES,
 )
+from notifyd.policy.operations.layouts import SocketPath
 from notifyd.policy.sources import call, socketcall
 
 __all__ = ["Accept", "Bind", "Connect", "Listen", "Socket"]
@@ -112,10 +113,13 @@ class Connect(_Addressed):
     """Connect a socket to an address: connect(2).
 
     A datagram can be sent, and with MSG_FASTOPEN a connection opened, without it: see `SendTo`. A
-    host name is looked up before, so an address is all that there is to see.
+    host name is looked up before, so an address is all that there is to see. `path` is what an
+    AF_UNIX address leads to; asking for it raises where the address is no path.
     """
 
     __slots__ = ()
+
+    path = SocketPath("AF_UNIX: the socket's path, resolved", follow=True, written=False)
 
     variants = (
         call("connect", fd=0, address=1, addrlen=2),
@@ -126,10 +130,13 @@ class Connect(_Addressed):
 class Bind(_Addressed):
     """Give a socket its own address: bind(2).
 
-    An AF_UNIX path makes a file. A socket that listens without it gets a port of the kernel's.
+    An AF_UNIX path makes a file; `path` is where, and raises where the address is no path. A
+    socket that listens without it gets a port of the kernel's.
     """
 
     __slots__ = ()
+
+    path = SocketPath("AF_UNIX: the path that is made", follow=False, written=True)
 
     variants = (
         call("bind", fd=0, address=1, addrlen=2),

@@ -52,6 +52,7 @@ class SetXattr(_Xattr):
 
     __slots__ = ()
 
+    path = Path(follow="follows", written=True)
     name = Text("the attribute's name")
     value = Text("what it is set to", length="size", limit=XATTR_SIZE_MAX)
     size = Int("bytes of the value", width=64)
@@ -105,6 +106,7 @@ class RemoveXattr(_Xattr):
 
     __slots__ = ()
 
+    path = Path(follow="follows", written=True)
     name = Text("the attribute's name")
 
     variants = (

@@ -1,0 +1,95 @@
+"""Groups of operations for rules about files, made from the operations' own tables.
+
+To add a way round paths, name it in `BYPASSES`; the other two follow from the operations' fields.
+"""
+
+from __future__ import annotations
+
+from notifyd.kernel.arch import entries, native
+from notifyd.policy.call import Call, Operation, Raw
+from notifyd.policy.fields import Path
+from notifyd.policy.names.ioctl import IOCTLS
+from notifyd.policy.operations import (
+    OPERATIONS,
+    Acct,
+    Bpf,
+    Chdir,
+    Chroot,
+    IoPort,
+    IoUring,
+    KexecLoad,
+    ModuleLoad,
+    Mount,
+    NameToHandle,
+    PivotRoot,
+    ProcessVm,
+    Ptrace,
+    Quota,
+    Setns,
+    Swap,
+    Umount,
+)
+
+__all__ = ["BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "WRITING_OPERATIONS"]
+
+
+def _paths(operation: type[Call]) -> list[Path]:
+    return [field for field in operation.fields.values() if isinstance(field, Path)]
+
+
+def _raw(*names: str) -> Raw:
+    """Those of these system calls that this machine has."""
+    return Raw(*(name for name in names if any(name in one.numbers for one in entries(native()))))
+
+
+SUMMARIES = {
+    "BYPASSES": "What reaches files past every rule about paths, for `always(Deny(EPERM), "
+    "*BYPASSES)`: with no path or no system call of its own (io_uring, file handles, BPF, other "
+    "processes' descriptors), by changing what paths mean (mounts, roots, namespaces), through "
+    "somebody who is free (tracing), or from below (kernel modules, I/O ports).",
+    "FILE_REQUESTS": "Requests of ioctl(2) that change files by a descriptor that is open for "
+    "reading alone: flags, versions, labels, snapshots. For `always(Deny(EPERM), Ioctl, "
+    "request=FILE_REQUESTS)`.",
+    "PATH_OPERATIONS": "What names files by their paths, for `@on(*PATH_OPERATIONS)` and "
+    "`call.paths`; with `BYPASSES` refused, nothing is missing. `Chdir` is in neither: only its "
+    "caller can do it, so no rule could allow it after a look. Nothing is lost by that, since "
+    "every later path is resolved from wherever the caller then is.",
+    "WRITING_OPERATIONS": "Those of `PATH_OPERATIONS` that may change what is at a path: see "
+    "`call.written_paths`.",
+}
+
+BYPASSES: tuple[Operation, ...] = (
+    IoUring,
+    NameToHandle,
+    Mount,
+    Umount,
+    Chroot,
+    PivotRoot,
+    Setns,
+    Ptrace,
+    ProcessVm,
+    Bpf,
+    ModuleLoad,
+    KexecLoad,
+    IoPort,
+    Acct,
+    Swap,
+    Quota,
+    # A library by its path, without an open; events that come with descriptors; attributes by path.
+    _raw("pidfd_getfd", "fanotify_init", "file_setattr", "uselib"),
+)
+
+FILE_REQUESTS: frozenset[int] = frozenset(
+    number
+    for name, number in IOCTLS.items()
+    if name.startswith(("FS_IOC_SET", "FS_IOC32_SET", "FS_IOC_FSSET", "BTRFS_IOC_"))
+    or name in ("FS_IOC_ENABLE_VERITY", "FAT_IOCTL_SET_ATTRIBUTES")
+)
+
+PATH_OPERATIONS: tuple[type[Call], ...] = tuple(
+    one for one in OPERATIONS.values() if _paths(one) and one not in (Chdir, *BYPASSES)
+)
+
+WRITING_OPERATIONS: tuple[type[Call], ...] = tuple(
+    one for one in PATH_OPERATIONS if any(path.written for path in _paths(one))
+)

@@ -1,0 +1,46 @@
+"""Exec allowlist: only the programs given are executed, named by path or by content.
+
+    notifyd run --rules exec-allowlist --option path=/bin/sh --option path=/bin/ls -- sh -c ls
+
+`path` is a file; links to it are as good. `sha256` is the digest of a file, wherever it lies. The
+command itself has to be on the list. What was looked at is what runs: it is compared again before
+the first instruction, and another program is killed.
+
+A program on the list may load any code that it can read. So an interpreter (a shell, Python, the
+dynamic loader) on the list runs every script; a script on the list also runs its interpreter, which
+needs no entry. By path, who may write the file decides what it holds: see `readonly`. Mounts,
+chroot, tracing and io_uring are refused, since they change what a path means.
+"""
+
+import errno
+import os
+import string
+from pathlib import PurePosixPath
+
+from notifyd import BYPASSES, Allow, Deny, Exec, always, on, option
+
+
+def program(text: str) -> PurePosixPath:
+    """An absolute path with no symbolic link in it, as `call.path` is."""
+    return PurePosixPath(os.path.realpath(text, strict=True))
+
+
+def digest(text: str) -> str:
+    """64 hexadecimal digits, as sha256sum(1) prints them."""
+    if len(text) != 64 or not set(text) <= set(string.hexdigits):
+        raise ValueError("a SHA-256 has 64 hexadecimal digits")
+    return text.lower()
+
+
+PATHS = frozenset(option("path", (), convert=program, summary="a program that may be executed"))
+DIGESTS = frozenset(option("sha256", (), convert=digest, summary="the digest of one"))
+
+always(Deny(errno.EPERM), *BYPASSES)
+
+
+@on(Exec)
+def exec_allowlist(call: Exec) -> Allow | Deny:
+    """The file is read only if its path is not on the list already."""
+    if call.path in PATHS or (DIGESTS and call.sha256 in DIGESTS):
+        return Allow()
+    return Deny(errno.EACCES, reason=f"{call.path} is not on the list")

@@ -1,0 +1,58 @@
+"""Only below: a program has the files below the directories given, and no others.
+
+    notifyd run --rules only-below --option allow=$PWD -- python3 plugin.py
+
+`allow` may be read and written, `read` only read; given once, it replaces the system's directories
+that programs need to start. Everything else gets EACCES: opening, executing, asking, sockets with a
+path, whichever way the path leads there (symbolic links, `..`, /proc/self/root). Refused outright:
+mounts, chroot, tracing, handles, devices, io_uring, watching files, datagrams between processes.
+
+What is open when the program starts stays open. The interpreter that a script or program names
+is run by the kernel wherever it lies. A working directory elsewhere is of no use, but for cores.
+"""
+
+import errno
+import os
+from pathlib import PurePosixPath
+from socket import AF_UNIX, SOCK_DGRAM, SOCK_RAW
+
+import notifyd as n
+from notifyd import Allow, Call, Connect, Deny, Ioctl, Mknod, Open, Raw, Socket, always, has, on
+
+
+def place(text: str) -> PurePosixPath:
+    """An absolute path with no symbolic link in it, as `call.path` is."""
+    if text.startswith("/proc/"):
+        raise ValueError("what lies in /proc depends on who looks")
+    return PurePosixPath(os.path.realpath(text))
+
+
+SYSTEM = "/usr /lib /lib32 /lib64 /libx32 /bin /sbin /etc/alternatives /etc/ld.so.cache"
+SYSTEM += " /etc/ld.so.preload /etc/locale.alias /etc/localtime /etc/nsswitch.conf /etc/passwd"
+SYSTEM = tuple(map(PurePosixPath, f"{SYSTEM} /etc/group /etc/ssl/certs /etc/os-release".split()))
+ALLOW = n.option("allow", (), convert=place, summary="a directory to read and write, or a file")
+READ = n.option("read", SYSTEM, convert=place, summary="a directory to read, or a file")
+DEVICES = {f"/dev/{one}" for one in ("null", "zero", "full", "random", "urandom", "tty")}
+LOOKS = (n.Stat, n.Access, n.ReadLink, n.GetXattr, n.ListXattr)  # at what lies on the way
+BY_FD = (n.Stat, n.StatFs, n.GetXattr, n.ListXattr, n.Truncate)  # what is open is open
+
+always(Deny(errno.EPERM), *n.BYPASSES, Raw("inotify_add_watch", "file_getattr"))
+always(Deny(errno.EPERM), Ioctl, request=n.FILE_REQUESTS)
+always(Deny(errno.EPERM), Mknod, mode=has(0o20000))  # devices
+always(Deny(errno.EACCES), Socket, family=AF_UNIX, type={SOCK_DGRAM, SOCK_RAW})  # go anywhere
+
+
+@on(*BY_FD, fd=-1)
+@on(*[one for one in n.PATH_OPERATIONS if one not in BY_FD])
+def only_below(call: Call) -> Allow | Deny:
+    """Every path that the call names or changes has to be on a list."""
+    asks_to_write = isinstance(call, n.Access) and call.wanted & os.W_OK
+    written = call.paths if asks_to_write or isinstance(call, Connect) else call.written_paths
+    for name, path in call.paths.items():
+        if str(path) in DEVICES and isinstance(call, (Open, *LOOKS)):
+            continue
+        listed = ALLOW if name in written else ALLOW + READ
+        on_the_way = isinstance(call, LOOKS) and any(path in one.parents for one in ALLOW + READ)
+        if not on_the_way and not any(path.is_relative_to(one) for one in listed):
+            return Deny(errno.EACCES, reason=f"{path} is not on the list")
+    return Allow()

@@ -1,0 +1,43 @@
+"""Redirect home: paths below one directory lead below another, and the program does not notice.
+
+    notifyd run --rules redirect-home --option from=$HOME --option to=/srv/trial -- ./tool
+
+`to` has to be there. Links in it that lead below `from` lead below `to` again. It is for well-meant
+programs, not a wall: `only-below` is. Programs are executed where they are. A program that changes
+its working directory gets the real one, from where its relative paths lead below `to` again.
+io_uring is refused, since it opens files with no system call.
+"""
+
+import errno
+import os
+from pathlib import Path, PurePosixPath
+
+from notifyd import (
+    PATH_OPERATIONS,
+    Allow,
+    Call,
+    Deny,
+    Exec,
+    IoUring,
+    always,
+    on,
+    option,
+    redirected,
+)
+
+
+def directory(text: str) -> PurePosixPath:
+    """An absolute path with no symbolic link in it, as `call.path` is."""
+    return PurePosixPath(os.path.realpath(text))
+
+
+FROM = option("from", directory(Path.home()), convert=directory, summary="what to lead elsewhere")
+TO = option("to", PurePosixPath("/var/empty"), convert=directory, summary="where it leads")
+
+always(Deny(errno.EPERM), IoUring)
+
+
+@on(*[one for one in PATH_OPERATIONS if one is not Exec])
+def redirect_home(call: Call) -> Allow:
+    """Both paths of a rename or a link, too."""
+    return Allow(**redirected(call, {FROM: TO}))

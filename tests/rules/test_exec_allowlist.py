@@ -1,0 +1,108 @@
+"""Only what is on the list is executed, by its name or by what it holds."""
+
+import errno
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pytest
+
+from notifyd import Allow, Chroot, Deny, Exec, IoUring, Mount, Ptrace
+from notifyd.errors import UsageError
+from notifyd.testing import load_rules, make_call, verdict_of
+
+RULES = ["exec-allowlist"]
+HELD = hashlib.sha256(b"program").hexdigest()
+
+
+@dataclass
+class Asked:
+    """A call as far as the rule looks at it; counts how often the file is read."""
+
+    path: PurePosixPath
+    read: int = 0
+
+    @property
+    def sha256(self) -> str:
+        self.read += 1
+        return HELD
+
+
+def says(rules, call):
+    """The errno, or the verdict, of the only rule."""
+    found = rules.rules[0](call)
+    return found.errno if isinstance(found, Deny) else found
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A file to execute, and a link to it."""
+    path = tmp_path / "program"
+    path.write_bytes(b"program")
+    (tmp_path / "link").symlink_to("program")
+    return path
+
+
+def test_paths_are_listed(program):
+    """A link to a listed program is as good as the program."""
+    for listed in (program, program.with_name("link")):
+        rules = load_rules(*RULES, path=listed)
+        links = {str(program.with_name("link")): "program"}
+        for path in (program, program.with_name("link")):
+            assert verdict_of(rules, make_call(Exec, path=path, links=links)) == Allow()
+        other = verdict_of(rules, make_call(Exec, path=program.with_name("programs")))
+        assert other == Deny(errno.EACCES, reason=f"{program}s is not on the list")
+
+
+def test_contents_are_listed():
+    """Wherever the file lies; capitals are as good."""
+    for digest in (HELD, HELD.upper()):
+        assert says(load_rules(*RULES, sha256=digest), Asked(PurePosixPath("/x"))) == Allow()
+    other = hashlib.sha256(b"another").hexdigest()
+    call = Asked(PurePosixPath("/x"))
+    assert says(load_rules(*RULES, sha256=other), call) == errno.EACCES
+    assert call.read == 1
+
+
+def test_a_file_is_read_only_if_it_matters(program):
+    """Not where its path is on the list, nor where no digest is."""
+    both, paths = load_rules(*RULES, path=program, sha256=HELD), load_rules(*RULES, path=program)
+    for rules, path, verdict in (
+        (both, program, Allow()),
+        (paths, program, Allow()),
+        (paths, PurePosixPath("/x"), errno.EACCES),
+    ):
+        call = Asked(path)
+        assert says(rules, call) == verdict
+        assert call.read == 0
+
+
+def test_an_empty_list_allows_nothing():
+    """Not even the command."""
+    verdict = verdict_of(load_rules(*RULES), make_call(Exec, path="/bin/true"))
+    assert verdict.errno == errno.EACCES
+
+
+@pytest.mark.parametrize("operation", [Mount, Chroot, IoUring, Ptrace])
+def test_what_changes_the_meaning_of_a_path_is_refused(operation):
+    """In the kernel."""
+    assert verdict_of(load_rules(*RULES), make_call(operation)) == Deny(errno.EPERM)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("path", "/no/such/program"), ("sha256", HELD[1:]), ("sha256", "x" * 64)]
+)
+def test_mistakes_are_told(name, text):
+    """A program that is not there, and what is no digest."""
+    with pytest.raises(UsageError, match=f"{name}="):
+        load_rules(*RULES, **{name: text})
+
+
+def test_the_command_has_to_be_listed(run, user):
+    """Otherwise nothing runs, and somebody says why."""
+    ran = run(RULES, "/bin/ls", user=user, path="/bin/cat")
+    assert ran.status == 126
+    assert ran.out == ""
+    assert [call["errno"] for call in ran.calls] == ["EACCES"]
+    assert ran.calls[0]["reason"] == f"{os.path.realpath('/bin/ls')} is not on the list"
