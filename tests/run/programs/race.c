@@ -3,9 +3,9 @@
  * ARGV: the call, how many tries each way, "all" or "first" (stop a way at its first success), ways.
  * With the call alone it makes "safe" and "evil" in the working directory, for a later run.
  * A second thread, or process, flips as fast as it can: the path in memory, a link, a directory, a
- * descriptor, the working directory. Each way
- * prints a line: its name, tries, done, refused (EACCES), otherwise failed, and forbidden: how often
- * something below "evil" was opened, made, removed, linked or connected to.
+ * descriptor, the working directory. Each way prints a line: its name, tries, done, refused (EACCES),
+ * otherwise failed, and forbidden: how often something below "evil" was opened, made, removed, linked
+ * or connected to.
  * Nothing here uses the attacked call for its own purposes, so that a rule has only attacks to judge. */
 #define _GNU_SOURCE
 #include <errno.h>
