@@ -16,6 +16,7 @@ from typing import Any
 
 from notifyd.engine.answer import MAX_ERRNO
 from notifyd.engine.case import Case
+from notifyd.engine.opening import open_quickly
 from notifyd.engine.workload import Workload
 from notifyd.kernel.arch import native
 from notifyd.kernel.unotify import RESPONSE_CONTINUE
@@ -33,7 +34,7 @@ class Stop(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
-def answer_calls(workload: Workload, turn: int) -> Stop | Case:
+def answer_calls(workload: Workload, turn: int) -> Stop | Case:  # noqa: C901 (hot)
     """Answer up to `turn` calls inline; return why it stopped, or a case for a task to attend."""
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
@@ -57,6 +58,8 @@ def answer_calls(workload: Workload, turn: int) -> Stop | Case:
                     verdict = function(call)
                     answer = _plain(call, verdict)
                     if answer is None:
+                        if open_quickly(workload, known, call, verdict, begun):
+                            continue
                         case = Case(workload, note, begun).ruled(known.step, call, verdict)
                     elif silent:
                         respond(note[0], answer[0], answer[1], answer[2])

@@ -24,6 +24,7 @@ from notifyd.policy.rule import Rule
 TURN = 256  # calls of one listener before the next one has its turn
 SLICE = 5_000_000  # nanoseconds of draining before trio's other tasks run
 SWEEP = 0.05  # seconds between two looks at whether the targets of waiting calls are still there
+TIDY = 2.0  # seconds between two looks for helpers that are idle
 BATCH = 64  # listeners taken from the epoll at once
 
 _WATCH = select.EPOLLIN | select.EPOLLONESHOT
@@ -70,6 +71,7 @@ class Supervisor:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._sweep)
+                nursery.start_soon(self._tidy)
                 task_status.started()
                 with Watchdog(self._rules) if in_main else contextlib.nullcontext():
                     await self._serve()
@@ -164,6 +166,13 @@ class Supervisor:
         finally:
             self._handover = None
         return taken[0] if taken else None
+
+    async def _tidy(self) -> None:
+        """End helpers that have nothing to do any more."""
+        while True:
+            await trio.sleep(TIDY)
+            for workload in self.workloads:
+                workload.files.helpers.tidy()
 
     async def _sweep(self) -> None:
         """Cancel the tasks of calls whose target went away.

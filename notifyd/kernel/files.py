@@ -11,9 +11,17 @@ from struct import Struct
 from typing import Any, Final
 
 from notifyd.kernel import arch
-from notifyd.kernel.libc import syscall
+from notifyd.kernel.libc import LIBC, fail, syscall
 
-__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "PROC_SUPER_MAGIC", "STATX_SIZE", "call", "filesystem"]
+__all__ = [
+    "AT_EMPTY_PATH",
+    "AT_FDCWD",
+    "PROC_SUPER_MAGIC",
+    "STATX_SIZE",
+    "call",
+    "filesystem",
+    "openat",
+]
 
 AT_FDCWD: Final = -100
 AT_EMPTY_PATH: Final = 0x1000
@@ -22,6 +30,17 @@ STATX_SIZE: Final = 256  # bytes of struct statx
 
 _TYPE = Struct("=q")  # struct statfs begins with f_type on 64-bit architectures
 _STATFS_SIZE = 120
+
+
+def _typed(*types: Any) -> Any:
+    """syscall(2) with the types of its arguments: a call costs half then."""
+    return ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, *types, use_errno=True)(("syscall", LIBC))
+
+
+_openat = _typed(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint)
+_OPENAT = arch.native().numbers["openat"]
+_fstatfs = _typed(ctypes.c_int, ctypes.c_char_p)
+_FSTATFS = arch.native().numbers["fstatfs"]
 
 
 def call(name: str, *args: int | bytes | bytearray) -> int:
@@ -48,12 +67,28 @@ def _passed(argument: int | bytes | bytearray) -> Any:
     return argument
 
 
+def openat(dirfd: int, path: bytes, flags: int, mode: int) -> int:
+    """Open a file, and give up with EINTR where a signal comes, which os.open does not.
+
+    Returns:
+        A descriptor the caller owns; close-on-exec if `flags` say so.
+
+    Raises:
+        OSError: As openat(2).
+    """
+    found: int = _openat(_OPENAT, dirfd, path, flags, mode)
+    if found < 0:
+        fail()
+    return found
+
+
 def filesystem(fd: int) -> int:
     """Return the type of the file system that an open file (O_PATH too) is on, as in statfs(2).
 
     A file system in user space may let this wait.
     """
-    buffer = bytearray(_STATFS_SIZE)
-    call("fstatfs", fd, buffer)
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _fstatfs(_FSTATFS, fd, buffer) < 0:
+        fail()
     found: int = _TYPE.unpack_from(buffer)[0]
     return found

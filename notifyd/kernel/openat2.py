@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+from functools import lru_cache
 from struct import Struct
+from typing import Any
 
-from notifyd.kernel.libc import syscall
+from notifyd.kernel.libc import LIBC, fail
 from notifyd.kernel.syscalls.common import SHARED
 
 __all__ = [
@@ -25,7 +28,19 @@ RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20  # since 5.12: EAGAIN rather than wait for a disk
 
 _HOW = Struct("=QQQ")  # struct open_how: flags, mode, resolve
+_pack = lru_cache(256)(_HOW.pack)  # the same few come again and again
 _OPENAT2 = SHARED["openat2"]
+
+# With its types known, a call costs half.
+_syscall: Any = ctypes.CFUNCTYPE(
+    ctypes.c_long,
+    ctypes.c_long,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_size_t,
+    use_errno=True,
+)(("syscall", LIBC))
 
 
 def openat2(dirfd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
@@ -48,4 +63,7 @@ def openat2(dirfd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0
     """
     if b"\0" in path:
         raise ValueError("a path cannot hold a NUL")
-    return syscall(_OPENAT2, dirfd, path, _HOW.pack(flags, mode, resolve), _HOW.size)
+    found: int = _syscall(_OPENAT2, dirfd, path, _pack(flags, mode, resolve), 24)
+    if found < 0:
+        fail()
+    return found

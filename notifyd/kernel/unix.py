@@ -10,6 +10,8 @@ import array
 import contextlib
 import os
 import socket
+import sys
+from socket import CMSG_LEN
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -18,13 +20,15 @@ from notifyd.kernel import socket as raw
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_FDS", "peer_cred", "recv_fds", "send_fds"]
+__all__ = ["MAX_FDS", "peer_cred", "post_fds", "recv_fds", "recv_fds_into", "send_fds"]
 
 MAX_FDS = 253  # SCM_MAX_FD: what one message can carry
 
 _HEADER = Struct("=QII")  # struct cmsghdr on 64 bits: length (bytes), level, type
 _CREDENTIALS = Struct("=iII")  # struct ucred: pid, uid, gid
 _FD = array.array("i").itemsize
+_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
+_CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
 _SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
 
 
@@ -57,6 +61,16 @@ def send_fds(sock: int | socket.socket, data: bytes, fds: Sequence[int]) -> int:
     return raw.sendmsg(number, [data], socket.MSG_NOSIGNAL, None, control)
 
 
+def post_fds(sock: socket.socket, data: bytes, fd: int) -> None:
+    """Send bytes with one descriptor by Python's own sendmsg: half the price of `send_fds`.
+
+    Raises:
+        OSError: As `send_fds`.
+    """
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
+    sock.sendmsg((data,), (rights,), socket.MSG_NOSIGNAL)
+
+
 def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[int], bool]:
     """Receive bytes and the descriptors that came with them.
 
@@ -78,10 +92,33 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
     data, messages, flags, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
     fds, foreign = _descriptors(messages)
     _close(foreign)
-    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+    if flags & _CUT:
         _close(fds)
         return data, [], True
     return data, fds, False
+
+
+def recv_fds_into(
+    sock: socket.socket, buffer: bytearray, max_fds: int, more: int = 0
+) -> tuple[int, list[int], bool]:
+    """The same with a buffer of the caller's, which is used again; how many bytes it got first.
+
+    Args:
+        sock: as for `recv_fds`.
+        buffer: where the bytes go.
+        max_fds: as for `recv_fds`.
+        more: flags of recvmsg(2), as MSG_DONTWAIT.
+    """
+    room = CMSG_LEN(max_fds * _FD)
+    size, messages, flags, _ = sock.recvmsg_into((buffer,), room, _CLOEXEC | more)
+    if not messages and not flags & _CUT:
+        return size, [], False
+    fds, foreign = _descriptors(messages)
+    _close(foreign)
+    if flags & _CUT:
+        _close(fds)
+        return size, [], True
+    return size, fds, False
 
 
 def _descriptors(messages: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], list[int]]:

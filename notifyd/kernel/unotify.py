@@ -63,6 +63,7 @@ _ID = Struct("=Q")
 _pack_id = _ID.pack
 _SIG_SETMASK = 2
 _EVERY_SIGNAL = ctypes.c_uint64(2**64 - 1)
+_ALL = ctypes.addressof(_EVERY_SIGNAL)
 
 
 def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
@@ -205,16 +206,36 @@ class Notifier:
             except InterruptedError:
                 continue  # not done, and taken back by the kernel
 
+    def give_fd(self, id: int, srcfd: int, flags: int) -> int:  # noqa: A002
+        """Answer with a copy of a descriptor: `add_fd` with `send`, without its choices.
+
+        Args:
+            id: The notification's.
+            srcfd: Ours, and ours it stays.
+            flags: O_CLOEXEC or 0.
+
+        Returns:
+            The number in the target's table.
+
+        Raises:
+            OSError: As `add_fd`.
+        """
+        if self._fd < 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return self._undisturbed(ADDFD.pack(id, ADDFD_FLAG_SEND, srcfd, 0, flags))
+
     def _undisturbed(self, record: bytes) -> int:
         # A signal that interrupts ADDFD with SEND leaves the call answered and the descriptor not
         # added: the target gets 0 for a descriptor, and nothing can mend it (kernel/seccomp.c,
         # seccomp_notify_addfd: state is REPLIED before the wait). So no signal gets in.
         before = ctypes.c_uint64()
-        _mask(ctypes.byref(_EVERY_SIGNAL), ctypes.byref(before))
+        place = ctypes.addressof(before)
+        _mask(_ALL, place)
         try:
-            return self._copy(record)
+            number: int = self._ioctl(self._fd, IOCTL_ADDFD, bytearray(record), True)
+            return number
         finally:
-            _mask(ctypes.byref(before), None)
+            _mask(place, None)
 
     def _copy(self, record: bytes) -> int:
         # fcntl.ioctl returns the number only when the buffer may change.
@@ -241,11 +262,19 @@ def _to_nobody(id: int, value: int, error: int, flags: int) -> bool:  # noqa: A0
     return False
 
 
-_syscall: Any = LIBC.syscall
+_sigprocmask: Any = ctypes.CFUNCTYPE(
+    ctypes.c_long,
+    ctypes.c_long,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    use_errno=True,
+)(("syscall", LIBC))
+_SIGPROCMASK = arch.native().numbers["rt_sigprocmask"]
 
 
 def _mask(new: Any, old: Any) -> None:
     """Change the signal mask of this thread; eight bytes, as the kernel has it (sigprocmask(2))."""
-    nr = arch.native().numbers["rt_sigprocmask"]
-    if _syscall(ctypes.c_long(nr), _SIG_SETMASK, new, old, ctypes.c_size_t(8)) == -1:
+    if _sigprocmask(_SIGPROCMASK, _SIG_SETMASK, new, old, 8) < 0:
         fail()

@@ -15,16 +15,19 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from notifyd.kernel import files
-from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
+from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, openat2
 from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
-from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+from notifyd.perform.pin import ELSEWHERE, Cannot, NeedSelves, Pinned, Pinner
 
 __all__ = ["Executor"]
 
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
+_SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 TTY = os.makedev(5, 0)  # /dev/tty: whoever opens it gets his own
 _PTS = range(136, 144)  # majors of pseudo terminals: 256 minors each, devices.txt in Linux
 Native: TypeAlias = int | bytes | bytearray
+_OPENED = Reply()
 
 
 class _Moved(Exception):
@@ -59,10 +62,17 @@ class Executor:
             What came of it, and a descriptor for the target, which the caller owns.
         """
         try:
-            with Pinner(self._own, order.selves) as pinner, self._limited(order):
+            if order.umask >= 0:
+                os.umask(order.umask)
+            elif order.call == "open":
+                opened = _open_directly(order, fds)
+                if opened is not None:
+                    return _OPENED, opened
+            with Pinner(self._own, order.selves) as pinner:
                 if order.call in ("open", "openat2"):
-                    return Reply(), self._open(order, fds, pinner)
-                return self._call(order, fds, pinner), None
+                    return _OPENED, self._open(order, fds, pinner)
+                with _limited(order.limit):
+                    return self._call(order, fds, pinner), None
         except OSError as error:
             return Reply(errno=error.errno or errno.EIO), None
         except _Moved:
@@ -73,23 +83,6 @@ class Executor:
             return Reply(need=Need.TTY), None
         except (Cannot, KeyError) as error:
             return Reply(need=Need.CANNOT, text=str(error)), None
-
-    @contextlib.contextmanager
-    def _limited(self, order: Order) -> Iterator[None]:
-        if order.umask >= 0:
-            os.umask(order.umask)
-        if order.limit < 0:
-            yield
-            return
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        if hard != resource.RLIM_INFINITY and hard < order.limit:
-            yield
-            return
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order.limit, hard))  # SIGXFSZ is ignored here
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     # -- places
 
@@ -112,6 +105,9 @@ class Executor:
 
     def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
         pinned = [self._pin(place, fds, pinner) for place in order.places]
+        if order.call == "readlinkat" and (text := pinner.self_text(pinned[0].fd)) is not None:
+            text = text[: order.args[3]]  # type: ignore[misc]
+            return Reply(len(text), outs=(text,))
         outs: list[bytearray] = []
         args: list[Native] = []
         elsewhere = False
@@ -183,6 +179,21 @@ class Executor:
         return fd
 
 
+@contextlib.contextmanager
+def _limited(size: int) -> Iterator[None]:
+    """Files do not grow beyond `size` bytes meanwhile; EFBIG, since SIGXFSZ is ignored here."""
+    if size < 0:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def _go_to(pinned: Pinned) -> bool:
     """Make the directory of a name the working directory; False if the name is absolute."""
     if not pinned.name:
@@ -216,8 +227,28 @@ def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
     return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are
 
 
+def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
+    """Open what is there already, in one walk; None if /proc or a terminal may be on the way."""
+    place = order.places[0]
+    flags: int = order.args[0]  # type: ignore[assignment]
+    if place.seen is not None or flags & _SPECIAL:
+        return None
+    start = fds[place.start] if place.start >= 0 else AT_FDCWD
+    try:
+        fd = openat2(start, place.path, flags | os.O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        if error.errno in ELSEWHERE or error.errno == errno.EINVAL:
+            return None  # EINVAL: what openat(2) ignores and openat2(2) does not
+        raise
+    found = os.fstat(fd)
+    if filesystem(fd) != PROC_SUPER_MAGIC and found.st_rdev != TTY:
+        return fd
+    os.close(fd)
+    return None
+
+
 def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:
-    return files.call("openat", directory, name, flags | os.O_CLOEXEC, mode)
+    return files.openat(directory, name, flags | os.O_CLOEXEC, mode)
 
 
 def _check_how(flags: int, mode: int, resolve: int) -> None:

@@ -24,12 +24,12 @@ from notifyd.perform.order import Order, Reply
 from notifyd.perform.persona import Persona
 from notifyd.perform.worker import NUDGE
 
-__all__ = ["CLOSED", "MAX_FDS", "MAX_ORDER", "READY", "Plan", "serve"]
+__all__ = ["MAX_FDS", "MAX_ORDER", "PING", "READY", "Plan", "serve"]
 
 MAX_ORDER = 1 << 17  # bytes; an attribute of 64 KiB is the longest thing that is sent
 MAX_FDS = 6
 READY = b"ready"
-CLOSED = b"."  # follows an answer with a descriptor once our own copy is closed
+PING = b"."  # is answered with itself
 
 
 class Plan(msgspec.Struct, array_like=True, frozen=True):
@@ -121,26 +121,32 @@ def _told_of_myself(own: int) -> Persona:
 def _work(channel: socket.socket, executor: Executor) -> None:
     decode = msgspec.msgpack.Decoder(Order).decode
     encode = msgspec.msgpack.Encoder().encode
+    buffer = bytearray(MAX_ORDER)
+    view = memoryview(buffer)
     while True:
         try:
-            data, fds, _ = unix.recv_fds(channel, MAX_ORDER, MAX_FDS)
+            size, fds, _ = unix.recv_fds_into(channel, buffer, MAX_FDS)
         except OSError as error:
             if error.errno == errno.EINTR:
                 continue
             return
-        if not data:
+        if not size:
             return
+        if size == len(PING):
+            channel.send(PING)
+            continue
         result: int | None = None
         try:
-            reply, result = executor.run(decode(data), fds)
+            reply, result = executor.run(decode(view[:size]), fds)
         except Exception as error:
             reply = Reply(errno=errno.EPERM, need=4, text=f"the helper failed: {error!r}")
         finally:
             for fd in fds:
                 os.close(fd)
+        if result is None:
+            channel.send(encode(reply))
+            continue
         try:
-            unix.send_fds(channel, encode(reply), [result] if result is not None else [])
+            unix.post_fds(channel, encode(reply), result)
         finally:
-            if result is not None:
-                os.close(result)
-                channel.send(CLOSED)
+            os.close(result)

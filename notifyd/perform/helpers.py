@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from struct import Struct
 from typing import TypeAlias
 
 import msgspec
@@ -22,7 +23,7 @@ import trio
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
-from notifyd.perform.helper import CLOSED, MAX_ORDER, READY, Plan
+from notifyd.perform.helper import MAX_ORDER, PING, READY, Plan
 from notifyd.perform.order import Order, Reply
 from notifyd.perform.zygote import Zygote
 
@@ -33,14 +34,14 @@ MOST_IDLE = 16  # kept for their context's next call
 IDLE = 5.0  # seconds without an order after which a helper ends
 PATIENCE = 10.0  # seconds that becoming a helper may take: /proc of the target may be slow
 LAST = 1.0  # seconds that the end of the workload waits for one that does not die at once
-SOON = 300_000  # nanoseconds in which a quick call is done, the switch to the helper included
+SOON = 1000  # microseconds; the supervisor waits that long for what is mostly there much sooner
 
-Key: TypeAlias = object
+Key: TypeAlias = int
 Sent: TypeAlias = tuple[Reply, int | None]
 
+_TIMEVAL = Struct("@ll")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Reply).decode
-_clock = time.perf_counter_ns
 
 
 class Helper:
@@ -51,14 +52,17 @@ class Helper:
         used: when it got its last order, in seconds of the monotonic clock.
     """
 
-    __slots__ = ("_channel", "_owes", "_pidfd", "key", "used")
+    __slots__ = ("_buffer", "_channel", "_gave", "_pidfd", "key", "used")
 
     def __init__(self, key: Key, channel: socket.socket, process: int) -> None:
         self.key = key
         self.used = time.monotonic()
         self._channel = channel
         self._pidfd = process
-        self._owes = False
+        self._gave = False
+        self._buffer = bytearray(MAX_ORDER)
+        channel.setblocking(True)
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, SOON))
 
     def send(self, order: Order, fds: list[int]) -> None:
         """Give it an order; the answer has to be taken before the next one.
@@ -67,31 +71,33 @@ class Helper:
             OSError: EPIPE, ECONNRESET: it is gone.
         """
         self.used = time.monotonic()
-        self.settle()
-        unix.send_fds(self._channel, _encode(order), fds)
+        if not fds:
+            self._channel.send(_encode(order))
+        elif len(fds) == 1:
+            unix.post_fds(self._channel, _encode(order), fds[0])
+        else:
+            unix.send_fds(self._channel, _encode(order), fds)
 
     def settle(self) -> None:
-        """See that it has closed the descriptor that it gave us: it does so right after.
+        """See that it has closed the descriptor that it gave us, as it does right after.
 
         Raises:
-            OSError: ETIMEDOUT, ECONNRESET: it is gone.
+            OSError: EAGAIN, ECONNRESET: it is gone, or will be.
         """
-        if self._owes:
-            select.select([self._channel], [], [], LAST)
-            if self._channel.recv(8) != CLOSED:
-                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-            self._owes = False
+        if not self._gave:
+            return
+        self._gave = False
+        self._channel.send(PING)
+        select.select([self._channel], [], [], LAST)
+        self._channel.recv(len(PING))
 
     def answer_soon(self) -> Sent | None:
         """The answer, if it comes within `SOON`; the caller owns the descriptor in it."""
-        until = _clock() + SOON
-        while True:
-            try:
-                return self._receive()
-            except BlockingIOError:
-                if _clock() > until:
-                    return None
-                os.sched_yield()  # it may be waiting for this very core
+        # Waiting in the kernel hands the core over at once; looking again and again does not.
+        try:
+            return self._receive(0)
+        except BlockingIOError:
+            return None
 
     async def answer(self) -> Sent:
         """Wait for the answer.
@@ -102,17 +108,20 @@ class Helper:
         while True:
             await trio.lowlevel.wait_readable(self._channel)
             with suppress(BlockingIOError):
-                return self._receive()
+                return self._receive(socket.MSG_DONTWAIT)
 
-    def _receive(self) -> Sent:
+    def _receive(self, flags: int) -> Sent:
         try:
-            data, fds, _ = unix.recv_fds(self._channel, MAX_ORDER, 1)
+            size, fds, _ = unix.recv_fds_into(self._channel, self._buffer, 1, flags)
         except ConnectionResetError:
-            data, fds = b"", []
-        if not data:
+            size, fds = 0, []
+        if not size:
             raise CannotPerform("the helper process ended while it did the call")
-        self._owes = bool(fds)
-        return _decode(data), fds[0] if fds else None
+        reply = _decode(memoryview(self._buffer)[:size])
+        if not fds:
+            return reply, None
+        self._gave = True
+        return reply, fds[0]
 
     def nudge(self) -> None:
         """End the system call that it waits in."""
@@ -144,12 +153,13 @@ class Helpers:
         self._busy: set[Helper] = set()
         self._making = 0
         self._room = trio.Event()
+        self._waited_for = 0
         self._zygote_turn = trio.Lock()
 
     def take(self, key: Key) -> Helper | None:
         """A helper that is free, for one order. To be given back or dropped."""
         free = self._idle.get(key)
-        if not free:
+        if free is None:
             return None
         helper = free.pop()
         if not free:
@@ -160,15 +170,20 @@ class Helpers:
     def give_back(self, helper: Helper) -> None:
         """It has answered, and is free."""
         self._busy.discard(helper)
-        self._idle.setdefault(helper.key, []).append(helper)
-        self._make_room()
-        self._tidy(MOST_IDLE)
+        free = self._idle.get(helper.key)
+        if free is not None:
+            free.append(helper)
+            return
+        self._idle[helper.key] = [helper]
+        if self._waited_for or len(self._idle) > MOST_IDLE:
+            self._room.set()
+            self._tidy(MOST_IDLE)
 
     def drop(self, helper: Helper) -> None:
         """It is gone, or must go."""
         self._busy.discard(helper)
         helper.close()
-        self._make_room()
+        self._room.set()
 
     async def get(self, key: Key, plan: Callable[[ExitStack], tuple[Plan, list[int]]]) -> Helper:
         """A helper for one order: a free one, or one that is made now.
@@ -188,8 +203,12 @@ class Helpers:
             if self.count < MOST or self._tidy(MOST_IDLE - 1):
                 break
             self._room = trio.Event()
-            with trio.move_on_after(PATIENCE) as scope:
-                await self._room.wait()
+            self._waited_for += 1
+            try:
+                with trio.move_on_after(PATIENCE) as scope:
+                    await self._room.wait()
+            finally:
+                self._waited_for -= 1
             if scope.cancelled_caught:
                 raise CannotPerform(f"{MOST} calls that are performed wait already")
         self._making += 1
@@ -256,7 +275,6 @@ class Helpers:
                     process = await worker.run(lambda: zygote.make(wanted, fds, theirs))
                 closing.pop_all()
         helper = Helper(key, ours, process)
-        ours.setblocking(False)
         try:
             await _until_ready(ours)
         except BaseException:
@@ -276,9 +294,6 @@ class Helpers:
                 del self._idle[helper.key]
             helper.close()
         return bool(gone)
-
-    def _make_room(self) -> None:
-        self._room.set()
 
 
 async def _until_ready(channel: socket.socket) -> None:

@@ -19,7 +19,7 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_XDEV,
     openat2,
 )
-from notifyd.perform.order import Last, Order, Place, Reply
+from notifyd.perform.order import Last, Order, Reply
 
 __all__ = ["Inline"]
 
@@ -28,6 +28,9 @@ LOCAL = frozenset(
     b"bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs squashfs tmpfs xfs".split()
 )
 _CACHED = RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
+_QUICK = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_AT_FDCWD = files.AT_FDCWD
+MOST_PLAIN = 8192  # paths
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _MAKES = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000
 _FINAL = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
@@ -41,6 +44,7 @@ class Inline:
     def __init__(self) -> None:
         self._own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._local: dict[int, bool] = {}
+        self._plain: set[bytes] = set()  # absolute paths of files on the root file system
         self._root_is_local = self._is_local(os.stat("/").st_dev)
 
     def close(self) -> None:
@@ -52,6 +56,7 @@ class Inline:
     def mounts_changed(self) -> None:
         """Forget what is known of file systems."""
         self._local.clear()
+        self._plain.clear()
 
     def run(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
         """Do an order, if that is one of the few.
@@ -71,50 +76,91 @@ class Inline:
             return None
         return self._look(order, start)
 
-    def _open(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
-        flags: int = order.args[0]  # type: ignore[assignment]
-        if flags & _MAKES:
-            return None
-        place = order.places[0]
+    def open(
+        self, path: bytes, start: int, flags: int, seen: bytes | None = None
+    ) -> tuple[int, int] | None:
+        """Open an existing file.
+
+        Args:
+            path: as the target gave it; `start` is where it starts, -1 if it is absolute.
+            start: see above.
+            flags: of open(2), none of those that make, cut or only name a file.
+            seen: the name that it has to have, if a rule judged by that.
+
+        Returns:
+            A descriptor and 0, -1 and an errno, or None if a helper has to do it.
+        """
+        if path in self._plain and seen is None and self._root_is_local:
+            found = self._open_directly(path, flags)
+            if found is not None:
+                return found
         try:
-            fd = self._pin(place, start)
+            fd = self._pin(path, start, not flags & os.O_NOFOLLOW)
         except OSError as error:
-            return Reply(errno=error.errno or errno.EIO), None
+            return -1, error.errno or errno.EIO
         if fd is None:
             return None
         try:
-            if not self._named(place, fd):
+            if not _is_plain(fd) or not self._named(seen, fd):
                 return None
-            mode = os.fstat(fd).st_mode
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                return None
-            return self._reopen(fd, flags)
-        finally:
-            os.close(fd)
-
-    def _reopen(self, fd: int, flags: int) -> tuple[Reply, int | None] | None:
-        # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
-        how = flags & ~os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
+            if start < 0:
+                self._remember(path)
+            # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
+            how = flags & ~os.O_NOFOLLOW | os.O_NONBLOCK
             opened = os.open(str(fd), how, dir_fd=self._own)
         except BlockingIOError:
             return None
         except OSError as error:
-            return Reply(errno=error.errno or errno.EIO), None
+            return -1, error.errno or errno.EIO
+        finally:
+            os.close(fd)
         if not flags & os.O_NONBLOCK:
             os.set_blocking(opened, True)
-        return Reply(), opened
+        return opened, 0
+
+    def _open_directly(self, path: bytes, flags: int) -> tuple[int, int] | None:
+        """Open in one walk what was a plain file the last time; None if it is not any more.
+
+        To open first and look then is harmless here: it never waits (O_NONBLOCK), and has no effect
+        on anything but FIFOs and devices, which a path that was a file is changed to on purpose.
+        """
+        try:
+            fd = openat2(_AT_FDCWD, path, flags | _QUICK, 0, _CACHED | RESOLVE_NO_XDEV)
+        except OSError:
+            self._plain.discard(path)
+            return None
+        if not _is_plain(fd):
+            self._plain.discard(path)
+            os.close(fd)
+            return None
+        if not flags & os.O_NONBLOCK:
+            os.set_blocking(fd, True)
+        return fd, 0
+
+    def _remember(self, path: bytes) -> None:
+        if len(self._plain) >= MOST_PLAIN:
+            self._plain.clear()
+        self._plain.add(path)
+
+    def _open(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
+        flags: int = order.args[0]  # type: ignore[assignment]
+        if flags & _MAKES:
+            return None
+        found = self.open(order.places[0].path, start, flags, order.places[0].seen)
+        if found is None:
+            return None
+        return Reply(errno=found[1]), found[0] if found[0] >= 0 else None
 
     def _look(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
         place = order.places[0]
         try:
-            fd = self._pin(place, start)
+            fd = self._pin(place.path, start, place.last == Last.FOLLOW)
             if fd is None:
                 return None
         except OSError as error:
             return Reply(errno=error.errno or errno.EIO), None
         try:
-            return self._ask(order, fd) if self._named(place, fd) else None
+            return self._ask(order, fd) if self._named(place.seen, fd) else None
         except OSError as error:
             return Reply(errno=error.errno or errno.EIO), None
         finally:
@@ -137,7 +183,7 @@ class Inline:
         files.call("statx", fd, b"", flags, mask, buffer)
         return Reply(outs=(bytes(buffer),)), None
 
-    def _pin(self, place: Place, start: int) -> int | None:
+    def _pin(self, path: bytes, start: int, follow: bool) -> int | None:
         """An O_PATH descriptor of a local file; None if it has to be looked for elsewhere.
 
         Raises:
@@ -146,12 +192,12 @@ class Inline:
         absolute = start < 0
         if absolute and not self._root_is_local:
             return None
-        flags = _LOOK if place.last == Last.FOLLOW else _LOOK | os.O_NOFOLLOW
+        flags = _LOOK if follow else _LOOK | os.O_NOFOLLOW
         try:
-            fd = openat2(start, place.path, flags, resolve=_CACHED | RESOLVE_NO_XDEV)
+            fd = openat2(start, path, flags, resolve=_CACHED | RESOLVE_NO_XDEV)
         except OSError as error:
             if error.errno == errno.EXDEV:
-                return self._pin_beyond(place.path, start, flags)
+                return self._pin_beyond(path, start, flags)
             if error.errno in _FINAL and (absolute or self._device_is_local(start)):
                 raise
             return None
@@ -170,11 +216,9 @@ class Inline:
         os.close(fd)
         return None
 
-    def _named(self, place: Place, fd: int) -> bool:
+    def _named(self, seen: bytes | None, fd: int) -> bool:
         """Whether a pinned file has the name that the rule judged; a helper says if it has not."""
-        if place.seen is None:
-            return True
-        return os.fsencode(os.readlink(str(fd), dir_fd=self._own)) == place.seen
+        return seen is None or os.fsencode(os.readlink(str(fd), dir_fd=self._own)) == seen
 
     def _device_is_local(self, fd: int) -> bool:
         buffer = bytearray(files.STATX_SIZE)
@@ -189,6 +233,11 @@ class Inline:
             found = _local_devices()
             known = self._local[device] = device in found
         return known
+
+
+def _is_plain(fd: int) -> bool:
+    kind = os.fstat(fd).st_mode & 0o170000
+    return kind == stat.S_IFREG or kind == stat.S_IFDIR
 
 
 def _local_devices() -> frozenset[int]:

@@ -17,12 +17,13 @@ from typing import NamedTuple
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
 
-__all__ = ["Cannot", "NeedSelves", "Pinned", "Pinner"]
+__all__ = ["ELSEWHERE", "Cannot", "NeedSelves", "Pinned", "Pinner"]
 
 MAX_LINKS = 40  # path_resolution(7)
 PROC_ROOT_INODE = 1
 _LOOK = os.O_PATH | os.O_CLOEXEC
-_ELSEWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+# How a walk fails where /proc/self may have been on the way: ours is not the target's.
+ELSEWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 
 class NeedSelves(Exception):
@@ -82,7 +83,7 @@ class Pinner:
         try:
             fd = self._keep(openat2(start, path, flags, resolve=resolve | RESOLVE_NO_MAGICLINKS))
         except OSError as error:
-            if error.errno not in _ELSEWHERE or resolve or self._stays(start, path, flags):
+            if error.errno not in ELSEWHERE or resolve or self._stays(start, path, flags):
                 raise
         else:
             if filesystem(fd) != PROC_SUPER_MAGIC:
@@ -203,6 +204,15 @@ class Pinner:
         if not text:
             raise _error(errno.ENOENT)
         return text
+
+    def self_text(self, link: int) -> bytes | None:
+        """What /proc/self and /proc/thread-self say to the target; None for any other link."""
+        if filesystem(link) != PROC_SUPER_MAGIC:
+            return None
+        part = self.named(Pinned(link)).rpartition(b"/")[2]
+        if part not in (b"self", b"thread-self"):
+            return None
+        return self._self(part, os.fstat(link).st_dev)
 
     def _self(self, part: bytes, device: int) -> bytes:
         if self._selves is None:

@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Callable
 
+from notifyd.kernel import proc
 from notifyd.kernel.files import PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
@@ -25,7 +26,7 @@ AT_FDCWD = -100
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
-# What a link of /proc says of something that is in no tree of files: pipe:[7], anon_inode:[eventfd].
+# What a link of /proc says of something that is in no tree of files: pipe:[7], socket:[8].
 _PLACELESS = re.compile(rb"[a-z_]+:(\[[^/]*\]|[a-z0-9_-]+)")
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -87,24 +88,24 @@ class _Walk:
         self._links = 0
 
     def run(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
-        proc = os.open(f"/proc/{self._tid}", _DIRECTORY)
+        task = os.open(f"/proc/{self._tid}", _DIRECTORY)
         try:
-            root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=proc)
+            root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=task)
             try:
-                top = os.fsencode(os.readlink("root", dir_fd=proc)).rstrip(b"/")
+                top = os.fsencode(os.readlink("root", dir_fd=task)).rstrip(b"/")
                 if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
-                    return self._start(proc, dirfd, top) or b"/"
-                start = b"" if pathname.startswith(b"/") else self._start(proc, dirfd, top)
+                    return self._start(task, dirfd, top) or b"/"
+                start = b"" if pathname.startswith(b"/") else self._start(task, dirfd, top)
                 return self._walk(root, top, start + b"/" + pathname, follow)
             finally:
                 os.close(root)
         finally:
-            os.close(proc)
+            os.close(task)
 
-    def _start(self, proc: int, dirfd: int, top: bytes) -> bytes:
+    def _start(self, task: int, dirfd: int, top: bytes) -> bytes:
         link = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
         try:
-            return _below(os.fsencode(os.readlink(link, dir_fd=proc)), top)
+            return _below(os.fsencode(os.readlink(link, dir_fd=task)), top)
         except FileNotFoundError:
             if link != "cwd":
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
@@ -155,12 +156,11 @@ class _Walk:
         try:
             if not stat.S_ISLNK(os.fstat(found).st_mode):
                 return None
-            text = os.fsencode(os.readlink(b"", dir_fd=found))
+            return self._self(path, found) or os.fsencode(os.readlink(b"", dir_fd=found))
         except OSError:
             return None
         finally:
             os.close(found)
-        return self._own(path, text)
 
     def _is_magic(self, root: int, path: bytes) -> bool:
         found = self._open(root, path, 0)
@@ -169,21 +169,24 @@ class _Walk:
         finally:
             os.close(found)
 
-    def _own(self, path: bytes, text: bytes) -> bytes:
-        # /proc/self and /proc/thread-self are whoever looks: here that is us, and must not be.
+    def _self(self, path: bytes, link: int) -> bytes | None:
+        """What /proc/self or /proc/thread-self says to the target; None if the link is neither."""
+        # They are whoever looks: here that is us, and must not be.
         name = path.rpartition(b"/")[2]
-        if name == b"self" and text == str(os.getpid()).encode():
-            return str(self._leader()).encode()
-        if name == b"thread-self" and text.startswith(f"{os.getpid()}/task/".encode()):
-            return f"{self._leader()}/task/{self._tid}".encode()
-        return text
+        if name not in (b"self", b"thread-self") or filesystem(link) != PROC_SUPER_MAGIC:
+            return None
+        status = self._status()
+        # Another /proc than ours is that of the target's own pid namespace.
+        at = 0 if os.fstat(link).st_dev == os.stat("/proc").st_dev else -1
+        process, thread = status.process_ids[at], status.thread_ids[at]
+        return b"%d" % process if name == b"self" else b"%d/task/%d" % (process, thread)
 
-    def _leader(self) -> int:
-        with open(f"/proc/{self._tid}/status", "rb") as status:
-            for line in status:
-                if line.startswith(b"Tgid:"):
-                    return int(line.split()[1])
-        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    def _status(self) -> proc.Status:
+        directory = proc.open_dir(self._tid)
+        try:
+            return proc.read_status(directory)
+        finally:
+            os.close(directory)
 
     def _open(self, root: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
         try:

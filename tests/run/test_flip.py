@@ -64,8 +64,13 @@ def test_the_same_attack_works_where_the_kernel_looks_again(build, run, rule, po
     def fooled(call):
         return Continue() if call.address.port == {allowed} else Deny(errno.EACCES)
     """
-    ran = run("--rules", rule(text), "--", build("flip"), allowed, forbidden, str(TRIES), "connect")
-    assert reached(ports[1]) > 0
+    line = ("--rules", rule(text), "--", build("flip"), allowed, forbidden, str(TRIES), "connect")
+    for _ in range(10):  # where both cores are busy the flipper may hardly run
+        ran = run(*line)
+        fooled = reached(ports[1])
+        if fooled:
+            break
+    assert fooled
     continued = [event for event in ran.of("Connect") if event["how"] == "continued"]
     assert continued
     assert all(event["racy"] for event in continued)
@@ -80,7 +85,7 @@ def test_strict_refuses_to_be_fooled(build, run, rule, ports):
         return Continue() if call.address.port == {allowed} else Deny(errno.EACCES)
     """
     ran = run("--strict", "--rules", rule(text), "--",
-              build("flip"), allowed, forbidden, "500", "connect")  # fmt: skip
+              build("flip"), allowed, forbidden, "10000", "connect")  # fmt: skip
     assert reached(ports[1]) == 0
     assert ran.out.split()[0] == "0"
     assert {event["how"] for event in ran.of("Connect")} == {"answered"}
