@@ -23,7 +23,7 @@ import notifyd.testing
 from notifyd.audit.event import docs_rows
 from notifyd.cli import COMMANDS, cli
 from notifyd.kernel.arch import ARCHES
-from notifyd.perform.network import PERFORMERS
+from notifyd.perform import PERFORMERS, RECIPES
 from notifyd.policy.call import Call, Raw
 from notifyd.policy.fields import Field
 from notifyd.policy.groups import SUMMARIES
@@ -78,7 +78,8 @@ def operations() -> str:
 
 def operation(one: type[Call]) -> str:
     """The section of one operation."""
-    performed = "performed by notifyd" if one in PERFORMERS else "refused"
+    done = one in PERFORMERS or one in RECIPES
+    performed = "performed by notifyd" if done else "refused"
     parts = [
         f"## {one.__name__}",
         markdown(one),

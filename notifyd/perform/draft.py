@@ -61,6 +61,20 @@ class Draft:
             self._directory = self._looked(proc.open_dir, self.thread.tid)
         return self._directory
 
+    def ours(self, pid: int) -> int:
+        """A process or thread of the target's pid namespace, by its number in ours.
+
+        Raises:
+            CannotPerform: the two are not the same, and so numbers say nothing.
+        """
+        try:
+            nested = len(proc.read_status(self.directory).thread_ids) > 1
+        except OSError as error:
+            raise self.thread.failure(error) from error
+        if nested:
+            raise CannotPerform("another process of a pid namespace that is not ours")
+        return pid
+
     # -- values
 
     def value(self, name: str) -> Any:

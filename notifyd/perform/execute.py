@@ -106,7 +106,7 @@ class Executor:
     def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
         pinned = [self._pin(place, fds, pinner) for place in order.places]
         if order.call == "readlinkat" and (text := pinner.self_text(pinned[0].fd)) is not None:
-            text = text[: order.args[3]]  # type: ignore[misc]
+            text = text[: int(order.args[3])]  # type: ignore[arg-type]
             return Reply(len(text), outs=(text,))
         outs: list[bytearray] = []
         args: list[Native] = []
@@ -117,7 +117,8 @@ class Executor:
             elif arg.use == Use.OWN:
                 args.append(fds[arg.index])
             elif arg.use == Use.OUT:
-                outs.append(bytearray(max(arg.index, 1)))
+                fill = b"" if outs else order.fill
+                outs.append(bytearray(fill.ljust(max(arg.index, 1), b"\0")))
                 args.append(outs[-1])
             elif arg.use == Use.IN_CWD:
                 elsewhere = _go_to(pinned[arg.index])

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from notifyd.errors import CannotPerform, TargetFault
@@ -80,7 +81,8 @@ class Files:
             limit = self._limit(draft, b"Max file size") if isinstance(call, Truncate) else -1
             if umask >= 0 and drawn.call in ("open", "openat2"):
                 self._check_room(draft)
-            order = Order(drawn.call, tuple(draft.places), drawn.args, umask, limit)
+            places = tuple(draft.places)
+            order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
             return FileDeed(self, call, recipe, draft, order, verdict.grant, stack.pop_all())
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:
@@ -379,8 +381,7 @@ class FileDeed:
                 selves = _selves(self._draft.directory)
         except OSError as error:
             raise self._draft.thread.failure(error) from error
-        order = self._order
-        return Order(order.call, order.places, order.args, order.umask, order.limit, selves, tty)
+        return msgspec.structs.replace(self._order, selves=selves, tty=tty)
 
     def _finish(self, reply: Reply, fd: int | None) -> Done:
         if reply.need == Need.MOVED:

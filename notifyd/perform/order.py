@@ -71,6 +71,7 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
         args: its arguments in their order.
         umask: for what it makes; -1 if it makes nothing.
         limit: RLIMIT_FSIZE in bytes; -1 for none.
+        fill: what is in the first buffer before the kernel fills it.
         selves: process and thread of the target in our pid namespace, and in its own: what
             /proc/self and /proc/thread-self mean. Sent only when asked for.
         tty: the device number of its controlling terminal, 0 for none. Sent only when asked for.
@@ -81,6 +82,7 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
     args: tuple[Arg, ...]
     umask: int = -1
     limit: int = -1
+    fill: bytes = b""
     selves: tuple[int, int, int, int] | None = None
     tty: int | None = None
 

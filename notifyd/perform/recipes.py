@@ -35,7 +35,9 @@ from notifyd.policy.operations import (
     ReadLink,
     RemoveXattr,
     Rename,
+    SchedSetScheduler,
     SetHostname,
+    SetTime,
     SetXattr,
     Stat,
     StatFs,
@@ -57,13 +59,24 @@ DATA_MAX = 4096  # bytes of mount(2)'s options: one page
 TMPFILE_BIT = 0o20000000
 MS_BIND, MS_MOVE = 0x1000, 0x2000
 STATFS_SIZE = 120
+SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
+TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8
+_TIME_SIZES = {
+    "clock_settime": 16,
+    "clock_settime64": 16,
+    "settimeofday": 16,
+    "clock_adjtime": TIMEX_SIZE,
+    "clock_adjtime64": TIMEX_SIZE,
+    "adjtimex": TIMEX_SIZE,
+}
 
 
 class Drawn(NamedTuple):
-    """The call of an order and its arguments."""
+    """The call of an order, its arguments, and what is in its buffer before."""
 
     call: str
     args: tuple[Arg, ...]
+    fill: bytes = b""
 
 
 def _plainly(_: Draft, reply: Reply) -> Done:
@@ -360,6 +373,44 @@ def _hostname(draft: Draft) -> Drawn:
     return Drawn(draft.call.syscall, (draft.value("name"), size))
 
 
+def _scheduler(draft: Draft) -> Drawn:
+    call, pid = draft.call.syscall, draft.number("pid")
+    address = draft.call.args[2 if call == "sched_setscheduler" else 1]
+    if pid < 0 or not address:
+        raise TargetFault("no process, or no parameters", errno.EINVAL)
+    thread = draft.thread.tid if pid == 0 else draft.ours(pid)
+    if call == "sched_setattr":
+        size = int.from_bytes(draft.call.read(address, 4), "little")
+        if size > DATA_MAX:
+            raise TargetFault("attributes of that size", errno.E2BIG)
+        data = draft.call.read(address, size or SCHED_ATTR_SIZE)
+        return Drawn(call, (thread, data, draft.number("flags")))
+    priority = (draft.number("priority") & 0xFFFFFFFF).to_bytes(4, "little")
+    if call == "sched_setparam":
+        return Drawn(call, (thread, priority))
+    return Drawn(call, (thread, draft.number("policy"), priority))
+
+
+def _set_time(draft: Draft) -> Drawn:
+    call, clock = draft.call.syscall, draft.number("clock")
+    value, zone = draft.number("value"), draft.number("zone")
+    if call not in _TIME_SIZES or (draft.call.word_size != 8 and not call.endswith("64")):
+        raise CannotPerform(f"{call} of a 32-bit program")
+    data = draft.call.read(value, _TIME_SIZES[call]) if value else b""
+    if call == "settimeofday":
+        return Drawn(call, (data or 0, draft.call.read(zone, 8) if zone else 0))
+    if draft.call.adjusts:  # type: ignore[attr-defined]
+        buffer = Slot(Use.OUT, TIMEX_SIZE)
+        return Drawn("clock_adjtime", (clock, buffer), draft.call.read(value, TIMEX_SIZE))
+    return Drawn("clock_settime", (clock, data))
+
+
+def _time_adjusted(draft: Draft, reply: Reply) -> Done:
+    if not reply.outs:
+        return Done(reply.value)
+    return Done(reply.value, memory=((draft.number("value"), reply.outs[0]),))
+
+
 RECIPES: Mapping[type[Call], Recipe] = MappingProxyType(
     {
         Access: Recipe(_access),
@@ -375,7 +426,9 @@ RECIPES: Mapping[type[Call], Recipe] = MappingProxyType(
         ReadLink: Recipe(_readlink, _filled),
         RemoveXattr: Recipe(_remove_xattr),
         Rename: Recipe(_rename),
+        SchedSetScheduler: Recipe(_scheduler),
         SetHostname: Recipe(_hostname),
+        SetTime: Recipe(_set_time, _time_adjusted),
         SetXattr: Recipe(_set_xattr),
         Stat: Recipe(_stat, _stat_done, answer=tuple(layouts.ANSWERS)),
         StatFs: Recipe(_statfs, _statfs_done),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-__all__ = ["BENCHES", "BY_LISTENER", "IN_FILTER", "MEMORY", "START_UP", "Bench"]
+__all__ = ["BENCHES", "BY_LISTENER", "IN_FILTER", "MEMORY", "PROGRAMS", "START_UP", "Bench"]
 
 BY_LISTENER = (
     "poll",
@@ -17,6 +17,7 @@ BY_LISTENER = (
 IN_FILTER = ("filter",)  # the filter answers: there is no way to choose
 START_UP = "start-up"
 MEMORY = "memory"
+PROGRAMS = ("git-status", "make")  # whole programs with every open performed, against native runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Bench:
         ways: The C supervisor's ways that are measured.
         audit: Whether notifyd writes an event a call.
         weight: Factor on `--calls`, so that each run takes long enough and none too long.
+        options: More options of `notifyd run`.
+        root: Whether it needs to run as root; it is skipped otherwise.
     """
 
     name: str
@@ -44,10 +47,13 @@ class Bench:
     ways: tuple[str, ...] = BY_LISTENER
     audit: bool = False
     weight: float = 1.0
+    options: tuple[str, ...] = ()
+    root: bool = False
 
 
 GETPPID = ("getppid", "getppid", 42)  # supervisor.c answers the same number
 DENIED_OPEN = ("open", "open", -errno.EACCES)
+PERFORMED_OPEN = ("performs_open.py", "inject", "openclose", 0)
 DENIED_GETPPID = ("filter-only", "getppid", -errno.EPERM)
 
 BENCHES = (
@@ -59,4 +65,14 @@ BENCHES = (
     Bench("async", "returns_async.py", *GETPPID, goal=15.0, weight=0.5),
     Bench("register-audit", "returns.py", *GETPPID, goal=3.0, audit=True),
     Bench("path-audit", "reads_path.py", *DENIED_OPEN, goal=3.5, audit=True),
+    Bench("open", *PERFORMED_OPEN, goal=2.2),
+    # Another user's opens are never done inline.
+    Bench(
+        "open-helper",
+        *PERFORMED_OPEN,
+        goal=5.0,
+        weight=0.5,
+        options=("--user", "nobody"),
+        root=True,
+    ),
 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalogue import Bench
+from programs import PROGRAMS_OF
 
 __all__ = ["BenchFailed", "Commands"]
 
@@ -137,10 +138,11 @@ class Commands:
             BenchFailed: The run failed, or the audit file lacks events: a cheap log is no bargain.
         """
         if not bench.audit:
-            return figure([*self.run_line(bench.rules), *target])
+            return figure([*self.run_line(bench.rules, *bench.options), *target])
         log = self.folder / "audit.jsonl"
+        options = (*bench.options, "--audit", str(log))
         try:
-            result = figure([*self.run_line(bench.rules, "--audit", str(log)), *target])
+            result = figure([*self.run_line(bench.rules, *options), *target])
             events = log.read_bytes().count(b"\n")
         except OSError as error:
             raise BenchFailed(f"no audit file: {error}") from error
@@ -149,6 +151,12 @@ class Commands:
         if events < calls:
             raise BenchFailed(f"{events} events of {calls} calls in the audit file")
         return result
+
+    def program_runs(self, name: str) -> dict[str, Callable[[], float]]:
+        """Wall times of a whole program, in nanoseconds: alone, and with every open performed."""
+        program = PROGRAMS_OF[name](self.folder / name)
+        supervised = [*self.run_line("performs_open.py"), *program]
+        return {"native": lambda: elapsed(program), "notifyd": lambda: elapsed(supervised)}
 
     def start_up_runs(self) -> dict[str, Callable[[], float]]:
         """Wall times, in nanoseconds: importing what notifyd stands on, and all of notifyd."""

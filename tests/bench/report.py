@@ -40,8 +40,9 @@ def machine() -> dict[str, Any]:
 def cells(row: Row) -> tuple[str, ...]:
     """One line of the table."""
     goal = "-" if row.goal is None else f"{row.goal:.2f}"
-    if row.failure is not None:
-        return row.name, "-", "-", "-", goal, "-", "-", f"failed: {row.failure}"
+    if not row.samples:
+        why = f"failed: {row.failure}" if row.failure is not None else f"skipped: {row.skipped}"
+        return row.name, "-", "-", "-", goal, "-", "-", why
     medians = row.medians
     baselines = ", ".join(f"{name} {ns:,.0f}" for name, ns in medians.items() if name != "notifyd")
     figures = f"{row.baseline:,.0f}", f"{medians['notifyd']:,.0f}", f"{row.ratio:.2f}"
@@ -63,7 +64,8 @@ def table(title: str, rows: Sequence[Row]) -> str:
 def record(row: Row) -> dict[str, Any]:
     """A row with all its samples."""
     found: dict[str, Any] = {"name": row.name, "goal": row.goal, "failure": row.failure}
-    if row.failure is None:
+    found["skipped"] = row.skipped
+    if row.samples:
         found |= {
             "c_ns": row.baseline,
             "notifyd_ns": row.medians["notifyd"],

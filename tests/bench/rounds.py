@@ -24,12 +24,14 @@ class Row:
             other one is a baseline.
         goal: The largest ratio that is good enough, or None.
         failure: Why there are no samples, or None.
+        skipped: Why nothing was measured though nothing failed, or None.
     """
 
     name: str
     samples: Mapping[str, tuple[float, ...]]
     goal: float | None
     failure: str | None = None
+    skipped: str | None = None
 
     @property
     def medians(self) -> dict[str, float]:
@@ -55,7 +57,7 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Whether the goal was met; None without a goal or without figures."""
-        if self.goal is None or self.failure is not None:
+        if self.goal is None or not self.samples:
             return None
         return self.ratio <= self.goal
 

@@ -1,8 +1,9 @@
 /*
  * supervisor MODE HOW -- COMMAND...: runs COMMAND under the least supervisor that C can write.
  *
- * MODE: getppid, uname (answered with a value), open (the path is read, then EACCES), or filter-only
- * (getppid is refused with EPERM by the filter itself: no listener at all).
+ * MODE: getppid, uname (answered with a value), open (the path is read, then EACCES), inject (the path
+ * is read, opened here, and the descriptor injected), or filter-only (getppid is refused with EPERM by
+ * the filter itself: no listener at all).
  * HOW: poll (poll, then one RECV, as a program does that has other things to wait for), or recv (a
  * RECV that blocks, and nothing else). These are the two baselines; ratios are taken to the faster.
  *
@@ -10,6 +11,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -124,11 +126,10 @@ static void leave(int unused)
 }
 
 /* What a rule that looks at a path has to do: read it, and then ask whether it was still that thread's. */
-static int read_path(int listener, const struct seccomp_notif *call)
+static int read_path(int listener, const struct seccomp_notif *call, char path[PATH_BYTES])
 {
-	char path[PATH_BYTES];
 	uintptr_t at = call->data.args[1];
-	size_t want = PAGE - at % PAGE < sizeof path ? PAGE - at % PAGE : sizeof path;
+	size_t want = PAGE - at % PAGE < PATH_BYTES ? PAGE - at % PAGE : PATH_BYTES;
 	struct iovec here = {path, want}, there = {(void *)at, want};
 
 	if (process_vm_readv(call->pid, &here, 1, &there, 1, 0) < 0)
@@ -136,41 +137,61 @@ static int read_path(int listener, const struct seccomp_notif *call)
 	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &call->id) ? -ENOENT : -EACCES;
 }
 
-static void answer(int listener, int nr)
+/* Opens the path and gives the target the descriptor with the answer; returns 0 if that has answered. */
+static int inject(int listener, const struct seccomp_notif *call, const char *path)
+{
+	int flags = call->data.args[2];
+	struct seccomp_notif_addfd give = {.id = call->id, .flags = SECCOMP_ADDFD_FLAG_SEND};
+	int fd = openat(AT_FDCWD, path, flags | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	give.srcfd = fd;
+	give.newfd_flags = flags & O_CLOEXEC;
+	int got = ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &give);
+	close(fd);
+	return got < 0 ? -EPERM : 0;
+}
+
+static void answer(int listener, int nr, int injecting)
 {
 	struct seccomp_notif call = {0};
 	struct seccomp_notif_resp reply = {0};
+	char path[PATH_BYTES];
 
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call))
 		return; /* ENOENT: gone again. The loop finds out whether for good. */
 	reply.id = call.id;
 	if (nr == SYS_openat)
-		reply.error = read_path(listener, &call);
-	else if (nr == SYS_getppid)
+		reply.error = read_path(listener, &call, path);
+	if (injecting && reply.error == -EACCES && !(reply.error = inject(listener, &call, path)))
+		return;
+	if (nr == SYS_getppid)
 		reply.val = GETPPID_ANSWER;
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &reply);
 }
 
-static void supervise(int listener, int nr, int polling)
+static void supervise(int listener, int nr, int injecting, int polling)
 {
 	struct pollfd ready = {.fd = listener, .events = POLLIN};
 
 	ioctl(listener, SET_FLAGS, SYNC_WAKE_UP);
 	while (!polling)
-		answer(listener, nr); /* until SIGCHLD */
+		answer(listener, nr, injecting); /* until SIGCHLD */
 	while (poll(&ready, 1, -1) == 1 && !(ready.revents & POLLHUP))
 		if (ready.revents & POLLIN)
-			answer(listener, nr);
+			answer(listener, nr, injecting);
 }
 
 int main(int argc, char **argv)
 {
 	if (argc < 5 || strcmp(argv[3], "--")) {
-		fprintf(stderr, "usage: supervisor getppid|uname|open|filter-only poll|recv -- COMMAND...\n");
+		fprintf(stderr, "usage: supervisor getppid|uname|open|inject|filter-only poll|recv -- COMMAND...\n");
 		return 2;
 	}
 	int listening = strcmp(argv[1], "filter-only") != 0;
-	int nr = !strcmp(argv[1], "open") ? SYS_openat : !strcmp(argv[1], "uname") ? SYS_uname : SYS_getppid;
+	int injecting = !strcmp(argv[1], "inject"), opening = injecting || !strcmp(argv[1], "open");
+	int nr = opening ? SYS_openat : !strcmp(argv[1], "uname") ? SYS_uname : SYS_getppid;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -187,7 +208,7 @@ int main(int argc, char **argv)
 	}
 	close(pair[0]);
 	if (listening)
-		supervise(receive_fd(pair[1]), nr, !strcmp(argv[2], "poll"));
+		supervise(receive_fd(pair[1]), nr, injecting, !strcmp(argv[2], "poll"));
 	leave(0);
 	return 125;
 }

@@ -6,7 +6,7 @@
  * until the supervisor is up. EXPECT is what every call must give, a value or a negated errno; with
  * anything else the figure would be that of calls nobody answered, so the exit status is 1.
  *
- * MODE: getppid, uname, open; or wait, which says "ready", makes no further call and ends with its
+ * MODE: getppid, uname, open, openclose; or wait, which says "ready", makes no further call and ends with its
  * standard input. Linked statically: where every open is refused a dynamic program never gets to main.
  */
 #define _GNU_SOURCE
@@ -41,6 +41,14 @@ static long call_open(void)
 	return fd;
 }
 
+/* An open that has to work. */
+static long call_openclose(void)
+{
+	long fd = call_open();
+
+	return fd < 0 ? fd : 0;
+}
+
 static const struct mode {
 	const char *name;
 	long (*call)(void);
@@ -48,6 +56,7 @@ static const struct mode {
 	{"getppid", call_getppid},
 	{"uname", call_uname},
 	{"open", call_open},
+	{"openclose", call_openclose},
 };
 
 static double now_ns(void)
@@ -112,6 +121,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; times > 0 && i < sizeof modes / sizeof *modes; i++)
 		if (!strcmp(argv[1], modes[i].name))
 			return measure(&modes[i], times, expect);
-	fprintf(stderr, "usage: target getppid|uname|open N [EXPECT] | target wait\n");
+	fprintf(stderr, "usage: target getppid|uname|open|openclose N [EXPECT] | target wait\n");
 	return 2;
 }

@@ -1,0 +1,117 @@
+"""Opens that wait, wait where nobody else is held up, and leave nothing behind when given up."""
+
+import fcntl
+import os
+import pty
+import termios
+
+import pytest
+
+OPENS = """
+@on(Open)
+def opens(call):
+    _ = call.{name}
+    return Allow()
+"""
+# What notifyd and its helpers have open, and how many of them there are.
+COUNTS = """
+@on(SysInfo)
+def counts(call):
+    def children(pid):
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(one) for one in file.read().split() if int(one) != COMMAND[0]]
+
+    COMMAND = [call.process.pid]
+    found = [os.getpid()]
+    for pid in found:
+        found += children(pid)
+    return Return(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in found))
+"""
+AS_NOBODY = ("--user", "nobody")
+
+
+@pytest.fixture
+def here(tmp_path):
+    """A directory where anybody may do anything, and which anybody can get to."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        one.chmod(one.stat().st_mode | 0o055)
+    folder.chmod(0o777)
+    return folder
+
+
+@pytest.fixture
+def waits(build, rule, run, here):
+    """Run a mode of waits.c with every open performed; returns what it printed."""
+
+    def runner(mode, *options, more="", name="pathname", program="waits", **how):
+        rules = rule(OPENS.format(name=name) + more, pulse=not more)
+        ran = run(*options, "--rules", rules, "--", build(program), mode, cwd=here, **how)
+        assert ran.status == 7, ran
+        return ran.lines
+
+    return runner
+
+
+@pytest.mark.parametrize("name", ["pathname", "path"])
+def test_readers_and_writers_of_fifos_meet(name, waits):
+    """A hundred threads open fifty FIFOs at both ends, each end in its own time."""
+    assert waits("meet", name=name) == ["met 100"]
+
+
+def test_a_crowd_that_waits_holds_up_nobody(waits):
+    """A hundred readers wait for a writer; 400 other opens are done meanwhile."""
+    assert waits("crowd") == ["meanwhile 200", "met 100"]
+
+
+def test_a_handled_signal_ends_the_wait(waits):
+    """As natively: EINTR after the handler."""
+    assert waits("signalled") == ["Interrupted system call handled"]
+
+
+def test_a_handler_that_restarts_calls(waits, native, build, here):
+    """As natively: after a handler with SA_RESTART the open goes on, until a writer comes."""
+    expected = native(build("waits"), "restarted", cwd=here).lines
+    assert expected == ["opened handled"]
+    assert waits("restarted") == expected
+
+
+@pytest.mark.parametrize("mode", ["killed-plain", "killed-made", "killed-fifo"])
+def test_the_killed_leave_nothing(mode, waits):
+    """Of 300 that are killed in the middle of an open no descriptor and no helper remains."""
+    assert waits(mode, more=COUNTS) == ["steady"]
+
+
+def test_a_lease_that_is_not_given_up(waits):
+    """Who opens a leased file waits, nobody else does; O_NONBLOCK gets EWOULDBLOCK."""
+    assert waits("lease") == [
+        "nonblocking Resource temporarily unavailable",
+        "meanwhile 100 waits",
+        "opened 1",
+    ]
+
+
+@pytest.mark.parametrize("name", ["pathname", "path"])
+@pytest.mark.parametrize("what", ["path", "map"])
+def test_a_file_system_that_never_answers(what, name, build, rule, run, here):
+    """An open of what is behind it waits alone, and its target can be killed."""
+    rules = rule(OPENS.format(name=name))
+    ran = run("--rules", rules, "--", build("lazyfs"), what, cwd=here)
+    assert (ran.status, ran.lines) == (7, ["4711 waits"])
+
+
+@pytest.mark.parametrize("options", [(), AS_NOBODY], ids=["root", "nobody"])
+@pytest.mark.parametrize("has", [True, False], ids=["terminal", "none"])
+def test_dev_tty_is_the_targets_own(has, options, waits, native, build, here):
+    """With a controlling terminal, without one, and with one that is not notifyd's."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours), os.fdopen(theirs):
+        adopt = (lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)) if has else None
+        how = {"start_new_session": True, "preexec_fn": adopt, "cwd": here}
+        before = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+        line = (*(before if options else ()), build("tty"))
+        expected = native(*line, **how).lines
+        assert expected[0] == f"at first: {'ours' if has else os.strerror(6)}"
+        assert expected[1:] == [f"alone: {os.strerror(6)}", "made: ours"]
+        assert waits("-", *options, program="tty", preexec_fn=adopt) == expected
