@@ -95,8 +95,10 @@ class Pinner:
     def name(self, start: int, path: bytes, resolve: int = 0) -> Pinned:
         """Pin the directory of a path, and keep its last component as a name."""
         body = path.rstrip(b"/")
-        if not path or not body:
-            return Pinned(start, path)  # the kernel says ENOENT, or takes "/" for what it is
+        if not path:
+            raise _error(errno.ENOENT)
+        if not body:
+            return Pinned(start, path)  # the kernel takes "/" for what it is
         head, slash, last = body.rpartition(b"/")
         last += path[len(body) :][:1]
         if not slash:

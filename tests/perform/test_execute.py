@@ -164,3 +164,15 @@ def test_limits_of_openat2(execute, tree):
     assert reply.errno == errno.EINVAL
     reply, _ = execute("openat2", [place("/proc/version")], (0, 0, 2))
     assert reply.need == Need.CANNOT
+
+
+@pytest.mark.parametrize("call", ["mkdirat", "unlinkat"])
+def test_an_empty_path_is_no_name(call, execute, tree):
+    """It is ENOENT, and not the entry of /proc/self/fd that its start has."""
+    start = os.open(tree, os.O_PATH)
+    try:
+        empty = Place(0, b"", Last.NAME)
+        reply, _ = execute(call, [empty], [Slot(Use.AT, 0), 0], start)
+    finally:
+        os.close(start)
+    assert reply.errno == errno.ENOENT
