@@ -241,8 +241,10 @@ def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
     try:
         fd = openat2(start, place.path, flags | os.O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS)
     except OSError as error:
-        if error.errno in ELSEWHERE or error.errno == errno.EINVAL:
-            return None  # EINVAL: what openat(2) ignores and openat2(2) does not
+        # EINVAL: what openat(2) ignores and openat2(2) does not. EACCES: our own entries of /proc
+        # are closed to ourselves; those of the target may not be closed to it.
+        if error.errno in (*ELSEWHERE, errno.EINVAL, errno.EACCES):
+            return None
         raise
     found = os.fstat(fd)
     if filesystem(fd) != PROC_SUPER_MAGIC and found.st_rdev != TTY:

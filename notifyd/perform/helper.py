@@ -14,11 +14,12 @@ import resource
 import signal
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
 from notifyd.errors import CannotPerform
-from notifyd.kernel import capability, namespaces, prctl, proc, unix
+from notifyd.kernel import capability, credentials, namespaces, prctl, proc, unix
 from notifyd.perform.execute import Executor
 from notifyd.perform.order import Order, Reply
 from notifyd.perform.persona import Persona
@@ -88,12 +89,16 @@ def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
     mine = Persona.own()
     euid, fsuid, egid, fsgid = plan.ids
     persona = Persona(euid, fsuid, egid, fsgid, plan.groups, plan.capabilities, 0)
+    if plan.groups != mine.groups:
+        # While it is ours to say: another user namespace may deny it, user_namespaces(7).
+        credentials.set_groups(plan.groups)
+        mine = replace(mine, groups=plan.groups)
     if plan.join:
         namespaces.join(pidfd, plan.join)
     if plan.join & namespaces.KINDS["user"]:
         # Opened after joining, the file tells the ids as they are in there: user_namespaces(7).
         persona = Persona.told(proc.read_status(directory), plan.capabilities)
-        mine = _told_of_myself(own)
+        mine = replace(_told_of_myself(own), groups=persona.groups)
     if plan.enter:
         os.fchdir(root)
         os.chroot(".")

@@ -6,12 +6,12 @@ of that context goes to another helper. Owns every helper, and the zygote that m
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from struct import Struct
@@ -30,9 +30,11 @@ from notifyd.perform.zygote import Zygote
 __all__ = ["MOST", "MOST_IDLE", "Helper", "Helpers"]
 
 MOST = 128  # helpers of one workload; those beyond it would all be waiting for something
-MOST_IDLE = 16  # kept for their context's next call
+MOST_IDLE = 64  # kept for their context's next call
 IDLE = 5.0  # seconds without an order after which a helper ends
-PATIENCE = 10.0  # seconds that becoming a helper may take: /proc of the target may be slow
+PATIENCE = 10.0  # seconds that a helper may take to become one, or all to make no progress
+HURRY = 0.02  # seconds in which a busy helper is mostly free again; then another one is made
+MOST_PAUSE = 0.5  # seconds between two looks of a call that waits for a helper
 LAST = 1.0  # seconds that the end of the workload waits for one that does not die at once
 SOON = 1000  # microseconds; the supervisor waits that long for what is mostly there much sooner
 
@@ -63,6 +65,21 @@ class Helper:
         self._buffer = bytearray(MAX_ORDER)
         channel.setblocking(True)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, SOON))
+
+    async def become(self) -> None:
+        """Wait until it is where it has to be.
+
+        Raises:
+            CannotPerform: it cannot be.
+        """
+        with trio.move_on_after(PATIENCE):
+            await trio.lowlevel.wait_readable(self._channel)
+            said = self._channel.recv(4096)
+            if said != READY:
+                text = said.decode(errors="replace")
+                raise CannotPerform(f"no helper can be where the target is: {text or 'it ended'}")
+            return
+        raise CannotPerform("a helper takes too long to be where the target is")
 
     def send(self, order: Order, fds: list[int]) -> None:
         """Give it an order; the answer has to be taken before the next one.
@@ -151,19 +168,20 @@ class Helpers:
         self._zygote: Zygote | None = None
         self._idle: dict[Key, list[Helper]] = {}
         self._busy: set[Helper] = set()
-        self._making = 0
-        self._room = trio.Event()
-        self._waited_for = 0
+        self._by_key: Counter[Key] = Counter()  # how many there are, idle or not
+        self._making: set[Key] = set()
+        self._moved = 0.0  # when something happened to any of them, in monotonic seconds
+        self._lots: dict[Key, trio.lowlevel.ParkingLot] = {}
+        self._resting = 0  # how many are idle
         self._zygote_turn = trio.Lock()
 
     def take(self, key: Key) -> Helper | None:
         """A helper that is free, for one order. To be given back or dropped."""
         free = self._idle.get(key)
-        if free is None:
-            return None
-        helper = free.pop()
         if not free:
-            del self._idle[key]
+            return None
+        self._resting -= 1
+        helper = free.pop()
         self._busy.add(helper)
         return helper
 
@@ -171,19 +189,19 @@ class Helpers:
         """It has answered, and is free."""
         self._busy.discard(helper)
         free = self._idle.get(helper.key)
-        if free is not None:
-            free.append(helper)
-            return
-        self._idle[helper.key] = [helper]
-        if self._waited_for or len(self._idle) > MOST_IDLE:
-            self._room.set()
-            self._tidy(MOST_IDLE)
+        if free is None:
+            free = self._idle[helper.key] = []
+        free.append(helper)
+        self._resting += 1
+        if self._resting > MOST_IDLE:
+            self._end_oldest()
+        if self._lots:
+            self._move(helper.key)
 
     def drop(self, helper: Helper) -> None:
         """It is gone, or must go."""
         self._busy.discard(helper)
-        helper.close()
-        self._room.set()
+        self._forget(helper)
 
     async def get(self, key: Key, plan: Callable[[ExitStack], tuple[Plan, list[int]]]) -> Helper:
         """A helper for one order: a free one, or one that is made now.
@@ -196,45 +214,31 @@ class Helpers:
             CannotPerform: it cannot become what it has to be, or too many are busy.
             OSError: EAGAIN: no more processes. ESRCH and others: as `plan` raises.
         """
-        while True:
-            helper = self.take(key)
-            if helper is not None:
-                return helper
-            if self.count < MOST or self._tidy(MOST_IDLE - 1):
-                break
-            self._room = trio.Event()
-            self._waited_for += 1
-            try:
-                with trio.move_on_after(PATIENCE) as scope:
-                    await self._room.wait()
-            finally:
-                self._waited_for -= 1
-            if scope.cancelled_caught:
+        pause, begun = HURRY, time.monotonic()
+        while (helper := self.take(key)) is None:
+            alone = key not in self._by_key  # else one of them may be free in no time
+            if (alone or pause > HURRY) and key not in self._making:
+                if self.count < MOST or self._end_oldest():
+                    return await self._make(key, plan)
+            if time.monotonic() - max(begun, self._moved) > PATIENCE:
                 raise CannotPerform(f"{MOST} calls that are performed wait already")
-        self._making += 1
-        try:
-            helper = await self._make(key, plan)
-        finally:
-            self._making -= 1
-        self._busy.add(helper)
+            with trio.move_on_after(pause):
+                await self._lots.setdefault(key, trio.lowlevel.ParkingLot()).park()
+            pause = min(2 * pause, MOST_PAUSE)
         return helper
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return len(self._busy) + self._making + sum(map(len, self._idle.values()))
+        return len(self._busy) + len(self._making) + self._resting
 
     def tidy(self) -> None:
         """End those that had nothing to do for some time. To be called now and then."""
         old = time.monotonic() - IDLE
         for key, free in list(self._idle.items()):
-            kept = [helper for helper in free if helper.used > old]
-            for helper in free:
-                if helper.used <= old:
-                    helper.close()
-            if kept:
-                self._idle[key] = kept
-            else:
+            for helper in [one for one in free if one.used <= old]:
+                self._end(helper)
+            if not self._idle[key]:
                 del self._idle[key]
 
     def settle(self) -> None:
@@ -255,53 +259,63 @@ class Helpers:
         for helper in everyone:
             helper.close(wait=LAST)
         self._busy.clear()
+        self._by_key.clear()
         self._idle.clear()
+        self._resting = 0
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
 
     async def _make(self, key: Key, plan: Callable[[ExitStack], tuple[Plan, list[int]]]) -> Helper:
-        async with self._zygote_turn:
-            if self._zygote is None:
-                self._zygote = Zygote()
-            zygote = self._zygote
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with ExitStack() as stack:
-                stack.enter_context(theirs)
-                closing = stack.enter_context(ExitStack())
-                closing.callback(ours.close)
-                wanted, fds = plan(stack)
-                with trio.CancelScope(shield=True):  # half an answer would be taken for the next
-                    process = await worker.run(lambda: zygote.make(wanted, fds, theirs))
-                closing.pop_all()
-        helper = Helper(key, ours, process)
+        self._making.add(key)
         try:
-            await _until_ready(ours)
+            async with self._zygote_turn:
+                helper = await self._fork(key, plan)
+        finally:
+            self._making.discard(key)
+        self._by_key[key] += 1
+        self._busy.add(helper)
+        try:
+            await helper.become()
         except BaseException:
-            helper.close()
+            self.drop(helper)
             raise
+        self._move(key)
         return helper
 
-    def _tidy(self, most: int) -> bool:
-        """End the longest idle ones beyond `most`; return whether any was ended."""
-        idle = sorted(
-            (helper for free in self._idle.values() for helper in free), key=lambda one: one.used
-        )
-        gone = idle[: max(0, len(idle) - most)]
-        for helper in gone:
-            self._idle[helper.key].remove(helper)
-            if not self._idle[helper.key]:
-                del self._idle[helper.key]
-            helper.close()
-        return bool(gone)
+    async def _fork(self, key: Key, plan: Callable[[ExitStack], tuple[Plan, list[int]]]) -> Helper:
+        if self._zygote is None:
+            self._zygote = Zygote()
+        zygote = self._zygote
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ExitStack() as stack:
+            stack.enter_context(theirs)
+            closing = stack.enter_context(ExitStack())
+            closing.callback(ours.close)
+            wanted, fds = plan(stack)
+            with trio.CancelScope(shield=True):  # half an answer would be taken for the next
+                process = await worker.run(lambda: zygote.make(wanted, fds, theirs))
+            closing.pop_all()
+        return Helper(key, ours, process)
 
+    def _move(self, key: Key) -> None:
+        """Something happened to a helper of this context: whoever waits for one looks again."""
+        self._moved = time.monotonic()
+        lot = self._lots.get(key)
+        if lot is not None:
+            lot.unpark()
+            if not lot:
+                del self._lots[key]
 
-async def _until_ready(channel: socket.socket) -> None:
-    with trio.move_on_after(PATIENCE) as scope:
-        await trio.lowlevel.wait_readable(channel)
-        said = channel.recv(4096)
-        if said != READY:
-            text = said.decode(errors="replace")
-            raise CannotPerform(f"no helper can be where the target is: {text or 'it ended'}")
-    if scope.cancelled_caught:
-        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    def _end_oldest(self) -> bool:
+        """End the helper that has been idle for the longest time, if there is one."""
+        idle = [helper for free in self._idle.values() for helper in free]
+        if not idle:
+            return False
+        self._end(min(idle, key=lambda one: one.used))
+        return True
+
+    def _end(self, helper: Helper) -> None:
+        self._idle[helper.key].remove(helper)
+        self._resting -= 1
+        helper.close()

@@ -123,6 +123,7 @@ class _Walk:
         return self._name(found, top)
 
     def _step_by_step(self, root: int, path: bytes, follow: bool) -> bytes:
+        follow = follow or path.endswith((b"/", b"/."))
         here = b""  # the directory reached, resolved, below root
         todo = [part for part in path.split(b"/") if part not in (b"", b".")]
         while todo:
@@ -131,7 +132,7 @@ class _Walk:
                 here = here.rpartition(b"/")[0]
                 continue
             step = here + b"/" + part
-            link = self._link(root, step) if todo or follow or path.endswith(b"/") else None
+            link = self._link(root, step) if todo or follow else None
             if link is None:
                 here = step
                 continue
