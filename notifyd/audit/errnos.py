@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 # Where Linux has two names for one number, the one that errno(3) lists first and strace prints.
 _PREFERRED = {11: "EAGAIN", 35: "EDEADLK", 95: "EOPNOTSUPP"}
+# The kernel's own: the call is repeated after the signal's handler, or becomes EINTR.
+_INTERNAL = {512: "ERESTARTSYS"}
 
-ERRNO_NAMES: Mapping[int, str] = MappingProxyType({**errno.errorcode, **_PREFERRED})
+ERRNO_NAMES: Mapping[int, str] = MappingProxyType({**errno.errorcode, **_PREFERRED, **_INTERNAL})
 
 
 def errno_name(number: int) -> str:

@@ -129,7 +129,7 @@ class Answerer:
     def _inject(self, note: Note, descriptor: int, cloexec: bool, reason: str | None) -> Outcome:
         try:
             number = self._notifier.add_fd(note[ID], descriptor, cloexec=cloexec, send=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return Outcome("supply", GONE, reason=reason)
         except OSError as error:
             if error.errno != errno.EMFILE:

@@ -17,7 +17,6 @@ from notifyd.policy.operations import Open
 from notifyd.policy.sources import Reg
 from notifyd.policy.verdicts import Allow
 from notifyd.policy.wording import words
-from notifyd.target.paths import WouldBlock
 
 __all__ = ["open_quickly"]
 
@@ -40,34 +39,47 @@ def open_quickly(workload: Workload, known: Known, call: Any, verdict: Any, begu
     if opened is None:
         return False
     descriptor, error = opened
-    if workload.silent and descriptor >= 0:
-        try:
-            workload.notifier.give_fd(call.note[ID], descriptor, flags & os.O_CLOEXEC)
-        except OSError:  # no room for it, or nobody there: said with the errno that it takes
-            _answer(workload, call, descriptor, error)
-            descriptor = -1
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-    elif workload.silent:
-        _answer(workload, call, descriptor, error)
+    if workload.silent:
+        _give(workload, call, flags, descriptor, error)
     else:
-        try:
-            args = words(call, known.parts) if known.parts is not None else None
-        except WouldBlock:
-            args = None
-        identity = workload.identify(call.note[PID])
-        how, error, value = _answer(workload, call, descriptor, error)
-        reporter = workload.reporter
-        # fmt: off
-        reporter.answered(Record(
-            reporter.epoch + begun, workload.name, identity, call.note[PID], known.title,
-            known.syscall, known.arch, args, "allow", how, error, value, known.rule, None, False,
-            clock() - begun,
-        ))
-        # fmt: on
+        _give_and_tell(workload, known, call, descriptor, error, begun)
     call.close()
     return True
+
+
+def _give(workload: Workload, call: Any, flags: int, descriptor: int, error: int) -> None:
+    """Answer where nobody wants to know of it: by the shortest way."""
+    if descriptor < 0:
+        _answer(workload, call, descriptor, error)
+        return
+    try:
+        workload.notifier.give_fd(call.note[ID], descriptor, flags & os.O_CLOEXEC)
+    except OSError:  # no room for it, or nobody there: said with the errno that it takes
+        _answer(workload, call, descriptor, error)
+    else:
+        os.close(descriptor)
+
+
+def _give_and_tell(
+    workload: Workload, known: Known, call: Any, descriptor: int, error: int, begun: int
+) -> None:
+    """Answer, count, and write down. May raise TargetGone; the descriptor is closed then."""
+    try:
+        args = words(call, known.parts) if known.parts is not None else None
+        identity = workload.identify(call.note[PID])
+    except BaseException:
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise
+    how, error, value = _answer(workload, call, descriptor, error)
+    reporter = workload.reporter
+    # fmt: off
+    reporter.answered(Record(
+        reporter.epoch + begun, workload.name, identity, call.note[PID], known.title,
+        known.syscall, known.arch, args, "allow", how, error, value, known.rule, None, False,
+        clock() - begun,
+    ))
+    # fmt: on
 
 
 def _answer(

@@ -18,7 +18,7 @@ from notifyd.kernel import files
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, openat2
 from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
-from notifyd.perform.pin import ELSEWHERE, Cannot, NeedSelves, Pinned, Pinner
+from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 
 __all__ = ["Executor"]
 
@@ -241,11 +241,9 @@ def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
     try:
         fd = openat2(start, place.path, flags | os.O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS)
     except OSError as error:
-        # EINVAL: what openat(2) ignores and openat2(2) does not. EACCES: our own entries of /proc
-        # are closed to ourselves; those of the target may not be closed to it.
-        if error.errno in (*ELSEWHERE, errno.EINVAL, errno.EACCES):
-            return None
-        raise
+        if error.errno == errno.EINTR:
+            raise
+        return None  # it may have been our own /proc/self or terminal: looked at with care now
     found = os.fstat(fd)
     if filesystem(fd) != PROC_SUPER_MAGIC and found.st_rdev != TTY:
         return fd

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["FileDeed", "Files", "Moved"]
 
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
+ERESTARTSYS = 512  # linux/errno.h, never seen by programs
 KEPT = 1024  # contexts
 SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
 _LOOK = os.O_PATH | os.O_CLOEXEC
@@ -391,6 +392,10 @@ class FileDeed:
         if reply.errno:
             if reply.errno == errno.EFBIG and self._order.limit >= 0:
                 _send_sigxfsz(self._draft.thread)
+            if reply.errno == errno.EINTR and has_signal(self._draft.thread.tid, for_sure=True):
+                # The kernel's own word for it: a handler with SA_RESTART repeats the call, all
+                # others get EINTR. It must not be said without a signal: it would be the errno.
+                return Done(0, ERESTARTSYS)
             return Done(0, reply.errno)
         if fd is not None:
             return Done(fd=fd, cloexec=bool(self._order.args[0] & os.O_CLOEXEC))  # type: ignore[operator]

@@ -19,7 +19,7 @@ from dataclasses import replace
 import msgspec
 
 from notifyd.errors import CannotPerform
-from notifyd.kernel import capability, credentials, namespaces, prctl, proc, unix
+from notifyd.kernel import capability, namespaces, prctl, proc, unix
 from notifyd.perform.execute import Executor
 from notifyd.perform.order import Order, Reply
 from notifyd.perform.persona import Persona
@@ -29,6 +29,7 @@ __all__ = ["MAX_FDS", "MAX_ORDER", "PING", "READY", "Plan", "serve"]
 
 MAX_ORDER = 1 << 17  # bytes; an attribute of 64 KiB is the longest thing that is sent
 MAX_FDS = 6
+EVERY = (1 << 64) - 1  # capabilities; as many as there are to be had
 READY = b"ready"
 PING = b"."  # is answered with itself
 
@@ -37,7 +38,7 @@ class Plan(msgspec.Struct, array_like=True, frozen=True):
     """What a helper shall be.
 
     Attributes:
-        join: flags of the namespaces to join; with the user namespace, ids are looked up in there.
+        join: flags of the namespaces to join.
         ids: euid, fsuid, egid, fsgid as our user namespace sees them.
         groups: supplementary groups.
         capabilities: effective ones, of the user namespace that it ends up in.
@@ -85,26 +86,19 @@ def _own_stat() -> bytes:
 
 
 def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
-    pidfd, directory, root = fds
-    mine = Persona.own()
-    euid, fsuid, egid, fsgid = plan.ids
-    persona = Persona(euid, fsuid, egid, fsgid, plan.groups, plan.capabilities, 0)
-    if plan.groups != mine.groups:
-        # While it is ours to say: another user namespace may deny it, user_namespaces(7).
-        credentials.set_groups(plan.groups)
-        mine = replace(mine, groups=plan.groups)
+    pidfd, _, root = fds
+    prctl.set_keep_caps(True)
+    persona = Persona(*plan.ids, plan.groups, plan.capabilities, 0)
+    # Before joining: in another user namespace an id may have no name, and setgroups(2) may be
+    # denied. The powers are kept until all is done that needs them.
+    replace(persona, capabilities=EVERY).put_on(Persona.own(), 0)
     if plan.join:
         namespaces.join(pidfd, plan.join)
-    if plan.join & namespaces.KINDS["user"]:
-        # Opened after joining, the file tells the ids as they are in there: user_namespaces(7).
-        persona = Persona.told(proc.read_status(directory), plan.capabilities)
-        mine = replace(_told_of_myself(own), groups=persona.groups)
     if plan.enter:
         os.fchdir(root)
         os.chroot(".")
     os.fchdir(own)
-    prctl.set_keep_caps(True)
-    persona.put_on(mine, 0)
+    persona.put_on(persona, 0)
     held = capability.get(0)
     if held.effective & ~plan.capabilities or held.permitted & ~plan.capabilities:
         raise CannotPerform("powers that the target lacks could not be given up")
@@ -113,14 +107,6 @@ def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
     prctl.set_no_new_privs()
     prctl.set_pdeathsig(signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _told_of_myself(own: int) -> Persona:
-    directory = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=own)
-    try:
-        return Persona.told(proc.read_status(directory), capability.get(0).effective)
-    finally:
-        os.close(directory)
 
 
 def _work(channel: socket.socket, executor: Executor) -> None:

@@ -105,8 +105,8 @@ class Helper:
             return
         self._gave = False
         self._channel.send(PING)
-        select.select([self._channel], [], [], LAST)
-        self._channel.recv(len(PING))
+        if _readable(self._channel.fileno(), LAST):
+            self._channel.recv(len(PING))
 
     def answer_soon(self) -> Sent | None:
         """The answer, if it comes within `SOON`; the caller owns the descriptor in it."""
@@ -156,9 +156,15 @@ class Helper:
         if self._pidfd >= 0:
             self.kill()
             if wait:
-                select.select([self._pidfd], [], [], wait)
+                _readable(self._pidfd, wait)
             os.close(self._pidfd)
             self._pidfd = -1
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class Helpers:
@@ -216,11 +222,12 @@ class Helpers:
         """
         pause, begun = HURRY, time.monotonic()
         while (helper := self.take(key)) is None:
-            alone = key not in self._by_key  # else one of them may be free in no time
-            if (alone or pause > HURRY) and key not in self._making:
-                if self.count < MOST or self._end_oldest():
-                    return await self._make(key, plan)
-            if time.monotonic() - max(begun, self._moved) > PATIENCE:
+            now = time.monotonic()
+            # Where there is one already, it is mostly free in no time.
+            wanted = now - begun > HURRY or key not in self._by_key
+            if wanted and key not in self._making and self._room():
+                return await self._make(key, plan)
+            if now - max(begun, self._moved) > PATIENCE:
                 raise CannotPerform(f"{MOST} calls that are performed wait already")
             with trio.move_on_after(pause):
                 await self._lots.setdefault(key, trio.lowlevel.ParkingLot()).park()
@@ -307,6 +314,10 @@ class Helpers:
             if not lot:
                 del self._lots[key]
 
+    def _room(self) -> bool:
+        """Whether one more may be made; ends an idle one for it if need be."""
+        return self.count < MOST or self._end_oldest()
+
     def _end_oldest(self) -> bool:
         """End the helper that has been idle for the longest time, if there is one."""
         idle = [helper for free in self._idle.values() for helper in free]
@@ -318,4 +329,11 @@ class Helpers:
     def _end(self, helper: Helper) -> None:
         self._idle[helper.key].remove(helper)
         self._resting -= 1
+        self._forget(helper)
+
+    def _forget(self, helper: Helper) -> None:
         helper.close()
+        self._by_key[helper.key] -= 1
+        if not self._by_key[helper.key]:
+            del self._by_key[helper.key]
+        self._move(helper.key)

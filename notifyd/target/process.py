@@ -13,19 +13,26 @@ if TYPE_CHECKING:
     from notifyd.target.thread import StoppedThread
 
 T = TypeVar("T")
+_SIGNALS = (b"Sig", b"Shd", b"Threads")  # lines of /proc/TID/status
 
 
-def has_signal(tid: int) -> bool:
+def has_signal(tid: int, *, for_sure: bool = False) -> bool:
     """Whether a signal waits for a thread that has a handler for it and does not block it.
 
     What kills reaches a stopped thread by itself; what stops or is ignored interrupts no call.
+
+    Args:
+        tid: the thread.
+        for_sure: count only signals that no other thread can take.
     """
     try:
         with open(f"/proc/{tid}/status", "rb") as status:
-            sets = dict(line.split(b":", 1) for line in status if line.startswith((b"Sig", b"Shd")))
+            sets = dict(line.split(b":", 1) for line in status if line.startswith(_SIGNALS))
     except OSError:
         return False
-    pending = int(sets[b"SigPnd"], 16) | int(sets[b"ShdPnd"], 16)
+    pending = int(sets[b"SigPnd"], 16)
+    if not for_sure or int(sets[b"Threads"]) == 1:
+        pending |= int(sets[b"ShdPnd"], 16)
     return bool(pending & int(sets[b"SigCgt"], 16) & ~int(sets[b"SigBlk"], 16))
 
 

@@ -121,7 +121,7 @@ def test_a_storm_of_forks_in_many_namespaces(build, rule, start, here):
     counts, over = [], threading.Event()
 
     def sample():
-        while not over.is_set():
+        while not over.wait(0.01):
             counts.append(len(of_notifyd(process.pid)))
 
     sampler = threading.Thread(target=sample)

@@ -13,7 +13,7 @@ def opens(call):
     _ = call.{name}
     return Allow()
 """
-# What notifyd and its helpers have open, and how many of them there are.
+# What notifyd and its helpers have open. Pidfds apart: who called is kept for some calls more.
 COUNTS = """
 @on(SysInfo)
 def counts(call):
@@ -25,7 +25,11 @@ def counts(call):
     found = [os.getpid()]
     for pid in found:
         found += children(pid)
-    return Return(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in found))
+    return Return(sum(is_kept(f"/proc/{pid}/fd/{fd}") for pid in found
+                      for fd in os.listdir(f"/proc/{pid}/fd")))
+
+def is_kept(fd):
+    return os.path.lexists(fd) and "pidfd" not in os.readlink(fd)
 """
 AS_NOBODY = ("--user", "nobody")
 

@@ -172,7 +172,8 @@ static void killed(int flags, const char *name)
 		kill(child, SIGKILL);
 		waitpid(child, 0, 0);
 	}
-	for (int i = 0; i < 400 && (after = syscall(SYS_sysinfo, room)) > before; i++) /* idle helpers end */
+	/* Helpers without work are kept for some seconds. */
+	for (int i = 0; i < 750 && (after = syscall(SYS_sysinfo, room)) > before; i++)
 		usleep(20000);
 	printf("%s\n", after > before ? "grows" : "steady");
 	if (after > before)
