@@ -1,7 +1,8 @@
 """Doing a call for a target: the very values that a rule saw, with no more power than it has."""
 
+from notifyd.perform.deed import FileDeed, Moved
 from notifyd.perform.done import Done
-from notifyd.perform.files import FileDeed, Files, Moved
+from notifyd.perform.files import Files
 from notifyd.perform.network import PERFORMERS, perform
 from notifyd.perform.recipes import RECIPES
 

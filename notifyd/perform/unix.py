@@ -17,8 +17,8 @@ from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.perform.deed import Moved
 from notifyd.perform.draft import as_path
-from notifyd.perform.files import Moved
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 
 __all__ = ["UnixPlace"]

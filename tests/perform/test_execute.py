@@ -38,6 +38,7 @@ def read(descriptor):
 
 
 def test_an_open_gives_a_descriptor(execute, tree):
+    """Of the file that the link led to."""
     reply, descriptor = execute("open", [place(tree / "link")], FLAGS_READ)
     assert (reply.errno, read(descriptor)) == (0, b"text")
 
@@ -70,6 +71,7 @@ def test_an_open_fails_as_the_kernels(name, flags, number, execute, tree):
 
 
 def test_a_file_is_made_behind_a_link_with_the_umask(execute, tree):
+    """A dangling link names the file to make; the mode is cut by the umask."""
     before = os.umask(0)
     try:
         reply, descriptor = execute("open", [place(tree / "dangling", Last.MADE)], MAKE, umask=0o27)
@@ -132,6 +134,7 @@ def test_a_descriptor_of_proc_is_the_targets(execute, child):
 
 
 def test_readlink_of_no_link_is_einval(execute, tree):
+    """As readlink(2) has it for what is no link."""
     args = [Slot(Use.FD, 0), b"", Slot(Use.OUT, 64), 64]
     reply, _ = execute("readlinkat", [place(tree / "file", Last.NOFOLLOW)], args)
     assert reply.errno == errno.EINVAL

@@ -30,6 +30,7 @@ def test_stat_is_what_the_kernel_fills_in(path):
 
 
 def test_an_answer_can_be_changed():
+    """Owner, group and device numbers, as the rule gives them."""
     call = make_call(Stat, syscall="statx", pathname="/etc/hostname")
     changed = layouts.stat(call, statx("/etc/hostname"), {"st_uid": 7, "st_rdev": (1, 3)})
     assert changed[20:24] == pack("<I", 7)
@@ -38,6 +39,7 @@ def test_an_answer_can_be_changed():
 
 @pytest.mark.parametrize("answer", [{"st_uid": "root"}, {"st_mode": -1}, {"st_rdev": 7}])
 def test_an_answer_that_is_none(answer):
+    """A field that stat(2) does not have, or a value that it cannot hold."""
     call = make_call(Stat, syscall="statx", pathname="/")
     with pytest.raises(CannotPerform):
         layouts.stat(call, statx("/"), answer)
@@ -57,6 +59,7 @@ def test_times_of_every_form():
 
 
 def test_microseconds_that_are_none():
+    """EINVAL, as the kernel says of a million microseconds."""
     call = make_call(Utime, syscall="utimes", pathname="/", times=0x1000)
     call.target.memory[0x1000] = pack("<4q", 1, 1_000_000, 2, 0)
     with pytest.raises(TargetFault):

@@ -8,7 +8,7 @@ import pytest
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import credentials
-from notifyd.perform.files import Moved
+from notifyd.perform.deed import Moved
 from notifyd.perform.unix import UnixPlace
 
 

@@ -1,0 +1,191 @@
+"""One call on files on its way to being done: tried at once, or waited for.
+
+Owns the descriptors of its order, and the helper that is at it. Knows nothing of rules and answers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from notifyd.errors import CannotPerform
+from notifyd.kernel import pidfd, proc
+from notifyd.perform.done import Done
+from notifyd.perform.draft import Draft
+from notifyd.perform.helpers import Helper
+from notifyd.perform.order import Need, Order, Reply
+from notifyd.perform.persona import granted
+from notifyd.perform.recipes import Recipe
+from notifyd.policy.call import Call
+from notifyd.policy.operations import Access
+from notifyd.target.process import has_signal
+
+if TYPE_CHECKING:
+    from notifyd.perform.files import Files
+    from notifyd.target.thread import StoppedThread
+
+__all__ = ["FileDeed", "Moved"]
+
+LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
+ERESTARTSYS = 512  # linux/errno.h, never seen by programs
+
+
+class Moved(Exception):
+    """A path means something else by now than when the rule looked. The rule is asked again."""
+
+
+class FileDeed:
+    """One call on its way to being done. Owns the descriptors of its order until it is closed."""
+
+    def __init__(
+        self,
+        performing: Files,
+        call: Call,
+        recipe: Recipe,
+        draft: Draft,
+        order: Order,
+        grant: str | None,
+        owned: ExitStack,
+    ) -> None:
+        self._files = performing
+        self._call = call
+        self._recipe = recipe
+        self._draft = draft
+        self._order = order
+        self._owned = owned
+        self._helper: Helper | None = None
+        with ExitStack() as stack:
+            stack.callback(owned.close)
+            context = performing.context(draft.thread)
+            if isinstance(call, Access) and not int(getattr(call, "flags", 0)) & 0x200:
+                self._context = context.for_access()
+            else:
+                self._context = context
+            self._inline = performing.inline(context) if grant is None else None
+            self._more = granted(grant) & ~self._context.persona.capabilities
+            stack.pop_all()
+
+    def now(self) -> Done | None:
+        """Do it, if that takes no time; None if it has to be waited for.
+
+        Raises:
+            Moved: the rule has to be asked again.
+            CannotPerform, TargetFault, TargetGone.
+        """
+        order = self._order
+        # Invariant: no effect before the id is known to be valid.
+        self._draft.thread.check()
+        if self._inline is not None and len(order.places) == 1:
+            start = order.places[0].start
+            found = self._inline.run(order, self._draft.fds[start] if start >= 0 else -1)
+            if found is not None:
+                return self._finish(*found)
+        helper = self._files.helpers.take(self._files.key(self._context, self._more))
+        if helper is None:
+            return None
+        return self._ask_now(helper)
+
+    def _ask_now(self, helper: Helper) -> Done | None:
+        self._helper = helper
+        try:
+            helper.send(self._order, self._draft.fds)
+            sent = helper.answer_soon()
+        except (OSError, CannotPerform):
+            self._drop()
+            return None  # it has gone in the meantime, and another one will be asked
+        return self._answered(*sent) if sent is not None else None
+
+    async def wait(self) -> Done:
+        """Do it, however long it takes; raises as `now`."""
+        while True:
+            done = await self._wait()
+            if done is not None:
+                return done
+
+    async def _wait(self) -> Done | None:
+        if self._helper is None:
+            thread = self._draft.thread
+            plan = partial(self._files.plan, self._context, thread, self._more)
+            key = self._files.key(self._context, self._more)
+            self._helper = await self._files.helpers.get(key, plan)
+            thread.check()
+            self._helper.send(self._order, self._draft.fds)
+        helper = self._helper
+        while True:
+            with trio.move_on_after(LOOK):
+                sent = await helper.answer()
+                return self._answered(*sent)
+            # The kernel would end the call for a signal that the target does not block.
+            if has_signal(self._draft.thread.tid):
+                helper.nudge()
+
+    def _answered(self, reply: Reply, fd: int | None) -> Done | None:
+        assert self._helper is not None
+        helper, self._helper = self._helper, None
+        self._files.helpers.give_back(helper)
+        if reply.need in (Need.SELVES, Need.TTY):
+            self._order = self._completed(reply.need)
+            return None
+        return self._finish(reply, fd)
+
+    def _completed(self, need: int) -> Order:
+        """The order, with what could not be known before."""
+        selves, tty = self._order.selves, self._order.tty
+        try:
+            if need == Need.TTY:
+                tty = proc.terminal(proc.read_stat(self._draft.directory))
+            else:
+                selves = _selves(self._draft.directory)
+        except OSError as error:
+            raise self._draft.thread.failure(error) from error
+        return msgspec.structs.replace(self._order, selves=selves, tty=tty)
+
+    def _finish(self, reply: Reply, fd: int | None) -> Done:
+        if reply.need == Need.MOVED:
+            raise Moved
+        if reply.need == Need.CANNOT:
+            raise CannotPerform(f"{self._call.operation}: {reply.text}")
+        if reply.errno:
+            if reply.errno == errno.EFBIG and self._order.limit >= 0:
+                _send_sigxfsz(self._draft.thread)
+            if reply.errno == errno.EINTR and has_signal(self._draft.thread.tid, for_sure=True):
+                # The kernel's own word for it: a handler with SA_RESTART repeats the call, all
+                # others get EINTR. It must not be said without a signal: it would be the errno.
+                return Done(0, ERESTARTSYS)
+            return Done(0, reply.errno)
+        if fd is not None:
+            return Done(fd=fd, cloexec=bool(self._order.args[0] & os.O_CLOEXEC))  # type: ignore[operator]
+        return self._recipe.finish(self._draft, reply)
+
+    def close(self) -> None:
+        """Let go of everything; a helper that is still at it is ended."""
+        self._drop()
+        self._owned.close()
+
+    def _drop(self) -> None:
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            self._files.helpers.drop(helper)
+
+
+def _selves(directory: int) -> tuple[int, int, int, int]:
+    status = proc.read_status(directory)
+    processes, threads = status.process_ids, status.thread_ids
+    return processes[0], threads[0], processes[-1], threads[-1]
+
+
+def _send_sigxfsz(thread: StoppedThread) -> None:
+    with suppress(OSError):
+        descriptor = pidfd.open_thread(thread.tid)
+        try:
+            thread.check()
+            pidfd.send_signal(descriptor, signal.SIGXFSZ)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,141 @@
+"""Recipes of mounts, and of what concerns the machine: its names, its clocks, its processors."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from notifyd.errors import CannotPerform, TargetFault
+from notifyd.kernel.files import AT_EMPTY_PATH
+from notifyd.perform.done import Done
+from notifyd.perform.draft import AT_SYMLINK_NOFOLLOW, Draft
+from notifyd.perform.order import Arg, Last, Reply, Slot, Use
+from notifyd.perform.recipes.recipe import Drawn, Recipe, path
+from notifyd.policy.call import Call
+from notifyd.policy.operations import (
+    Mount,
+    SchedSetScheduler,
+    SetHostname,
+    SetTime,
+    Umount,
+)
+
+__all__ = ["RECIPES"]
+
+DATA_MAX = 4096  # bytes of mount(2)'s options: one page
+MS_BIND, MS_MOVE = 0x1000, 0x2000
+SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
+TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8
+_TIME_SIZES = {
+    "clock_settime": 16,
+    "clock_settime64": 16,
+    "settimeofday": 16,
+    "clock_adjtime": TIMEX_SIZE,
+    "clock_adjtime64": TIMEX_SIZE,
+    "adjtimex": TIMEX_SIZE,
+}
+
+
+def _mount(draft: Draft) -> Drawn:
+    call = draft.call.syscall
+    if call == "mount":
+        return _mount_at_once(draft)
+    flags = draft.number("step_flags")
+    if call == "mount_setattr":
+        size = draft.call.args[4]
+        if size > DATA_MAX:
+            raise TargetFault("attributes of that size", errno.E2BIG)
+        attributes = draft.call.read(draft.call.args[3], size) if size else b""
+        place = draft.place(_follows(draft), empty=bool(flags & AT_EMPTY_PATH))
+        kept = flags & ~(AT_SYMLINK_NOFOLLOW) | AT_EMPTY_PATH
+        return Drawn(call, (Slot(Use.FD, place), b"", kept, attributes, size))
+    if call == "move_mount":
+        old = draft.place(
+            Last.FOLLOW if flags & 1 else Last.NOFOLLOW,
+            "from_pathname", "from_dirfd", "from_path", empty=bool(flags & 4),
+        )  # fmt: skip
+        new = draft.place(Last.FOLLOW if flags & 0x10 else Last.NOFOLLOW, empty=bool(flags & 0x40))
+        kept = flags & ~0x11 | 0x44
+        return Drawn(call, (Slot(Use.FD, old), b"", Slot(Use.FD, new), b"", kept))
+    raise CannotPerform(f"{call} cannot be performed: what it gives cannot be handed over")
+
+
+def _follows(draft: Draft) -> Last:
+    return Last.FOLLOW if getattr(draft.call, "follows", True) else Last.NOFOLLOW
+
+
+def _mount_at_once(draft: Draft) -> Drawn:
+    flags = draft.number("flags")
+    address = draft.call.args[4]
+    data = draft.thread.read_some(address, DATA_MAX).ljust(DATA_MAX, b"\0") if address else 0
+    place = draft.place(Last.FOLLOW)
+    source: Arg = draft.value("source") if draft.call.args[0] else 0
+    if flags & (MS_BIND | MS_MOVE) and isinstance(source, bytes):
+        source = path(draft.text_place(source))
+    fstype: Arg = draft.value("fstype") if draft.call.args[2] else 0
+    return Drawn("mount", (source, path(place), fstype, flags, data))
+
+
+def _umount(draft: Draft) -> Drawn:
+    flags = draft.number("flags")
+    if flags & ~0xF:
+        raise TargetFault("no such flag", errno.EINVAL)
+    place = draft.place(Last.MADE_HERE if flags & 8 else Last.MADE)
+    return Drawn("umount2", (Slot(Use.IN_CWD, place), flags | 8))
+
+
+def _hostname(draft: Draft) -> Drawn:
+    size = draft.number("size")
+    if not 0 <= size <= 64:
+        raise TargetFault("a name of that length", errno.EINVAL)
+    return Drawn(draft.call.syscall, (draft.value("name"), size))
+
+
+def _scheduler(draft: Draft) -> Drawn:
+    call, pid = draft.call.syscall, draft.number("pid")
+    address = draft.call.args[2 if call == "sched_setscheduler" else 1]
+    if pid < 0 or not address:
+        raise TargetFault("no process, or no parameters", errno.EINVAL)
+    thread = draft.thread.tid if pid == 0 else draft.ours(pid)
+    if call == "sched_setattr":
+        size = int.from_bytes(draft.call.read(address, 4), "little")
+        if size > DATA_MAX:
+            raise TargetFault("attributes of that size", errno.E2BIG)
+        data = draft.call.read(address, size or SCHED_ATTR_SIZE)
+        return Drawn(call, (thread, data, draft.number("flags")))
+    priority = (draft.number("priority") & 0xFFFFFFFF).to_bytes(4, "little")
+    if call == "sched_setparam":
+        return Drawn(call, (thread, priority))
+    return Drawn(call, (thread, draft.number("policy"), priority))
+
+
+def _set_time(draft: Draft) -> Drawn:
+    call, clock = draft.call.syscall, draft.number("clock")
+    value, zone = draft.number("value"), draft.number("zone")
+    if call not in _TIME_SIZES or (draft.call.word_size != 8 and not call.endswith("64")):
+        raise CannotPerform(f"{call} of a 32-bit program")
+    data = draft.call.read(value, _TIME_SIZES[call]) if value else b""
+    if call == "settimeofday":
+        return Drawn(call, (data or 0, draft.call.read(zone, 8) if zone else 0))
+    if draft.call.adjusts:  # type: ignore[attr-defined]
+        buffer = Slot(Use.OUT, TIMEX_SIZE)
+        return Drawn("clock_adjtime", (clock, buffer), draft.call.read(value, TIMEX_SIZE))
+    return Drawn("clock_settime", (clock, data))
+
+
+def _time_adjusted(draft: Draft, reply: Reply) -> Done:
+    if not reply.outs:
+        return Done(reply.value)
+    return Done(reply.value, memory=((draft.number("value"), reply.outs[0]),))
+
+
+RECIPES: Mapping[type[Call], Recipe] = MappingProxyType(
+    {
+        Mount: Recipe(_mount),
+        SchedSetScheduler: Recipe(_scheduler),
+        SetHostname: Recipe(_hostname),
+        SetTime: Recipe(_set_time, _time_adjusted),
+        Umount: Recipe(_umount),
+    }
+)
