@@ -127,6 +127,15 @@ def _option(fd: int, name: int) -> int:
     return value.value
 
 
+def sends_for_ever(fd: int) -> bool:
+    """Whether connecting and sending wait without a limit: no SO_SNDTIMEO, socket(7)."""
+    limit, size = ctypes.create_string_buffer(16), ctypes.c_uint(16)  # struct timeval
+    where = (limit, ctypes.byref(size))
+    if LIBC.getsockopt(fd, socket.SOL_SOCKET, socket.SO_SNDTIMEO, *where) < 0:
+        fail()
+    return not any(limit.raw)
+
+
 def connect(fd: int, sockaddr: bytes) -> None:
     """Connect to exactly this address.
 

@@ -17,7 +17,7 @@ import trio
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, proc
-from notifyd.perform.done import Done
+from notifyd.perform.done import Done, interrupted
 from notifyd.perform.draft import Draft
 from notifyd.perform.helpers import Helper
 from notifyd.perform.order import Need, Order, Reply
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["FileDeed", "Moved"]
 
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
-ERESTARTSYS = 512  # linux/errno.h, never seen by programs
 
 
 class Moved(Exception):
@@ -155,10 +154,8 @@ class FileDeed:
         if reply.errno:
             if reply.errno == errno.EFBIG and self._order.limit >= 0:
                 _send_sigxfsz(self._draft.thread)
-            if reply.errno == errno.EINTR and has_signal(self._draft.thread.tid, for_sure=True):
-                # The kernel's own word for it: a handler with SA_RESTART repeats the call, all
-                # others get EINTR. It must not be said without a signal: it would be the errno.
-                return Done(0, ERESTARTSYS)
+            if reply.errno == errno.EINTR:
+                return interrupted(self._draft.thread.tid)
             return Done(0, reply.errno)
         if fd is not None:
             return Done(fd=fd, cloexec=bool(self._order.args[0] & os.O_CLOEXEC))  # type: ignore[operator]

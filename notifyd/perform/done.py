@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Done", "Memory"]
+from notifyd.target.process import has_signal
+
+__all__ = ["Done", "Memory", "interrupted"]
+
+ERESTARTSYS = 512  # linux/errno.h, never seen by programs
 
 Memory: TypeAlias = tuple[tuple[int, bytes], ...]
 
@@ -23,3 +28,12 @@ class Done(NamedTuple):
     memory: Memory = ()
     fd: int | None = None
     cloexec: bool = False
+
+
+def interrupted(tid: int) -> Done:
+    """What a target gets whose call was ended for the sake of a signal: EINTR, or the call again.
+
+    The kernel itself finds out which, by SA_RESTART of the handler. It must not be asked to without
+    a signal: the target would see its number as an errno.
+    """
+    return Done(0, ERESTARTSYS if has_signal(tid, for_sure=True) else errno.EINTR)

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Files"]
 
-LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
-ERESTARTSYS = 512  # linux/errno.h, never seen by programs
 KEPT = 1024  # contexts
 SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
 _LOOK = os.O_PATH | os.O_CLOEXEC

@@ -22,7 +22,7 @@ from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
-from notifyd.perform.done import Done
+from notifyd.perform.done import Done, interrupted
 from notifyd.perform.messages import copy_messages
 from notifyd.perform.persona import Persona, enter, granted
 from notifyd.perform.unix import UnixPlace
@@ -70,6 +70,7 @@ class Deed:
         directory: the open /proc/TID of the target, where its root and cwd are needed.
         grant: the power that the rule lends, by name.
         pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
+        again: whether a handler with SA_RESTART begins the call again: signal(7).
     """
 
     act: Callable[[], Done]
@@ -78,6 +79,7 @@ class Deed:
     directory: int | None
     grant: str | None
     pipe: int | None
+    again: bool
     owned: ExitStack = field(default_factory=ExitStack)
 
     def __call__(self) -> Done:
@@ -120,10 +122,11 @@ async def perform(call: Call, verdict: Allow) -> Done:
     deed = _deed(call, prepare, verdict)
     # The kernel would end the call for a signal that the target does not block.
     try:
-        return await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
+        done = await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
     except OSError:
         deed.owned.close()  # it was not begun; otherwise nothing is left to close
         raise
+    return interrupted(call.process.tid) if done.errno == errno.EINTR and deed.again else done
 
 
 def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
@@ -147,7 +150,8 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
         act = prepare(call, taken)
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         where = directory if paths else None
-        return Deed(act, thread.check, persona, where, verdict.grant, pipe, stack.pop_all())
+        again = raw.sends_for_ever(taken.socket)
+        return Deed(act, thread.check, persona, where, verdict.grant, pipe, again, stack.pop_all())
 
 
 def _domain(descriptor: int) -> int:

@@ -42,10 +42,16 @@ def test_a_connect_that_never_ends_does_not_hold_up_the_end(start, build, rule, 
     assert process.wait(20) == 130
 
 
-def test_a_signal_interrupts_what_is_performed(performed):
-    """A handler's signal ends a blocking connect with EINTR, as natively."""
-    ran = performed("interrupted")
-    assert (ran.status, ran.lines) == (7, ["-1 EINTR", "pulse 4711"])
+@pytest.mark.parametrize(
+    ("mode", "result"),
+    [("interrupted", "-1 EINTR"), ("restarted", "0 ok"), ("limited", "-1 EINTR")],
+)
+def test_a_signal_interrupts_what_is_performed(mode, result, performed, native, build, tmp_path):
+    """EINTR, or with SA_RESTART the call again, unless it has a time limit; as natively."""
+    ran = performed(mode)
+    assert (ran.status, ran.lines) == (7, [result, "pulse 4711"])
+    (tmp_path / "natively").mkdir()
+    assert native(build("performed"), mode, cwd=tmp_path / "natively").lines[0] == result
 
 
 def test_paths_are_the_targets(performed, tmp_path):

@@ -35,7 +35,7 @@ static struct sockaddr_un at(const char *path)
 #define TO(a) (struct sockaddr *)&(a), sizeof(a)
 
 /* A socket that listens and has no room left: the next connect waits for ever. */
-static void full(const char *path)
+static int full(const char *path)
 {
 	struct sockaddr_un where = at(path);
 	int server = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -44,6 +44,7 @@ static void full(const char *path)
 	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	while (!connect(client, TO(where)))
 		client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	return server;
 }
 
 static int waits(char **argv)
@@ -82,17 +83,44 @@ static int blocked(char **argv)
 
 static void nothing(int number) { (void)number; }
 
+/* A signal after one second, room for the connect after two. */
+static int signalled(int flags, long timeout)
+{
+	struct sockaddr_un where = at("full");
+	int server = full("full"), client = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct timeval limit = {.tv_sec = timeout};
+	setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	struct sigaction act = {.sa_handler = nothing, .sa_flags = flags};
+	sigaction(SIGALRM, &act, 0);
+	pid_t child = fork();
+	if (!child) {
+		sleep(2);
+		while (accept(server, 0, 0) >= 0)
+			;
+	}
+	alarm(1);
+	int got = connect(client, TO(where));
+	printf("%d %s\n", got, got ? strerrorname_np(errno) : "ok");
+	kill(child, SIGKILL);
+	return pulse();
+}
+
 static int interrupted(char **argv)
 {
 	(void)argv;
-	struct sockaddr_un where = at("full");
-	full("full");
-	struct sigaction act = {.sa_handler = nothing};
-	sigaction(SIGALRM, &act, 0);
-	alarm(1);
-	int got = connect(socket(AF_UNIX, SOCK_STREAM, 0), TO(where));
-	printf("%d %s\n", got, got ? strerrorname_np(errno) : "ok");
-	return pulse();
+	return signalled(0, 0);
+}
+
+static int restarted(char **argv)
+{
+	(void)argv;
+	return signalled(SA_RESTART, 0);
+}
+
+static int limited(char **argv)
+{
+	(void)argv;
+	return signalled(SA_RESTART, 60);
 }
 
 static int rooted(char **argv)
@@ -230,7 +258,7 @@ static int crowd(char **argv)
 static const struct {
 	const char *name;
 	int (*run)(char **);
-} MODES[] = {{"waits", waits},   {"interrupted", interrupted}, {"rooted", rooted},
+} MODES[] = {{"waits", waits},   {"interrupted", interrupted}, {"restarted", restarted}, {"limited", limited}, {"rooted", rooted},
 	     {"files", files},   {"grows", grows},             {"crowd", crowd}, {"throng", throng}, {"blocked", blocked}};
 
 int main(int argc, char **argv)
