@@ -180,7 +180,7 @@ def _selves(directory: int) -> tuple[int, int, int, int]:
 
 def _send_sigxfsz(thread: StoppedThread) -> None:
     with suppress(OSError):
-        descriptor = pidfd.open_thread(thread.tid)
+        descriptor = thread.open()
         try:
             thread.check()
             pidfd.send_signal(descriptor, signal.SIGXFSZ)

@@ -109,7 +109,7 @@ class Draft:
             TargetFault: EBADF: it has none of that number.
         """
         if self._task < 0:
-            self._task = self._looked(_open_task, self.thread)
+            self._task = self._looked(StoppedThread.open, self.thread)
         return self._looked(lambda _: pidfd.get_fd(self._task, number), None)
 
     def _send(self, fd: int) -> int:
@@ -189,16 +189,6 @@ class Draft:
         start = -1 if text.startswith(b"/") else self._send(self._start(AT_FDCWD, Last.FOLLOW))
         self.places.append(Place(start, text, Last.FOLLOW))
         return len(self.places) - 1
-
-
-def _open_task(thread: StoppedThread) -> int:
-    try:
-        return pidfd.open_thread(thread.tid)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    # Before Linux 6.9, not a leader: threads of a process nearly always share their descriptors.
-    return pidfd.open_process(thread.identity.pid)
 
 
 def _checked(call: Call, changes: dict[str, Any]) -> dict[str, Any]:

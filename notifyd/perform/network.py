@@ -137,7 +137,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
             directory = proc.open_dir(thread.tid)
             stack.callback(os.close, directory)
             persona = Persona.of(directory)
-            task = _open_task(thread)
+            task = thread.open()
             stack.callback(os.close, task)
             place = UnixPlace.of(call, verdict.changes, stack)
             taken = Taken(task, pidfd.get_fd(task, call.fd), place, stack)
@@ -161,16 +161,6 @@ def _domain(descriptor: int) -> int:
         raise TargetFault(str(error), error.errno or errno.EIO) from error
 
 
-def _open_task(thread: StoppedThread) -> int:
-    try:
-        return pidfd.open_thread(thread.tid)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    # Before Linux 6.9, not a leader: threads of a process nearly always share their descriptors.
-    return pidfd.open_process(thread.identity.pid)
-
-
 def _address(call: Any) -> bytes:
     """The address that the rule saw, and no other."""
     if not 0 <= call.addrlen <= MAX_ADDRESS:
@@ -179,26 +169,24 @@ def _address(call: Any) -> bytes:
 
 
 def _connect(call: Connect, taken: Taken) -> Callable[[], Done]:
-    address = _address(call)
-
-    def act() -> Done:
-        if taken.place is not None:
-            taken.place.reach(partial(raw.connect, taken.socket), makes=False)
-        else:
-            raw.connect(taken.socket, address)
-        return Done(0)
-
-    return act
+    return _reach(call, taken, raw.connect, makes=False)
 
 
 def _bind(call: Bind, taken: Taken) -> Callable[[], Done]:
+    return _reach(call, taken, raw.bind, makes=True)
+
+
+def _reach(
+    call: Connect | Bind, taken: Taken, function: Callable[[int, bytes], None], *, makes: bool
+) -> Callable[[], Done]:
+    """Do what takes a socket and an address; `makes` says whether it makes the path in it."""
     address = _address(call)
 
     def act() -> Done:
         if taken.place is not None:
-            taken.place.reach(partial(raw.bind, taken.socket), makes=True)
+            taken.place.reach(partial(function, taken.socket), makes=makes)
         else:
-            raw.bind(taken.socket, address)
+            function(taken.socket, address)
         return Done(0)
 
     return act

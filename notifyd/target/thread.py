@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
-from notifyd.kernel import process_vm
+from notifyd.kernel import pidfd, process_vm
 from notifyd.kernel.unotify import Notifier
 from notifyd.policy.call import ID, PID, Note
 from notifyd.target.identity import Identity, read_identity
@@ -65,6 +65,22 @@ class StoppedThread:
                 raise self.failure(error) from error
             self.check()
         return self._identity
+
+    def open(self) -> int:
+        """A pidfd of it, for its descriptors and for signals. The caller owns it, and checks.
+
+        Before Linux 6.9 it is the process's, where the thread is not its first: threads of a
+        process nearly always share their descriptors.
+
+        Raises:
+            OSError: ESRCH: it has ended. EMFILE.
+        """
+        try:
+            return pidfd.open_thread(self.tid)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        return pidfd.open_process(self.identity.pid)
 
     def check(self) -> None:
         """Raise TargetGone unless the target still waits for our answer."""

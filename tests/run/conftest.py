@@ -195,3 +195,14 @@ def native() -> Callable[..., Ran]:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return runner
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory where anybody may do anything, and which anybody can get to."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        one.chmod(one.stat().st_mode | 0o055)
+    folder.chmod(0o777)
+    return folder

@@ -33,17 +33,6 @@ AS_ROOT, AS_NOBODY = (), ("--user", "nobody")
 PATIENCE = 30.0  # seconds for what should take one
 
 
-@pytest.fixture
-def here(tmp_path):
-    """A directory where anybody may do anything, and which anybody can get to."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        one.chmod(one.stat().st_mode | 0o055)
-    folder.chmod(0o777)
-    return folder
-
-
 def of_notifyd(pid):
     """The pids of notifyd's own processes: itself, the zygote and the helpers; no zombies."""
     children = {}

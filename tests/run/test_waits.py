@@ -35,17 +35,6 @@ AS_NOBODY = ("--user", "nobody")
 
 
 @pytest.fixture
-def here(tmp_path):
-    """A directory where anybody may do anything, and which anybody can get to."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        one.chmod(one.stat().st_mode | 0o055)
-    folder.chmod(0o777)
-    return folder
-
-
-@pytest.fixture
 def waits(build, rule, run, here):
     """Run a mode of waits.c with every open performed; returns what it printed."""
 
