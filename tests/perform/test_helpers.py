@@ -1,0 +1,184 @@
+"""The pool of helpers: used again, bounded, and ended in time. The helpers are real processes."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from notifyd.errors import CannotPerform
+from notifyd.kernel import pidfd, proc
+from notifyd.perform import helpers as pool
+from notifyd.perform.helper import Plan
+from notifyd.perform.helpers import Helpers
+from notifyd.perform.order import Last, Order, Place
+
+KEY, OTHER = 1, 2
+OPEN = Order("open", (Place(-1, b"/etc/passwd", Last.FOLLOW),), (os.O_RDONLY, 0, 0))
+
+
+def plan(stack):
+    """A helper that is just like us."""
+    directory = proc.open_dir(os.getpid())
+    stack.callback(os.close, directory)
+    root = os.open("/", os.O_PATH)
+    stack.callback(os.close, root)
+    process = pidfd.open_process(os.getpid())
+    stack.callback(os.close, process)
+    ids = os.geteuid(), os.geteuid(), os.getegid(), os.getegid()
+    return Plan(0, ids, tuple(os.getgroups()), 0, False), [process, directory, root]
+
+
+def impossible(stack):
+    """A helper that cannot be: nobody has that many namespaces to join."""
+    wanted, fds = plan(stack)
+    return Plan(0x7FFFFFFF, wanted.ids, wanted.groups, 0, False), fds
+
+
+@asynccontextmanager
+async def helping() -> AsyncIterator[Helpers]:
+    """Helpers that are all gone afterwards."""
+    helpers = Helpers()
+    try:
+        yield helpers
+    finally:
+        helpers.close()
+        assert helpers.count == 0
+
+
+def run(function):
+    """Run an async test with a limit."""
+
+    async def limited():
+        with trio.fail_after(30):
+            await function()
+
+    trio.run(limited)
+
+
+def test_a_helper_is_used_again(no_fd_left):
+    """The second call of a context does not pay for a process."""
+
+    async def body():
+        async with helping() as helpers:
+            assert helpers.take(KEY) is None
+            first = await helpers.get(KEY, plan)
+            helpers.give_back(first)
+            assert await helpers.get(KEY, plan) is first
+            assert helpers.count == 1
+
+    run(body)
+
+
+def test_contexts_have_helpers_of_their_own(no_fd_left):
+    """One that is free serves nobody else's calls."""
+
+    async def body():
+        async with helping() as helpers:
+            helpers.give_back(await helpers.get(KEY, plan))
+            assert helpers.take(OTHER) is None
+
+    run(body)
+
+
+def test_an_order_is_done(no_fd_left):
+    """The descriptor is the caller's, and the helper has closed its own."""
+
+    async def body():
+        async with helping() as helpers:
+            helper = await helpers.get(KEY, plan)
+            helper.send(OPEN, [])
+            reply, fd = await helper.answer()
+            assert (reply.errno, reply.need) == (0, 0)
+            assert os.read(fd, 4) == b"root"
+            os.close(fd)
+            helper.settle()
+
+    run(body)
+
+
+def test_a_busy_helper_holds_up_nobody(no_fd_left):
+    """The next call of its context gets another one."""
+
+    async def body():
+        async with helping() as helpers:
+            first = await helpers.get(KEY, plan)
+            assert await helpers.get(KEY, plan) is not first
+            assert helpers.count == 2
+
+    run(body)
+
+
+def test_there_are_never_too_many(no_fd_left, monkeypatch):
+    """Where all wait, one more call is refused in the end."""
+    monkeypatch.setattr(pool, "MOST", 2)
+    monkeypatch.setattr(pool, "PATIENCE", 0.3)
+
+    async def body():
+        async with helping() as helpers:
+            for _ in range(2):
+                await helpers.get(KEY, plan)
+            with pytest.raises(CannotPerform, match="2 calls that are performed wait"):
+                await helpers.get(KEY, plan)
+
+    run(body)
+
+
+def test_an_idle_one_makes_room(no_fd_left, monkeypatch):
+    """For a context that has none yet."""
+    monkeypatch.setattr(pool, "MOST", 2)
+
+    async def body():
+        async with helping() as helpers:
+            helpers.give_back(await helpers.get(KEY, plan))
+            await helpers.get(OTHER, plan)
+            await helpers.get(OTHER, plan)
+            assert helpers.count == 2
+            assert helpers.take(KEY) is None
+
+    run(body)
+
+
+def test_the_idle_end(no_fd_left, monkeypatch):
+    """After some seconds without an order; the busy ones stay."""
+
+    async def body():
+        async with helping() as helpers:
+            busy = await helpers.get(KEY, plan)
+            helpers.give_back(await helpers.get(KEY, plan))
+            helpers.tidy()
+            assert helpers.count == 2
+            monkeypatch.setattr(pool, "IDLE", 0.0)
+            helpers.tidy()
+            assert helpers.count == 1
+            helpers.give_back(busy)
+
+    run(body)
+
+
+def test_one_that_dies_says_so(no_fd_left):
+    """Whoever waits for its answer is told, and it is not used again."""
+
+    async def body():
+        async with helping() as helpers:
+            helper = await helpers.get(KEY, plan)
+            helper.kill()
+            with pytest.raises(CannotPerform, match="ended"):
+                await helper.answer()
+            helpers.drop(helper)
+            assert helpers.count == 0
+
+    run(body)
+
+
+def test_what_cannot_be_is_told(no_fd_left):
+    """With the reason, and nothing of it is left."""
+
+    async def body():
+        async with helping() as helpers:
+            with pytest.raises(CannotPerform, match="no helper can be where the target is"):
+                await helpers.get(KEY, impossible)
+            assert helpers.count == 0
+
+    run(body)
