@@ -74,7 +74,7 @@ class Files:
             return FileDeed(self, call, recipe, draft, order, verdict.grant, stack.pop_all())
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:
-        """Open an existing file by the path as it was given, if nothing about it is special.
+        """Open an existing file, if nothing about it is special.
 
         Hot: it is here for opens that are many, and takes the shortest way to each thing.
 
@@ -87,13 +87,15 @@ class Files:
         """
         tid = call.note[PID]
         way = self._ways.get(tid)
-        if way is None or flags & SPECIAL or "path" in call.seen:
+        if way is None or flags & SPECIAL:
             return None
         identity, key, inline = way
         if self._identities.of(tid) is not identity:
             del self._ways[tid]
             return None
         pathname, start = call.pathname, -1
+        judged = call.seen.get("path")
+        seen = bytes(judged) if judged is not None else None
         if not pathname.startswith(b"/"):
             if call.dirfd != AT_FDCWD:
                 return None
@@ -103,22 +105,22 @@ class Files:
                 return None
         try:
             if inline and self._inline is not None:
-                opened = self._inline.open(pathname, start, flags)
+                opened = self._inline.open(pathname, start, flags, seen)
                 if opened is not None:
                     return opened
-            return self._ask_at_once(key, pathname, start, flags)
+            return self._ask_at_once(key, pathname, start, flags, seen)
         finally:
             if start >= 0:
                 os.close(start)
 
     def _ask_at_once(
-        self, key: int, pathname: bytes, start: int, flags: int
+        self, key: int, pathname: bytes, start: int, flags: int, seen: bytes | None
     ) -> tuple[int, int] | None:
         helper = self.helpers.take(key)
         if helper is None:
             return None
         last = Last.NOFOLLOW if flags & os.O_NOFOLLOW else Last.FOLLOW
-        place = Place(-1 if start < 0 else 0, pathname, last)
+        place = Place(-1 if start < 0 else 0, pathname, last, seen)
         try:
             helper.send(Order("open", (place,), (flags, 0, 0)), [] if start < 0 else [start])
             sent = helper.answer_soon()

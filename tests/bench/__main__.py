@@ -30,6 +30,7 @@ from pathlib import Path
 
 from catalogue import BENCHES, MEMORY, PROGRAMS, START_UP, Bench
 from commands import BenchFailed, Commands
+from costs import COSTS, Cost, all_costs
 from memory import Memory, supervisor_memory
 from report import Results
 from rounds import Row, interleaved, pinned
@@ -43,7 +44,7 @@ UNTRAPPED_CALLS = 1_000_000
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tests/bench", description=__doc__.partition("\n")[0])
-    names = [*(bench.name for bench in BENCHES), START_UP, *PROGRAMS, MEMORY]
+    names = [*(bench.name for bench in BENCHES), START_UP, *PROGRAMS, COSTS, MEMORY]
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="runs of each (7)")
     parser.add_argument("--calls", type=int, default=100_000, metavar="N", help="a run (100000)")
     parser.add_argument(
@@ -106,16 +107,28 @@ def everything(commands: Commands, chosen: argparse.Namespace) -> Results:
         say(f"on core {core} alone")
         untrapped = commands.untrapped(UNTRAPPED_CALLS)
         on_one = table(commands, chosen, chosen.rounds, goals=True)
+        costs, failures = measured_costs(commands, chosen)
     say("on all cores")
     on_all = table(commands, chosen, max(1, chosen.rounds // 2), goals=False)
     found: list[Memory] = []
-    failure = None
     if MEMORY in chosen.only:
         try:
             found = supervisor_memory(commands)
         except BenchFailed as error:
-            failure = str(error)
-    return Results(untrapped, on_one, on_all, found, failure)
+            failures.append(f"memory: failed: {error}")
+    return Results(untrapped, on_one, on_all, costs, found, failures)
+
+
+def measured_costs(commands: Commands, chosen: argparse.Namespace) -> tuple[list[Cost], list[str]]:
+    """What each call costs, if that was chosen, and why it is not known."""
+    if COSTS not in chosen.only:
+        return [], []
+    try:
+        found = all_costs(commands, chosen.calls, min(chosen.rounds, PROGRAM_ROUNDS))
+    except BenchFailed as error:
+        return [], [f"costs: failed: {error}"]
+    say(f"costs: {len(found)} calls")
+    return found, []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,6 +66,7 @@ BENCHES = (
     Bench("register-audit", "returns.py", *GETPPID, goal=3.0, audit=True),
     Bench("path-audit", "reads_path.py", *DENIED_OPEN, goal=3.5, audit=True),
     Bench("open", *PERFORMED_OPEN, goal=2.2),
+    Bench("open-resolved", "performs_judged.py", *PERFORMED_OPEN[1:], goal=None, weight=0.5),
     # Another user's opens are never done inline.
     Bench(
         "open-helper",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from costs import Cost
 from memory import Memory
 from rounds import Row
 
@@ -85,21 +86,23 @@ class Results:
         untrapped_ns: A getppid that nobody supervises, pinned, in nanoseconds.
         pinned: The rows on one core.
         unpinned: The rows on all cores.
+        costs: What each performed call costs, pinned.
         memory: Resident memory of supervisors.
-        memory_failure: Why `memory` is empty or short, or None.
+        failures: Why `costs` or `memory` are empty or short.
     """
 
     untrapped_ns: float
     pinned: Sequence[Row]
     unpinned: Sequence[Row]
+    costs: Sequence[Cost]
     memory: Sequence[Memory]
-    memory_failure: str | None
+    failures: Sequence[str]
 
     @property
     def failed(self) -> bool:
         """Whether a bench gave no figure. A goal that was not met is no failure."""
         rows = [*self.pinned, *self.unpinned]
-        return self.memory_failure is not None or any(row.failure for row in rows)
+        return bool(self.failures) or any(row.failure for row in rows)
 
     def as_json(self) -> str:
         """One object, indented, with every sample."""
@@ -108,8 +111,9 @@ class Results:
             "untrapped_ns": self.untrapped_ns,
             "pinned": [record(row) for row in self.pinned],
             "unpinned": [record(row) for row in self.unpinned],
+            "costs": [asdict(one) for one in self.costs],
             "memory": [asdict(one) for one in self.memory],
-            "memory_failure": self.memory_failure,
+            "failures": list(self.failures),
         }
         return json.dumps(found, indent=2)
 
@@ -121,12 +125,23 @@ class Results:
             parts.append(table("On one core (what the goals speak of)", self.pinned))
         if self.unpinned:
             parts.append(table("On all cores", self.unpinned))
+        if self.costs:
+            parts.append(costs_table(self.costs))
         parts += [memory_line(one) for one in self.memory]
-        if self.memory_failure is not None:
-            parts.append(f"memory: failed: {self.memory_failure}")
+        parts += self.failures
         return "\n\n".join(parts)
 
 
 def memory_line(found: Memory) -> str:
     """One supervisor's memory as people read it."""
     return f"memory, {found.workloads} workload(s): rss {found.rss:,} KiB, pss {found.pss:,} KiB"
+
+
+def costs_table(costs: Sequence[Cost]) -> str:
+    """What each call costs, in microseconds."""
+    lines = [f"{'What a performed call costs, µs':36}  native  by notifyd  by a helper"]
+    for one in costs:
+        other = "-" if one.other is None else f"{one.other / 1000:.1f}"
+        figures = f"{one.native / 1000:6.1f}  {one.same / 1000:10.1f}  {other:>11}"
+        lines.append(f"{one.call:36}  {figures}")
+    return "\n".join(lines)

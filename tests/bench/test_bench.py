@@ -23,6 +23,7 @@ NAMES = [
     "register-audit",
     "path-audit",
     "open",
+    "open-resolved",
     "open-helper",
     "start-up",
     "git-status",
@@ -48,6 +49,9 @@ def test_every_bench_gives_a_figure():
         rows = [row for row in rows if not row["skipped"]]
         assert all(row["c_ns"] > 0 and row["notifyd_ns"] > 0 for row in rows)
         assert {len(figures) for row in rows for figures in row["samples"].values()} == {1}
+    assert {"open", "rename", "connect", "fork, exec, wait"} <= {
+        one["call"] for one in found["costs"] if one["same"] > one["native"] > 0
+    }
     assert [(one["workloads"], one["rss"] >= one["pss"] > 0) for one in found["memory"]] == [
         (1, True),
         (200, True),
