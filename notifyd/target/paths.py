@@ -18,6 +18,7 @@ from notifyd.kernel.files import PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     openat2,
 )
@@ -113,14 +114,40 @@ class _Walk:
 
     def _walk(self, root: int, top: bytes, path: bytes, follow: bool) -> bytes:
         """Resolve the absolute `path` below `root`."""
+        flags = _PLAIN if follow else _ANY
         # The short way: no symlink on the whole path, and everything is there.
         try:
-            found = self._open(root, path, RESOLVE_NO_SYMLINKS, _PLAIN if follow else _ANY)
-        except BlockingIOError:
-            raise
+            return self._name(self._open(root, path, RESOLVE_NO_SYMLINKS, flags), top)
+        except OSError as error:
+            # Without RESOLVE_CACHED too: ".." while somebody renames or mounts, openat2(2).
+            if error.errno == errno.EAGAIN and self._flags:
+                raise
+            where = None
+            if error.errno in (errno.ELOOP, errno.ENOENT):
+                where = self._led(root, top, path, flags) or self._new(root, top, path, follow)
+        return where or self._step_by_step(root, path, follow)
+
+    def _led(self, root: int, top: bytes, path: bytes, flags: int) -> bytes | None:
+        """Where the kernel's own walk ends; None where that may depend on who walks."""
+        try:
+            found = self._open(root, path, RESOLVE_NO_MAGICLINKS, flags)
         except OSError:
-            return self._step_by_step(root, path, follow)
+            return None
+        if filesystem(found) == PROC_SUPER_MAGIC:
+            os.close(found)
+            return None
         return self._name(found, top)
+
+    def _new(self, root: int, top: bytes, path: bytes, follow: bool) -> bytes | None:
+        """How what is not there would be made; None if that is not that plain."""
+        head, _, last = path.rpartition(b"/")
+        parent = None
+        if last not in (b"", b".", b".."):
+            parent = self._led(root, top, head + b"/", _DIRECTORY)
+        if parent is None:
+            return None
+        new = parent.rstrip(b"/") + b"/" + last
+        return None if follow and self._link(root, new) is not None else new
 
     def _step_by_step(self, root: int, path: bytes, follow: bool) -> bytes:
         follow = follow or path.endswith((b"/", b"/."))

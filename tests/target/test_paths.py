@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from notifyd.target.paths import MAX_LINKS, Resolver, WouldBlock
+from notifyd.target.paths import MAX_LINKS, Resolver, WouldBlock, _Walk
 
 HERE = -100  # AT_FDCWD
 
@@ -27,6 +27,7 @@ def resolve(tmp_path):
             return resolver(path, follow=follow, dirfd=dirfd, again=False)
 
     resolver.pid = process.pid
+    resolver.forget = made._found.clear
     yield resolver
     process.kill()
     process.wait()
@@ -109,3 +110,57 @@ def test_nothing_is_left_open(resolve, tmp_path):
     for path in ("link", "none/none", "/proc/self/fd/0", "/", "", ".", "..", "/dev/null/x"):
         resolve(path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+SHAPES = [
+    f"{head}{middle}{last}"
+    for head in (
+        "",
+        "./",
+        "sub/",
+        "way/",
+        "round/",
+        "none/",
+        "sub/../",
+        "way/..//",
+        "file/",
+        "abs/",
+    )
+    for middle in ("", "deep/", "up/", "loop/", "/proc/", "/proc/self/", "/proc/self/cwd/")
+    for last in (
+        "",
+        ".",
+        "..",
+        "file",
+        "new",
+        "link",
+        "dangling",
+        "loop",
+        "new/",
+        "link/",
+        "up/new",
+    )
+]
+
+
+def test_the_kernels_walk_and_ours_agree(resolve, tmp_path, monkeypatch):
+    """Wherever both can be taken; links in the middle, at the end, that lead up and nowhere."""
+    for folder in (tmp_path, tmp_path / "sub", tmp_path / "sub" / "deep"):
+        folder.mkdir(exist_ok=True)
+        (folder / "file").touch()
+        for name, target in [
+            ("link", "file"), ("way", "sub"), ("round", "./sub/../sub"), ("up", ".."),
+            ("dangling", "none/x"), ("loop", "loop"), ("abs", str(tmp_path / "sub")),
+        ]:  # fmt: skip
+            (folder / name).symlink_to(target)
+    shapes = [(path, follow) for path in SHAPES for follow in (True, False)]
+    quick = [resolve(path, follow=follow) for path, follow in shapes]
+    monkeypatch.setattr(_Walk, "_led", lambda *_: None)
+    resolve.forget()
+    slow = [resolve(path, follow=follow) for path, follow in shapes]
+    different = [
+        (shape, one, other)
+        for shape, one, other in zip(shapes, quick, slow, strict=True)
+        if one != other
+    ]
+    assert different == []
