@@ -1,6 +1,6 @@
 /* Stages: a tree of every kind of object for each case, made and described without notifyd.
 
-   stage make BASE COUNT UID GID   makes BASE/0000 ... with what belongs to UID where it can
+   stage make BASE COUNT UID GID   makes BASE/0000/in ... with what belongs to UID where it can
    stage dump BASE                 prints what is in each, one line an object
 */
 #define _GNU_SOURCE
@@ -115,7 +115,10 @@ static void each(const char *folder, void (*act)(const char *))
 static void make(const char *name)
 {
 	must(mkdir(name, 0755), name);
+	must(chown(name, uid, gid), name);
 	must(chdir(name), name);
+	must(mkdir("in", 0755), "in");
+	must(chdir("in"), "in");
 	file("file", 0644, uid, gid), file("ro", 0444, uid, gid), file("wo", 0200, uid, gid);
 	file("secret", 0600, 0, 0), file("theirs", 0666, OTHER, OTHER), file("exec", 0755, uid, gid);
 	file("suid", 06755, uid, gid), file("b\xff\xfe", 0644, uid, gid), file("grp", 0060, 0, OTHER);
@@ -134,7 +137,7 @@ static void make(const char *name)
 	must(chown(".", uid, gid), name);
 	each(".", age);
 	age(".");
-	must(chdir(".."), "..");
+	must(chdir("../.."), "..");
 }
 
 static void put(const char *text, long size)

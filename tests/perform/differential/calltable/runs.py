@@ -7,8 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -25,13 +24,13 @@ class Where:
     """Who makes the calls, and on which file system.
 
     Attributes:
-        folder: where the stages are made.
+        kind: `tmpfs`, or `disk` for the machine's own file system.
         user: user and group id; 0 for root.
         look: `paths`, or `text` for a rule that looks at no resolved path.
         supervised_by: the user id of notifyd itself.
     """
 
-    folder: str
+    kind: str
     user: int
     look: str = "paths"
     supervised_by: int = 0
@@ -53,10 +52,33 @@ class Result:
         return (*gone, *(f"+ {one}" for one in self.performed if one not in mine))
 
 
+# The machine is out of reach: the calls of the table would change /dev/null, or the root directory.
+# All that is writable is $BASE, of the kind $KIND.
+SHELTER = """
+set -e
+mount -t tmpfs -o mode=755 none /dev
+mknod -m 666 /dev/null c 1 3
+mknod -m 666 /dev/zero c 1 5
+mknod -m 666 /dev/urandom c 1 9
+mknod -m 666 /dev/tty c 5 0
+ln -s /proc/self/fd /dev/fd
+mount -o remount,ro /dev
+if [ $KIND = tmpfs ]; then mount -t tmpfs -o mode=755 none $BASE; else mount --bind $BASE $BASE; fi
+mount -o remount,bind,ro /
+cd /
+mkdir $BASE/way
+$STAGE make $BASE/way $COUNT $OWNER $OWNER
+"$@"
+echo
+$STAGE dump $BASE/way
+"""
+
+
 class Programs:
-    """The two programs, built in `folder`."""
+    """The two programs, built in `folder`, which everybody can reach."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.probe, self.stage = str(folder / "probe"), str(folder / "stage")
         for target in (self.probe, self.stage):
             source = HERE / f"{Path(target).name}.c"
@@ -64,60 +86,44 @@ class Programs:
 
     def run(self, cases: Sequence[str], where: Where) -> list[Result]:
         """Run every case both ways."""
-        found = []
-        with stages(where.folder) as base:
-            table = base / "table"
-            table.write_text("".join(f"{line(case)}\n" for case in cases))
-            for way in ("native", "notify"):
-                top = base / way
-                top.mkdir()
-                count, owner = str(len(cases)), str(where.user)
-                subprocess.run([self.stage, "make", str(top), count, owner, owner], check=True)
-                said = self._natively(table, top, where) if way == "native" else None
-                said = said or self._performed(table, top, where)
-                found.append(zip(said, list(self._stages(top)), strict=True))
-        return [
-            Result(case, (one, *before), (other, *after))
-            for case, (one, before), (other, after) in zip(cases, *found, strict=True)
-        ]
+        table = self._folder / "table"
+        table.write_text("".join(f"{line(case)}\n" for case in cases))
+        probe = [self.probe, str(table)]
+        natively = self._run(where, len(cases), [*_as(where.user), *probe])
+        performed = self._run(where, len(cases), [*_notifyd(where), *probe])
+        return [Result(*one) for one in zip(cases, natively, performed, strict=True)]
 
-    def _natively(self, table: Path, top: Path, where: Where) -> list[str]:
-        who = {"user": where.user, "group": where.user, "extra_groups": []}
-        return _lines([self.probe, str(table), str(top)], **(who if where.user else {}))
-
-    def _performed(self, table: Path, top: Path, where: Where) -> list[str]:
-        words = ["--rules", str(HERE / "everything.py"), "--quiet"]
-        who, id = {}, where.supervised_by
-        if where.user and not id:
-            words += ["--user", f"{where.user}:{where.user}"]
-        if id:
-            who = {"user": id, "group": id, "extra_groups": []}
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "DIFFERENTIAL_LOOK": where.look}
-        line = [sys.executable, "-m", "notifyd", "run", *words, "--"]
-        return _lines([*line, self.probe, str(table), str(top)], env=env, **who)
-
-    def _stages(self, top: Path) -> Iterator[tuple[str, ...]]:
-        done = subprocess.run([self.stage, "dump", str(top)], check=True, capture_output=True)
-        lines = done.stdout.decode().splitlines()
-        for _, group in groupby(lines, lambda text: text[:6]):
-            yield tuple(f".{text[6:]}" for text in group)
-
-
-@contextmanager
-def stages(folder: str) -> Iterator[Path]:
-    """A folder that is reachable to everybody, and gone afterwards."""
-    base = Path(tempfile.mkdtemp(dir=folder))
-    base.chmod(0o755)
-    try:
-        yield base
-    finally:
+    def _run(self, where: Where, count: int, words: Sequence[str]) -> list[tuple[str, ...]]:
+        base = tempfile.mkdtemp(dir=self._folder)
+        os.chmod(base, 0o755)
+        env = {
+            **os.environ, "PYTHONPATH": str(ROOT), "DIFFERENTIAL_LOOK": where.look,
+            "KIND": where.kind, "BASE": base, "STAGE": self.stage, "COUNT": str(count),
+            "OWNER": str(where.user),
+        }  # fmt: skip
+        shelter = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SHELTER, "sh"]
+        done = subprocess.run(
+            [*shelter, *words, f"{base}/way"],
+            env=env, capture_output=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        complaint = done.stderr.decode()[-3000:]
+        assert done.returncode == 0 and "Traceback" not in complaint, complaint
         shutil.rmtree(base)
+        said, _, dumped = done.stdout.decode().partition("\n\n")
+        answers = [one.partition(" ")[2] for one in said.splitlines()]
+        stages = [tuple(group) for _, group in groupby(dumped.splitlines(), lambda one: one[:6])]
+        assert len(answers) == len(stages) == count, (len(answers), len(stages), said[-300:])
+        return [(answer, *(one[6:] for one in stage)) for answer, stage in zip(answers, stages)]
 
 
-def _lines(words: Sequence[str], **more: object) -> list[str]:
-    done = subprocess.run(
-        words, capture_output=True, timeout=PATIENCE, cwd="/", check=False, **more
-    )  # type: ignore[call-overload]
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    assert b"Traceback" not in done.stderr, done.stderr.decode()[-3000:]
-    return [one.partition(" ")[2] for one in done.stdout.decode().splitlines()]
+def _as(user: int) -> list[str]:
+    words = ["setpriv", "--clear-groups", f"--reuid={user}", f"--regid={user}"]
+    return words if user else []
+
+
+def _notifyd(where: Where) -> list[str]:
+    words = [sys.executable, "-m", "notifyd", "run", "--quiet", "--rules"]
+    words.append(str(HERE / "everything.py"))
+    if where.user and not where.supervised_by:
+        words += ["--user", f"{where.user}:{where.user}"]
+    return [*_as(where.supervised_by), *words, "--"]
