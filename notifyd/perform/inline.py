@@ -106,8 +106,9 @@ class Inline:
             if start < 0:
                 self._remember(path)
             # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
-            how = flags & ~os.O_NOFOLLOW | os.O_NONBLOCK
-            opened = os.open(str(fd), how, dir_fd=self._own)
+            opened = self._reopen(fd, flags | os.O_NONBLOCK)
+            if opened is None:
+                return None
         except BlockingIOError:
             return None
         except OSError as error:
@@ -117,6 +118,15 @@ class Inline:
         if not flags & os.O_NONBLOCK:
             os.set_blocking(opened, True)
         return opened, 0
+
+    def _reopen(self, fd: int, flags: int) -> int | None:
+        """Open what was pinned; None where F_GETFL could not tell of O_NOFOLLOW then."""
+        if not flags & os.O_NOFOLLOW:
+            return os.open(str(fd), flags, dir_fd=self._own)
+        try:
+            return os.open(".", flags, dir_fd=fd)
+        except (NotADirectoryError, PermissionError):
+            return None
 
     def _open_directly(self, path: bytes, flags: int) -> tuple[int, int] | None:
         """Open in one walk what was a plain file the last time; None if it is not any more.

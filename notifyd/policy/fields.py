@@ -6,10 +6,12 @@ how wide the argument is (for the filter) and how it is written into an event.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from notifyd.errors import TargetFault
 from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100  # relative paths start at the working directory: openat(2)
 PATH_MAX = 4096  # bytes with the NUL; limits.h, and what the kernel's getname() takes
 
@@ -264,6 +267,10 @@ class Path(Field[PurePosixPath]):
         follow: the property that says whether a symlink in the last component is followed.
         written: whether the call changes what is there: makes or removes it, or changes what it
             holds or what is said of it. True, False, or the property that says so.
+        named: whether the last component is a name that is made or taken away. It is not followed
+            even with a slash behind it.
+        empty: the field with AT_EMPTY_PATH, with which an empty text means the descriptor; `always`
+            if it needs no flag.
     """
 
     memory = True
@@ -278,8 +285,12 @@ class Path(Field[PurePosixPath]):
         summary: str = "the absolute path as the target sees it",
         *,
         written: bool | str = False,
+        named: bool = False,
+        empty: str = "",
     ) -> None:
         super().__init__(summary)
+        self.named = named
+        self.empty = empty
         self.pathname = pathname
         self.dirfd = dirfd
         self.follow = follow
@@ -304,7 +315,18 @@ class Path(Field[PurePosixPath]):
 
     def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
         dirfd = getattr(call, self.dirfd) if self.dirfd else AT_FDCWD
-        return call.resolve(dirfd, getattr(call, self.pathname), self.follows(call))
+        given: bytes = getattr(call, self.pathname)
+        if not given and not self.takes_empty(call):
+            raise TargetFault("an empty path", errno.ENOENT)
+        if self.named:
+            given = given.rstrip(b"/") or given
+        return call.resolve(dirfd, given, self.follows(call))
+
+    def takes_empty(self, call: Call) -> bool:
+        """Whether an empty text means the descriptor in `call`: it has no other, or may be null."""
+        if self.empty == "always" or not call.raw(self.pathname, 0):
+            return True
+        return bool(self.empty and getattr(call, self.empty) & AT_EMPTY_PATH)
 
     def render(self, call: Call) -> Any:
         # An event costs no look-up of its own: the resolved path if the rule asked for it.

@@ -67,12 +67,9 @@ def _truncate(draft: Draft) -> Drawn:
 
 
 def _utime(draft: Draft) -> Drawn:
-    flags = draft.flags(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
+    draft.flags(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
     times = layouts.times(draft.call) or 0
-    null = draft.has("dirfd") and draft.call.raw("pathname", 1) == 0
-    if null:
-        if flags & ~AT_EMPTY_PATH:
-            raise TargetFault("flags with a null path", errno.EINVAL)
+    if not draft.value("pathname") and draft.call.raw("pathname", 1) == 0:
         return Drawn("utimensat", (draft.own("dirfd"), 0, times, 0))
     return Drawn("utimensat", (at(draft.thing()), times, 0))
 

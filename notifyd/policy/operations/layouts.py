@@ -148,6 +148,10 @@ class PathIfGiven(Path):
         has_place = self.pathname in call.variant.sources
         return has_place and (self.dirfd is not None or self.names(call))
 
+    def takes_empty(self, call: Call) -> bool:
+        """Each of these calls has a flag of its own for it, and the kernel minds it."""
+        return True
+
     def decode(self, call: Call, raw: int) -> PurePosixPath:
         """Resolve it; AttributeError where there is nothing to resolve."""
         if self.pathname not in call.variant.sources:

@@ -70,6 +70,10 @@ static void put(const char *text, long size)
 			printf("#N"); /* the inode of a file without a name */
 			while (i + 1 < size && isdigit(text[i + 1]))
 				i++;
+		} else if (text[i] == '[' && i + 1 < size && isdigit(text[i + 1])) {
+			printf("[N"); /* the inode of a socket or pipe */
+			while (i + 1 < size && isdigit(text[i + 1]))
+				i++;
 		} else if (text[i] > ' ' && text[i] < 127 && text[i] != '%')
 			putchar(text[i]);
 		else
@@ -245,6 +249,14 @@ static void put_fd(int fd)
 		printf(" read=%zd", read(fd, text, 1));
 }
 
+static long written(const struct out *one)
+{
+	long size = one->size;
+	while (size > 0 && one->where[size - 1] == 0x7e)
+		size--;
+	return size;
+}
+
 static void put_out(const struct out *one, long result)
 {
 	const struct statfs *fs = (void *)one->where;
@@ -261,12 +273,8 @@ static void put_out(const struct out *one, long result)
 		       (long)fs->f_flags);
 	else if (!strcmp(one->kind, "mmsg"))
 		printf(" [%u %u]", sent[0].msg_len, sent[1].msg_len);
-	else {
-		long size = one->size; /* what was not written to need not be shown */
-		while (size > 0 && one->where[size - 1] == 0x7e)
-			size--;
-		printf(" \""), put(one->where, size), printf("\"");
-	}
+	else
+		printf(" \""), put(one->where, written(one)), printf("\"");
 }
 
 static void got(int fd)
@@ -330,7 +338,7 @@ static void call(char *words)
 	if (native && !error && !fd && !out_count)
 		return;
 	printf(" | %s%s", fd && result >= 0 ? "fd" : "", error ? strerrorname_np(error) : "");
-	if (!error && !fd)
+	if (!error && !fd && !(out_count && isdigit(*outs[0].kind) && result == written(&outs[0])))
 		printf("%ld", result);
 	if (fd && result >= 0)
 		put_fd(result);
@@ -368,7 +376,7 @@ static void run(const char *base, int number, char *line)
 	hole += PAGE;
 	munmap(hole, PAGE);
 	umask(022);
-	alarm(20);
+	alarm(5);
 	for (words = strtok_r(line, ";\n", &rest); words; words = strtok_r(NULL, ";\n", &rest))
 		step(words);
 	fflush(stdout);

@@ -40,7 +40,7 @@ MICROS = packed(1234567890, 123456, 987654321, 654321)
 
 # Calls on one path, where P stands for it; and the same with a descriptor D that it starts from.
 PLAIN = """
-open P O_RDONLY 0 :fd
+open P O_NONBLOCK 0 :fd
 open P O_RDWR|O_CLOEXEC|O_NONBLOCK 0 :fd
 open P O_CREAT|O_RDWR|O_NONBLOCK 0640 :fd
 creat P 0666 :fd

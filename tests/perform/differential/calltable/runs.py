@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -94,8 +93,8 @@ class Programs:
         return [Result(*one) for one in zip(cases, natively, performed, strict=True)]
 
     def _run(self, where: Where, count: int, words: Sequence[str]) -> list[tuple[str, ...]]:
-        base = tempfile.mkdtemp(dir=self._folder)
-        os.chmod(base, 0o755)
+        base = str(self._folder / "base")
+        os.mkdir(base, 0o755)
         env = {
             **os.environ, "PYTHONPATH": str(ROOT), "DIFFERENTIAL_LOOK": where.look,
             "KIND": where.kind, "BASE": base, "STAGE": self.stage, "COUNT": str(count),
