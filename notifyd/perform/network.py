@@ -32,6 +32,7 @@ from notifyd.policy.verdicts import Allow
 from notifyd.target.process import has_signal
 from notifyd.target.thread import StoppedThread
 
+MAX_UNIX = 110  # sizeof(struct sockaddr_un)
 MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
 NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
 
@@ -136,7 +137,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
             persona = Persona.of(directory)
             task = _open_task(thread)
             stack.callback(os.close, task)
-            place = UnixPlace.of(call, verdict.changes, stack)
+            place = UnixPlace.of(call, verdict.changes, directory, stack)
             taken = Taken(task, pidfd.get_fd(task, call.fd), place, stack)
             stack.callback(os.close, taken.socket)
         except OSError as error:
@@ -144,6 +145,8 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
         # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
         thread.check()
         paths = _domain(taken.socket) == socket_module.AF_UNIX
+        if not paths or call.addrlen > MAX_UNIX:
+            taken = taken._replace(place=None)  # the kernel refuses it, and knows best how
         act = prepare(call, taken)
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         where = directory if paths else None

@@ -17,7 +17,8 @@ from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel.files import AT_FDCWD
-from notifyd.perform.deed import Moved
+from notifyd.perform.context import Selves
+from notifyd.perform.deed import Moved, selves
 from notifyd.perform.draft import as_path
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 
@@ -35,15 +36,25 @@ class UnixPlace:
         own: the open directory /proc/self/fd.
         path: the text, from the root or the working directory.
         seen: the name that the rule saw, absolute; None if it changed the path.
+        selves: what /proc/self is to the target, as in `Order`.
     """
 
     own: int
     path: bytes
     seen: bytes | None
+    selves: Selves | None = None
 
     @classmethod
-    def of(cls, call: Any, changes: Mapping[str, Any], stack: ExitStack) -> UnixPlace | None:
+    def of(
+        cls, call: Any, changes: Mapping[str, Any], directory: int, stack: ExitStack
+    ) -> UnixPlace | None:
         """The place that a call is about; None where no rule looked at its path.
+
+        Args:
+            call: a Connect or Bind.
+            changes: what the rule changed.
+            directory: the open /proc/TID of the target.
+            stack: becomes the owner of what is opened.
 
         Raises:
             CannotPerform: a change that is no path.
@@ -57,7 +68,7 @@ class UnixPlace:
             return None
         own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, own)
-        return cls(own, path, seen)
+        return cls(own, path, seen, selves(directory))
 
     def reach(self, act: Callable[[bytes], None], *, makes: bool) -> None:
         """Do `act` with an address of the place, in a thread with the target's root and cwd.
@@ -78,7 +89,7 @@ class UnixPlace:
             if not self.path.startswith(b"/"):
                 start = os.open(".", os.O_PATH | os.O_CLOEXEC)
                 stack.callback(os.close, start)
-            pinner = stack.enter_context(Pinner(self.own, None))
+            pinner = stack.enter_context(Pinner(self.own, self.selves))
             try:
                 pinned = (
                     pinner.name(start, self.path)

@@ -165,7 +165,8 @@ class SocketPath(Path):
     """The resolved path of an AF_UNIX address; AttributeError where the address is no path."""
 
     def __init__(self, summary: str, *, follow: bool, written: bool) -> None:
-        super().__init__("address", None, follow, summary, written=written)
+        # What is written is a name that is made.
+        super().__init__("address", None, follow, summary, written=written, named=written)
 
     def is_given(self, call: Call) -> bool:
         """Whether the address is a path: not abstract, not unnamed, not of another family."""
@@ -176,6 +177,8 @@ class SocketPath(Path):
         path = _socket_path(call)
         if not path:
             raise AttributeError(f"the address of this {call.syscall} is no path")
+        if self.named:
+            path = path.rstrip(b"/") or path
         return call.resolve(AT_FDCWD, path, self.follows(call))
 
 

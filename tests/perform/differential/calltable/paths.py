@@ -157,3 +157,9 @@ def proc() -> Iterator[str]:
     """Every call through /proc and /dev/fd."""
     for call, path in product([*PLAIN, *AT], PROC_TEXTS):
         yield FDS + fill(call, path, "AT_FDCWD")
+
+
+def everything() -> Iterator[str]:
+    """All of them."""
+    for part in (plain, at, starts, proc):
+        yield from part()
