@@ -23,7 +23,7 @@ from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
 from notifyd.perform.done import Done
-from notifyd.perform.messages import copy_messages
+from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
 from notifyd.perform.unix import UnixPlace
 from notifyd.policy.call import Call
@@ -145,7 +145,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
         # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
         thread.check()
         paths = _domain(taken.socket) == socket_module.AF_UNIX
-        if not paths or call.addrlen > MAX_UNIX:
+        if not paths or (not isinstance(call, SendTo) and call.addrlen > MAX_UNIX):
             taken = taken._replace(place=None)  # the kernel refuses it, and knows best how
         act = prepare(call, taken)
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
@@ -211,8 +211,7 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
         sizes: list[int] = []
         try:
             for one in messages:
-                sent = raw.sendmsg(taken.socket, one.pieces, flags, one.address, one.control)
-                sizes.append(sent)  # what was sent counts, also before a failure
+                sizes.append(_send_one(taken, one, flags))  # counts also before a failure
         except OSError:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise
@@ -221,6 +220,22 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
         return Done(len(sizes), memory=_sizes(call, sizes))
 
     return act
+
+
+def _send_one(taken: Taken, one: Message, flags: int) -> int:
+    def act(address: bytes | None) -> int:
+        return raw.sendmsg(taken.socket, one.pieces, flags, address, one.control)
+
+    address = one.address
+    if taken.place is not None and address is not None and _is_path(address):
+        return taken.place.send(act, address)
+    return act(address)
+
+
+def _is_path(address: bytes) -> bool:
+    """Whether an address is a path of AF_UNIX that the kernel would look up."""
+    local = int.from_bytes(address[:2], "little") == socket_module.AF_UNIX
+    return local and address[2:3] not in (b"", b"\0") and len(address) <= MAX_UNIX
 
 
 def _sizes(call: SendTo, sizes: list[int]) -> tuple[tuple[int, bytes], ...]:

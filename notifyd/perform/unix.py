@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import AF_UNIX
 from struct import Struct
 from typing import Any
@@ -21,6 +21,7 @@ from notifyd.perform.context import Selves
 from notifyd.perform.deed import Moved, selves
 from notifyd.perform.draft import as_path
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+from notifyd.policy.operations import SendTo
 
 __all__ = ["UnixPlace"]
 
@@ -51,7 +52,7 @@ class UnixPlace:
         """The place that a call is about; None where no rule looked at its path.
 
         Args:
-            call: a Connect or Bind.
+            call: a Connect, Bind or SendTo.
             changes: what the rule changed.
             directory: the open /proc/TID of the target.
             stack: becomes the owner of what is opened.
@@ -60,7 +61,10 @@ class UnixPlace:
             CannotPerform: a change that is no path.
         """
         seen = getattr(call, "seen", {}).get("path")
-        if "path" in changes:
+        path: bytes
+        if isinstance(call, SendTo):
+            path = b""  # each message has its own
+        elif "path" in changes:
             path, seen = as_path("path", changes["path"]), None
         elif seen is not None:
             path, seen = call.address.path, bytes(seen)
@@ -101,6 +105,24 @@ class UnixPlace:
             if self._has_moved(pinner, pinned):
                 raise Moved
             act(self._address(pinned))
+
+    def send(self, act: Callable[[bytes], int], address: bytes) -> int:
+        """Do `act` with an address of the socket behind another one, a path, and come back.
+
+        Raises:
+            CannotPerform: it leads through what cannot be looked at.
+            OSError: as from the kernel.
+        """
+        sent: list[int] = []
+        path = address[_FAMILY.size :].partition(b"\0")[0]
+        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+        try:
+            there = replace(self, path=path)
+            there.reach(lambda found: sent.append(act(found)), makes=False)
+        finally:
+            os.fchdir(here)
+            os.close(here)
+        return sent[0]
 
     def _has_moved(self, pinner: Pinner, pinned: Pinned) -> bool:
         if self.seen is None or pinned.name.rstrip(b"/") in (b".", b"..") or pinned.fd == AT_FDCWD:

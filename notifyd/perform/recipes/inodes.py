@@ -68,8 +68,9 @@ def _truncate(draft: Draft) -> Drawn:
 
 
 def _utime(draft: Draft) -> Drawn:
-    times = layouts.times(draft.call) or 0
-    if times and times[8:16] == times[24:] == UTIME_OMIT:
+    given = layouts.times(draft.call)
+    times: Arg = given or 0
+    if given and given[8:16] == given[24:] == UTIME_OMIT:
         return Drawn("utimensat", (AT_FDCWD, b"", times, 0))  # the kernel looks at nothing else
     draft.flags(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
     if not draft.value("pathname") and draft.call.raw("pathname", 1) == 0:

@@ -49,12 +49,12 @@ DEVIATIONS = (
         users=True,
     ),
     Deviation(
-        _OWN_FD, r"\| (ENOTDIR|EPERM|EOPNOTSUPP|0)", r"\| EACCES",
+        _OWN_FD, r"\| (ENOTDIR|EPERM|EOPNOTSUPP|ECONNREFUSED|0)", r"\| EACCES",
         "a process may do more to its own /proc/self/fd than its mode says, and a helper is another",
         users=True,
     ),
     Deviation(
-        r"^full; open", r"\| EMFILE", r"\| ENOENT",
+        r"^full; open", r"\| EMFILE", r"\| (ENOENT|EACCES|EPERM)",
         "without a descriptor left the path's own error comes first",
     ),
     Deviation(
