@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 from calltable import paths, settings, sockets
-from calltable.deviations import DEVIATIONS
+from calltable.deviations import DEVIATIONS, known
 from calltable.runs import Programs, Result, Where
 
 pytestmark = [
@@ -40,6 +40,12 @@ RUNS = {
     "user-tmpfs-text": (Where("tmpfs", USER, "text"), paths.everything, 37),
     "user-by-user": (Where("tmpfs", USER, "paths", USER), paths.everything, 41),
 }
+EVERYTHING = (paths.everything, settings.anybody, settings.root, sockets.everything)
+USERS = (paths.everything, settings.anybody, sockets.users)
+RUNS |= {
+    "root-known": (Where("tmpfs", 0), lambda: known(chain(*(one() for one in EVERYTHING)), 9), 1),
+    "user-known": (Where("tmpfs", USER), lambda: known(chain(*(one() for one in USERS)), 9), 1),
+}
 needed: set[int] = set()
 
 
@@ -58,9 +64,9 @@ def unexplained(results: Iterable[Result], where: Where) -> list[Result]:
     for result in results:
         if not result.difference:
             continue
-        known = [at for at, one in enumerate(DEVIATIONS) if one.covers(result, where)]
-        needed.update(known)
-        if not known:
+        reasons = [at for at, one in enumerate(DEVIATIONS) if one.covers(result, where)]
+        needed.update(reasons)
+        if not reasons:
             left.append(result)
     return left
 

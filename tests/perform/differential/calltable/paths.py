@@ -8,24 +8,114 @@ from itertools import product
 from calltable.language import packed
 
 # What there is in a stage: see stage.c.
-KINDS = "file dir lfile ldir dangling loop fifo sock null".split()
-ODD = """
-    chain lslash ldot lnew lfar lup lself lnull lsock dslash fslash lclosed lroot ro wo secret
-    theirs grp suid exec empty b%FF%FE new missing/new
-    dir/ file/ lfile/ ldir/ new/ dangling/ loop/ lslash/ dir/. dir/.. ldir/. ldir/.. file/. file/..
-    dir/../file dir/inner ldir/inner dir/new ldir/new dir//inner ./file .//file dir/sub/../inner
-    file/x lfile/x fifo/x loop/x dangling/x missing/../file
-    closed closed/inner closed/new noperm noperm/inner noperm/new rodir/inner rodir/new
-    sticky/theirs sticky/link sticky/new setgid/inner setgid/new
-    . .. / // /. @ @/file @/new @/ldir/inner @/dir/../file ../.. /dev/null
-""".split()
-PROC = """
-    /proc/self/cwd/file /proc/self/cwd/new /proc/self/fd/50 /proc/self/fd/51 /proc/self/fd/51/inner
-    /proc/self/fd/99 /dev/fd/50 /proc/thread-self/fd/50 /proc/self /proc/self/ /proc/self/root
-    /proc/self/exe /proc/self/fd/52 /proc/self/cwd /proc/self/cwd/ /proc/self/cwd/lfile lself/
-    /proc/self/fd/50/ /proc/self/fd/51/ /proc/self/fd/51/.. /proc/self/comm /proc/self/fd/
-    /proc/self/nothing /proc/nothing /proc/self/fdinfo/../cwd/ldir/inner
-""".split()
+KINDS = ["file", "dir", "lfile", "ldir", "dangling", "loop", "fifo", "sock", "null"]
+ODD = [
+    "chain",
+    "lslash",
+    "ldot",
+    "lnew",
+    "lfar",
+    "lup",
+    "lself",
+    "lnull",
+    "lsock",
+    "dslash",
+    "fslash",
+    "lclosed",
+    "lroot",
+    "ro",
+    "wo",
+    "secret",
+    "theirs",
+    "grp",
+    "suid",
+    "exec",
+    "empty",
+    "b%FF%FE",
+    "new",
+    "missing/new",
+    "dir/",
+    "file/",
+    "lfile/",
+    "ldir/",
+    "new/",
+    "dangling/",
+    "loop/",
+    "lslash/",
+    "dir/.",
+    "dir/..",
+    "ldir/.",
+    "ldir/..",
+    "file/.",
+    "file/..",
+    "dir/../file",
+    "dir/inner",
+    "ldir/inner",
+    "dir/new",
+    "ldir/new",
+    "dir//inner",
+    "./file",
+    ".//file",
+    "dir/sub/../inner",
+    "file/x",
+    "lfile/x",
+    "fifo/x",
+    "loop/x",
+    "dangling/x",
+    "missing/../file",
+    "closed",
+    "closed/inner",
+    "closed/new",
+    "noperm",
+    "noperm/inner",
+    "noperm/new",
+    "rodir/inner",
+    "rodir/new",
+    "sticky/theirs",
+    "sticky/link",
+    "sticky/new",
+    "setgid/inner",
+    "setgid/new",
+    ".",
+    "..",
+    "/",
+    "//",
+    "/.",
+    "@",
+    "@/file",
+    "@/new",
+    "@/ldir/inner",
+    "@/dir/../file",
+    "../..",
+    "/dev/null",
+]
+PROC = [
+    "/proc/self/cwd/file",
+    "/proc/self/cwd/new",
+    "/proc/self/fd/50",
+    "/proc/self/fd/51",
+    "/proc/self/fd/51/inner",
+    "/proc/self/fd/99",
+    "/dev/fd/50",
+    "/proc/thread-self/fd/50",
+    "/proc/self",
+    "/proc/self/",
+    "/proc/self/root",
+    "/proc/self/exe",
+    "/proc/self/fd/52",
+    "/proc/self/cwd",
+    "/proc/self/cwd/",
+    "/proc/self/cwd/lfile",
+    "lself/",
+    "/proc/self/fd/50/",
+    "/proc/self/fd/51/",
+    "/proc/self/fd/51/..",
+    "/proc/self/comm",
+    "/proc/self/fd/",
+    "/proc/self/nothing",
+    "/proc/nothing",
+    "/proc/self/fdinfo/../cwd/ldir/inner",
+]
 TEXTS = [f"s{one}" for one in (*KINDS, *ODD)]
 PROC_TEXTS = [f"s{one}" for one in PROC]
 HARD = ["s", "0", "u", "e", "x255", "x256", "d4095:file", "d4096:file", "d4095:@/file"]
@@ -126,7 +216,21 @@ DIRS = {
     "bad": ("", "-1"),
     "none": ("", "999"),
 }
-FEW = "sinner snew s 0 u s@/file s../file s/ sinner/ x256 ssub s. d4096:x".split()
+FEW = [
+    "sinner",
+    "snew",
+    "s",
+    "0",
+    "u",
+    "s@/file",
+    "s../file",
+    "s/",
+    "sinner/",
+    "x256",
+    "ssub",
+    "s.",
+    "d4096:x",
+]
 
 
 def fill(call: str, path: str, start: str = "") -> str:

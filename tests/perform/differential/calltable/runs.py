@@ -112,7 +112,10 @@ class Programs:
         answers = [one.partition(" ")[2] for one in said.splitlines()]
         stages = [tuple(group) for _, group in groupby(dumped.splitlines(), lambda one: one[:6])]
         assert len(answers) == len(stages) == count, (len(answers), len(stages), said[-300:])
-        return [(answer, *(one[6:] for one in stage)) for answer, stage in zip(answers, stages)]
+        return [
+            (answer, *(one[6:] for one in stage))
+            for answer, stage in zip(answers, stages, strict=True)
+        ]
 
 
 def _as(user: int) -> list[str]:

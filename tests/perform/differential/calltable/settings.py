@@ -159,7 +159,7 @@ setxattr sfile strusted.new sabc 3 0
 setxattr sfile ssecurity.new sabc 3 0
 setxattr ssticky suser.new sabc 3 0
 setxattr sfile suser.have sabc 3 XATTR_CREATE
-setxattr sfile ssecurity.capability b%01%00%00%02%00%04%00%00%00%00%00%00%00%00%00%00%00%00%00%00 20 0
+setxattr sfile ssecurity.capability {packed(0x2000001, 0x400, 0, 0, 0, size=4)} 20 0
 getxattr sfile suser.have o64 64
 getxattr ssecret suser.have o64 64
 listxattr sfile o64 64
