@@ -76,7 +76,7 @@ class Inline:
             return None
         return self._look(order, start)
 
-    def open(
+    def open(  # noqa: C901
         self, path: bytes, start: int, flags: int, seen: bytes | None = None
     ) -> tuple[int, int] | None:
         """Open an existing file.
@@ -101,20 +101,21 @@ class Inline:
         if fd is None:
             return None
         try:
-            if not _is_plain(fd) or not self._named(seen, fd):
-                return None
-            if start < 0:
-                self._remember(path)
-            # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
-            opened = self._reopen(fd, flags | os.O_NONBLOCK)
-            if opened is None:
-                return None
+            if _is_plain(fd) and self._named(seen, fd):
+                # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
+                opened = self._reopen(fd, flags | os.O_NONBLOCK)
+            else:
+                opened = None
         except BlockingIOError:
             return None
         except OSError as error:
             return -1, error.errno or errno.EIO
         finally:
             os.close(fd)
+        if opened is None:
+            return None
+        if start < 0:
+            self._remember(path)
         if not flags & os.O_NONBLOCK:
             os.set_blocking(opened, True)
         return opened, 0

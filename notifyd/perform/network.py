@@ -211,7 +211,7 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
         sizes: list[int] = []
         try:
             for one in messages:
-                sizes.append(_send_one(taken, one, flags))  # counts also before a failure
+                sizes.append(_send_one(taken, one, flags))  # noqa: PERF401 counts, also before a failure
         except OSError:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise

@@ -16,7 +16,6 @@ from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
 
 if TYPE_CHECKING:
-    from notifyd.kernel.socket import SockAddr
     from notifyd.policy.call import Call
 
 T = TypeVar("T")
@@ -385,31 +384,6 @@ class Strings(Field[tuple[bytes, ...]]):
             value = call.read_strings(raw, self.SHOWN + 1, self.MAX_BYTES, cut=True)
         shown = [text(item[:PATH_MAX]) for item in value[: self.SHOWN]]
         return [*shown, more] if len(value) > len(shown) else shown
-
-
-class SocketAddress(Field["SockAddr | None"]):
-    """A sockaddr of the target, copied and decoded; None where its length is 0."""
-
-    memory = True
-    kind = "socket address"
-    width = 64
-    MAX = 128  # sizeof(struct sockaddr_storage): the kernel refuses more with EINVAL
-
-    def __init__(self, summary: str = "", *, length: str = "addrlen") -> None:
-        super().__init__(summary)
-        self.length = length
-
-    def decode(self, call: Call, raw: int) -> SockAddr | None:
-        from notifyd.kernel.socket import parse_sockaddr
-
-        size = getattr(call, self.length)
-        if not size:
-            return None
-        return parse_sockaddr(call.read(raw, min(size, self.MAX)))
-
-    def render(self, call: Call) -> Any:
-        value = self.__get__(call, type(call))
-        return None if value is None else str(value)
 
 
 def text(data: bytes) -> str:

@@ -148,7 +148,7 @@ class PathIfGiven(Path):
         has_place = self.pathname in call.variant.sources
         return has_place and (self.dirfd is not None or self.names(call))
 
-    def takes_empty(self, call: Call) -> bool:
+    def takes_empty(self, call: Call) -> bool:  # noqa: ARG002
         """Each of these calls has a flag of its own for it, and the kernel minds it."""
         return True
 

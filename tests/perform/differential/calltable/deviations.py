@@ -58,7 +58,7 @@ DEVIATIONS = (
     ),
     Deviation(
         _OWN_FD, r"\| (ENOTDIR|EPERM|EOPNOTSUPP|ECONNREFUSED|0).*", r"\| EACCES.*",
-        "a process may do more to its own /proc/self/fd than its mode says, and a helper is another",
+        "a process may do more to its own /proc/self/fd than its mode says; a helper is another",
         users=True,
     ),
     Deviation(

@@ -106,7 +106,8 @@ class Programs:
             env=env, capture_output=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         complaint = done.stderr.decode()[-3000:]
-        assert done.returncode == 0 and "Traceback" not in complaint, complaint
+        assert done.returncode == 0, complaint
+        assert "Traceback" not in complaint, complaint
         shutil.rmtree(base)
         said, _, dumped = done.stdout.decode().partition("\n\n")
         answers = [one.partition(" ")[2] for one in said.splitlines()]
