@@ -17,6 +17,7 @@ import trio
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, proc
+from notifyd.perform.context import Selves
 from notifyd.perform.done import Done, interrupted
 from notifyd.perform.draft import Draft
 from notifyd.perform.helpers import Helper
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from notifyd.perform.files import Files
     from notifyd.target.thread import StoppedThread
 
-__all__ = ["FileDeed", "Moved"]
+__all__ = ["FileDeed", "Moved", "selves"]
 
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
 
@@ -136,15 +137,15 @@ class FileDeed:
 
     def _completed(self, need: int) -> Order:
         """The order, with what could not be known before."""
-        selves, tty = self._order.selves, self._order.tty
+        found, tty = self._order.selves, self._order.tty
         try:
             if need == Need.TTY:
                 tty = proc.terminal(proc.read_stat(self._draft.directory))
             else:
-                selves = _selves(self._draft.directory)
+                found = selves(self._draft.directory)
         except OSError as error:
             raise self._draft.thread.failure(error) from error
-        return msgspec.structs.replace(self._order, selves=selves, tty=tty)
+        return msgspec.structs.replace(self._order, selves=found, tty=tty)
 
     def _finish(self, reply: Reply, fd: int | None) -> Done:
         if reply.need == Need.MOVED:
@@ -172,7 +173,8 @@ class FileDeed:
             self._files.helpers.drop(helper)
 
 
-def _selves(directory: int) -> tuple[int, int, int, int]:
+def selves(directory: int) -> Selves:
+    """What /proc/self and /proc/thread-self mean to the thread behind /proc/TID: see `Order`."""
     status = proc.read_status(directory)
     processes, threads = status.process_ids, status.thread_ids
     return processes[0], threads[0], processes[-1], threads[-1]

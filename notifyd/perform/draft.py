@@ -148,7 +148,9 @@ class Draft:
         text, seen = self._text(pathname, path)
         changed = path in self._changes
         number = AT_FDCWD if changed or not self.has(dirfd) else int(getattr(self.call, dirfd))
-        if empty and not text:
+        if not text:
+            if not empty:  # the kernel says so before it looks for the descriptor
+                raise TargetFault("an empty path", errno.ENOENT)
             last = Last.ITSELF
         start = -1 if text.startswith(b"/") else self._send(self._start(number, last))
         self.places.append(Place(start, text, last, seen))

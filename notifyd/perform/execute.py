@@ -14,9 +14,11 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from notifyd.kernel import files
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
-from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, openat2
+from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 
@@ -24,6 +26,7 @@ __all__ = ["Executor"]
 
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
+_KNOWN = 0o37777703  # VALID_OPEN_FLAGS in Linux
 TTY = os.makedev(5, 0)  # /dev/tty: whoever opens it gets his own
 _PTS = range(136, 144)  # majors of pseudo terminals: 256 minors each, devices.txt in Linux
 Native: TypeAlias = int | bytes | bytearray
@@ -97,9 +100,11 @@ class Executor:
             pinned = pinner.made(start, place.path, last == Last.MADE, resolve)
         else:
             pinned = Pinned(pinner.thing(start, place.path, last == Last.FOLLOW, resolve))
-        if place.seen is not None and not _harmless(pinned) and pinner.named(pinned) != place.seen:
-            raise _Moved
-        return pinned
+        if place.seen is None or _harmless(pinned, last) or pinner.named(pinned) == place.seen:
+            return pinned
+        if pinned.name and not stat.S_ISDIR(os.fstat(pinned.fd).st_mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        raise _Moved
 
     # -- any call
 
@@ -143,16 +148,40 @@ class Executor:
         place = order.places[0]
         pinned = self._pin(place, fds, pinner, resolve)
         if pinned.name:
-            return _openat(pinned.fd, pinned.name, flags | os.O_NOFOLLOW, mode)
+            return _open_name(pinned, flags, mode)
         if flags & os.O_CREAT and flags & os.O_EXCL and not flags & os.O_PATH:
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
-        kept = flags & ~(os.O_CREAT | os.O_NOFOLLOW)
+        kept = flags & ~os.O_CREAT
         found = os.fstat(pinned.fd)
         if flags & os.O_PATH:
             return self._open_path(pinned.fd, found.st_mode, flags)
         if stat.S_ISCHR(found.st_mode) and found.st_rdev == TTY:
             return self._open_tty(order, kept)
-        return _openat(AT_FDCWD, b"%d" % pinned.fd, kept, mode)
+        if flags & os.O_NOFOLLOW:
+            opened = self._open_here(order, fds, pinner, pinned)
+            if opened is not None:
+                return opened
+        return _openat(AT_FDCWD, b"%d" % pinned.fd, kept & ~os.O_NOFOLLOW, mode)
+
+    def _open_here(
+        self, order: Order, fds: Sequence[int], pinner: Pinner, pinned: Pinned
+    ) -> int | None:
+        """Open what was pinned with O_NOFOLLOW, which fcntl(2) F_GETFL shows; None if not so."""
+        flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
+        found = os.fstat(pinned.fd)
+        if stat.S_ISDIR(found.st_mode):
+            with contextlib.suppress(PermissionError):  # it may be read, and not searched
+                return _openat(pinned.fd, b".", flags & ~os.O_CREAT, mode)
+            return None
+        here = msgspec.structs.replace(order.places[0], last=Last.MADE_HERE)
+        place = self._pin(here, fds, pinner, resolve)
+        if not place.name:
+            return None
+        fd = _open_name(place, flags & ~os.O_CREAT, 0)
+        if os.path.samestat(found, os.fstat(fd)):
+            return fd
+        os.close(fd)
+        raise _Moved
 
     def _open_path(self, fd: int, mode: int, flags: int) -> int:
         # The kernel refuses to inject O_PATH descriptors (EBADF): the nearest thing that it does.
@@ -216,8 +245,10 @@ def _as_by_path(order: Order, error: OSError) -> OSError:
     return error
 
 
-def _harmless(pinned: Pinned) -> bool:
+def _harmless(pinned: Pinned, last: int) -> bool:
     """Whether a name can have no effect whatever it is: the kernel refuses to make or remove it."""
+    if last in (Last.MADE, Last.MADE_HERE) and pinned.name.endswith(b"/"):
+        return True  # a file is never made by such a name: EISDIR
     return bool(pinned.name) and pinned.name.rstrip(b"/") in (b"", b".", b"..")
 
 
@@ -249,6 +280,15 @@ def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
         return fd
     os.close(fd)
     return None
+
+
+def _open_name(pinned: Pinned, flags: int, mode: int) -> int:
+    """Open or make a name, and follow no link that it may have become.
+
+    Not by O_NOFOLLOW, which fcntl(2) F_GETFL would show. openat2(2) refuses what open(2) forgets.
+    """
+    flags = flags & _KNOWN | os.O_CLOEXEC
+    return openat2(pinned.fd, pinned.name, flags, mode & 0o7777, RESOLVE_NO_SYMLINKS)
 
 
 def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:

@@ -67,7 +67,7 @@ class Files:
             drawn = recipe.draw(draft)
             umask = self._umask(draft) if recipe.makes and _makes(drawn.args, drawn.call) else -1
             limit = self._limit(draft, b"Max file size") if isinstance(call, Truncate) else -1
-            if umask >= 0 and drawn.call in ("open", "openat2"):
+            if isinstance(call, Open) and (call.creates or call.flags & os.O_TRUNC):
                 self._check_room(draft)
             places = tuple(draft.places)
             order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
@@ -151,7 +151,7 @@ class Files:
             raise draft.thread.failure(error) from error
 
     def _check_room(self, draft: Draft) -> None:
-        """EMFILE before anything is made, as the kernel has it, and not after."""
+        """EMFILE before anything is made or cut, as the kernel has it, and not after."""
         try:
             used = os.stat("fd", dir_fd=draft.directory).st_size  # since Linux 6.2; 0 before
         except OSError as error:

@@ -76,7 +76,7 @@ class Inline:
             return None
         return self._look(order, start)
 
-    def open(
+    def open(  # noqa: C901
         self, path: bytes, start: int, flags: int, seen: bytes | None = None
     ) -> tuple[int, int] | None:
         """Open an existing file.
@@ -101,22 +101,33 @@ class Inline:
         if fd is None:
             return None
         try:
-            if not _is_plain(fd) or not self._named(seen, fd):
-                return None
-            if start < 0:
-                self._remember(path)
-            # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
-            how = flags & ~os.O_NOFOLLOW | os.O_NONBLOCK
-            opened = os.open(str(fd), how, dir_fd=self._own)
+            if _is_plain(fd) and self._named(seen, fd):
+                # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
+                opened = self._reopen(fd, flags | os.O_NONBLOCK)
+            else:
+                opened = None
         except BlockingIOError:
             return None
         except OSError as error:
             return -1, error.errno or errno.EIO
         finally:
             os.close(fd)
+        if opened is None:
+            return None
+        if start < 0:
+            self._remember(path)
         if not flags & os.O_NONBLOCK:
             os.set_blocking(opened, True)
         return opened, 0
+
+    def _reopen(self, fd: int, flags: int) -> int | None:
+        """Open what was pinned; None where F_GETFL could not tell of O_NOFOLLOW then."""
+        if not flags & os.O_NOFOLLOW:
+            return os.open(str(fd), flags, dir_fd=self._own)
+        try:
+            return os.open(".", flags, dir_fd=fd)
+        except (NotADirectoryError, PermissionError):
+            return None
 
     def _open_directly(self, path: bytes, flags: int) -> tuple[int, int] | None:
         """Open in one walk what was a plain file the last time; None if it is not any more.

@@ -23,7 +23,7 @@ from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
 from notifyd.perform.done import Done, interrupted
-from notifyd.perform.messages import copy_messages
+from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
 from notifyd.perform.unix import UnixPlace
 from notifyd.policy.call import Call
@@ -32,6 +32,7 @@ from notifyd.policy.verdicts import Allow
 from notifyd.target.process import has_signal
 from notifyd.target.thread import StoppedThread
 
+MAX_UNIX = 110  # sizeof(struct sockaddr_un)
 MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
 NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
 
@@ -139,7 +140,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
             persona = Persona.of(directory)
             task = thread.open()
             stack.callback(os.close, task)
-            place = UnixPlace.of(call, verdict.changes, stack)
+            place = UnixPlace.of(call, verdict.changes, directory, stack)
             taken = Taken(task, pidfd.get_fd(task, call.fd), place, stack)
             stack.callback(os.close, taken.socket)
         except OSError as error:
@@ -147,6 +148,8 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
         # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
         thread.check()
         paths = _domain(taken.socket) == socket_module.AF_UNIX
+        if not paths or (not isinstance(call, SendTo) and call.addrlen > MAX_UNIX):
+            taken = taken._replace(place=None)  # the kernel refuses it, and knows best how
         act = prepare(call, taken)
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         where = directory if paths else None
@@ -200,8 +203,7 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
         sizes: list[int] = []
         try:
             for one in messages:
-                sent = raw.sendmsg(taken.socket, one.pieces, flags, one.address, one.control)
-                sizes.append(sent)  # what was sent counts, also before a failure
+                sizes.append(_send_one(taken, one, flags))  # noqa: PERF401 counts, also before a failure
         except OSError:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise
@@ -210,6 +212,22 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
         return Done(len(sizes), memory=_sizes(call, sizes))
 
     return act
+
+
+def _send_one(taken: Taken, one: Message, flags: int) -> int:
+    def act(address: bytes | None) -> int:
+        return raw.sendmsg(taken.socket, one.pieces, flags, address, one.control)
+
+    address = one.address
+    if taken.place is not None and address is not None and _is_path(address):
+        return taken.place.send(act, address)
+    return act(address)
+
+
+def _is_path(address: bytes) -> bool:
+    """Whether an address is a path of AF_UNIX that the kernel would look up."""
+    local = int.from_bytes(address[:2], "little") == socket_module.AF_UNIX
+    return local and address[2:3] not in (b"", b"\0") and len(address) <= MAX_UNIX
 
 
 def _sizes(call: SendTo, sizes: list[int]) -> tuple[tuple[int, bytes], ...]:

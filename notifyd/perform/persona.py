@@ -124,7 +124,9 @@ class Persona:
             credentials.set_gids(-1, self.egid, -1)
         if (self.euid, self.fsuid) != (mine.euid, mine.fsuid):
             credentials.set_uids(-1, self.euid, -1)
-            credentials.set_fs_ids(self.fsuid, self.fsgid)
+        mine_all = mine.euid, mine.fsuid, mine.egid, mine.fsgid
+        if (self.euid, self.fsuid, self.egid, self.fsgid) != mine_all:
+            credentials.set_fs_ids(self.fsuid, self.fsgid)  # those before have changed them too
         held = capability.get(0).permitted
         powers = (self.capabilities | more) & held
         credentials.set_capabilities(powers, powers)

@@ -10,16 +10,18 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import AF_UNIX
 from struct import Struct
 from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel.files import AT_FDCWD
-from notifyd.perform.deed import Moved
+from notifyd.perform.context import Selves
+from notifyd.perform.deed import Moved, selves
 from notifyd.perform.draft import as_path
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+from notifyd.policy.operations import SendTo
 
 __all__ = ["UnixPlace"]
 
@@ -35,21 +37,34 @@ class UnixPlace:
         own: the open directory /proc/self/fd.
         path: the text, from the root or the working directory.
         seen: the name that the rule saw, absolute; None if it changed the path.
+        selves: what /proc/self is to the target, as in `Order`.
     """
 
     own: int
     path: bytes
     seen: bytes | None
+    selves: Selves | None = None
 
     @classmethod
-    def of(cls, call: Any, changes: Mapping[str, Any], stack: ExitStack) -> UnixPlace | None:
+    def of(
+        cls, call: Any, changes: Mapping[str, Any], directory: int, stack: ExitStack
+    ) -> UnixPlace | None:
         """The place that a call is about; None where no rule looked at its path.
+
+        Args:
+            call: a Connect, Bind or SendTo.
+            changes: what the rule changed.
+            directory: the open /proc/TID of the target.
+            stack: becomes the owner of what is opened.
 
         Raises:
             CannotPerform: a change that is no path.
         """
         seen = getattr(call, "seen", {}).get("path")
-        if "path" in changes:
+        path: bytes
+        if isinstance(call, SendTo):
+            path = b""  # each message has its own
+        elif "path" in changes:
             path, seen = as_path("path", changes["path"]), None
         elif seen is not None:
             path, seen = call.address.path, bytes(seen)
@@ -57,7 +72,7 @@ class UnixPlace:
             return None
         own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, own)
-        return cls(own, path, seen)
+        return cls(own, path, seen, selves(directory))
 
     def reach(self, act: Callable[[bytes], None], *, makes: bool) -> None:
         """Do `act` with an address of the place, in a thread with the target's root and cwd.
@@ -78,7 +93,7 @@ class UnixPlace:
             if not self.path.startswith(b"/"):
                 start = os.open(".", os.O_PATH | os.O_CLOEXEC)
                 stack.callback(os.close, start)
-            pinner = stack.enter_context(Pinner(self.own, None))
+            pinner = stack.enter_context(Pinner(self.own, self.selves))
             try:
                 pinned = (
                     pinner.name(start, self.path)
@@ -90,6 +105,24 @@ class UnixPlace:
             if self._has_moved(pinner, pinned):
                 raise Moved
             act(self._address(pinned))
+
+    def send(self, act: Callable[[bytes], int], address: bytes) -> int:
+        """Do `act` with an address of the socket behind another one, a path, and come back.
+
+        Raises:
+            CannotPerform: it leads through what cannot be looked at.
+            OSError: as from the kernel.
+        """
+        sent: list[int] = []
+        path = address[_FAMILY.size :].partition(b"\0")[0]
+        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+        try:
+            there = replace(self, path=path)
+            there.reach(lambda found: sent.append(act(found)), makes=False)
+        finally:
+            os.fchdir(here)
+            os.close(here)
+        return sent[0]
 
     def _has_moved(self, pinner: Pinner, pinned: Pinned) -> bool:
         if self.seen is None or pinned.name.rstrip(b"/") in (b".", b"..") or pinned.fd == AT_FDCWD:

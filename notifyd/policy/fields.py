@@ -6,19 +6,21 @@ how wide the argument is (for the filter) and how it is written into an event.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from notifyd.errors import TargetFault
 from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
 
 if TYPE_CHECKING:
-    from notifyd.kernel.socket import SockAddr
     from notifyd.policy.call import Call
 
 T = TypeVar("T")
 
+AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100  # relative paths start at the working directory: openat(2)
 PATH_MAX = 4096  # bytes with the NUL; limits.h, and what the kernel's getname() takes
 
@@ -264,6 +266,10 @@ class Path(Field[PurePosixPath]):
         follow: the property that says whether a symlink in the last component is followed.
         written: whether the call changes what is there: makes or removes it, or changes what it
             holds or what is said of it. True, False, or the property that says so.
+        named: whether the last component is a name that is made or taken away. It is not followed
+            even with a slash behind it.
+        empty: the field with AT_EMPTY_PATH, with which an empty text means the descriptor; `always`
+            if it needs no flag.
     """
 
     memory = True
@@ -278,8 +284,12 @@ class Path(Field[PurePosixPath]):
         summary: str = "the absolute path as the target sees it",
         *,
         written: bool | str = False,
+        named: bool = False,
+        empty: str = "",
     ) -> None:
         super().__init__(summary)
+        self.named = named
+        self.empty = empty
         self.pathname = pathname
         self.dirfd = dirfd
         self.follow = follow
@@ -304,7 +314,18 @@ class Path(Field[PurePosixPath]):
 
     def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
         dirfd = getattr(call, self.dirfd) if self.dirfd else AT_FDCWD
-        return call.resolve(dirfd, getattr(call, self.pathname), self.follows(call))
+        given: bytes = getattr(call, self.pathname)
+        if not given and not self.takes_empty(call):
+            raise TargetFault("an empty path", errno.ENOENT)
+        if self.named:
+            given = given.rstrip(b"/") or given
+        return call.resolve(dirfd, given, self.follows(call))
+
+    def takes_empty(self, call: Call) -> bool:
+        """Whether an empty text means the descriptor in `call`: it has no other, or may be null."""
+        if self.empty == "always" or not call.raw(self.pathname, 0):
+            return True
+        return bool(self.empty and getattr(call, self.empty) & AT_EMPTY_PATH)
 
     def render(self, call: Call) -> Any:
         # An event costs no look-up of its own: the resolved path if the rule asked for it.
@@ -363,31 +384,6 @@ class Strings(Field[tuple[bytes, ...]]):
             value = call.read_strings(raw, self.SHOWN + 1, self.MAX_BYTES, cut=True)
         shown = [text(item[:PATH_MAX]) for item in value[: self.SHOWN]]
         return [*shown, more] if len(value) > len(shown) else shown
-
-
-class SocketAddress(Field["SockAddr | None"]):
-    """A sockaddr of the target, copied and decoded; None where its length is 0."""
-
-    memory = True
-    kind = "socket address"
-    width = 64
-    MAX = 128  # sizeof(struct sockaddr_storage): the kernel refuses more with EINVAL
-
-    def __init__(self, summary: str = "", *, length: str = "addrlen") -> None:
-        super().__init__(summary)
-        self.length = length
-
-    def decode(self, call: Call, raw: int) -> SockAddr | None:
-        from notifyd.kernel.socket import parse_sockaddr
-
-        size = getattr(call, self.length)
-        if not size:
-            return None
-        return parse_sockaddr(call.read(raw, min(size, self.MAX)))
-
-    def render(self, call: Call) -> Any:
-        value = self.__get__(call, type(call))
-        return None if value is None else str(value)
 
 
 def text(data: bytes) -> str:

@@ -87,6 +87,7 @@ class _Walk:
         self._tid = tid
         self._flags = cached
         self._links = 0
+        self._outside = False
 
     def run(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
         task = os.open(f"/proc/{self._tid}", _DIRECTORY)
@@ -96,8 +97,12 @@ class _Walk:
                 top = os.fsencode(os.readlink("root", dir_fd=task)).rstrip(b"/")
                 if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
                     return self._start(task, dirfd, top) or b"/"
-                start = b"" if pathname.startswith(b"/") else self._start(task, dirfd, top)
-                return self._walk(root, top, start + b"/" + pathname, follow)
+                if pathname.startswith(b"/"):
+                    return self._walk(root, top, pathname, follow)
+                start = self._start(task, dirfd, top)
+                found = self._walk(root, top, start + b"/" + pathname, follow)
+                # From outside of the root a path may lead into it: then that is its name.
+                return _below(found, top) if self._outside and found != top else found
             finally:
                 os.close(root)
         finally:
@@ -106,7 +111,9 @@ class _Walk:
     def _start(self, task: int, dirfd: int, top: bytes) -> bytes:
         link = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
         try:
-            return _below(os.fsencode(os.readlink(link, dir_fd=task)), top)
+            found = os.fsencode(os.readlink(link, dir_fd=task))
+            self._outside = bool(top) and found != top and not found.startswith(top + b"/")
+            return _below(found, top)
         except FileNotFoundError:
             if link != "cwd":
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None

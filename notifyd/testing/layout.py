@@ -12,6 +12,7 @@ from typing import Any
 from notifyd.kernel.arch import Arch
 from notifyd.policy import fields as kinds
 from notifyd.policy import sources
+from notifyd.policy.address import SocketAddress
 from notifyd.policy.call import Call
 from notifyd.policy.operations.identity import CapabilitySets, Groups
 from notifyd.policy.operations.layouts import Less, Signed32
@@ -124,7 +125,7 @@ class Layout:
             return _number(field, value)
         if isinstance(field, kinds.Device):
             return _device(*value)
-        if isinstance(field, kinds.SocketAddress):
+        if isinstance(field, SocketAddress):
             return self._address(value, field.length)
         if isinstance(field, Destinations):
             if "headers" in self._variant.sources:

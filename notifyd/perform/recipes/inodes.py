@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from notifyd.errors import CannotPerform, TargetFault
-from notifyd.kernel.files import AT_EMPTY_PATH, STATX_SIZE
+from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD, STATX_SIZE
 from notifyd.perform import layouts
 from notifyd.perform.done import Done
 from notifyd.perform.draft import AT_SYMLINK_NOFOLLOW, Draft
@@ -37,6 +37,7 @@ AT_EACCESS = 0x200
 XATTR_MAX = 65536  # bytes of a value, and of a list of names: limits.h
 READLINK_MAX = 4096
 STATFS_SIZE = 120
+UTIME_OMIT = 0x3FFFFFFE.to_bytes(8, "little")
 
 
 def _chmod(draft: Draft) -> Drawn:
@@ -67,12 +68,12 @@ def _truncate(draft: Draft) -> Drawn:
 
 
 def _utime(draft: Draft) -> Drawn:
-    flags = draft.flags(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
-    times = layouts.times(draft.call) or 0
-    null = draft.has("dirfd") and draft.call.raw("pathname", 1) == 0
-    if null:
-        if flags & ~AT_EMPTY_PATH:
-            raise TargetFault("flags with a null path", errno.EINVAL)
+    given = layouts.times(draft.call)
+    times: Arg = given or 0
+    if given and given[8:16] == given[24:] == UTIME_OMIT:
+        return Drawn("utimensat", (AT_FDCWD, b"", times, 0))  # the kernel looks at nothing else
+    draft.flags(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
+    if not draft.value("pathname") and draft.call.raw("pathname", 1) == 0:
         return Drawn("utimensat", (draft.own("dirfd"), 0, times, 0))
     return Drawn("utimensat", (at(draft.thing()), times, 0))
 

@@ -6,14 +6,18 @@ descriptor is of; `fd` is -1 where the call has a path.
 
 from __future__ import annotations
 
+import errno
+
+from notifyd.errors import TargetFault
 from notifyd.policy.call import Call
-from notifyd.policy.fields import Address, DirFd, Fd, Flags, Id, Int, Mode, Path
+from notifyd.policy.fields import AT_FDCWD, Address, DirFd, Fd, Flags, Id, Int, Mode, Path
 from notifyd.policy.names.path import AT_FLAGS
 from notifyd.policy.operations.layouts import MaybePathname, narrow_ids, short_size
 from notifyd.policy.sources import Pair, call
 
 __all__ = ["Chmod", "Chown", "Truncate", "Utime"]
 
+AT_EMPTY_PATH = AT_FLAGS["AT_EMPTY_PATH"]
 AT_SYMLINK_NOFOLLOW = AT_FLAGS["AT_SYMLINK_NOFOLLOW"]
 
 
@@ -26,7 +30,7 @@ class Chmod(Call):
     fd = Fd("fchmod: the open file")
     dirfd = DirFd()
     pathname = MaybePathname()
-    path = Path(follow="follows", written=True)
+    path = Path(follow="follows", written=True, empty="flags")
     mode = Mode("the new permission bits", width=16)
     flags = Flags(AT_FLAGS, "of fchmodat2, since Linux 6.6")
 
@@ -58,7 +62,7 @@ class Chown(Call):
     fd = Fd("fchown: the open file")
     dirfd = DirFd()
     pathname = MaybePathname()
-    path = Path(follow="follows", written=True)
+    path = Path(follow="follows", written=True, empty="flags")
     uid = Id("the new owner; -1 leaves it")
     gid = Id("the new group; -1 leaves it")
     flags = Flags(AT_FLAGS, "of fchownat")
@@ -113,7 +117,7 @@ class Utime(Call):
 
     dirfd = DirFd()
     pathname = MaybePathname(null="takes_null")
-    path = Path(follow="follows", written=True)
+    path = Path(follow="follows", written=True, empty="flags")
     times = Address("the new times; null means now")
     flags = Flags(AT_FLAGS, "of utimensat")
 
@@ -127,8 +131,10 @@ class Utime(Call):
 
     @property
     def takes_null(self) -> bool:
-        """Whether a null path means the descriptor itself."""
-        return "dirfd" in self.variant.sources
+        """Whether a null path means the descriptor itself: there has to be one."""
+        if self.flags & ~AT_EMPTY_PATH and self.dirfd != AT_FDCWD:
+            raise TargetFault("flags with a null path", errno.EINVAL)
+        return self.dirfd != AT_FDCWD
 
     @property
     def follows(self) -> bool:

@@ -27,7 +27,7 @@ class Mknod(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given")
-    path = Path(follow=False, written=True)
+    path = Path(follow=False, written=True, named=True)
     mode = Mode("kind of file and permission bits, before the umask", width=16)
     device = Device("(major, minor) of a device")
 
@@ -60,7 +60,7 @@ class Mkdir(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given")
-    path = Path(follow=False, written=True)
+    path = Path(follow=False, written=True, named=True)
     mode = Mode("permission bits, before the umask", width=16)
 
     variants = (
@@ -80,10 +80,12 @@ class Link(Call):
 
     olddirfd = DirFd("where a relative old path starts")
     oldpathname = Pathname("the existing path as given")
-    oldpath = Path("oldpathname", "olddirfd", "follows", "the existing file", written=True)
+    oldpath = Path(
+        "oldpathname", "olddirfd", "follows", "the existing file", written=True, empty="flags"
+    )
     newdirfd = DirFd("where a relative new path starts")
     newpathname = Pathname("the new path as given")
-    newpath = Path("newpathname", "newdirfd", False, "the new name", written=True)
+    newpath = Path("newpathname", "newdirfd", False, "the new name", written=True, named=True)
     flags = Flags(AT_FLAGS, "`AT_SYMLINK_FOLLOW`, `AT_EMPTY_PATH`")
 
     variants = (
@@ -109,7 +111,7 @@ class Symlink(Call):
     content = Pathname("the text of the link: what it points to")
     linkdirfd = DirFd("where a relative name of the link starts")
     linkpathname = Pathname("the link's own path as given")
-    linkpath = Path("linkpathname", "linkdirfd", False, "the link itself", written=True)
+    linkpath = Path("linkpathname", "linkdirfd", False, "the link itself", written=True, named=True)
 
     variants = (
         call("symlink", content=0, linkpathname=1),

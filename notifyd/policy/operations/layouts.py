@@ -148,6 +148,10 @@ class PathIfGiven(Path):
         has_place = self.pathname in call.variant.sources
         return has_place and (self.dirfd is not None or self.names(call))
 
+    def takes_empty(self, call: Call) -> bool:  # noqa: ARG002
+        """Each of these calls has a flag of its own for it, and the kernel minds it."""
+        return True
+
     def decode(self, call: Call, raw: int) -> PurePosixPath:
         """Resolve it; AttributeError where there is nothing to resolve."""
         if self.pathname not in call.variant.sources:
@@ -161,7 +165,8 @@ class SocketPath(Path):
     """The resolved path of an AF_UNIX address; AttributeError where the address is no path."""
 
     def __init__(self, summary: str, *, follow: bool, written: bool) -> None:
-        super().__init__("address", None, follow, summary, written=written)
+        # What is written is a name that is made.
+        super().__init__("address", None, follow, summary, written=written, named=written)
 
     def is_given(self, call: Call) -> bool:
         """Whether the address is a path: not abstract, not unnamed, not of another family."""
@@ -172,6 +177,8 @@ class SocketPath(Path):
         path = _socket_path(call)
         if not path:
             raise AttributeError(f"the address of this {call.syscall} is no path")
+        if self.named:
+            path = path.rstrip(b"/") or path
         return call.resolve(AT_FDCWD, path, self.follows(call))
 
 

@@ -35,7 +35,7 @@ class Access(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given")
-    path = Path(follow="follows")
+    path = Path(follow="follows", empty="flags")
     wanted = Flags(ACCESS_FLAGS, "`R_OK`, `W_OK`, `X_OK`; 0 asks whether it is there")
     flags = Flags(AT_ACCESS_FLAGS, "of faccessat2, since Linux 5.8")
 
@@ -61,7 +61,7 @@ class Stat(Call):
     fd = Fd("fstat: the open file")
     dirfd = DirFd()
     pathname = MaybePathname(null="takes_null")
-    path = Path(follow="follows")
+    path = Path(follow="follows", empty="flags")
     flags = Flags(AT_STAT_FLAGS, "of fstatat and statx")
     mask = Flags(STATX_MASK, "statx: what is asked for")
     buffer = Address("where the answer goes; its layout is the call's own")
@@ -125,7 +125,7 @@ class ReadLink(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given")
-    path = Path(follow=False)
+    path = Path(follow=False, empty="always")
     buffer = Address("where the text goes, without a NUL")
     size = Int("bytes of room there", signed=True)
 

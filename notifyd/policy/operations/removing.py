@@ -20,7 +20,7 @@ class Unlink(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given")
-    path = Path(follow=False, written=True)
+    path = Path(follow=False, written=True, named=True)
     flags = Flags({"AT_REMOVEDIR": AT_REMOVEDIR}, "`AT_REMOVEDIR` removes a directory")
 
     variants = (
@@ -46,10 +46,10 @@ class Rename(Call):
 
     olddirfd = DirFd("where a relative old path starts")
     oldpathname = Pathname("the old path as given")
-    oldpath = Path("oldpathname", "olddirfd", False, "the old name", written=True)
+    oldpath = Path("oldpathname", "olddirfd", False, "the old name", written=True, named=True)
     newdirfd = DirFd("where a relative new path starts")
     newpathname = Pathname("the new path as given")
-    newpath = Path("newpathname", "newdirfd", False, "the new name", written=True)
+    newpath = Path("newpathname", "newdirfd", False, "the new name", written=True, named=True)
     flags = Flags(RENAME_FLAGS, "`RENAME_*`")
 
     variants = (

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from notifyd.policy.address import SocketAddress
 from notifyd.policy.call import Call
-from notifyd.policy.fields import Address, Fd, Field, Flags, Int, SocketAddress
+from notifyd.policy.fields import Address, Fd, Field, Flags, Int
 from notifyd.policy.names.socket import MESSAGE_FLAGS
 from notifyd.policy.operations.layouts import shorten
 from notifyd.policy.sources import Variant, call, socketcall

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from notifyd.policy.address import SocketAddress
 from notifyd.policy.call import Call
-from notifyd.policy.fields import Address, Enum, Fd, Flags, Int, SocketAddress
+from notifyd.policy.fields import Address, Enum, Fd, Flags, Int
 from notifyd.policy.names.socket import (
     FAMILIES,
     IP_PROTOCOLS,

@@ -30,7 +30,7 @@ class _Xattr(Call):
     fd = Fd("the f-calls: the open file")
     dirfd = DirFd()
     pathname = MaybePathname(null="takes_null")
-    path = Path(follow="follows")
+    path = Path(follow="follows", empty="at_flags")
     at_flags = Flags(AT_FLAGS, "of the calls that end in `at`")
 
     @property
@@ -52,7 +52,7 @@ class SetXattr(_Xattr):
 
     __slots__ = ()
 
-    path = Path(follow="follows", written=True)
+    path = Path(follow="follows", written=True, empty="at_flags")
     name = Text("the attribute's name")
     value = Text("what it is set to", length="size", limit=XATTR_SIZE_MAX)
     size = Int("bytes of the value", width=64)
@@ -106,7 +106,7 @@ class RemoveXattr(_Xattr):
 
     __slots__ = ()
 
-    path = Path(follow="follows", written=True)
+    path = Path(follow="follows", written=True, empty="at_flags")
     name = Text("the attribute's name")
 
     variants = (
