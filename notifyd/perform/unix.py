@@ -20,6 +20,7 @@ from notifyd.kernel.files import AT_FDCWD
 from notifyd.perform.deed import Moved
 from notifyd.perform.draft import as_path
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+from notifyd.perform.stage import Stage
 
 __all__ = ["UnixPlace"]
 
@@ -35,11 +36,13 @@ class UnixPlace:
         own: the open directory /proc/self/fd.
         path: the text, from the root or the working directory.
         seen: the name that the rule saw, absolute; None if it changed the path.
+        stage: where the text is walked again, once it is known where it leads.
     """
 
     own: int
     path: bytes
     seen: bytes | None
+    stage: Stage
 
     @classmethod
     def of(cls, call: Any, changes: Mapping[str, Any], stack: ExitStack) -> UnixPlace | None:
@@ -57,7 +60,7 @@ class UnixPlace:
             return None
         own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, own)
-        return cls(own, path, seen)
+        return cls(own, path, seen, Stage(stack))
 
     def reach(self, act: Callable[[bytes], None], *, makes: bool) -> None:
         """Do `act` with an address of the place, in a thread with the target's root and cwd.
@@ -89,12 +92,22 @@ class UnixPlace:
                 raise CannotPerform(f"a socket's path that leads through /proc: {error}") from error
             if self._has_moved(pinner, pinned):
                 raise Moved
-            act(self._address(pinned))
+            if makes and self._is_staged(pinned):
+                act(_FAMILY.pack(AF_UNIX) + self.path + b"\0")
+            else:
+                act(self._address(pinned))
 
     def _has_moved(self, pinner: Pinner, pinned: Pinned) -> bool:
         if self.seen is None or pinned.name.rstrip(b"/") in (b".", b"..") or pinned.fd == AT_FDCWD:
             return False  # changed by the rule, or a name that no socket can have
         return pinner.named(pinned) != self.seen
+
+    def _is_staged(self, pinned: Pinned) -> bool:
+        """Whether the very text leads to what was pinned, now and in this thread alone."""
+        head, slash, _ = self.path.rstrip(b"/").rpartition(b"/")
+        if not slash or not pinned.name or pinned.fd == AT_FDCWD or len(self.path) > MAX_PATH:
+            return False
+        return self.stage.enter(head + slash, pinned.fd)
 
     def _address(self, pinned: Pinned) -> bytes:
         name = pinned.name or b"%d" % pinned.fd
