@@ -1,4 +1,4 @@
-"""Mounts that one thread has to itself: mount_namespaces(7), and the calls of fsopen(2) and its kin.
+"""Mounts that one thread has to itself: mount_namespaces(7), and the calls of fsopen(2).
 
 Everything raises `OSError` as the call does: EPERM without CAP_SYS_ADMIN.
 """
