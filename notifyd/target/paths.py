@@ -116,9 +116,9 @@ class _Walk:
         # The short way: no symlink on the whole path, and everything is there.
         try:
             found = self._open(root, path, RESOLVE_NO_SYMLINKS, _PLAIN if follow else _ANY)
-        except BlockingIOError:
-            raise
-        except OSError:
+        except OSError as error:
+            if self._must_wait(error):
+                raise
             return self._step_by_step(root, path, follow)
         return self._name(found, top)
 
@@ -150,9 +150,9 @@ class _Walk:
         """What the symlink at `path` says; None if it is none, or not there."""
         try:
             found = self._open(root, path, 0)
-        except BlockingIOError:
-            raise
-        except OSError:
+        except OSError as error:
+            if self._must_wait(error):
+                raise
             return None
         try:
             if not stat.S_ISLNK(os.fstat(found).st_mode):
@@ -188,6 +188,14 @@ class _Walk:
             return proc.read_status(directory)
         finally:
             os.close(directory)
+
+    def _must_wait(self, error: OSError) -> bool:
+        """Whether a walk failed since it must not wait.
+
+        EAGAIN is also what one with `..` gets when anything anywhere is renamed meanwhile, since it
+        could have left its root then: openat2(2). Step by step there is no `..`.
+        """
+        return error.errno == errno.EAGAIN and bool(self._flags)
 
     def _open(self, root: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
         try:

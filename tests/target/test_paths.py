@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -109,3 +110,17 @@ def test_nothing_is_left_open(resolve, tmp_path):
     for path in ("link", "none/none", "/proc/self/fd/0", "/", "", ".", "..", "/dev/null/x"):
         resolve(path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_renames_elsewhere_are_no_hindrance(resolve, tmp_path):
+    """The kernel gives up a walk with dots (EAGAIN) when anything is renamed meanwhile."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "a").touch()
+    storm = "import os\nwhile True: os.rename('a', 'b'); os.rename('b', 'a')"
+    with subprocess.Popen([sys.executable, "-c", storm], cwd=tmp_path) as process:
+        try:
+            for many in range(1, 1000):  # each its own, since what had to wait is kept
+                assert resolve("sub/.." * 20 + "/" * many + "file") == f"{tmp_path}/file"
+        finally:
+            process.kill()
