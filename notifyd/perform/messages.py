@@ -23,8 +23,8 @@ MAX_PIECES = 1024  # UIO_MAXIOV
 MAX_CONTROL = 1 << 14  # bytes; the kernel's own limit, net.core.optmem_max, is about as large
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 
-# Control data that is passed on as it is, by level and type: numbers and addresses that choose how a
-# packet is sent, not where it goes, and mean the same to whoever sends it. No routes, no ids.
+# Control data that is passed on as it is, by level and type: numbers and addresses that choose how
+# a packet is sent, not where it goes, and mean the same to whoever sends it. No routes, no ids.
 _PLAIN = frozenset(
     {
         (socket.SOL_IP, 1),  # IP_TOS; these three are in ip(7)
