@@ -187,12 +187,19 @@ class Executor:
         # The kernel refuses to inject O_PATH descriptors (EBADF): the nearest thing that it does.
         if flags & os.O_DIRECTORY and not stat.S_ISDIR(mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if stat.S_ISLNK(mode):
-            # What C libraries say to one who changes the mode of a link, for which they open it so.
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        # C libraries open so what must be no link to have its mode changed. To this errno their
+        # callers answer with a chmod that follows links, where there is none.
+        unsupported = OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            if flags & os.O_NOFOLLOW:
+                raise unsupported
             raise Cannot("O_PATH of what is no regular file and no directory")
-        return _openat(AT_FDCWD, b"%d" % fd, os.O_RDONLY | flags & os.O_DIRECTORY, 0)
+        try:
+            return _openat(AT_FDCWD, b"%d" % fd, os.O_RDONLY | flags & os.O_DIRECTORY, 0)
+        except PermissionError:
+            if flags & os.O_NOFOLLOW and stat.S_ISREG(mode):
+                raise unsupported from None
+            raise
 
     def _open_tty(self, order: Order, flags: int) -> int:
         if order.tty is None:

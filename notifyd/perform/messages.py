@@ -23,6 +23,20 @@ MAX_PIECES = 1024  # UIO_MAXIOV
 MAX_CONTROL = 1 << 14  # bytes; the kernel's own limit, net.core.optmem_max, is about as large
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 
+# Control data that is passed on as it is, by level and type: numbers and addresses that choose how
+# a packet is sent, not where it goes, and mean the same to whoever sends it. No routes, no ids.
+_PLAIN = frozenset(
+    {
+        (socket.SOL_IP, 1),  # IP_TOS; these three are in ip(7)
+        (socket.SOL_IP, 2),  # IP_TTL
+        (socket.SOL_IP, 8),  # IP_PKTINFO: the source, and the interface
+        (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO),  # RFC 3542
+        (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
+        (socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
+        (socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG),
+        (socket.IPPROTO_UDP, 103),  # UDP_SEGMENT: udp(7)
+    }
+)
 _CONTROL = Struct("=Qii")  # struct cmsghdr of a 64-bit target: length, level, type
 
 
@@ -50,7 +64,7 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack) -> list[Message]:
         stack: becomes the owner of the descriptors that are taken.
 
     Raises:
-        CannotPerform: control data that is not plain SCM_RIGHTS.
+        CannotPerform: control data of a kind that only the target could send.
         TargetFault: a pointer that cannot be read.
     """
     addresses = [one.raw if one is not None else None for one in call.addresses]
@@ -95,9 +109,13 @@ def _control(call: SendTo, header: MessageHeader, task: int, stack: ExitStack) -
     while at + _CONTROL.size <= len(data):
         length, level, kind = _CONTROL.unpack_from(data, at)
         body = data[at + _CONTROL.size : at + length]
-        if (level, kind) != (socket.SOL_SOCKET, socket.SCM_RIGHTS) or length < _CONTROL.size:
-            raise CannotPerform(f"control data of level {level}, type {kind}; only SCM_RIGHTS")
-        built += _CONTROL.pack(length, level, kind) + _taken(body, task, stack)
+        if length < _CONTROL.size:
+            raise TargetFault("control data that is too short to be any", errno.EINVAL)
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            body = _taken(body, task, stack)
+        elif (level, kind) not in _PLAIN:
+            raise CannotPerform(f"control data of level {level}, type {kind}")
+        built += _CONTROL.pack(length, level, kind) + body
         built += bytes(-len(built) % 8)
         at += length + -length % 8
     return built

@@ -25,6 +25,7 @@ from notifyd.perform import worker
 from notifyd.perform.done import Done, interrupted
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
+from notifyd.perform.stage import Stage
 from notifyd.perform.unix import UnixPlace
 from notifyd.policy.call import Call
 from notifyd.policy.operations import Bind, Connect, SendTo
@@ -72,6 +73,7 @@ class Deed:
         grant: the power that the rule lends, by name.
         pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
         again: whether a handler with SA_RESTART begins the call again: signal(7).
+        stage: where an AF_UNIX path is bound, if it is.
     """
 
     act: Callable[[], Done]
@@ -81,12 +83,16 @@ class Deed:
     grant: str | None
     pipe: int | None
     again: bool
+    stage: Stage | None
     owned: ExitStack = field(default_factory=ExitStack)
 
     def __call__(self) -> Done:
         """Do it. Runs in a thread of its own, which ends with it; closes what is owned."""
         with self.owned:
-            change = self.persona.change(self.grant)
+            if self.stage is not None:
+                self.stage.build()
+            kept = self.stage.powers if self.stage is not None else 0
+            change = self.persona.change(self.grant, kept)
             if self.directory is not None:
                 enter(self.directory, self.persona.umask)
             change()
@@ -154,7 +160,10 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         where = directory if paths else None
         again = raw.sends_for_ever(taken.socket)
-        return Deed(act, thread.check, persona, where, verdict.grant, pipe, again, stack.pop_all())
+        stage = place.stage if place is not None and isinstance(call, Bind) else None
+        return Deed(
+            act, thread.check, persona, where, verdict.grant, pipe, again, stage, stack.pop_all()
+        )
 
 
 def _domain(descriptor: int) -> int:

@@ -89,10 +89,14 @@ class Persona:
         finally:
             os.close(directory)
 
-    def change(self, grant: str | None) -> Callable[[], None]:
+    def change(self, grant: str | None, kept: int = 0) -> Callable[[], None]:
         """What makes the calling thread this persona, for good; to be called in that thread.
 
         Found out beforehand, since /proc may not be there any more once the root has changed.
+
+        Args:
+            grant: the name of a power on top of its own.
+            kept: capabilities that stay permitted, but are not in effect.
 
         Raises:
             CannotPerform: `grant` is no known name; or, when called, we lack the power.
@@ -101,23 +105,25 @@ class Persona:
         mine = Persona.own()
         if self == replace(mine, umask=self.umask) and not more & ~mine.capabilities:
             return lambda: None
-        return partial(self.put_on, mine, more)
+        return partial(self.put_on, mine, more, kept)
 
-    def put_on(self, mine: Persona, more: int) -> None:
+    def put_on(self, mine: Persona, more: int, kept: int = 0) -> None:
         """Make the calling thread this persona, from `mine`, with `more` capabilities.
+
+        Those `kept` stay permitted, and are not in effect.
 
         Raises:
             CannotPerform: we lack the power.
         """
         try:
-            self._become(mine, more)
+            self._become(mine, more, kept)
         except OSError as error:
             raise CannotPerform(
                 f"cannot act as user {self.euid}, group {self.egid}: {error.strerror}; "
                 "performing for other users needs a supervisor that runs as root"
             ) from error
 
-    def _become(self, mine: Persona, more: int) -> None:
+    def _become(self, mine: Persona, more: int, kept: int) -> None:
         if self.groups != mine.groups:
             credentials.set_groups(self.groups)
         if (self.egid, self.fsgid) != (mine.egid, mine.fsgid):
@@ -129,7 +135,7 @@ class Persona:
             credentials.set_fs_ids(self.fsuid, self.fsgid)  # those before have changed them too
         held = capability.get(0).permitted
         powers = (self.capabilities | more) & held
-        credentials.set_capabilities(powers, powers)
+        credentials.set_capabilities(powers, powers | kept & held)
 
 
 def enter(directory: int, umask: int) -> None:

@@ -21,6 +21,7 @@ from notifyd.perform.context import Selves
 from notifyd.perform.deed import Moved, selves
 from notifyd.perform.draft import as_path
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+from notifyd.perform.stage import Stage
 from notifyd.policy.operations import SendTo
 
 __all__ = ["UnixPlace"]
@@ -36,20 +37,22 @@ class UnixPlace:
     Attributes:
         own: the open directory /proc/self/fd.
         path: the text, from the root or the working directory.
-        seen: the name that the rule saw, absolute; None if it changed the path.
+        seen: the name that the rule saw, absolute; None if it changed the path, or saw the text.
+        stage: where the text is walked again, once it is known where it leads.
         selves: what /proc/self is to the target, as in `Order`.
     """
 
     own: int
     path: bytes
     seen: bytes | None
+    stage: Stage
     selves: Selves | None = None
 
     @classmethod
     def of(
         cls, call: Any, changes: Mapping[str, Any], directory: int, stack: ExitStack
     ) -> UnixPlace | None:
-        """The place that a call is about; None where no rule looked at its path.
+        """The place that a call is about; None where its address is no path.
 
         Args:
             call: a Connect, Bind or SendTo.
@@ -66,13 +69,13 @@ class UnixPlace:
             path = b""  # each message has its own
         elif "path" in changes:
             path, seen = as_path("path", changes["path"]), None
-        elif seen is not None:
-            path, seen = call.address.path, bytes(seen)
+        elif call.address is not None and (call.address.path or b"\0")[0]:
+            path, seen = call.address.path, bytes(seen) if seen is not None else None
         else:
             return None
         own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, own)
-        return cls(own, path, seen, selves(directory))
+        return cls(own, path, seen, Stage(stack), selves(directory))
 
     def reach(self, act: Callable[[bytes], None], *, makes: bool) -> None:
         """Do `act` with an address of the place, in a thread with the target's root and cwd.
@@ -104,7 +107,10 @@ class UnixPlace:
                 raise CannotPerform(f"a socket's path that leads through /proc: {error}") from error
             if self._has_moved(pinner, pinned):
                 raise Moved
-            act(self._address(pinned))
+            if makes and (self._is_staged(pinned) or self._is_meant(pinned)):
+                act(_FAMILY.pack(AF_UNIX) + self.path + b"\0")
+            else:
+                act(self._address(pinned))
 
     def send(self, act: Callable[[bytes], int], address: bytes) -> int:
         """Do `act` with an address of the socket behind another one, a path, and come back.
@@ -128,6 +134,23 @@ class UnixPlace:
         if self.seen is None or pinned.name.rstrip(b"/") in (b".", b"..") or pinned.fd == AT_FDCWD:
             return False  # changed by the rule, or a name that no socket can have
         return pinner.named(pinned) != self.seen
+
+    def _is_staged(self, pinned: Pinned) -> bool:
+        """Whether the very text leads to what was pinned, now and in this thread alone."""
+        head, slash, _ = self.path.rstrip(b"/").rpartition(b"/")
+        if not slash or not pinned.name or pinned.fd == AT_FDCWD or len(self.path) > MAX_PATH:
+            return False
+        return self.stage.enter(head + slash, pinned.fd)
+
+    def _is_meant(self, pinned: Pinned) -> bool:
+        """Whether the text is what the rule decided about, and leads to what was pinned."""
+        if self.seen is not None or len(self.path) > MAX_PATH or pinned.fd == AT_FDCWD:
+            return False
+        head, slash, _ = self.path.rstrip(b"/").rpartition(b"/")
+        try:
+            return os.path.samestat(os.stat(head + slash or b"."), os.fstat(pinned.fd))
+        except OSError:
+            return False
 
     def _address(self, pinned: Pinned) -> bytes:
         name = pinned.name or b"%d" % pinned.fd

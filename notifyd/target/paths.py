@@ -126,8 +126,7 @@ class _Walk:
         try:
             return self._name(self._open(root, path, RESOLVE_NO_SYMLINKS, flags), top)
         except OSError as error:
-            # Without RESOLVE_CACHED too: ".." while somebody renames or mounts, openat2(2).
-            if error.errno == errno.EAGAIN and self._flags:
+            if self._must_wait(error):
                 raise
             where = None
             if error.errno in (errno.ELOOP, errno.ENOENT):
@@ -184,9 +183,9 @@ class _Walk:
         """What the symlink at `path` says; None if it is none, or not there."""
         try:
             found = self._open(root, path, 0)
-        except BlockingIOError:
-            raise
-        except OSError:
+        except OSError as error:
+            if self._must_wait(error):
+                raise
             return None
         try:
             if not stat.S_ISLNK(os.fstat(found).st_mode):
@@ -222,6 +221,14 @@ class _Walk:
             return proc.read_status(directory)
         finally:
             os.close(directory)
+
+    def _must_wait(self, error: OSError) -> bool:
+        """Whether a walk failed since it must not wait.
+
+        EAGAIN is also what one with `..` gets when anything anywhere is renamed meanwhile, since it
+        could have left its root then: openat2(2). Step by step there is no `..`.
+        """
+        return error.errno == errno.EAGAIN and bool(self._flags)
 
     def _open(self, root: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
         try:

@@ -19,7 +19,8 @@ def place(path, last=Last.FOLLOW, seen=None):
 
 @pytest.fixture
 def tree(tmp_path):
-    """A file, a directory, and links to both, to each other and to nothing."""
+    """A file, a directory, a FIFO, and links to files, to each other and to nothing."""
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").write_text("text")
     (tmp_path / "dir").mkdir()
     for name, text in {
@@ -59,10 +60,11 @@ def test_an_open_gives_a_descriptor(execute, tree):
         ("new/", os.O_CREAT, errno.EISDIR),
         ("x" * 256, 0, errno.ENAMETOOLONG),
         ("link", os.O_PATH | os.O_NOFOLLOW, errno.EOPNOTSUPP),
+        ("fifo", os.O_PATH | os.O_NOFOLLOW, errno.EOPNOTSUPP),
     ],
 )
 def test_an_open_fails_as_the_kernels(name, flags, number, execute, tree):
-    """Each with the errno that open(2) has for it; the last one is notifyd's own."""
+    """Each with the errno that open(2) has for it; the last two are notifyd's own."""
     last = Last.NOFOLLOW if flags & os.O_NOFOLLOW else Last.FOLLOW
     if flags & os.O_CREAT:
         last = Last.MADE_HERE if flags & (os.O_EXCL | os.O_NOFOLLOW) else Last.MADE

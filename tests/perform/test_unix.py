@@ -3,21 +3,25 @@
 import os
 import socket
 import threading
+from contextlib import ExitStack
 
 import pytest
 
 from notifyd.errors import CannotPerform
-from notifyd.kernel import credentials
+from notifyd.kernel import capability, credentials
 from notifyd.perform.deed import Moved
+from notifyd.perform.persona import Persona
+from notifyd.perform.stage import Stage
 from notifyd.perform.unix import UnixPlace
 
 
 @pytest.fixture
-def own():
-    """/proc/self/fd, as performing has it."""
-    fd = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
-    yield fd
-    os.close(fd)
+def a_place():
+    """A place of a path, and the name that a rule saw, with a stage that is not built yet."""
+    with ExitStack() as stack:
+        own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+        stack.callback(os.close, own)
+        yield lambda path, seen: UnixPlace(own, path, seen, Stage(stack))
 
 
 def reached(place, method, *, makes):
@@ -39,33 +43,33 @@ def reached(place, method, *, makes):
 
 
 @pytest.mark.parametrize("name", ["s", "sub/../s", "link/s"])
-def test_a_name_is_made_where_it_was_judged(own, tmp_path, name):
+def test_a_name_is_made_where_it_was_judged(a_place, tmp_path, name):
     """Whatever leads there."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "link").symlink_to(".")
-    place = UnixPlace(own, os.fsencode(tmp_path / name), os.fsencode(tmp_path / "s"))
+    place = a_place(os.fsencode(tmp_path / name), os.fsencode(tmp_path / "s"))
     assert reached(place, "bind", makes=True) is None
     assert (tmp_path / "s").is_socket()
 
 
-def test_a_long_path_is_reached(own, tmp_path):
+def test_a_long_path_is_reached(a_place, tmp_path):
     """An address has room for 107 bytes; what a rule puts in its place may be longer."""
     folder = tmp_path / ("d" * 200)
     folder.mkdir()
-    place = UnixPlace(own, os.fsencode(folder / "s"), None)
+    place = a_place(os.fsencode(folder / "s"), None)
     assert reached(place, "bind", makes=True) is None
     assert (folder / "s").is_socket()
     refused = reached(place, "connect", makes=False)  # nobody listens
     assert isinstance(refused, ConnectionRefusedError)
-    too_long = UnixPlace(own, os.fsencode(folder / ("s" * 108)), None)
+    too_long = a_place(os.fsencode(folder / ("s" * 108)), None)
     assert isinstance(reached(too_long, "bind", makes=True), OSError)
 
 
-def test_what_has_moved_is_not_reached(own, tmp_path, monkeypatch):
+def test_what_has_moved_is_not_reached(a_place, tmp_path, monkeypatch):
     """Neither made nor connected to."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "link").symlink_to("sub")
-    place = UnixPlace(own, os.fsencode(tmp_path / "link" / "s"), os.fsencode(tmp_path / "s"))
+    place = a_place(os.fsencode(tmp_path / "link" / "s"), os.fsencode(tmp_path / "s"))
     assert isinstance(reached(place, "bind", makes=True), Moved)
     assert list((tmp_path / "sub").iterdir()) == []
     with socket.socket(socket.AF_UNIX) as sock:
@@ -75,7 +79,57 @@ def test_what_has_moved_is_not_reached(own, tmp_path, monkeypatch):
         assert isinstance(reached(place, "connect", makes=False), Moved)
 
 
-def test_proc_self_is_nobody_elses(own):
+def test_proc_self_is_nobody_elses(a_place):
     """It would be the supervisor's."""
-    place = UnixPlace(own, b"/proc/self/cwd/s", b"/s")
+    place = a_place(b"/proc/self/cwd/s", b"/s")
     assert isinstance(reached(place, "bind", makes=True), CannotPerform)
+
+
+TEXTS = ["s", "./s", "sub/s", "sub/../link/s", "link//./s", "../{here}/sub/s"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("text", [*TEXTS, "{top}/sub/s", "//{top}/../{here}/link/s"])
+@pytest.mark.parametrize("ids", [(0, 0), (1234, 4321)])
+def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path, text, ids):
+    """Its name is the text of the target, for users too, and it is made where that was seen."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("sub")
+    for one in (tmp_path, tmp_path / "sub"):
+        os.chown(one, *ids)
+    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(one, one.stat().st_mode | 0o055)
+    told = text.format(top=tmp_path, here=tmp_path.name)
+    seen = os.path.realpath(tmp_path / os.path.dirname(told)) + "/s"
+    place = a_place(told.encode(), seen.encode())
+    persona = Persona(ids[0], ids[0], ids[1], ids[1], (), 0, 0)
+    names = []
+
+    def work():
+        place.stage.build()
+        change = persona.change(None, place.stage.powers)
+        credentials.unshare(credentials.CLONE_FS)
+        os.chdir(tmp_path)
+        os.umask(0o077)
+        change()
+        with socket.socket(socket.AF_UNIX) as sock:
+            place.reach(lambda address: sock.bind(address[2:-1]), makes=True)
+            names.append(sock.getsockname())
+        names.append(capability.get(0).effective)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    made = os.stat(seen)
+    assert names == [told, 0]
+    assert (made.st_uid, made.st_gid) == ids
+    assert os.listdir("/proc/self/fd")  # our own root is what it was
+
+
+@pytest.mark.root
+def test_a_name_that_leads_up_has_no_stage(a_place, tmp_path):
+    """The socket is made all the same, and is called by its last component."""
+    (tmp_path / "sub").mkdir()
+    place = a_place(os.fsencode(tmp_path / "sub" / ".." / "s"), os.fsencode(tmp_path / "s"))
+    assert reached(place, "bind", makes=True) is None
+    assert (tmp_path / "s").is_socket()

@@ -70,10 +70,15 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def finish(process: "subprocess.Popen[str]", audit: Path, text: str | None = None) -> Ran:
+def finish(
+    process: "subprocess.Popen[str]",
+    audit: Path,
+    text: str | None = None,
+    patience: float = PATIENCE,
+) -> Ran:
     """Wait for a run to end; kill its whole session if it hangs."""
     try:
-        out, err = process.communicate(text, timeout=PATIENCE)
+        out, err = process.communicate(text, timeout=patience)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
@@ -156,10 +161,16 @@ def run(start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> Callab
     Fails on a traceback of notifyd's own, on a run that hangs, and on processes left behind.
     """
 
-    def runner(*words: str, text: str | None = None, broken: bool = False, **more: Any) -> Ran:
+    def runner(
+        *words: str,
+        text: str | None = None,
+        broken: bool = False,
+        patience: float = PATIENCE,
+        **more: Any,
+    ) -> Ran:
         (tmp_path / "events.jsonl").unlink(missing_ok=True)
         process = start(*words, **more)
-        ran = finish(process, tmp_path / "events.jsonl", text)
+        ran = finish(process, tmp_path / "events.jsonl", text, patience)
         if not broken:
             assert "error in notifyd" not in ran.err, ran.err
             assert "Traceback" not in ran.err, ran.err

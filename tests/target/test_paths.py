@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -112,35 +113,14 @@ def test_nothing_is_left_open(resolve, tmp_path):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-SHAPES = [
-    f"{head}{middle}{last}"
-    for head in (
-        "",
-        "./",
-        "sub/",
-        "way/",
-        "round/",
-        "none/",
-        "sub/../",
-        "way/..//",
-        "file/",
-        "abs/",
-    )
-    for middle in ("", "deep/", "up/", "loop/", "/proc/", "/proc/self/", "/proc/self/cwd/")
-    for last in (
-        "",
-        ".",
-        "..",
-        "file",
-        "new",
-        "link",
-        "dangling",
-        "loop",
-        "new/",
-        "link/",
-        "up/new",
-    )
-]
+HEADS = [
+    "", "./", "sub/", "way/", "round/", "none/", "sub/../", "way/..//", "file/", "abs/",
+]  # fmt: skip
+MIDDLES = ["", "deep/", "up/", "loop/", "/proc/", "/proc/self/", "/proc/self/cwd/"]
+LASTS = [
+    "", ".", "..", "file", "new", "link", "dangling", "loop", "new/", "link/", "up/new",
+]  # fmt: skip
+SHAPES = [f"{head}{middle}{last}" for head in HEADS for middle in MIDDLES for last in LASTS]
 
 
 def test_the_kernels_walk_and_ours_agree(resolve, tmp_path, monkeypatch):
@@ -164,3 +144,17 @@ def test_the_kernels_walk_and_ours_agree(resolve, tmp_path, monkeypatch):
         if one != other
     ]
     assert different == []
+
+
+def test_renames_elsewhere_are_no_hindrance(resolve, tmp_path):
+    """The kernel gives up a walk with dots (EAGAIN) when anything is renamed meanwhile."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "a").touch()
+    storm = "import os\nwhile True: os.rename('a', 'b'); os.rename('b', 'a')"
+    with subprocess.Popen([sys.executable, "-c", storm], cwd=tmp_path) as process:
+        try:
+            for many in range(1, 1000):  # each its own, since what had to wait is kept
+                assert resolve("sub/../" * 20 + "/" * many + "file") == f"{tmp_path}/file"
+        finally:
+            process.kill()

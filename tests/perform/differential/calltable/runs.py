@@ -93,7 +93,8 @@ class Programs:
         return [Result(*one) for one in zip(cases, natively, performed, strict=True)]
 
     def _run(self, where: Where, count: int, words: Sequence[str]) -> list[tuple[str, ...]]:
-        base = str(self._folder / "base")
+        base = str(self._folder / "base")  # always the same, since it shows in what is printed
+        shutil.rmtree(base, ignore_errors=True)
         os.mkdir(base, 0o755)
         env = {
             **os.environ, "PYTHONPATH": str(ROOT), "DIFFERENTIAL_LOOK": where.look,
@@ -108,7 +109,6 @@ class Programs:
         complaint = done.stderr.decode()[-3000:]
         assert done.returncode == 0, complaint
         assert "Traceback" not in complaint, complaint
-        shutil.rmtree(base)
         said, _, dumped = done.stdout.decode().partition("\n\n")
         answers = [one.partition(" ")[2] for one in said.splitlines()]
         stages = [tuple(group) for _, group in groupby(dumped.splitlines(), lambda one: one[:6])]
