@@ -133,6 +133,11 @@ class FakeTarget:
         name = os.fsdecode(pathname)
         return PurePosixPath(self._walk(start, name, follow or name.endswith("/")))
 
+    def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
+        """There are no files here: TargetFault (ENOENT). Give `make_call` the digest."""
+        self.resolve(dirfd, pathname, follow)
+        raise _fault(errno.ENOENT)
+
     def _check(self) -> None:
         if self.gone:
             raise TargetGone("the target is gone")
