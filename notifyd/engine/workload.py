@@ -81,6 +81,8 @@ class Workload:
         rules: what decides its calls.
         reporter: who is told what happened.
         watched: what the filter notifies of for our own sake.
+        killable: whether the filter was installed with WAIT_KILLABLE_RECV: nothing but what kills
+            disturbs a call that was received.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Workload:
         reporter: Reporter,
         *,
         watched: Sequence[Watched] = (),
+        killable: bool = False,
     ) -> None:
         self.name = name
         self.listener = listener
@@ -106,6 +109,7 @@ class Workload:
         self._threads = self.identities.entries
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
+        self.killable = killable
         self.lazy = False
         self.silent = reporter.silent
         # How a call of a quick plan is answered where somebody wants to know of it.

@@ -69,6 +69,8 @@ class Executor:
                 if opened is not None:
                     return _OPENED, opened
             with Pinner(self._own, order.selves) as pinner:
+                if order.call == "pin":
+                    return _OPENED, os.dup(self._pin(order.places[0], fds, pinner).fd)
                 if order.call in ("open", "openat2"):
                     return _OPENED, self._open(order, fds, pinner)
                 with _limited(order.limit):

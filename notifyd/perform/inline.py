@@ -64,6 +64,8 @@ class Inline:
         """
         if order.call == "open":
             return self._open(order, start)
+        if order.call == "pin":
+            return self._keep(order, start)
         if order.call not in ("statx", "faccessat2", "readlinkat"):
             return None
         if order.places[0].last not in (Last.FOLLOW, Last.NOFOLLOW):
@@ -144,6 +146,20 @@ class Inline:
         if found is None:
             return None
         return Reply(errno=found[1]), found[0] if found[0] >= 0 else None
+
+    def _keep(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
+        place = order.places[0]
+        try:
+            if place.last == Last.ITSELF:
+                fd: int | None = os.dup(start)
+            else:
+                fd = self._pin(place.path, start, place.last == Last.FOLLOW)
+        except OSError as error:
+            return Reply(errno=error.errno or errno.EIO), None
+        if fd is None or self._named(place.seen, fd):
+            return None if fd is None else (Reply(), fd)
+        os.close(fd)
+        return None
 
     def _look(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
         place = order.places[0]

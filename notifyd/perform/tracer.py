@@ -24,7 +24,7 @@ from typing import NamedTuple
 import trio
 
 from notifyd.errors import CannotPerform, TargetGone
-from notifyd.kernel import proc, ptrace
+from notifyd.kernel import pidfd, proc, ptrace
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 from notifyd.perform.expected import Difference, Expected
 
@@ -67,6 +67,7 @@ class Tracer:
         leads: whether it leads its process.
         id: of its notification.
         listener: of the workload. It stays the caller's.
+        process: a pidfd of the target's process, closed by `done` of `run`.
         expected: what has to be executed.
 
     Raises:
@@ -79,11 +80,13 @@ class Tracer:
         leads: bool,
         id: int,  # noqa: A002
         listener: int,
+        process: int,
         expected: Expected,
     ) -> None:
         self._tid = tid
         self._leads = leads
         self._id = id
+        self._process = process
         self._expected = expected
         self._turn = threading.Lock()
         self._given_up = False
@@ -132,8 +135,7 @@ class Tracer:
         with self._turn:
             self._given_up = True
             if self._answered and self._came is None:
-                with suppress(OSError):
-                    os.kill(self._tid, signal.SIGKILL)  # it is ours, so the number is still its
+                self._kill()
 
     # -- in the thread
 
@@ -208,9 +210,12 @@ class Tracer:
                 ptrace.detach(pid)
                 self._came = came
                 return came
-        with suppress(PermissionError):  # the end of this thread kills it all the same
-            os.kill(pid, signal.SIGKILL)
+        self._kill()
         return Came(Fate.KILLED, 0, pid, difference)
+
+    def _kill(self) -> None:
+        with suppress(OSError):  # where we may not, the end of the tracer does it all the same
+            pidfd.send_signal(self._process, signal.SIGKILL)
 
     def _failed(self, pid: int) -> Came:
         result = ptrace.result(pid)

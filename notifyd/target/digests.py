@@ -47,9 +47,7 @@ class Version(NamedTuple):
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        return cls(
-            found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size
-        )
+        return cls(found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size)
 
 
 class Digests:

@@ -43,9 +43,7 @@ def known(tid: int, dirfd: int, path: bytes, digests: Digests) -> str | None:
         os.close(fd)
 
 
-def read(
-    tid: int, dirfd: int, path: bytes, digests: Digests, go_on: Callable[[], object]
-) -> str:
+def read(tid: int, dirfd: int, path: bytes, digests: Digests, go_on: Callable[[], object]) -> str:
     """The digest of a file; may wait. Args as for `known`, and `go_on` as for `Digests.compute`.
 
     Raises:
