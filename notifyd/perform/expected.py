@@ -115,6 +115,12 @@ def _read(path: str, most: int) -> bytes:
 
 def _around(wanted: bytes, found: bytes) -> tuple[bytes, bytes]:
     """The strings from the first that differs on."""
-    same = len(os.path.commonprefix([wanted, found]))
+    same, beyond = 0, min(len(wanted), len(found)) + 1
+    while beyond - same > 1:  # bisected, since they may be megabytes
+        middle = (same + beyond) // 2
+        if wanted[:middle] == found[:middle]:
+            same = middle
+        else:
+            beyond = middle
     start = wanted.rfind(b"\0", 0, same) + 1
     return wanted[start : start + SHOWN], found[start : start + SHOWN]
