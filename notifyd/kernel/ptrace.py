@@ -133,6 +133,10 @@ def wait() -> Stop:
     found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WNOWAIT | _OURS)
     assert found is not None
     ended = found.si_code in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED)
+    if not ended:
+        # Taken, or the kernel refuses requests for a thread that has its leader's id since it
+        # executed: looks_like_a_spurious_pid() in kernel/ptrace.c.
+        os.waitid(os.P_PID, found.si_pid, os.WSTOPPED | os.WNOHANG | _OURS)
     event, signal = found.si_status >> 8, found.si_status & 0x7F
     return Stop(found.si_pid, 0 if ended else event, signal, ended)
 
