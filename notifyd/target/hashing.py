@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 
 from notifyd.errors import RuleError, TargetFault
 from notifyd.kernel.openat2 import RESOLVE_CACHED, RESOLVE_IN_ROOT, openat2
 from notifyd.target.digests import MOST, Digests
 
-__all__ = ["failure", "known", "read"]
+__all__ = ["known", "read", "without"]
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
-_FINAL = (errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EBADF)
+_NONE = (errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def known(tid: int, dirfd: int, path: bytes, digests: Digests) -> str | None:
@@ -56,12 +57,14 @@ def read(tid: int, dirfd: int, path: bytes, digests: Digests, go_on: Callable[[]
         os.close(fd)
 
 
-def failure(error: OSError) -> Exception:
-    """What it means that a file has no digest."""
+def without(error: OSError) -> str | Exception:
+    """What is said instead of a digest."""
     if error.errno == errno.EFBIG:
         return RuleError(f"the file has more than {MOST} bytes: too many for a digest")
-    if error.errno in _FINAL:
+    if error.errno == errno.EBADF:
         return TargetFault(os.strerror(error.errno), error.errno)
+    if error.errno in _NONE:
+        return ""
     return RuleError(f"the file cannot be read for its digest: {error.strerror}")
 
 
@@ -71,7 +74,11 @@ def _pin(tid: int, dirfd: int, path: bytes, cached: int) -> int:
         return os.open(f"/proc/{tid}/fd/{dirfd}", _LOOK)
     root = os.open(f"/proc/{tid}/root", _LOOK)
     try:
-        # The path is resolved already; a link by now means that somebody has moved something.
-        return openat2(root, path, _LOOK | os.O_NOFOLLOW, resolve=RESOLVE_IN_ROOT | cached)
+        fd = openat2(root, path, _LOOK | os.O_NOFOLLOW, resolve=RESOLVE_IN_ROOT | cached)
     finally:
         os.close(root)
+    if not stat.S_ISLNK(os.fstat(fd).st_mode):
+        return fd
+    # The path is resolved already: a link that goes in circles, or that must not be followed.
+    os.close(fd)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))

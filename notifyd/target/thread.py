@@ -135,6 +135,8 @@ class StoppedThread:
             try:
                 found.append(process_vm.read_string(self.tid, pointer, MAX_STRING))
             except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:  # what execve(2) says of such a string
+                    raise TargetFault("a string without an end", errno.E2BIG) from error
                 raise self.failure(error) from error
             left -= len(found[-1]) + 1
         self.check()
@@ -185,11 +187,14 @@ class StoppedThread:
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
         """The SHA-256 of the file that `pathname` means to the target, 64 hexadecimal digits.
 
+        Empty where there is no regular file that we could open. Whether the target could, and what
+        it gets if not, is the kernel's to say.
+
         Raises:
             WouldBlock: it has to be read first, or looking for it may wait.
-            TargetFault: EACCES: it is no regular file. ENOENT and others, as for open(2).
+            TargetFault: EBADF: no such descriptor.
             TargetGone: the target is no longer in its call.
-            RuleError: it is closed to us, or has more than `digests.MOST` bytes.
+            RuleError: it has more than `digests.MOST` bytes, or cannot be read.
         """
         key = dirfd, pathname, follow
         found = self._hashed.get(key)
@@ -212,7 +217,7 @@ class StoppedThread:
             self._hashed[key] = hashing.read(self.tid, key[0], path, self._digests, self.check)
             self.check()
         except OSError as error:
-            self._hashed[key] = hashing.failure(error)
+            self._hashed[key] = hashing.without(error)
         except Exception as error:
             self._hashed[key] = error
 

@@ -88,29 +88,25 @@ def both(place, rule, run):
     return runner
 
 
-@pytest.mark.parametrize("text", [EVERYTHING, PATH], ids=["everything", "path"])
-def test_every_way_is_as_natively(both, text, user):
+def test_every_way_is_as_natively(both, user):
     """Paths, descriptors, links of /proc, threads, vfork, scripts of scripts."""
     names = ("program", "./script", "absolute", "nested", "odd", "link")
-    ran, native = both(text, "kinds", *names, user=user)
+    ran, native = both(EVERYTHING, "kinds", *names, user=user)
     assert ran.lines == native
     assert {event["how"] for event in ran.of("Exec")} >= {"verified", "continued"}
     assert not [event for event in ran.events if event["event"] == "exec.mismatch"]
 
 
-@pytest.mark.parametrize("text", [EVERYTHING, PATH], ids=["everything", "path"])
-def test_failures_are_the_kernels(both, text, user):
+def test_failures_are_the_kernels(both, user):
     """What cannot be executed fails with the errno that it has natively."""
-    ran, native = both(text, "errors", user=user)
+    ran, native = both(EVERYTHING, "errors", user=user)
     assert ran.lines == native
-    assert {"ENOEXEC", "ETXTBSY", "ELOOP", "EACCES", "E2BIG"} <= {
-        event.get("errno") for event in ran.of("Exec")
-    }
 
 
 def test_the_error_in_the_event_is_what_the_program_got(both):
     """It is read from the registers of the thread."""
-    ran, _ = both(PATH, "errors")
+    ran, native = both(PATH, "errors")
+    assert ran.lines == native
     told = [(event.get("errno"), event["how"]) for event in ran.of("Exec")]
     assert told.count(("ENOEXEC", "continued")) >= 1
     assert told.count(("ETXTBSY", "continued")) == 1
@@ -120,7 +116,8 @@ def test_the_error_in_the_event_is_what_the_program_got(both):
 def test_many_at_once(both, way):
     """Threads that all execute, two hundred processes, and processes that are killed meanwhile."""
     ran, native = both(EVERYTHING, *way)
-    assert ran.lines == native == ["wrong 0"]
+    assert ran.lines == native
+    assert ran.lines[-1] == "wrong 0"
 
 
 def test_a_storm_of_signals(both):
@@ -164,29 +161,53 @@ def test_programs_of_the_other_entry(build, rule, run, native, tmp_path):
         pytest.skip("gcc cannot make i386 programs here")
     program = build("exec", "-m32")
     ran = run("--rules", rule(EVERYTHING, pulse=False), "--", program, "way", "threads", "3", "5")
-    assert (ran.status, ran.lines) == (7, ["wrong 0"])
+    assert (ran.status, ran.lines[-1]) == (7, "wrong 0")
     assert {event["arch"] for event in ran.of("Exec")} == {"x86_64", "i386"}
 
 
 def test_programs_that_nobody_may_read(both, place):
     """Root verifies them all the same."""
     (place / "program").chmod(0o711)
-    ran, native = both(EVERYTHING, "parallel", "3", user="nobody")
-    assert ran.lines == native == ["wrong 0"]
+    ran, _ = both(EVERYTHING, "shell", "./program 1; ./script 2", user="nobody")
+    told = [line.partition("{")[0] for line in ran.lines]
+    assert told == ["[./program][1]", "[./program][-x  y][./script][2]"]
+    assert [event["how"] for event in ran.of("Exec")] == ["verified"] * 4
 
 
-def test_an_ordinary_user_cannot_verify_what_it_may_not_read(place, rule, run):
-    """EACCES, before anything is executed, with a reason."""
+@pytest.fixture
+def ordinary(place, rule):
+    """Run all of notifyd as an ordinary user; what it and the command printed."""
     if os.geteuid():
         pytest.skip("only root can become somebody else")
+    other = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": place}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    probe = subprocess.run([sys.executable, "-c", "import notifyd"], env=environment, **other)
+    if probe.returncode:
+        pytest.skip("our Python, or this checkout, is closed to others")
+
+    def runner(text, *words):
+        line = [sys.executable, "-m", "notifyd", "run", "--rules", rule(text, pulse=False), "--"]
+        found = subprocess.run(
+            [*line, *words], env=environment, capture_output=True, text=True, timeout=60, **other
+        )
+        native = subprocess.run(words, capture_output=True, text=True, timeout=60, **other)
+        return found, native
+
+    return runner
+
+
+@pytest.mark.parametrize("way", [("kinds", "program", "nested"), ("errors",), ("threads", "4", "9")])
+def test_an_ordinary_user_verifies_its_own(ordinary, place, way):
+    """Without any power, every way is as natively too."""
+    found, native = ordinary(EVERYTHING, str(place / "program"), "way", *way)
+    assert (found.stdout, found.returncode) == (native.stdout, 7), found.stderr
+
+
+def test_an_ordinary_user_cannot_verify_what_it_may_not_read(ordinary, place):
+    """EACCES, before anything is executed."""
     (place / "program").chmod(0o711)
-    before = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    line = ("--rules", rule(PATH, pulse=False), "--", "/bin/sh", "-c", f"{place}/program; echo $?")
-    if subprocess.run([*before, sys.executable, "-c", ""], check=False).returncode:
-        pytest.skip("our Python is closed to others")
-    ran = run(*line, before=before)
-    assert ran.lines == ["126"]
-    assert "cannot read" in ran.of("Exec")[-1]["reason"]
+    found, _ = ordinary(PATH, "/bin/sh", "-c", f"{place}/program; echo $?")
+    assert found.stdout == "126\n"
 
 
 def test_a_shell_with_pipes_and_jobs(rule, start):

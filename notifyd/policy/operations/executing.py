@@ -60,7 +60,10 @@ class Exec(Call):
     argv = Strings("the arguments, the program's name first")
     envp = Strings("the environment; never in events, for what it holds", recorded=False)
     flags = Flags(AT_EXEC_FLAGS, "of execveat")
-    sha256 = Digest("the SHA-256 of the very file that runs, 64 hexadecimal digits in lower case")
+    sha256 = Digest(
+        "the SHA-256 of the very file that runs, 64 hexadecimal digits in lower case; empty where "
+        "there is no regular file that notifyd could read"
+    )
 
     variants = (
         call("execve", pathname=0, argv=1, envp=2),

@@ -220,13 +220,27 @@ static int tracing(void)
 	return 7;
 }
 
+/* "shell LINE": what a shell executes, with a small environment. */
+static int shell(char **argv)
+{
+	int status;
+	pid_t child = fork();
+	if (!child)
+		execle("/bin/dash", "dash", "-c", argv[2], NULL, (char *[]){"A=b", NULL});
+	return waitpid(child, &status, 0) == child ? WEXITSTATUS(status) : 1;
+}
+
 static void nothing(int number) { (void)number; }
 static int ready(void)
 {
+	sigset_t set, before;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, &before);
 	signal(SIGUSR1, nothing);
 	if (write(50, "x", 1) != 1)
 		return 1;
-	pause();
+	sigsuspend(&before);
 	return 5;
 }
 
@@ -327,6 +341,7 @@ int main(int argc, char **argv)
 	if (!strcmp(way, "kinds")) return kinds(argv + 2);
 	if (!strcmp(way, "errors")) return errors();
 	if (!strcmp(way, "traced")) return traced();
+	if (!strcmp(way, "shell")) return shell(argv);
 	if (!strcmp(way, "tracing")) return tracing();
 	if (!strcmp(way, "ready")) return ready();
 	if (!strcmp(way, "again")) return again(argv);
