@@ -21,6 +21,7 @@ from notifyd.kernel import mounts
 
 __all__ = ["MOST", "Digests", "Version", "open_pinned"]
 
+MOST_AT_ONCE = 1 << 16  # bytes that are read without leaving the loop, if they are in memory
 MOST = 1 << 30  # bytes of a file; a digest of more takes too long
 KEPT = 4096  # digests
 SETTLED = 3_000_000_000  # nanoseconds; longer than the grain of any file system's times
@@ -57,9 +58,15 @@ class Digests:
         self._known: OrderedDict[Version, str] = OrderedDict()
         self._local: dict[int, bool] = {}
 
-    def known(self, fd: int) -> str | None:
-        """The digest of an open file (O_PATH too), if it is known; never waits."""
-        return self._known.get(Version.of(fd)) if self.is_local(fd) else None
+    def at_once(self, fd: int) -> str | None:
+        """The digest of an open file (O_PATH too), if it is known or quickly read; never waits."""
+        if not self.is_local(fd):
+            return None
+        version = Version.of(fd)
+        known = self._known.get(version)
+        if known is None and version.size <= MOST_AT_ONCE:
+            return _digest_at_once(fd)
+        return known
 
     def is_local(self, fd: int) -> bool:
         """Whether nobody but the kernel answers for a file: its times can be relied on."""
@@ -106,6 +113,23 @@ def open_pinned(fd: int) -> int:
         OSError: EACCES, EAGAIN and others, as open(2).
     """
     return os.open(f"/proc/self/fd/{fd}", _READ)
+
+
+def _digest_at_once(fd: int) -> str | None:
+    """The digest of a small file that is in memory; None for any other."""
+    try:
+        file = open_pinned(fd)
+    except BlockingIOError:
+        return None
+    try:
+        buffer = bytearray(MOST_AT_ONCE + 1)
+        size = os.preadv(file, [buffer], 0, os.RWF_NOWAIT)
+        whole = size == os.fstat(file).st_size <= MOST_AT_ONCE
+        return hashlib.sha256(memoryview(buffer)[:size]).hexdigest() if whole else None
+    except OSError:  # EAGAIN: it has to be fetched; EOPNOTSUPP
+        return None
+    finally:
+        os.close(file)
 
 
 def _digest(fd: int, go_on: Callable[[], object]) -> str:

@@ -37,7 +37,7 @@ def known(tid: int, dirfd: int, path: bytes, digests: Digests) -> str | None:
     except OSError:
         return None
     try:
-        return digests.known(fd)
+        return digests.at_once(fd)
     except OSError:
         return None
     finally:

@@ -61,14 +61,16 @@ def fight(build, rule, native, tmp_path):
 
 @every_way
 def test_what_was_not_allowed_never_begins(way, fight):
-    """In 15,000 tries of each way; some are refused, some run, some are killed at the last."""
-    tries, refused, executed, killed, forbidden = fight(way, "Allow", TRIES, "all")
-    assert tries >= TRIES
+    """In 15,000 tries of most ways; some are refused, some run, some are killed at the last."""
+    most = TRIES if way in ("memory", "link", "parent", "argv") else TRIES // 3
+    found = fight(way, "Allow", most, "all")
+    tries, refused, executed, killed, forbidden = found
+    assert tries >= most
     assert forbidden == 0
     # A race that always ends in the same way is none.
-    assert refused
-    assert executed
-    assert killed or way in ("link", "parent")
+    assert refused, found
+    assert executed, found
+    assert killed or way in ("link", "parent"), found
 
 
 @every_way

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct { char path[64], word[16]; atomic_int tries, refused; } *page;
@@ -48,13 +49,16 @@ static void set(int evil)
 static void flip(void)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_TIMERSLACK, 1);
 	for (unsigned n = 0;; n++) {
 		set(1);
+		/* Without a rest it takes the core that the call is decided on. */
+		nanosleep(&(struct timespec){0, n % 7 * 10000}, NULL);
+		set(0);
 		for (volatile int wait = n % 3000; wait > 0; wait--)
 			;
-		set(0);
-		for (volatile int wait = n % 300; wait > 0; wait--)
-			;
+		if (n % 64 == 0) /* long enough for a call or two to be what they seem */
+			nanosleep(&(struct timespec){0, 3000000}, NULL);
 	}
 }
 
