@@ -79,7 +79,9 @@ def both(place, rule, run):
     def runner(text, *words, user="root"):
         line = (str(place / "program"), "way", *words)
         other = {} if user == "root" else {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-        native = subprocess.run(line, cwd=place, capture_output=True, text=True, timeout=60, **other)
+        native = subprocess.run(
+            line, cwd=place, capture_output=True, text=True, timeout=60, **other
+        )
         as_user = [] if user == "root" else ["--user", user]
         ran = run(*as_user, "--rules", rule(text, pulse=False), "--", *line, cwd=place)
         assert ran.status == native.returncode == 7, ran.err + ran.out
@@ -196,7 +198,9 @@ def ordinary(place, rule):
     return runner
 
 
-@pytest.mark.parametrize("way", [("kinds", "program", "nested"), ("errors",), ("threads", "4", "9")])
+@pytest.mark.parametrize(
+    "way", [("kinds", "program", "nested"), ("errors",), ("threads", "4", "9")]
+)
 def test_an_ordinary_user_verifies_its_own(ordinary, place, way):
     """Without any power, every way is as natively too."""
     found, native = ordinary(EVERYTHING, str(place / "program"), "way", *way)

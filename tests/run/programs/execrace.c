@@ -53,7 +53,7 @@ static void flip(void)
 	for (unsigned n = 0;; n++) {
 		set(1);
 		/* Without a rest it takes the core that the call is decided on. */
-		nanosleep(&(struct timespec){0, n % 7 * 10000}, NULL);
+		nanosleep(&(struct timespec){0, n % 7 * (is("link") || is("parent") ? 60000 : 10000)}, NULL);
 		set(0);
 		for (volatile int wait = n % 3000; wait > 0; wait--)
 			;
