@@ -58,6 +58,11 @@ class Execution:
     ) -> None:
         if verdict.changes or verdict.grant:
             raise CannotPerform("Exec is done by the kernel: nothing can be changed or granted")
+        if call.read_itself:
+            raise CannotPerform(
+                "Exec cannot be compared with what a rule read from memory by itself: use argv, "
+                "envp and the other fields"
+            )
         if not killable:
             raise CannotPerform(
                 "Exec cannot be verified behind a listener without WAIT_KILLABLE_RECV (Linux 5.19)"
@@ -85,12 +90,15 @@ class Execution:
         if pinned.fd is None:
             return pinned
         call, seen = self._call, self._call.seen
-        argv = list(seen["argv"]) or [b""] if "argv" in seen else None
-        program = await self._program(pinned.fd, argv)
+        program, line = await self._program(pinned.fd)
+        argv = None
+        if "argv" in seen:
+            argv = [*line, *seen["argv"][1:]] if line else list(seen["argv"]) or [b""]
         name = bytes(seen["path"]) if "path" in seen else call.pathname
         return Expected(
-            name, pinned.fd, program, seen.get("sha256"), argv, seen.get("envp"), self._digests
-        )
+            name, pinned.fd, program, line, seen.get("sha256"), argv, seen.get("envp"),
+            self._digests,
+        )  # fmt: skip
 
     async def run(self, expected: Expected, listener: int) -> Came:
         """Let the kernel execute, and compare. If cancelled, the target is killed.
@@ -124,27 +132,27 @@ class Execution:
             self._owned.callback(os.close, done.fd)
         return done
 
-    async def _program(self, file: int, argv: list[bytes] | None) -> int:
-        """What is loaded for a file: itself, or the interpreter of a script.
+    async def _program(self, file: int) -> tuple[int, list[bytes]]:
+        """What is loaded for a file (O_PATH): itself, or the interpreter of a script.
 
-        Args:
-            file: O_PATH.
-            argv: becomes what the kernel makes of it, as load_script() in fs/binfmt_script.c does.
+        Returns:
+            It, and what the kernel puts in the place of the first argument, as load_script() in
+            fs/binfmt_script.c does; nothing if the file is no script.
         """
+        line: list[bytes] = []
         name = _script_name(self._call)
         for _ in range(DEEPEST):
             found = interpreter(await self._head(file))
             if found is None:
-                return file
+                break
             pinned = await self._pin(Recipe(partial(_text, found)))
             if pinned.fd is None:
-                return file  # the kernel will not find it either
+                break  # the kernel will not find it either
             file = pinned.fd
-            if argv is not None:
-                more = [] if found.argument is None else [found.argument]
-                argv[:1] = [found.path, *more, name]
+            more = [] if found.argument is None else [found.argument]
+            line[:1] = [found.path, *more, name]
             name = found.path
-        return file
+        return file, line
 
     async def _head(self, file: int) -> bytes:
         """How a file begins; empty where the kernel would not read it.

@@ -42,6 +42,8 @@ class Expected:
         name: the file's name, for events.
         file: O_PATH, of what the call names. As all descriptors, somebody else's.
         program: O_PATH, of what is loaded: the same, or the interpreter of a script.
+        line: the first arguments of an interpreter: what the script's first line says, and the
+            script's name. Without it another script of the same interpreter would do as well.
         sha256: the digest that the rule saw of `file`; None if it did not look.
         argv: the arguments that the new program has to have; None if the rule did not look.
         envp: the environment, likewise.
@@ -51,6 +53,7 @@ class Expected:
     name: bytes
     file: int
     program: int
+    line: Sequence[bytes]
     sha256: str | None
     argv: Sequence[bytes] | None
     envp: Sequence[bytes] | None
@@ -82,14 +85,15 @@ class Expected:
 
     def _strings(self, pid: int) -> Difference | None:
         for about, file, strings in (
-            ("argv", "cmdline", self.argv),
+            ("argv", "cmdline", self.line if self.argv is None else self.argv),
             ("envp", "environ", self.envp),
         ):
-            if strings is None:
+            if not strings and (strings is None or about == "argv"):
                 continue
             wanted = b"".join(one + b"\0" for one in strings)
             found = _read(f"/proc/{pid}/{file}", len(wanted) + SHOWN)
-            if found != wanted:
+            whole = about == "envp" or self.argv is not None
+            if found != wanted if whole else not found.startswith(wanted):
                 return Difference(about, *_around(wanted, found))
         return None
 

@@ -202,7 +202,7 @@ class Tracer:
         if not self._answered:  # a stranger that was seized in place of the target
             ptrace.detach(pid)
             return Came(Fate.GONE)
-        difference = self._expected.compare(pid)
+        difference = self._compare(pid)
         with self._turn:
             if difference is None and not self._given_up:
                 # Invariant: nobody lets go of a program but who compared it.
@@ -212,6 +212,21 @@ class Tracer:
                 return came
         self._kill()
         return Came(Fate.KILLED, 0, pid, difference)
+
+    def _compare(self, pid: int) -> Difference | None:
+        """Compare; a process that was killed meanwhile has no memory and no file any more.
+
+        Raises:
+            ProcessLookupError: it was killed.
+        """
+        try:
+            difference = self._expected.compare(pid)
+        except OSError:
+            ptrace.former_tid(pid)  # raises, if it does not stand still any more
+            raise
+        if difference is not None:
+            ptrace.former_tid(pid)
+        return difference
 
     def _kill(self) -> None:
         with suppress(OSError):  # where we may not, the end of the tracer does it all the same

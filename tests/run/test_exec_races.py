@@ -14,6 +14,7 @@ BOUND = 20_000  # tries in which an attack on Continue() has to succeed
 BELOW = "call.path.is_relative_to(SAFE)"
 WAYS = {
     "memory": BELOW,
+    "script": BELOW,
     "link": BELOW,
     "parent": BELOW,
     "argv": "call.argv[1] == b'good'",
@@ -48,6 +49,9 @@ def fight(build, rule, native, tmp_path):
             (here / name / "n").write_bytes(data.replace(b"MARK:g", b"MARK:" + mark))
         at = str(data.index(b"MARK:g") + 5)
         (here / "safe" / "d").mkdir()
+        for name in ("safe", "evil"):
+            (here / name / "s").write_text("#!safe/n\n")
+            (here / name / "s").chmod(0o755)
         (here / "link").symlink_to("safe/n")
         (here / "other").symlink_to("evil/n")
         text = RULE.format(safe=str(here / "safe"), verdict=verdict, judged=WAYS[way])

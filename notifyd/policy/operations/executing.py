@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from notifyd.policy.call import Call
+from notifyd.policy.call import Call, Note, Origin
 from notifyd.policy.fields import DirFd, Field, Flags, Path, Pathname, Strings
 from notifyd.policy.names.path import AT_EXEC_FLAGS
-from notifyd.policy.sources import call
+from notifyd.policy.sources import Variant, call
 
 __all__ = ["Digest", "Exec"]
 
@@ -51,7 +51,7 @@ class Exec(Call):
     also be started by executing the dynamic loader itself.
     """
 
-    __slots__ = ()
+    __slots__ = ("read_itself",)
     theme = "files"
 
     dirfd = DirFd()
@@ -69,6 +69,20 @@ class Exec(Call):
         call("execve", pathname=0, argv=1, envp=2),
         call("execveat", dirfd=0, pathname=1, argv=2, envp=3, flags=4),
     )
+
+    def __init__(self, note: Note, variant: Variant, origin: Origin | None) -> None:
+        super().__init__(note, variant, origin)
+        self.read_itself = False
+
+    def read(self, address: int, size: int) -> bytes:
+        """As for any call; what was read so cannot be verified, and `Allow()` is refused then."""
+        self.read_itself = True
+        return super().read(address, size)
+
+    def read_string(self, address: int, limit: int = 4096) -> bytes:
+        """As for any call; what was read so cannot be verified, and `Allow()` is refused then."""
+        self.read_itself = True
+        return super().read_string(address, limit)
 
     @property
     def follows(self) -> bool:

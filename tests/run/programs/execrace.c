@@ -30,7 +30,7 @@ static void swap(const char *one, const char *other)
 
 static void set(int evil)
 {
-	if (is("memory"))
+	if (is("memory") || is("script"))
 		memcpy(page->path, evil ? "evil" : "safe", 4);
 	else if (is("argv"))
 		memcpy(page->word, evil ? "evil" : "good", 4);
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 	offset = argc > 4 ? atol(argv[4]) : 0;
 	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	strcpy(page->word, is("argv") ? "good" : "-");
-	strcpy(page->path, is("link") ? "link" : is("parent") ? "../n" : "safe/n");
+	strcpy(page->path, is("link") ? "link" : is("parent") ? "../n" : is("script") ? "safe/s" : "safe/n");
 	pid_t flipper = fork();
 	if (!flipper)
 		flip();
