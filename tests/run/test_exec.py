@@ -264,4 +264,5 @@ def test_changes_and_grants_are_refused(place, rule, run):
     line = ("/bin/sh", "-c", f"{place}/program; echo $?")
     ran = run("--rules", rule(text, pulse=False), "--", *line)
     assert ran.lines == ["126"]
-    assert "nothing can be changed" in ran.of("Exec")[-1]["reason"]
+    (refused,) = [event for event in ran.of("Exec") if event["verdict"] == "deny"]
+    assert "nothing can be changed" in refused["reason"]
