@@ -1,6 +1,8 @@
 """Executing what a rule looked at: every way there is, compared with what happens natively."""
 
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ def looks(call):
     return Allow()
 """
 NOBODY = 65534
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=["root", "nobody"])
@@ -182,7 +185,7 @@ def ordinary(place, rule):
     if os.geteuid():
         pytest.skip("only root can become somebody else")
     other = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": place}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     probe = subprocess.run([sys.executable, "-c", "import notifyd"], env=environment, **other)
     if probe.returncode:
         pytest.skip("our Python, or this checkout, is closed to others")
@@ -219,11 +222,41 @@ def test_a_shell_with_pipes_and_jobs(rule, start):
     script = """
     set -m
     printf 'b\\na\\n' | sort | tr a-z A-Z | tee /dev/null
-    sleep 100 & kill -STOP $!; sleep 0.1; kill -CONT $!; kill %1; wait %1; echo $?
+    sleep 100 & kill -STOP $!; sleep 0.2; kill -CONT $!; sleep 0.2; kill $!; wait $!; echo $?
     """
     process = start("--rules", rule(EVERYTHING, pulse=False), "--", "bash", "-c", script)
     out, err = process.communicate(timeout=30)
     assert (out.split(), process.returncode) == (["A", "B", "143"], 0), err
+
+
+def test_ctrl_z_at_a_terminal(rule):
+    """An interactive shell: a program is stopped by the key, continued with fg, and interrupted."""
+    words = ["run", "-q", "--rules", rule(PATH, pulse=False), "--", "bash", "--norc", "-i"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PS1": "ready> ", "TERM": "dumb"}
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(sys.executable, [sys.executable, "-m", "notifyd", *words], environment)
+
+    def until(text, seen=b""):
+        end = time.monotonic() + 20
+        while text not in seen:
+            assert select.select([terminal], [], [], end - time.monotonic())[0], seen
+            seen += os.read(terminal, 4096)
+
+    until(b"ready> ")
+    for keys, answer in (
+        (b"cat\n", b"cat\r\n"),
+        (b"echoed\n", b"echoed\r\nechoed\r\n"),
+        (b"\x1a", b"Stopped"),
+        (b"fg\n", b"fg\r\ncat\r\n"),
+        (b"again\n", b"again\r\nagain\r\n"),
+        (b"\x03", b"ready> "),
+        (b"exit 5\n", b"exit"),
+    ):
+        os.write(terminal, keys)
+        until(answer)
+    assert os.waitpid(pid, 0)[1] == 5 << 8
+    os.close(terminal)
 
 
 def test_the_end_of_notifyd_ends_what_is_not_verified(place, rule, start):
