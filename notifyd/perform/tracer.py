@@ -140,18 +140,19 @@ class Tracer:
     # -- in the thread
 
     def _work(self, done: Callable[[], None]) -> None:
+        came: Came | Exception
         try:
-            self._came = self._trace()
+            came = self._trace()
         except Exception as error:
+            came = error
             if self._answered:
                 reason = f"it could not be compared: {error}"
-                self._came = Came(Fate.KILLED, 0, self._tid, None, reason)
-            else:
-                self._came = error
-        finally:
-            self._close(done)
-            with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._over.set)
+                came = Came(Fate.KILLED, 0, self._tid, None, reason)
+        with self._turn:  # from here on nobody kills by a descriptor that is being closed
+            self._came = came
+        self._close(done)
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._over.set)
 
     def _close(self, done: Callable[[], None]) -> None:
         self._notifier.close()

@@ -27,6 +27,7 @@ NAMES = [
     "start-up",
     "git-status",
     "make",
+    "execs",
 ]
 
 
