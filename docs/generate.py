@@ -29,7 +29,7 @@ from notifyd.policy.fields import Field
 from notifyd.policy.groups import SUMMARIES
 from notifyd.policy.load import load_file, shipped, title
 from notifyd.policy.names.ioctl import IOCTLS
-from notifyd.policy.operations import OPERATIONS
+from notifyd.policy.operations import OPERATIONS, Exec
 from notifyd.policy.sources import Const, Pair, Reg, Reg16, Variant
 from notifyd.policy.verdicts import VERDICTS
 
@@ -80,6 +80,8 @@ def operation(one: type[Call]) -> str:
     """The section of one operation."""
     done = one in PERFORMERS or one in RECIPES
     performed = "performed by notifyd" if done else "refused"
+    if one is Exec:
+        performed = "[verified](../explanation/what-allow-means.md#exec) by notifyd"
     parts = [
         f"## {one.__name__}",
         markdown(one),

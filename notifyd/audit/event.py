@@ -51,7 +51,8 @@ _CALL = {
     "arch": "whose entry was used: `x86_64`, `i386` or `aarch64`",
     "args": "the arguments that were decoded: flags by name, paths and addresses as text",
     "verdict": "`allow`, `deny`, `return`, `supply`, `ask`, `kill` or `continue`",
-    "how": "`continued` by the kernel, `performed` by notifyd, `answered`, or the target `gone`",
+    "how": "`continued` by the kernel, `performed` by notifyd, `verified` (executed by the kernel, "
+    "and compared with what the rule saw), `answered`, or the target `gone`",
     "errno": "what the target got, by name; `E524` where the number has none",
     "value": "what the call returned, where notifyd knows",
     "rule": "`file.py:function` of the rule that decided",
@@ -117,6 +118,22 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "notifyd itself is wrong; please report it with the traceback.",
             {"error": "the error in one line", "traceback": "where it was raised"},
             "error in notifyd: {error}",
+        ),
+        "exec.mismatch": EventKind(
+            "What was about to run was not what the rule saw; it was killed before its first "
+            "instruction.",
+            {
+                "pid": "the process, in the supervisor's pid namespace",
+                "process": "`PID@START`",
+                "rule": "`file.py:function` of the rule that allowed the call",
+                "path": "the path that the rule saw",
+                "about": "what differed: `file`, `interpreter`, `sha256`, `argv` or `envp`; "
+                "nothing where it could not be compared",
+                "expected": "what the rule saw of it; of arguments, from the first that differed",
+                "found": "what was about to run",
+                "reason": "why it could not be compared",
+            },
+            "{workload}: killed {pid}: the {about} of {path} was {found}, not {expected}",
         ),
         "audit.lost": EventKind(
             "Events that should stand here could not be written.",

@@ -27,7 +27,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         operation: `Open`; `syscall` is `openat` and `arch` is `x86_64`.
         args: the decoded arguments that are known, as `Field.render` gives them.
         verdict: `allow`, `deny`, `return`, `supply`, `ask`, `kill` or `continue`.
-        how: `continued`, `performed`, `answered` or `gone`.
+        how: `continued`, `performed`, `verified`, `answered` or `gone`.
         errno: what the target got, positive; 0 for none.
         value: what the call returned, where notifyd knows.
         rule: `file.py:function`; None where no rule had an opinion.

@@ -34,10 +34,11 @@ from notifyd.listen.user import User
 from notifyd.perform import RECIPES
 from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
+from notifyd.policy.operations import Exec
 from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
-from notifyd.target.watch import CONTEXT, IDENTITY, LAZINESS, Watched
+from notifyd.target.watch import CONTEXT, IDENTITY, LAZINESS, Change, Watched
 
 if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
@@ -94,7 +95,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
             reporter.event("workload.failed", command=words, error=str(error), status=error.status)
             raise
         stack.enter_context(spawned)
-        session = Session(settings, rules, watched, reporter, spawned, signals)
+        killable = bool(flags & seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV)
+        session = Session(settings, rules, watched, reporter, spawned, signals, killable)
         status = _live(session, spawned)
         _explain_exec(spawned, settings, complain)
     if not quiet and rules.declarations:
@@ -124,6 +126,7 @@ class Session:
         reporter: Reporter,
         spawned: Spawned,
         signals: TakenSignals,
+        killable: bool,
     ) -> None:
         self._settings = settings
         self._rules = rules
@@ -131,6 +134,7 @@ class Session:
         self._reporter = reporter
         self._spawned = spawned
         self._signals = signals
+        self._killable = killable
         self._name = f"{os.path.basename(settings.words[0])}-{spawned.pid}"
 
     async def supervise(self) -> int:
@@ -158,7 +162,12 @@ class Session:
             return None
         listener, self._spawned.listener = self._spawned.listener, None
         workload = Workload(
-            self._name, listener, self._rules, self._reporter, watched=self._watched
+            self._name,
+            listener,
+            self._rules,
+            self._reporter,
+            watched=self._watched,
+            killable=self._killable,
         )
         supervisor = Supervisor()
         supervisor.add(workload)
@@ -193,13 +202,22 @@ def _watched(rules: RuleSet, *, audited: bool) -> tuple[Watched, ...]:
     """What the supervisor needs to be told of: nothing, if no call leaves the kernel anyway."""
     if not rules.rules:
         return ()
-    performs = any(
-        isinstance(step.declaration, Rule) and step.operation in RECIPES
+    about = {
+        step.operation
         for steps in rules.plans.values()
         for step in steps
-    )
-    if performs:
+        if isinstance(step.declaration, Rule)
+    }
+    if any(operation in RECIPES for operation in about):
         return (*LAZINESS, *IDENTITY, *CONTEXT)
+    if Exec in about:
+        # Where a program is found is looked up for the target; what it forbids itself, the kernel
+        # heeds when it executes.
+        return (
+            *LAZINESS,
+            *IDENTITY,
+            *(one for one in CONTEXT if one.change is not Change.CONFINED),
+        )
     return (*LAZINESS, *IDENTITY) if audited else LAZINESS
 
 

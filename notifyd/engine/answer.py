@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         verdict: `allow`, `deny`, `return`, `supply`, `kill`, `continue`.
-        how: `continued`, `performed`, `answered`, or `gone`.
+        how: `continued`, `performed`, `verified`, `answered`, or `gone`.
         errno: what the target got, or 0.
         value: what the target got, or None.
         reason: why, where there is a why.

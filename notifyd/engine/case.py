@@ -16,11 +16,13 @@ import trio
 from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Outcome
 from notifyd.engine.decide import Decision, Inquiry
+from notifyd.engine.executed import executed, tell_mismatch
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, TargetFault, TargetGone
 from notifyd.kernel.arch import ARCHES
-from notifyd.perform import RECIPES, Done, FileDeed, Moved, perform, worker
+from notifyd.perform import RECIPES, Done, Execution, Fate, FileDeed, Moved, perform, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
+from notifyd.policy.operations import Exec
 from notifyd.policy.ruleset import Step
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.target.identity import Identity
@@ -178,6 +180,9 @@ class Case:
                 self._done(decision, await self._deed.wait())
                 return
             self._witness(call)
+            if isinstance(call, Exec):
+                await self._execute(decision, call, decision.verdict)
+                return
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
             self._done(decision, await perform(call, decision.verdict))
@@ -187,6 +192,25 @@ class Case:
             self._gone(gone)
         except (NotifydError, OSError) as error:
             self._not_done(decision, error)
+
+    async def _execute(self, decision: Decision, call: Exec, verdict: Allow) -> None:
+        """Let the kernel execute, and see that it is what the rule saw."""
+        workload = self.workload
+        with Execution(
+            workload.files, workload.digests, call, verdict, killable=workload.killable
+        ) as execution:
+            expected = await execution.prepare()
+            if isinstance(expected, Done):
+                self._done(decision, expected)
+                return
+            if workload.watched:
+                workload.heed(self.note, self._identity)  # the new program may call before `_close`
+            # Once answered its id is not valid any more; the tracer sees by itself if it is gone.
+            workload.waiting.pop(self.note[ID], None)
+            came = await execution.run(expected, workload.listener)
+        if came.fate is Fate.KILLED:
+            tell_mismatch(workload, self._identity, decision, expected, came)
+        self._close(decision, executed(came, decision.reason))
 
     def _ask_again(self) -> None:
         """What the rule saw is not there any more; after some tries the target gets EAGAIN."""

@@ -32,6 +32,7 @@ from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.sources import Variant
 from notifyd.policy.wording import Part, parts_of, registers, words
+from notifyd.target.digests import Digests
 from notifyd.target.identity import Identities, Identity
 from notifyd.target.lazy import LazyThread
 from notifyd.target.paths import WouldBlock
@@ -80,6 +81,8 @@ class Workload:
         rules: what decides its calls.
         reporter: who is told what happened.
         watched: what the filter notifies of for our own sake.
+        killable: whether the filter was installed with WAIT_KILLABLE_RECV: nothing but what kills
+            disturbs a call that was received.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Workload:
         reporter: Reporter,
         *,
         watched: Sequence[Watched] = (),
+        killable: bool = False,
     ) -> None:
         self.name = name
         self.listener = listener
@@ -101,9 +105,11 @@ class Workload:
         self.identities = Identities(watched=set(IDENTITY) <= set(watched))
         self.identify = self.identities.of
         self.files = Files(self.identities)
+        self.digests = Digests()
         self._threads = self.identities.entries
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
+        self.killable = killable
         self.lazy = False
         self.silent = reporter.silent
         # How a call of a quick plan is answered where somebody wants to know of it.
@@ -132,7 +138,7 @@ class Workload:
     def target(self, note: Note) -> StoppedThread:
         """The stopped thread behind `note`."""
         thread = LazyThread if self.lazy else StoppedThread
-        return thread(note, self.notifier)
+        return thread(note, self.notifier, self.digests)
 
     def read_string(self, call: Call, address: int, limit: int) -> bytes:
         """A string of a call's target, as `StoppedThread.read_string` reads it."""
@@ -185,6 +191,7 @@ class Workload:
         if Change.LAZY in changes:
             self.lazy = True
             self.files.mounts_change()
+            self.digests.mounts_changed()
         if Change.PLACE in changes:
             self.files.places_change()
         if Change.EXECUTABLE in changes:

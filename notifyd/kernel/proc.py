@@ -23,6 +23,7 @@ __all__ = [
     "read_status",
     "start_time",
     "terminal",
+    "tracer",
 ]
 
 _MOST = 1 << 16  # bytes of any file here; 65536 groups make status longer: then it is refused
@@ -190,6 +191,18 @@ def read_status(dirfd: int) -> Status:
 def read_stat(dirfd: int) -> bytes:
     """Return the text of `stat`, for `start_time`. Errors as of `read_status`."""
     return _read(dirfd, "stat")
+
+
+def tracer(dirfd: int) -> int:
+    """Return the process that traces a task, in our pid namespace; 0 for none that we can see.
+
+    Raises:
+        OSError: as of `read_status`.
+    """
+    for line in _read(dirfd, "status").splitlines():
+        if line.startswith(b"TracerPid:"):
+            return int(line.split()[1])
+    return 0
 
 
 def limit(dirfd: int, name: bytes) -> int:

@@ -64,8 +64,10 @@ class Spawned:
             ChildProcessError: ECHILD: somebody else waited for it, or SIGCHLD is ignored.
         """
         if self._status is None:
-            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
-            if ended is not None:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            # While a thread of ours traces it, its stops show here too, and are not for us.
+            if ended is not None and ended.si_code != os.CLD_TRAPPED:
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
                 signaled = ended.si_code != os.CLD_EXITED
                 self._status = ended.si_status + (128 if signaled else 0)
         return self._status

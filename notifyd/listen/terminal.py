@@ -100,10 +100,17 @@ def _stop_signal(spawned: Spawned, peek: int = 0) -> int:
     if not spawned.running:
         return 0
     try:
-        stopped = os.waitid(os.P_PID, spawned.pid, os.WSTOPPED | os.WNOHANG | peek)
+        stopped = os.waitid(os.P_PID, spawned.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        # While a thread of ours traces it, its stops show here too. To take one would leave that
+        # thread waiting for ever. A stop of the other kind stays one meanwhile: it ends where the
+        # command calls execve(2), and nobody but this thread can go on to trace it then.
+        if stopped is None or stopped.si_code == os.CLD_TRAPPED:
+            return 0
+        if not peek:
+            os.waitid(os.P_PID, spawned.pid, os.WSTOPPED | os.WNOHANG)
     except ChildProcessError:  # ended this moment
         return 0
-    return stopped.si_status if stopped else 0
+    return stopped.si_status
 
 
 def _has_job_control() -> bool:
@@ -144,7 +151,15 @@ def _reap_orphans(command: int, spare: Container[int]) -> None:
     for pid in _children():
         if pid != command and pid not in spare:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+                _reap(pid)
+
+
+def _reap(pid: int) -> None:
+    """Wait for a child if it has ended."""
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    # One that a thread of ours traces shows its stops here, which are that thread's.
+    if found is not None and found.si_code != os.CLD_TRAPPED:
+        os.waitpid(pid, os.WNOHANG)
 
 
 def _children() -> list[int]:

@@ -72,7 +72,7 @@ class Executor:
                 if opened is not None:
                     return _OPENED, opened
             with Pinner(self._own, order.selves) as pinner:
-                if order.call in ("open", "openat2"):
+                if order.call in ("open", "openat2", "pin"):
                     return _OPENED, self._open(order, fds, pinner)
                 with _limited(order.limit):
                     return self._call(order, fds, pinner), None
@@ -142,6 +142,8 @@ class Executor:
     # -- open
 
     def _open(self, order: Order, fds: Sequence[int], pinner: Pinner) -> int:
+        if order.call == "pin":
+            return os.dup(self._pin(order.places[0], fds, pinner).fd)
         flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
         if order.call == "openat2":
             _check_how(flags, mode, resolve)

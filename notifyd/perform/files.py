@@ -21,7 +21,7 @@ from notifyd.perform.helper import Plan
 from notifyd.perform.helpers import Helpers
 from notifyd.perform.inline import Inline
 from notifyd.perform.order import Last, Order, Place
-from notifyd.perform.recipes import RECIPES
+from notifyd.perform.recipes import RECIPES, Recipe
 from notifyd.policy.call import PID, Call
 from notifyd.policy.operations import Open, Truncate
 from notifyd.policy.verdicts import Allow
@@ -55,14 +55,14 @@ class Files:
         self._own: Context | None = None
         self.helpers = Helpers()
 
-    def begin(self, call: Call, verdict: Allow) -> FileDeed:
-        """Draft the order for a call.
+    def begin(self, call: Call, verdict: Allow, recipe: Recipe | None = None) -> FileDeed:
+        """Draft the order for a call; by another recipe than its own, if there is one.
 
         Raises:
             CannotPerform, TargetFault, TargetGone, WouldBlock.
         """
         with ExitStack() as stack:
-            recipe = RECIPES[type(call)]
+            recipe = recipe or RECIPES[type(call)]
             draft = Draft(call, verdict.changes, recipe.answer, stack)
             drawn = recipe.draw(draft)
             umask = self._umask(draft) if recipe.makes and _makes(drawn.args, drawn.call) else -1

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 
-from notifyd.kernel import files
+from notifyd.kernel import files, mountinfo
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_NO_MAGICLINKS,
@@ -23,10 +23,6 @@ from notifyd.perform.order import Last, Order, Reply
 
 __all__ = ["Inline"]
 
-# Nobody but the kernel answers for these; none of them asks another machine or a process.
-LOCAL = frozenset(
-    b"bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs squashfs tmpfs xfs".split()
-)
 _CACHED = RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
 _QUICK = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _AT_FDCWD = files.AT_FDCWD
@@ -34,8 +30,6 @@ MOST_PLAIN = 8192  # paths
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _MAKES = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000
 _FINAL = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
-_DONT_SYNC = 0x4000 | files.AT_EMPTY_PATH  # statx(2) of a served file from the cache alone
-_DEVICE = 0x1  # STATX_TYPE; the device comes with every mask
 
 
 class Inline:
@@ -70,6 +64,8 @@ class Inline:
         """
         if order.call == "open":
             return self._open(order, start)
+        if order.call == "pin":
+            return self._keep(order, start)
         if order.call not in ("statx", "faccessat2", "readlinkat"):
             return None
         if order.places[0].last not in (Last.FOLLOW, Last.NOFOLLOW):
@@ -162,6 +158,20 @@ class Inline:
             return None
         return Reply(errno=found[1]), found[0] if found[0] >= 0 else None
 
+    def _keep(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
+        place = order.places[0]
+        try:
+            if place.last == Last.ITSELF:
+                fd: int | None = os.dup(start)
+            else:
+                fd = self._pin(place.path, start, place.last == Last.FOLLOW)
+        except OSError as error:
+            return Reply(errno=error.errno or errno.EIO), None
+        if fd is None or self._named(place.seen, fd):
+            return None if fd is None else (Reply(), fd)
+        os.close(fd)
+        return None
+
     def _look(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
         place = order.places[0]
         try:
@@ -232,32 +242,15 @@ class Inline:
         return seen is None or os.fsencode(os.readlink(str(fd), dir_fd=self._own)) == seen
 
     def _device_is_local(self, fd: int) -> bool:
-        buffer = bytearray(files.STATX_SIZE)
-        files.call("statx", fd, b"", _DONT_SYNC, _DEVICE, buffer)
-        major = int.from_bytes(buffer[136:140], "little")
-        minor = int.from_bytes(buffer[140:144], "little")
-        return self._is_local(os.makedev(major, minor))
+        return self._is_local(mountinfo.device(fd))
 
     def _is_local(self, device: int) -> bool:
         known = self._local.get(device)
         if known is None:
-            found = _local_devices()
-            known = self._local[device] = device in found
+            known = self._local[device] = device in mountinfo.local_devices()
         return known
 
 
 def _is_plain(fd: int) -> bool:
     kind = os.fstat(fd).st_mode & 0o170000
     return kind == stat.S_IFREG or kind == stat.S_IFDIR
-
-
-def _local_devices() -> frozenset[int]:
-    """The devices of mounted local file systems: proc_pid_mountinfo(5)."""
-    found = set()
-    with open("/proc/self/mountinfo", "rb") as mounts:
-        for line in mounts:
-            head, _, tail = line.partition(b" - ")
-            if tail.split(b" ", 1)[0] in LOCAL:
-                major, minor = head.split()[2].split(b":")
-                found.add(os.makedev(int(major), int(minor)))
-    return frozenset(found)

@@ -66,7 +66,8 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One call to be done.
 
     Attributes:
-        call: its name in syscalls(2); `open` and `openat2` are done with care.
+        call: its name in syscalls(2); `open` and `openat2` are done with care. `pin` is no call:
+            it gives an O_PATH descriptor of its place.
         places: its paths.
         args: its arguments in their order.
         umask: for what it makes; -1 if it makes nothing.

@@ -79,6 +79,9 @@ class Target(Protocol):
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
         """The absolute path that `pathname` means to the target."""
 
+    def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
+        """The SHA-256 of the file that `pathname` means to the target, in hexadecimal."""
+
     def write(self, address: int, data: bytes) -> None:
         """Write all of `data`. For answers, not for rules: see `Return`."""
 
@@ -253,6 +256,11 @@ class Call:
         """The absolute path that `pathname` means to the target, starting from its `dirfd`."""
         self.looked = True
         return self.target.resolve(dirfd, pathname, follow)
+
+    def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
+        """The SHA-256 of a file, named as for `resolve`, in hexadecimal."""
+        self.looked = True
+        return self.target.digest(dirfd, pathname, follow)
 
     def describe(self) -> dict[str, Any]:
         """The arguments as they stand in an event. Not a rule's look: `looked` stays as it is."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from notifyd.kernel.unotify import Notifier
 from notifyd.policy.call import Note
+from notifyd.target.digests import Digests
 from notifyd.target.paths import WouldBlock
 from notifyd.target.thread import StoppedThread
 
@@ -24,8 +25,8 @@ class LazyThread(StoppedThread):
 
     __slots__ = ("_found",)
 
-    def __init__(self, note: Note, notifier: Notifier) -> None:
-        super().__init__(note, notifier)
+    def __init__(self, note: Note, notifier: Notifier, digests: Digests | None = None) -> None:
+        super().__init__(note, notifier, digests)
         self._found: dict[tuple[object, ...], Any] = {}
 
     def read(self, address: int, size: int) -> bytes:

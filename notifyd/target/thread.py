@@ -15,8 +15,10 @@ from notifyd.errors import RuleError, TargetFault, TargetGone
 from notifyd.kernel import pidfd, process_vm
 from notifyd.kernel.unotify import Notifier
 from notifyd.policy.call import ID, PID, Note
+from notifyd.target import hashing
+from notifyd.target.digests import Digests
 from notifyd.target.identity import Identity, read_identity
-from notifyd.target.paths import Resolver
+from notifyd.target.paths import Resolver, WouldBlock
 from notifyd.target.process import TargetProcess
 
 MAX_READ = 1 << 24  # bytes a rule may read at once
@@ -26,14 +28,16 @@ MAX_STRING = 32 * process_vm.PAGE  # MAX_ARG_STRLEN: execve(2)
 class StoppedThread:
     """A target, as long as its call is not answered. Keeps no descriptor open."""
 
-    __slots__ = ("_id", "_identity", "_notifier", "_resolver", "_tid")
+    __slots__ = ("_digests", "_hashed", "_id", "_identity", "_notifier", "_resolver", "_tid")
 
-    def __init__(self, note: Note, notifier: Notifier) -> None:
+    def __init__(self, note: Note, notifier: Notifier, digests: Digests | None = None) -> None:
         self._id = note[ID]
         self._tid = note[PID]
         self._notifier = notifier
         self._identity: Identity | None = None
         self._resolver: Resolver | None = None
+        self._digests = digests
+        self._hashed: dict[tuple[int, bytes, bool], str | Exception] = {}
 
     @property
     def tid(self) -> int:
@@ -147,6 +151,8 @@ class StoppedThread:
             try:
                 found.append(process_vm.read_string(self.tid, pointer, MAX_STRING))
             except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:  # what execve(2) says of such a string
+                    raise TargetFault("a string without an end", errno.E2BIG) from error
                 raise self.failure(error) from error
             left -= len(found[-1]) + 1
         self.check()
@@ -193,6 +199,43 @@ class StoppedThread:
             raise self.failure(error) from error
         self.check()
         return PurePosixPath(os.fsdecode(path))
+
+    def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
+        """The SHA-256 of the file that `pathname` means to the target, 64 hexadecimal digits.
+
+        Empty where there is no regular file that we could open. Whether the target could, and what
+        it gets if not, is the kernel's to say.
+
+        Raises:
+            WouldBlock: it has to be read first, or looking for it may wait.
+            TargetFault: EBADF: no such descriptor.
+            TargetGone: the target is no longer in its call.
+            RuleError: it has more than `digests.MOST` bytes, or cannot be read.
+        """
+        key = dirfd, pathname, follow
+        found = self._hashed.get(key)
+        if isinstance(found, Exception):
+            raise found
+        if found is not None:
+            return found
+        if self._digests is None:
+            self._digests = Digests()
+        path = bytes(self.resolve(dirfd, pathname, follow)) if pathname else b""
+        known = hashing.known(self.tid, dirfd, path, self._digests)
+        if known is None:
+            raise WouldBlock(lambda: self._hash(key, path))
+        self.check()
+        return known
+
+    def _hash(self, key: tuple[int, bytes, bool], path: bytes) -> None:
+        assert self._digests is not None
+        try:
+            self._hashed[key] = hashing.read(self.tid, key[0], path, self._digests, self.check)
+            self.check()
+        except OSError as error:
+            self._hashed[key] = hashing.without(error)
+        except Exception as error:
+            self._hashed[key] = error
 
     def failure(self, error: OSError) -> Exception:
         """What a failed look means: the target is gone, at fault, or closed to us."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from notifyd.kernel.arch import ARCHES, Arch, native
 from notifyd.policy.call import ARG0, Call, Note, Raw, RawCall
 from notifyd.policy.fields import Path, Pathname
+from notifyd.policy.operations.executing import Digest
 from notifyd.policy.operations.layouts import SocketPath
 from notifyd.policy.operations.sending import Destinations
 from notifyd.policy.sources import Variant
@@ -67,20 +68,28 @@ def make_call(
             `"192.0.2.1:80"`, `"[2001:db8::1]:80"`, `"unix:/run/x"`, `"unix:@abstract"`, its bytes
             or a `SockAddr`. A resolved path (`path=`) is laid down as the text or the AF_UNIX
             address, unless that (`pathname=`, `address=`) is given too, and then that decides. What
-            is left out has its default; a pointer that is left out is null.
+            is left out has its default; a pointer that is left out is null. A digest (`sha256=`) is
+            what the rule sees; no file is read.
 
     Raises:
         TypeError: no such field, a value that cannot be laid out, or no system call that has all
             these fields.
     """
     entry = _entry(arch)
+    given = {name: fields.pop(name) for name in list(fields) if _is_digest(operation, name)}
     values = _texts(operation, fields)
     variant = _variant(operation, entry, syscall, values)
     layout = Layout(operation, variant, entry)
     layout.put(values)
     target = FakeTarget(layout.memory(), process, directories, links)
     note = (1, target.process.tid, 0, entry.numbers[variant.syscall], entry.audit, 0)
-    return operation((*note, *layout.registers), variant, FakeWorkload(workload, target))
+    call = operation((*note, *layout.registers), variant, FakeWorkload(workload, target))
+    call.seen.update(given)
+    return call
+
+
+def _is_digest(operation: type[Call], name: str) -> bool:
+    return isinstance(operation.fields.get(name), Digest)
 
 
 def call_from_registers(

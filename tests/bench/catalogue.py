@@ -17,7 +17,13 @@ BY_LISTENER = (
 IN_FILTER = ("filter",)  # the filter answers: there is no way to choose
 START_UP = "start-up"
 MEMORY = "memory"
-PROGRAMS = ("git-status", "make")  # whole programs with every open performed, against native runs
+# Whole programs against native runs, and the rules that they run behind: every open performed,
+# every execve verified.
+PROGRAMS = {
+    "git-status": "performs_open.py",
+    "make": "performs_open.py",
+    "execs": "verifies_exec.py",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Whole programs to run: a repository for `git status`, and a C project for `make -j2`.
+"""Whole programs to run: a repository for `git status`, a C project for `make -j2`, a shell.
 
 Each function makes what its program works on, once, and returns the command. Measures nothing.
 """
@@ -52,4 +52,13 @@ def make(folder: Path) -> list[str]:
     return ["make", "-s", "-B", "-j2", "-C", str(folder)]
 
 
-PROGRAMS_OF: dict[str, Callable[[Path], list[str]]] = {"git-status": git_status, "make": make}
+def execs(folder: Path) -> list[str]:
+    """A shell that starts two hundred programs, one after the other."""
+    return ["/bin/sh", "-c", "n=0; while [ $n -lt 200 ]; do /bin/true; n=$((n + 1)); done"]
+
+
+PROGRAMS_OF: dict[str, Callable[[Path], list[str]]] = {
+    "git-status": git_status,
+    "make": make,
+    "execs": execs,
+}

@@ -28,6 +28,7 @@ NAMES = [
     "start-up",
     "git-status",
     "make",
+    "execs",
 ]
 
 

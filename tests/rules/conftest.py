@@ -39,15 +39,6 @@ def syscall(number, *args):
 """
 
 
-LETS_EXEC = """
-from notifyd import Continue, Exec, on
-
-@on(Exec)
-def lets_exec(call):
-    return Continue()
-"""
-
-
 @dataclass(frozen=True)
 class Ran:
     """What became of a command.
@@ -156,19 +147,11 @@ def user(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-def lets_exec(tmp_path: Path) -> str:
-    """A rule that leaves executing to the kernel, for tests of what else a rule says."""
-    path = tmp_path / "lets_exec.py"
-    path.write_text(LETS_EXEC)
-    return str(path)
-
-
-@pytest.fixture
-def shell(run: Run, lets_exec: str) -> Run:
+def shell(run: Run) -> Run:
     """Run a line of shell behind a rule: `shell("readonly", "touch /x", below="/")`."""
 
     def start(rule: str, line: str, **more: Any) -> Ran:
-        return run([lets_exec, rule], "/bin/sh", "-c", line, **more)
+        return run([rule], "/bin/sh", "-c", line, **more)
 
     return start
 

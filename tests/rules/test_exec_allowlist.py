@@ -3,8 +3,9 @@
 import errno
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -106,3 +107,83 @@ def test_the_command_has_to_be_listed(run, user):
     assert ran.out == ""
     assert [call["errno"] for call in ran.calls] == ["EACCES"]
     assert ran.calls[0]["reason"] == f"{os.path.realpath('/bin/ls')} is not on the list"
+
+
+@pytest.fixture
+def tools(everybodys):
+    """A program, a copy of it, a script, and a directory where everybody may write."""
+    for name in ("tool", "copy"):
+        shutil.copy("/usr/bin/basename", everybodys / name)
+    (everybodys / "script").write_text(f"#!{everybodys}/tool -s\n")
+    (everybodys / "script").chmod(0o755)
+    return everybodys
+
+
+def executed(ran):
+    """The calls to execute, in the order in which they came."""
+    found = [one for one in ran.calls if one["operation"] == "Exec"]
+    return sorted(found, key=lambda one: one["time"])
+
+
+def test_listed_paths_are_executed(run, user, tools):
+    """By a shell, by a link, and nothing beside them."""
+    (tools / "link").symlink_to("tool")
+    line = f"cd {tools}; ./tool a/b; ./link a/c; ./copy a/d; ./script a/e; echo $?"
+    ran = run(RULES, "/bin/sh", "-c", line, user=user, path=("/bin/sh", str(tools / "tool")))
+    assert ran.out.split() == ["b", "c", "126"]
+    assert [(one["verdict"], one["how"]) for one in executed(ran)] == [
+        *[("allow", "verified")] * 3,
+        *[("deny", "answered")] * 2,
+    ]
+
+
+def test_listed_digests_are_executed(run, user, tools):
+    """Wherever the file lies; a changed one is another file."""
+    held = [
+        hashlib.sha256(Path(os.path.realpath(one)).read_bytes()).hexdigest()
+        for one in ("/bin/sh", tools / "tool")
+    ]
+    line = f"cd {tools}; ./tool a/b; ./copy a/c; echo x >> copy; ./copy a/d; echo $?"
+    (tools / "copy").chmod(0o777)
+    ran = run(RULES, "/bin/sh", "-c", line, user=user, sha256=tuple(held))
+    assert ran.out.split() == ["b", "c", "126"]
+    found = [one["args"].get("sha256") in held for one in executed(ran)]
+    assert found == [True, True, True, False]
+
+
+def test_a_listed_script_brings_its_interpreter(run, user, tools):
+    """It needs no entry of its own, and gets none."""
+    line = f"{tools}/script /a; {tools}/tool a/b; echo $?"
+    ran = run(RULES, "/bin/sh", "-c", line, user=user, path=("/bin/sh", str(tools / "script")))
+    assert ran.out.split() == ["a", "126"]
+
+
+EXCHANGES = """if True:
+    import os, subprocess, sys, threading
+    own, other, link = sys.argv[1:4]
+    def flip():
+        while True:
+            for target in (other, own):
+                os.symlink(target, link + "2")
+                os.rename(link + "2", link)
+    threading.Thread(target=flip, daemon=True).start()
+    for _ in range(int(sys.argv[4])):
+        try:
+            done = subprocess.run([link, "a/own"], capture_output=True, text=True)
+            print(done.stdout.strip() or done.returncode, flush=True)
+        except OSError as error:
+            print(error.errno, flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_link_that_flips_never_starts_another_program(run, user, tools, system_python):
+    """Neither what it prints nor anything else of it is ever seen."""
+    shutil.copy("/usr/bin/dirname", tools / "other")
+    words = [system_python, "-I", "-c", EXCHANGES]
+    words += [str(tools / "tool"), str(tools / "other"), str(tools / "link"), "400"]
+    ran = run(RULES, *words, user=user, path=(system_python, str(tools / "tool")))
+    assert ran.status == 0, ran.err
+    assert len(ran.out.split()) == 400
+    assert {"own", str(errno.EACCES)} <= set(ran.out.split())
+    assert "a" not in ran.out.split()

@@ -45,7 +45,7 @@ def test_what_cannot_be_led_there_is_refused(rules):
     assert isinstance(verdict_of(rules, make_call(IoUring)), Deny)
 
 
-def test_nobody_else_sees_what_is_made(run, lets_exec, system_python, user):
+def test_nobody_else_sees_what_is_made(run, system_python, user):
     """It is there for the command, with the command's owner, and gone afterwards."""
     before = {one for one in os.listdir("/tmp") if one.startswith("notifyd-")}
     code = """if True:
@@ -62,7 +62,7 @@ def test_nobody_else_sees_what_is_made(run, lets_exec, system_python, user):
         print(open("/tmp/notifyd-test-made").read(), os.stat("/tmp").st_mode & 0o7777)
     """
     words = [system_python, "-I", "-c", code]
-    ran = run([lets_exec, *RULES], *words, user=user)
+    ran = run(RULES, *words, user=user)
     assert (ran.status, ran.out.split()) == (0, ["y", str(0o1777)]), ran.err
     assert not Path("/tmp/notifyd-test-made").exists()
     assert not Path("/var/tmp/notifyd-test-made").exists()
@@ -70,7 +70,7 @@ def test_nobody_else_sees_what_is_made(run, lets_exec, system_python, user):
     assert after <= before
 
 
-def test_sockets_are_private_too(run, lets_exec, system_python, everybodys, user):
+def test_sockets_are_private_too(run, system_python, everybodys, user):
     """Somebody's real one is not found, one's own is."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(everybodys / "socket"))
@@ -90,5 +90,5 @@ def test_sockets_are_private_too(run, lets_exec, system_python, everybodys, user
             print(ours.accept()[0].recv(9).decode(), oct(os.stat(path).st_mode))
         """
         words = [system_python, "-I", "-c", code, str(everybodys / "socket")]
-        ran = run([lets_exec, *RULES], *words, user=user)
+        ran = run(RULES, *words, user=user)
     assert ran.out.split() == [str(errno.ENOENT), "hello", oct(stat.S_IFSOCK | 0o700)], ran.err

@@ -1,0 +1,154 @@
+"""ptrace(2): holding a thread at its next stop, and letting it go. Since 3.4 (PTRACE_SEIZE).
+
+All requests for a thread have to come from the thread of ours that seized it. If that one ends, the
+kernel lets go of what it holds, and kills it where `EXITKILL` was asked for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from struct import Struct
+from typing import Any, NamedTuple
+
+from notifyd.kernel.libc import LIBC, fail
+
+__all__ = [
+    "EVENT_EXEC",
+    "EVENT_STOP",
+    "O_EXITKILL",
+    "O_TRACEEXEC",
+    "Stop",
+    "detach",
+    "former_tid",
+    "go_on",
+    "interrupt",
+    "reap",
+    "result",
+    "seize",
+    "wait",
+]
+
+EVENT_EXEC = 4
+EVENT_STOP = 128
+O_TRACEEXEC = 1 << EVENT_EXEC
+O_EXITKILL = 1 << 20  # since 3.8
+
+_CONT, _DETACH, _GETEVENTMSG, _GETREGSET = 7, 17, 0x4201, 0x4204
+_SEIZE, _INTERRUPT = 0x4206, 0x4207
+_PRSTATUS = 1  # NT_PRSTATUS, linux/elf.h
+_MOST = 512  # bytes of registers; x86-64 has 216, i386 68, aarch64 272
+_IOVEC = Struct("=QQ")
+# By the size of a record of registers: where the result of a call is, and how it is packed.
+_RESULTS = {216: (80, "<q"), 68: (24, "<i"), 272: (0, "<q")}  # rax, eax, x0
+
+_WALL = 0x40000000  # linux/wait.h
+_WNOTHREAD = 0x20000000
+_OURS = _WALL | _WNOTHREAD
+
+_ptrace: Any = LIBC.ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class Stop(NamedTuple):
+    """Why a seized thread stands still.
+
+    Attributes:
+        pid: its id by now: a thread that executed has its leader's.
+        event: `EVENT_EXEC`, `EVENT_STOP`, another one, or 0: a signal is about to be delivered.
+        signal: the signal; of `EVENT_STOP` SIGTRAP, or what stopped the whole process.
+        ended: whether it ended instead.
+    """
+
+    pid: int
+    event: int
+    signal: int
+    ended: bool
+
+
+def seize(tid: int, options: int) -> None:
+    """Become the tracer of a thread, which goes on undisturbed.
+
+    Waits while another thread of its process is in execve(2).
+
+    Raises:
+        ProcessLookupError: ESRCH: there is none.
+        PermissionError: EPERM: somebody traces it already, or it is closed to us.
+        InterruptedError: EINTR.
+    """
+    _request(_SEIZE, tid, 0, options)
+
+
+def interrupt(tid: int) -> None:
+    """Let a seized thread stop (`EVENT_STOP`) before it is in user space again.
+
+    What it sleeps in is interrupted, if it can be. Raises ProcessLookupError if it has ended.
+    """
+    _request(_INTERRUPT, tid)
+
+
+def go_on(pid: int, signal: int) -> None:
+    """Let a stopped thread go on, with a signal delivered. Raises ProcessLookupError if it died."""
+    _request(_CONT, pid, 0, signal)
+
+
+def detach(pid: int) -> None:
+    """Let go of a stopped thread for good. Raises ProcessLookupError if it died."""
+    _request(_DETACH, pid)
+
+
+def former_tid(pid: int) -> int:
+    """At `EVENT_EXEC`, the id that the thread had before. Raises ProcessLookupError if it died."""
+    found = ctypes.c_ulong()
+    _request(_GETEVENTMSG, pid, 0, ctypes.addressof(found))
+    return found.value
+
+
+def result(pid: int) -> int | None:
+    """What the call returned from which a stopped thread comes; None where it cannot be told.
+
+    Raises:
+        ProcessLookupError: it died.
+    """
+    registers = ctypes.create_string_buffer(_MOST)
+    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(registers), _MOST))
+    _request(_GETREGSET, pid, _PRSTATUS, ctypes.addressof(vector))
+    _, size = _IOVEC.unpack_from(vector)
+    if size not in _RESULTS:
+        return None
+    offset, form = _RESULTS[size]
+    value: int = Struct(form).unpack_from(registers, offset)[0]
+    return value
+
+
+def wait() -> Stop:
+    """Wait until a thread that was seized by the calling thread stops or ends.
+
+    Nobody is reaped: the status of a process belongs to its parent, which may be ourselves.
+
+    Raises:
+        ChildProcessError: ECHILD: there is none any more.
+    """
+    found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WNOWAIT | _OURS)
+    assert found is not None
+    ended = found.si_code in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED)
+    if not ended:
+        # Taken, or the kernel refuses requests for a thread that has its leader's id since it
+        # executed: looks_like_a_spurious_pid() in kernel/ptrace.c.
+        os.waitid(os.P_PID, found.si_pid, os.WSTOPPED | os.WNOHANG | _OURS)
+    event, signal = found.si_status >> 8, found.si_status & 0x7F
+    return Stop(found.si_pid, 0 if ended else event, signal, ended)
+
+
+def reap(tid: int) -> None:
+    """Let a thread that ended and does not lead its process be gone.
+
+    An execve(2) of another thread waits for that.
+    """
+    os.waitid(os.P_PID, tid, os.WEXITED | os.WNOHANG | _OURS)
+
+
+def _request(request: int, pid: int, address: int = 0, data: int = 0) -> None:
+    if _ptrace(request, pid, address, data) < 0:
+        fail()
