@@ -56,7 +56,7 @@ class Exec(Call):
 
     dirfd = DirFd()
     pathname = Pathname("the path as given; empty with `AT_EMPTY_PATH`: the file of `dirfd`")
-    path = Path(follow="follows")
+    path = Path(follow="follows", empty="flags")
     argv = Strings("the arguments, the program's name first")
     envp = Strings("the environment; never in events, for what it holds", recorded=False)
     flags = Flags(AT_EXEC_FLAGS, "of execveat")
