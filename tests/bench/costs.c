@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -158,9 +159,11 @@ static pid_t listening(void)
 	bind(server, TO(there));
 	listen(server, 64);
 	pid_t child = fork();
-	if (!child)
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			close(accept(server, 0, 0));
+	}
 	close(server);
 	return child;
 }
