@@ -15,7 +15,8 @@ Runs of C and of notifyd alternate, and a figure is the median of the rounds. "s
 notifyd's best and worst round are apart: where it is large the machine was busy, so measure again.
 
 Times are printed and never asserted: the exit status is 1 only if a bench gave no figure at all.
-Results go to standard output, progress to standard error. One to two minutes by default.
+The last table has what each call costs that is performed, each call timed by itself.
+Results go to standard output, progress to standard error. Some eight minutes by default.
 """
 
 from __future__ import annotations
