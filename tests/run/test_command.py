@@ -5,6 +5,8 @@ import pty
 import select
 import signal
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -67,9 +69,12 @@ def test_a_signal_to_notifyd_is_the_commands(number, start, tmp_path):
 def test_a_signal_ends_descendants_that_are_left(start):
     """When only background descendants are left, SIGTERM ends the run."""
     process = start(*RULES, "--", "sh", "-c", "sleep 1000 & echo $$ $!; read word; exit 3")
-    command, left = (pidfd.open_process(int(pid)) for pid in process.stdout.readline().split())
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    command, left = map(pidfd.open_process, pids)
     process.stdin.close()
     process.stdin = None
+    while Path(f"/proc/{pids[1]}/comm").read_text() != "sleep\n":  # its execve is a trapped call
+        time.sleep(0.01)
     try:
         assert select.select([command], [], [], 20)[0]
         os.kill(process.pid, signal.SIGTERM)
