@@ -10,7 +10,7 @@ import sys
 import pytest
 
 TRIES = 15_000
-BOUND = 20_000  # tries in which an attack on Continue() has to succeed
+BOUND = 40_000  # tries in which an attack on Continue() has to succeed
 BELOW = "call.path.is_relative_to(SAFE)"
 WAYS = {
     "memory": BELOW,

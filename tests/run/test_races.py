@@ -50,7 +50,7 @@ ATTACKS = (
     Attack("connect", "Connect", TEXT.format("address.path")),
 )
 TRIES = -(-100_000 // sum(len(attack.ways) for attack in ATTACKS))  # 100,000 over all ways
-BOUND = 20_000  # tries in which an attack on Continue() has to succeed
+BOUND = 200_000  # tries in which an attack on Continue() has to succeed
 RULE = """
 from pathlib import PurePosixPath
 SAFE = PurePosixPath({safe!r})
