@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 
 from notifyd.kernel import proc
 from notifyd.kernel.files import PROC_SUPER_MAGIC, filesystem
@@ -24,6 +25,7 @@ from notifyd.kernel.openat2 import (
 )
 
 AT_FDCWD = -100
+TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
@@ -65,10 +67,10 @@ class Resolver:
         key = dirfd, pathname, follow
         found = self._found.get(key)
         if found is None:
-            try:
-                return _Walk(self._tid, RESOLVE_CACHED).run(dirfd, pathname, follow)
-            except BlockingIOError:
-                raise WouldBlock(lambda: self._look(key)) from None
+            for _ in range(TRIES):
+                with suppress(BlockingIOError):
+                    return _Walk(self._tid, RESOLVE_CACHED).run(dirfd, pathname, follow)
+            raise WouldBlock(lambda: self._look(key))
         if isinstance(found, OSError):
             raise found
         return found
@@ -90,28 +92,25 @@ class _Walk:
         self._outside = False
 
     def run(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
-        task = os.open(f"/proc/{self._tid}", _DIRECTORY)
+        # By the thread's number each time: the caller asks afterwards whether it is still its own.
+        where = f"/proc/{self._tid}/root"
+        root = os.open(where, _PLAIN)
         try:
-            root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=task)
-            try:
-                top = os.fsencode(os.readlink("root", dir_fd=task)).rstrip(b"/")
-                if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
-                    return self._start(task, dirfd, top) or b"/"
-                if pathname.startswith(b"/"):
-                    return self._walk(root, top, pathname, follow)
-                start = self._start(task, dirfd, top)
-                found = self._walk(root, top, start + b"/" + pathname, follow)
-                # From outside of the root a path may lead into it: then that is its name.
-                return _below(found, top) if self._outside and found != top else found
-            finally:
-                os.close(root)
+            top = os.fsencode(os.readlink(where)).rstrip(b"/")
+            if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
+                return self._start(dirfd, top) or b"/"
+            if pathname.startswith(b"/"):
+                return self._walk(root, top, pathname, follow)
+            found = self._walk(root, top, self._start(dirfd, top) + b"/" + pathname, follow)
+            # From outside of the root a path may lead into it: then that is its name.
+            return _below(found, top) if self._outside and found != top else found
         finally:
-            os.close(task)
+            os.close(root)
 
-    def _start(self, task: int, dirfd: int, top: bytes) -> bytes:
+    def _start(self, dirfd: int, top: bytes) -> bytes:
         link = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
         try:
-            found = os.fsencode(os.readlink(link, dir_fd=task))
+            found = os.fsencode(os.readlink(f"/proc/{self._tid}/{link}"))
             self._outside = bool(top) and found != top and not found.startswith(top + b"/")
             return _below(found, top)
         except FileNotFoundError:
