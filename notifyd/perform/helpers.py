@@ -6,6 +6,7 @@ of that context goes to another helper. Owns every helper, and the zygote that m
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -99,14 +100,16 @@ class Helper:
         """See that it has closed the descriptor that it gave us, as it does right after.
 
         Raises:
-            OSError: EAGAIN, ECONNRESET: it is gone, or will be.
+            OSError: EPIPE, ECONNRESET: it is gone. ETIMEDOUT: it takes too long, and what it says
+                then would be taken for the next answer.
         """
         if not self._gave:
             return
         self._gave = False
         self._channel.send(PING)
-        if _readable(self._channel.fileno(), LAST):
-            self._channel.recv(len(PING))
+        if not _readable(self._channel.fileno(), LAST):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        self._channel.recv(len(PING))
 
     def answer_soon(self) -> Sent | None:
         """The answer, if it comes within `SOON`; the caller owns the descriptor in it."""
@@ -255,8 +258,10 @@ class Helpers:
         """
         for free in list(self._idle.values()):
             for helper in list(free):
-                with suppress(OSError):
+                try:
                     helper.settle()
+                except OSError:
+                    self._end(helper)
 
     def close(self) -> None:
         """End all of them, and wait until they are gone."""

@@ -1,6 +1,7 @@
 """The pool of helpers: used again, bounded, and ended in time. The helpers are real processes."""
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -94,6 +95,25 @@ def test_an_order_is_done(no_fd_left):
             assert os.read(fd, 4) == b"root"
             os.close(fd)
             helper.settle()
+
+    run(body)
+
+
+def test_one_that_does_not_settle_in_time_is_ended(no_fd_left, monkeypatch):
+    """What it says later would be taken for the answer to the next order."""
+    monkeypatch.setattr(pool, "LAST", 0.05)
+
+    async def body():
+        async with helping() as helpers:
+            helper = await helpers.get(KEY, plan)
+            helper.send(OPEN, [])
+            _, fd = await helper.answer()
+            os.close(fd)
+            helpers.give_back(helper)
+            pidfd.send_signal(helper._pidfd, signal.SIGSTOP)
+            helpers.settle()
+            assert helpers.take(KEY) is None
+            assert helpers.count == 0
 
     run(body)
 
