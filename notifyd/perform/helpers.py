@@ -132,12 +132,19 @@ class Helper:
 
     def _receive(self, flags: int) -> Sent:
         try:
-            size, fds, _ = unix.recv_fds_into(self._channel, self._buffer, 1, flags)
+            size, fds, cut = unix.recv_fds_into(self._channel, self._buffer, 1, flags)
         except ConnectionResetError:
-            size, fds = 0, []
+            size, fds, cut = 0, [], False
         if not size:
             raise CannotPerform("the helper process ended while it did the call")
-        reply = _decode(memoryview(self._buffer)[:size])
+        try:
+            reply = _decode(memoryview(self._buffer)[:size])
+        except msgspec.DecodeError as error:
+            for fd in fds:
+                os.close(fd)
+            raise CannotPerform(f"the helper process said nonsense: {error}") from error
+        if cut:  # no room for it here; said as the kernel says that the machine has none
+            return Reply(errno=errno.ENFILE), None
         if not fds:
             return reply, None
         self._gave = True

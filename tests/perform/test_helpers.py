@@ -1,6 +1,8 @@
 """The pool of helpers: used again, bounded, and ended in time. The helpers are real processes."""
 
+import errno
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -114,6 +116,26 @@ def test_one_that_does_not_settle_in_time_is_ended(no_fd_left, monkeypatch):
             helpers.settle()
             assert helpers.take(KEY) is None
             assert helpers.count == 0
+
+    run(body)
+
+
+def test_a_descriptor_without_room_is_an_error(no_fd_left):
+    """And not a call that succeeded with nothing to give."""
+
+    async def body():
+        async with helping() as helpers:
+            helper = await helpers.get(KEY, plan)
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+            free = os.dup(0)
+            os.close(free)
+            helper.send(OPEN, [])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, limit[1]))
+            try:
+                reply, fd = await helper.answer()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            assert (reply.errno, fd) == (errno.ENFILE, None)
 
     run(body)
 
