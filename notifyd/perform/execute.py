@@ -18,7 +18,12 @@ import msgspec
 
 from notifyd.kernel import files
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
-from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from notifyd.kernel.openat2 import (
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
 from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 
@@ -150,7 +155,7 @@ class Executor:
         place = order.places[0]
         pinned = self._pin(place, fds, pinner, resolve)
         if pinned.name:
-            return _open_name(pinned, flags, mode)
+            return _open_name(pinned, flags, mode, resolve)
         if flags & os.O_CREAT and flags & os.O_EXCL and not flags & os.O_PATH:
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
         kept = flags & ~os.O_CREAT
@@ -179,7 +184,7 @@ class Executor:
         place = self._pin(here, fds, pinner, resolve)
         if not place.name:
             return None
-        fd = _open_name(place, flags & ~os.O_CREAT, 0)
+        fd = _open_name(place, flags & ~os.O_CREAT, 0, resolve)
         if os.path.samestat(found, os.fstat(fd)):
             return fd
         os.close(fd)
@@ -291,13 +296,14 @@ def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
     return None
 
 
-def _open_name(pinned: Pinned, flags: int, mode: int) -> int:
+def _open_name(pinned: Pinned, flags: int, mode: int, resolve: int) -> int:
     """Open or make a name, and follow no link that it may have become.
 
     Not by O_NOFOLLOW, which fcntl(2) F_GETFL would show. openat2(2) refuses what open(2) forgets.
     """
     flags = flags & _KNOWN | os.O_CLOEXEC
-    return openat2(pinned.fd, pinned.name, flags, mode & 0o7777, RESOLVE_NO_SYMLINKS)
+    resolve = resolve & RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
+    return openat2(pinned.fd, pinned.name, flags, mode & 0o7777, resolve)
 
 
 def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:
