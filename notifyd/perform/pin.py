@@ -17,6 +17,7 @@ from typing import NamedTuple
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
     RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
@@ -87,14 +88,20 @@ class Pinner:
             NeedSelves, Cannot.
         """
         flags = _LOOK if follow else _LOOK | os.O_NOFOLLOW
+        if resolve & RESOLVE_IN_ROOT and start == AT_FDCWD:
+            raise Cannot("openat2 with RESOLVE_IN_ROOT, of a path that a rule gave")
         try:
             fd = self._keep(openat2(start, path, flags, resolve=resolve | RESOLVE_NO_MAGICLINKS))
         except OSError as error:
-            if error.errno not in ELSEWHERE or self._stays(start, path, flags):
+            if error.errno not in ELSEWHERE or resolve & RESOLVE_IN_ROOT:
+                raise
+            if self._stays(start, path, flags):
                 raise
         else:
             if filesystem(fd) != PROC_SUPER_MAGIC:
                 return fd
+            if resolve & RESOLVE_IN_ROOT:
+                raise Cannot("openat2 with RESOLVE_IN_ROOT, in /proc")
         return self._walk(start, path, follow, resolve)
 
     def name(self, start: int, path: bytes, resolve: int = 0) -> Pinned:
@@ -122,7 +129,7 @@ class Pinner:
             if text is None:
                 return place
             if resolve & ~RESOLVE_NO_MAGICLINKS:
-                return Pinned(self._there(start, path, resolve))
+                return Pinned(self._there(start, path, text, resolve))
             if filesystem(place.fd) == PROC_SUPER_MAGIC:
                 return Pinned(self._walk(place.fd, place.name, True, resolve))
             start, path = place.fd, text
@@ -150,13 +157,15 @@ class Pinner:
             return error.errno in (errno.ENOENT, errno.ENOTDIR)
         return False
 
-    def _there(self, start: int, path: bytes, resolve: int) -> int:
-        """Pin what is behind a link already; a link's text alone says nothing of the limits."""
+    def _there(self, start: int, path: bytes, text: bytes, resolve: int) -> int:
+        """Pin what is behind a link already; the link's text alone says nothing of the limits."""
         try:
             return self.thing(start, path, True, resolve)
         except FileNotFoundError as error:
-            text = "openat2 that makes a file behind a link, with limits on the way"
-            raise Cannot(text) from error
+            why = "openat2 that makes a file behind a link, with limits on the way"
+            raise Cannot(why) from error
+        except NotADirectoryError as error:
+            raise (_error(errno.EISDIR) if text.endswith(b"/") else error) from None
 
     def _may_follow(self, start: int, path: bytes, resolve: int) -> None:
         """Let the kernel say EACCES where it protects links: protected_symlinks, proc_sys_fs(5)."""

@@ -105,7 +105,6 @@ mount snone slfile stmpfs 0 0
 mount snone sldir stmpfs 0 smode=711
 mount snone smissing stmpfs 0 0
 mount snone smissing snofs 0 0
-mount snone sempty sproc 0 0
 mount snone sempty sext4 0 0
 mount s/dev/null sempty sext4 0 0
 mount sfile sempty sext4 0 0
@@ -198,6 +197,7 @@ umount2 s/proc/self/cwd MNT_DETACH
 umount2 s/proc/self/fd/9 MNT_DETACH
 umount2 s/proc/self/root 0
 """.strip().replace("0xC0ED0000", str(0xC0ED0000)).splitlines()
+PROC = "mount snone sempty sproc 0 0; !statfs sempty ostatfs; !openat AT_FDCWD sempty/stat 0 =8"
 SHARING = [
     f"!mount s@/dir s@/dir 0 MS_BIND 0; !mount 0 s@/dir 0 {before} 0; mount 0 sdir 0 {after} 0"
     for before, after in product(
@@ -212,6 +212,8 @@ def _mounts(*spaces: str) -> Iterator[str]:
         yield SPACES[space] + setup + call + SEEN
     for space, call in product(spaces, SHARING):
         yield SPACES[space] + call + PEERS
+    for space in spaces:
+        yield SPACES[space] + PROC
 
 
 # -- names of the machine

@@ -71,6 +71,16 @@ def starts() -> Iterator[str]:
             yield f"{FDS}openat2 AT_FDCWD {path} {rest}"
 
 
+def in_root() -> Iterator[str]:
+    """The limit that makes a directory the root, for rules that look at no resolved path."""
+    for (flags, mode), path in product(OPENS, [*TEXTS, *HARD]):
+        yield f"openat2 AT_FDCWD {path} {how(flags, mode, IN_ROOT)} :fd"
+    for (flags, mode), (setup, start), path in product(OPENS, DIRS.values(), FEW):
+        yield f"{setup}openat2 {start} {path} {how(flags, mode, IN_ROOT)} :fd"
+    for (flags, mode), path in product(OPENS, PROC_TEXTS):
+        yield f"{FDS}openat2 AT_FDCWD {path} {how(flags, mode, IN_ROOT)} :fd"
+
+
 def beyond(settings: list[str]) -> Iterator[str]:
     """Every limit where something is mounted in the stage, or the root is another one."""
     for setting, resolve, (flags, mode), path in product(settings, LIMITS, OPENS, BEYOND):
