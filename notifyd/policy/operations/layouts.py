@@ -126,9 +126,7 @@ class BoundedText(Text):
         nullable: whether a null pointer reads as an empty string; it is EFAULT elsewhere.
     """
 
-    def __init__(
-        self, summary: str, *, limit: int, too_long: int, nullable: bool = False
-    ) -> None:
+    def __init__(self, summary: str, *, limit: int, too_long: int, nullable: bool = False) -> None:
         super().__init__(summary, limit=limit)
         self.too_long = too_long
         self.nullable = nullable

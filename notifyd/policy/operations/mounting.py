@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-
 from collections.abc import Mapping
 
 from notifyd.policy.call import Call

@@ -33,7 +33,8 @@ PEERS = (
     "; !mount s@/dir s@/rodir 0 MS_BIND|MS_REC 0; !mount snone s@/dir/sub stmpfs 0 smode=701; "
     "!lstat srodir/sub ostat; !umount2 s@/rodir/sub 0; !lstat sdir/sub ostat"
 )
-MOUNTS = """
+MOUNTS = (
+    """
 mount sdir sempty 0 MS_BIND 0
 mount sldir sempty 0 MS_BIND 0
 mount sdir sldir 0 MS_BIND 0
@@ -196,7 +197,10 @@ umount2 s/proc/self/cwd/empty 0
 umount2 s/proc/self/cwd MNT_DETACH
 umount2 s/proc/self/fd/9 MNT_DETACH
 umount2 s/proc/self/root 0
-""".strip().replace("0xC0ED0000", str(0xC0ED0000)).splitlines()
+""".strip()
+    .replace("0xC0ED0000", str(0xC0ED0000))
+    .splitlines()
+)
 PROC = "mount snone sempty sproc 0 0; !statfs sempty ostatfs; !openat AT_FDCWD sempty/stat 0 =8"
 SHARING = [
     f"!mount s@/dir s@/dir 0 MS_BIND 0; !mount 0 s@/dir 0 {before} 0; mount 0 sdir 0 {after} 0"
