@@ -90,7 +90,7 @@ DEVIATIONS = (
         "the rule looks at the address before the kernel looks at the socket",
     ),
     Deviation(
-        rf"{_LOOKED}[^;]* (u|e|0|x4096)( |;|$)", r"\| (EINVAL|EPERM|E2BIG|ERANGE|EAGAIN|ESRCH).*",
+        rf"{_LOOKED}[^;]* (u|e|0|x4096|d4096:\S+)( |;|$)", r"\| (EINVAL|EPERM|E2BIG|ERANGE|EAGAIN|ESRCH).*",
         r"\| (EFAULT|ENAMETOOLONG).*",
         "the rule looks at memory before the kernel looks at sizes, flags and powers", alone=True,
     ),

@@ -163,6 +163,8 @@ umount2 sempty/sub 0
 umount2 sempty/sub/.. 0
 umount2 sempty/. 0
 umount2 sempty/.. 0
+umount2 sempty/. MNT_DETACH
+umount2 sempty/sub/.. MNT_DETACH
 umount2 sro 0
 umount2 sro/ 0
 umount2 sro UMOUNT_NOFOLLOW|MNT_DETACH
