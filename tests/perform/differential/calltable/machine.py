@@ -197,7 +197,10 @@ umount2 s/ 0
 umount2 s// MNT_DETACH
 umount2 s/proc/self/cwd/empty 0
 umount2 s/proc/self/cwd MNT_DETACH
-umount2 s/proc/self/fd/9 MNT_DETACH
+umount2 s/proc/self/fd/4 MNT_DETACH
+umount2 s/proc/self/fd/4 0
+mount s/proc/self/fd/4 sdir 0 MS_BIND 0
+mount sdir s/proc/self/fd/4 0 MS_BIND 0
 umount2 s/proc/self/root 0
 """.strip()
     .replace("0xC0ED0000", str(0xC0ED0000))

@@ -115,7 +115,7 @@ def nameless() -> Iterator[str]:
     for more, mode in product(NAMELESS, ("0", "0640", "06777", "0100644", "-1")):
         yield (
             f"openat AT_FDCWD s. {more}|O_TMPFILE_BIT|O_DIRECTORY {mode} =1; "
-            "!write $1 shello 5; linkat AT_FDCWD s/proc/self/fd/3 AT_FDCWD snew AT_SYMLINK_FOLLOW"
+            "!write $1 shello 5; linkat AT_FDCWD s/proc/self/fd/4 AT_FDCWD snew AT_SYMLINK_FOLLOW"
         )
 
 
