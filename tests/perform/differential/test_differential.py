@@ -49,15 +49,15 @@ RUNS = {
     "user-by-user-sockets": (Where("tmpfs", USER, "paths", USER), within_reach, 3),
 }
 RUNS |= {
-    "root-openat2": (Where("tmpfs", 0), openat2.root, 61),
-    "root-openat2-text": (Where("tmpfs", 0, "text"), openat2.in_root, 17),
-    "root-results": (Where("tmpfs", 0), openat2.results, 13),
-    "root-machine": (Where("tmpfs", 0), machine.root, 19),
-    "root-xattrs": (Where("tmpfs", 0), xattrs.everything, 11),
-    "user-openat2": (Where("tmpfs", USER), openat2.users, 97),
-    "user-results": (Where("tmpfs", USER), openat2.results, 17),
-    "user-machine": (Where("tmpfs", USER), machine.users, 23),
-    "user-xattrs": (Where("tmpfs", USER), xattrs.everything, 17),
+    "root-openat2": (Where("tmpfs", 0), openat2.root, 41),
+    "root-openat2-text": (Where("tmpfs", 0, "text"), openat2.in_root, 11),
+    "root-results": (Where("tmpfs", 0), openat2.results, 7),
+    "root-machine": (Where("tmpfs", 0), machine.root, 11),
+    "root-xattrs": (Where("tmpfs", 0), xattrs.everything, 7),
+    "user-openat2": (Where("tmpfs", USER), openat2.users, 61),
+    "user-results": (Where("tmpfs", USER), openat2.results, 11),
+    "user-machine": (Where("tmpfs", USER), machine.users, 13),
+    "user-xattrs": (Where("tmpfs", USER), xattrs.everything, 11),
 }
 EVERYTHING = (paths.everything, settings.anybody, settings.root, sockets.everything)
 EVERYTHING += (openat2.root, openat2.results, machine.root, xattrs.everything)
