@@ -15,6 +15,7 @@ from typing import Any
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
+from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
 from notifyd.perform.order import Last, Place, Slot, Use
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Field, Path, Pathname
@@ -152,9 +153,14 @@ class Draft:
             if not empty:  # the kernel says so before it looks for the descriptor
                 raise TargetFault("an empty path", errno.ENOENT)
             last = Last.ITSELF
-        start = -1 if text.startswith(b"/") else self._send(self._start(number, last))
+        absolute = text.startswith(b"/") and (changed or not self._in_root())
+        start = -1 if absolute else self._send(self._start(number, last))
         self.places.append(Place(start, text, last, seen))
         return len(self.places) - 1
+
+    def _in_root(self) -> bool:
+        """Whether even a path with a slash first starts at the call's descriptor."""
+        return self.has("resolve_flags") and bool(self.number("resolve_flags") & RESOLVE_IN_ROOT)
 
     def _text(self, pathname: str, path: str) -> tuple[bytes, bytes | None]:
         """The path, and the name that it must have if the rule judged by it."""

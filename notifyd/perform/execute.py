@@ -18,12 +18,19 @@ import msgspec
 
 from notifyd.kernel import files
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
-from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from notifyd.kernel.openat2 import (
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
 from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 
 __all__ = ["Executor"]
 
+MS_BIND = 0x1000
+UMOUNT_NOFOLLOW = 8
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 _KNOWN = 0o37777703  # VALID_OPEN_FLAGS in Linux
@@ -108,8 +115,19 @@ class Executor:
 
     # -- any call
 
+    def _all_pinned(self, order: Order, fds: Sequence[int], pinner: Pinner) -> list[Pinned]:
+        pinned: list[Pinned] = []
+        for place in order.places:
+            try:
+                pinned.append(self._pin(place, fds, pinner))
+            except OSError:
+                if order.call == "mount" and pinned:
+                    _check_may_mount(pinned[0])
+                raise
+        return pinned
+
     def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
-        pinned = [self._pin(place, fds, pinner) for place in order.places]
+        pinned = self._all_pinned(order, fds, pinner)
         if order.call == "readlinkat" and (text := pinner.self_text(pinned[0].fd)) is not None:
             text = text[: int(order.args[3])]  # type: ignore[arg-type]
             return Reply(len(text), outs=(text,))
@@ -127,9 +145,11 @@ class Executor:
                 args.append(outs[-1])
             elif arg.use == Use.IN_CWD:
                 elsewhere = _go_to(pinned[arg.index])
-                args.append(pinned[arg.index].name)
+                args.append(pinned[arg.index].name or b"%d" % pinned[arg.index].fd)
             else:
                 args += _expanded(arg.use, pinned[arg.index])
+        if order.call == "umount2" and not pinned[0].name:  # behind a link of /proc
+            args[1] = int(args[1]) & ~UMOUNT_NOFOLLOW
         try:
             value = files.call(order.call, *args)
         except OSError as error:
@@ -145,12 +165,10 @@ class Executor:
         if order.call == "pin":
             return os.dup(self._pin(order.places[0], fds, pinner).fd)
         flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
-        if order.call == "openat2":
-            _check_how(flags, mode, resolve)
         place = order.places[0]
         pinned = self._pin(place, fds, pinner, resolve)
         if pinned.name:
-            return _open_name(pinned, flags, mode)
+            return _open_name(pinned, flags, mode, resolve)
         if flags & os.O_CREAT and flags & os.O_EXCL and not flags & os.O_PATH:
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
         kept = flags & ~os.O_CREAT
@@ -179,7 +197,7 @@ class Executor:
         place = self._pin(here, fds, pinner, resolve)
         if not place.name:
             return None
-        fd = _open_name(place, flags & ~os.O_CREAT, 0)
+        fd = _open_name(place, flags & ~os.O_CREAT, 0, resolve)
         if os.path.samestat(found, os.fstat(fd)):
             return fd
         os.close(fd)
@@ -237,10 +255,8 @@ def _limited(size: int) -> Iterator[None]:
 
 
 def _go_to(pinned: Pinned) -> bool:
-    """Make the directory of a name the working directory; False if the name is absolute."""
-    if not pinned.name:
-        raise Cannot("a mount point behind a link of /proc")
-    if pinned.fd == AT_FDCWD:
+    """Make the directory of a name the working directory; False if there is none."""
+    if not pinned.name or pinned.fd == AT_FDCWD:
         return False
     os.fchdir(pinned.fd)
     return True
@@ -291,24 +307,25 @@ def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
     return None
 
 
-def _open_name(pinned: Pinned, flags: int, mode: int) -> int:
+def _open_name(pinned: Pinned, flags: int, mode: int, resolve: int) -> int:
     """Open or make a name, and follow no link that it may have become.
 
     Not by O_NOFOLLOW, which fcntl(2) F_GETFL would show. openat2(2) refuses what open(2) forgets.
     """
     flags = flags & _KNOWN | os.O_CLOEXEC
-    return openat2(pinned.fd, pinned.name, flags, mode & 0o7777, RESOLVE_NO_SYMLINKS)
+    resolve = resolve & RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
+    return openat2(pinned.fd, pinned.name, flags, mode & 0o7777, resolve)
 
 
 def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:
     return files.openat(directory, name, flags | os.O_CLOEXEC, mode)
 
 
-def _check_how(flags: int, mode: int, resolve: int) -> None:
-    """Raise EINVAL for what openat2(2) refuses before it looks at the path."""
-    how = flags.to_bytes(8, "little") + mode.to_bytes(8, "little") + resolve.to_bytes(8, "little")
+def _check_may_mount(target: Pinned) -> None:
+    """Raise EPERM if that is what the kernel says before it looks at what is mounted."""
     try:
-        os.close(files.call("openat2", AT_FDCWD, b"", how, len(how)))
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.EAGAIN):
-            raise
+        files.call("mount", b"", b"%d" % target.fd, 0, MS_BIND, 0)
+    except PermissionError:
+        raise
+    except OSError:
+        return  # EINVAL: nothing cannot be mounted

@@ -15,7 +15,15 @@ from collections import deque
 from typing import NamedTuple
 
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
-from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
+from notifyd.kernel.openat2 import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
+from notifyd.kernel.proc import mount_id
 
 __all__ = ["ELSEWHERE", "Cannot", "NeedSelves", "Pinned", "Pinner"]
 
@@ -80,17 +88,21 @@ class Pinner:
             NeedSelves, Cannot.
         """
         flags = _LOOK if follow else _LOOK | os.O_NOFOLLOW
+        if resolve & RESOLVE_IN_ROOT and start == AT_FDCWD:
+            raise Cannot("openat2 with RESOLVE_IN_ROOT, of a path that a rule gave")
         try:
             fd = self._keep(openat2(start, path, flags, resolve=resolve | RESOLVE_NO_MAGICLINKS))
         except OSError as error:
-            if error.errno not in ELSEWHERE or resolve or self._stays(start, path, flags):
+            if error.errno not in ELSEWHERE or resolve & RESOLVE_IN_ROOT:
+                raise
+            if self._stays(start, path, flags):
                 raise
         else:
             if filesystem(fd) != PROC_SUPER_MAGIC:
                 return fd
-            if resolve:
-                raise Cannot("openat2 with limits on the way, in /proc")
-        return self._walk(start, path, follow)
+            if resolve & RESOLVE_IN_ROOT:
+                raise Cannot("openat2 with RESOLVE_IN_ROOT, in /proc")
+        return self._walk(start, path, follow, resolve)
 
     def name(self, start: int, path: bytes, resolve: int = 0) -> Pinned:
         """Pin the directory of a path, and keep its last component as a name."""
@@ -108,16 +120,18 @@ class Pinner:
     def made(self, start: int, path: bytes, follow: bool, resolve: int = 0) -> Pinned:
         """Pin the name that open(2) with O_CREAT would make, behind all links if `follow`."""
         if follow:
-            self._may_follow(start, path)
+            self._may_follow(start, path, resolve)
+        if resolve and path.rstrip(b"/").rpartition(b"/")[2] in (b"", b".", b".."):
+            self.thing(start, path, True, resolve)  # a walk of its own, with limits too
         for _ in range(MAX_LINKS + 1):
             place = self.name(start, path, resolve)
             text = self._link(place) if follow else None
             if text is None:
                 return place
-            if resolve:
-                raise Cannot("openat2 that makes a file behind a link, with limits on the way")
+            if resolve & ~RESOLVE_NO_MAGICLINKS:
+                return Pinned(self._there(start, path, text, resolve))
             if filesystem(place.fd) == PROC_SUPER_MAGIC:
-                return Pinned(self._walk(place.fd, place.name, True))
+                return Pinned(self._walk(place.fd, place.name, True, resolve))
             start, path = place.fd, text
         raise _error(errno.ELOOP)
 
@@ -143,11 +157,21 @@ class Pinner:
             return error.errno in (errno.ENOENT, errno.ENOTDIR)
         return False
 
-    def _may_follow(self, start: int, path: bytes) -> None:
+    def _there(self, start: int, path: bytes, text: bytes, resolve: int) -> int:
+        """Pin what is behind a link already; the link's text alone says nothing of the limits."""
+        try:
+            return self.thing(start, path, True, resolve)
+        except FileNotFoundError as error:
+            why = "openat2 that makes a file behind a link, with limits on the way"
+            raise Cannot(why) from error
+        except NotADirectoryError as error:
+            raise (_error(errno.EISDIR) if text.endswith(b"/") else error) from None
+
+    def _may_follow(self, start: int, path: bytes, resolve: int) -> None:
         """Let the kernel say EACCES where it protects links: protected_symlinks, proc_sys_fs(5)."""
         kept = len(self._open)
         try:
-            self.thing(start, path, True)
+            self.thing(start, path, True, resolve)
         except OSError as error:
             if error.errno == errno.EACCES:
                 raise
@@ -165,31 +189,46 @@ class Pinner:
 
     # -- one component at a time
 
-    def _walk(self, start: int, path: bytes, follow: bool) -> int:
+    def _walk(self, start: int, path: bytes, follow: bool, resolve: int) -> int:
         here = self._root() if path.startswith(b"/") else start
+        if path.startswith(b"/") and resolve & RESOLVE_BENEATH:
+            raise _error(errno.EXDEV)
         follow = follow or path.endswith(b"/")
         directory = path.endswith((b"/", b"/."))
         todo = deque(part for part in path.split(b"/") if part)
         links = 0
         while todo:
             part = todo.popleft()
-            step = self._keep(openat2(here, part, _LOOK | os.O_NOFOLLOW))
+            if part == b".." and resolve & RESOLVE_BENEATH and _same(here, start):
+                raise _error(errno.EXDEV)
+            step = self._step(here, part, os.O_NOFOLLOW, resolve & RESOLVE_NO_XDEV)
             if not stat.S_ISLNK(os.fstat(step).st_mode) or not (todo or follow):
                 here = step
                 continue
             links += 1
-            if links > MAX_LINKS:
+            if links > MAX_LINKS or resolve & RESOLVE_NO_SYMLINKS:
                 raise _error(errno.ELOOP)
             text = self._text(here, part, step)
             if text is None:
-                here = self._keep(openat2(here, part, _LOOK))  # the kernel jumps
+                here = self._step(here, part, 0, resolve)  # the kernel jumps
                 continue
             if text.startswith(b"/"):
-                here = self._root()
+                here = self._jump(here, resolve)
             todo.extendleft(reversed([piece for piece in text.split(b"/") if piece]))
         if directory and not stat.S_ISDIR(os.fstat(here).st_mode):
             raise _error(errno.ENOTDIR)
         return here
+
+    def _step(self, here: int, part: bytes, flags: int, resolve: int) -> int:
+        return self._keep(openat2(here, part, _LOOK | flags, resolve=resolve))
+
+    def _jump(self, here: int, resolve: int) -> int:
+        """To the root, by the text of a link."""
+        root = self._root()
+        crossed = resolve & RESOLVE_NO_XDEV and mount_id(here) != mount_id(root)
+        if crossed or resolve & RESOLVE_BENEATH:
+            raise _error(errno.EXDEV)
+        return root
 
     def _root(self) -> int:
         return self._keep(os.open("/", _LOOK))
@@ -223,6 +262,12 @@ class Pinner:
         ours = device == os.fstat(self._own).st_dev
         process, thread = self._selves[:2] if ours else self._selves[2:]
         return b"%d" % process if part == b"self" else b"%d/task/%d" % (process, thread)
+
+
+def _same(one: int, other: int) -> bool:
+    """Whether two descriptors are of one place."""
+    same = os.path.samestat(os.fstat(one), os.fstat(other))
+    return same and mount_id(one) == mount_id(other)
 
 
 def _error(number: int) -> OSError:

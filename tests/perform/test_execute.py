@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
 from notifyd.perform.order import Last, Need, Place, Slot, Use
 
 FLAGS_READ = (os.O_RDONLY, 0, 0)
@@ -162,13 +163,22 @@ def test_no_effect_through_dots(execute, tree):
 
 
 def test_limits_of_openat2(execute, tree):
-    """RESOLVE_NO_SYMLINKS holds, flags that it does not know are EINVAL, /proc is refused."""
-    reply, _ = execute("openat2", [place(tree / "link")], (0, 0, 4))
+    """They hold on the way, in /proc as elsewhere."""
+    reply, _ = execute("openat2", [place(tree / "link")], (0, 0, RESOLVE_NO_SYMLINKS))
     assert reply.errno == errno.ELOOP
-    reply, _ = execute("openat2", [place(tree / "file")], (1 << 40, 0, 0))
-    assert reply.errno == errno.EINVAL
-    reply, _ = execute("openat2", [place("/proc/version")], (0, 0, 2))
+    reply, _ = execute("openat2", [place("/proc/self/comm")], (0, 0, RESOLVE_NO_SYMLINKS))
+    assert reply.errno == errno.ELOOP
+    reply, _ = execute("openat2", [place("/proc/version")], (0, 0, RESOLVE_NO_XDEV))
+    assert reply.errno == errno.EXDEV
+
+
+def test_limits_of_openat2_that_cannot_be_kept(execute, tree):
+    """A root that is no root here, and a file to be made behind a link: nothing is done."""
+    reply, _ = execute("openat2", [place(tree / "file")], (0, 0, RESOLVE_IN_ROOT))
     assert reply.need == Need.CANNOT
+    dangling = place(tree / "dangling", Last.MADE)
+    reply, _ = execute("openat2", [dangling], (os.O_CREAT, 0o600, RESOLVE_NO_XDEV))
+    assert (reply.need, (tree / "missing").exists()) == (Need.CANNOT, False)
 
 
 @pytest.mark.parametrize("call", ["mkdirat", "unlinkat"])

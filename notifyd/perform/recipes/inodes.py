@@ -112,12 +112,9 @@ def _xattr(call: str, draft: Draft, rest: tuple[Arg, ...]) -> tuple[str, tuple[A
 
 
 def _xattr_name(draft: Draft) -> bytes:
-    try:
-        name: bytes = draft.value("name")
-    except TargetFault as fault:
-        if fault.errno != errno.ENAMETOOLONG:
-            raise
-        raise TargetFault("a name of that length", errno.ERANGE) from fault
+    name: bytes = draft.value("name")
+    if not name:
+        raise TargetFault("an empty name", errno.ERANGE)
     return name
 
 

@@ -24,7 +24,8 @@ from notifyd.policy.operations import (
 __all__ = ["RECIPES"]
 
 DATA_MAX = 4096  # bytes of mount(2)'s options: one page
-MS_BIND, MS_MOVE = 0x1000, 0x2000
+MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
+MS_PROPAGATION = 0x1E0000  # MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE
 SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
 TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8
 _TIME_SIZES = {
@@ -71,10 +72,17 @@ def _mount_at_once(draft: Draft) -> Drawn:
     data = draft.thread.read_some(address, DATA_MAX).ljust(DATA_MAX, b"\0") if address else 0
     place = draft.place(Last.FOLLOW)
     source: Arg = draft.value("source") if draft.call.args[0] else 0
-    if flags & (MS_BIND | MS_MOVE) and isinstance(source, bytes):
+    if source and isinstance(source, bytes) and _from_path(flags):
         source = path(draft.text_place(source))
     fstype: Arg = draft.value("fstype") if draft.call.args[2] else 0
     return Drawn("mount", (source, path(place), fstype, flags, data))
+
+
+def _from_path(flags: int) -> bool:
+    """Whether a mount's source is a path to the kernel: path_mount() in Linux."""
+    if flags & MS_REMOUNT:
+        return False
+    return bool(flags & MS_BIND or (flags & MS_MOVE and not flags & MS_PROPAGATION))
 
 
 def _umount(draft: Draft) -> Drawn:
@@ -86,17 +94,15 @@ def _umount(draft: Draft) -> Drawn:
 
 
 def _hostname(draft: Draft) -> Drawn:
-    size = draft.number("size")
-    if not 0 <= size <= 64:
-        raise TargetFault("a name of that length", errno.EINVAL)
-    return Drawn(draft.call.syscall, (draft.value("name"), size))
+    # A size that is none the kernel refuses before it reads the name.
+    return Drawn(draft.call.syscall, (draft.value("name"), draft.number("size")))
 
 
 def _scheduler(draft: Draft) -> Drawn:
     call, pid = draft.call.syscall, draft.number("pid")
     address = draft.call.args[2 if call == "sched_setscheduler" else 1]
-    if pid < 0 or not address:
-        raise TargetFault("no process, or no parameters", errno.EINVAL)
+    if pid < 0 or not address or (draft.has("flags") and draft.number("flags")):
+        raise TargetFault("no process, no parameters, or a flag", errno.EINVAL)
     thread = draft.thread.tid if pid == 0 else draft.ours(pid)
     if call == "sched_setattr":
         size = int.from_bytes(draft.call.read(address, 4), "little")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
+from struct import Struct
 from types import MappingProxyType
 
+from notifyd.errors import TargetFault
+from notifyd.kernel import files
 from notifyd.kernel.files import AT_EMPTY_PATH
 from notifyd.perform.draft import Draft
 from notifyd.perform.order import Last, Slot, Use
@@ -23,6 +27,8 @@ from notifyd.policy.operations import (
 
 __all__ = ["RECIPES"]
 
+HOW = Struct("=QQQ")  # struct open_how: flags, mode, resolve
+HOW_MAX = 4096  # bytes of it: a page
 TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 
 
@@ -30,9 +36,32 @@ def _open(draft: Draft) -> Drawn:
     flags = draft.number("flags")
     creates = flags & (os.O_CREAT | TMPFILE_BIT) and not flags & os.O_PATH
     mode = draft.number("mode") if creates or draft.call.syscall == "openat2" else 0
-    draft.place(_how_opened(flags))
+    how = flags, mode, draft.number("resolve_flags")
     name = "openat2" if draft.call.syscall == "openat2" else "open"
-    return Drawn(name, (flags, mode, draft.number("resolve_flags")))
+    if name == "openat2":
+        _check_how(draft, how)
+    elif creates:
+        _refused_by_kernel("openat", flags, mode)
+    draft.place(_how_opened(flags))
+    return Drawn(name, how)
+
+
+def _check_how(draft: Draft, how: tuple[int, int, int]) -> None:
+    """Let the kernel refuse a struct open_how, which it does before it looks at the path."""
+    address, size = draft.call.args[2:4]
+    if size > HOW_MAX:
+        raise TargetFault("a struct open_how of that size", errno.E2BIG)
+    rest = draft.call.read(address + HOW.size, size - HOW.size) if size > HOW.size else b""
+    _refused_by_kernel("openat2", HOW.pack(*how) + rest, size)
+
+
+def _refused_by_kernel(call: str, *args: int | bytes) -> None:
+    """Let the kernel say what it refuses before it looks at the path: here an empty one."""
+    try:
+        files.call(call, files.AT_FDCWD, b"", *args)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise TargetFault("flags that cannot be together", error.errno or 0) from error
 
 
 def _how_opened(flags: int) -> Last:

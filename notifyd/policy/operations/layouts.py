@@ -5,17 +5,20 @@ Knows how calls of one family keep their arguments; not what any of them means.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from notifyd.errors import TargetFault
 from notifyd.policy.call import Call
-from notifyd.policy.fields import AT_FDCWD, PATH_MAX, Flags, Mode, Path, Pathname
+from notifyd.policy.fields import AT_FDCWD, PATH_MAX, Flags, Mode, Path, Pathname, Text
 from notifyd.policy.sources import Mem, Reg, Reg16, Source, Variant
 
 __all__ = [
     "ABSENT_PID",
+    "BoundedText",
     "CellFlags",
     "CellMode",
     "Less",
@@ -111,6 +114,33 @@ class CellMode(Mode):
         """Cut or whole, by where it lies."""
         in_memory = isinstance(call.variant.sources.get(self.name), Mem)
         return raw if in_memory else super().decode(call, raw)
+
+
+class BoundedText(Text):
+    """A string that is refused with an errno of its own where it is too long.
+
+    Args:
+        summary: half a sentence for the reference page.
+        limit: bytes with the NUL.
+        too_long: the errno.
+        nullable: whether a null pointer reads as an empty string; it is EFAULT elsewhere.
+    """
+
+    def __init__(self, summary: str, *, limit: int, too_long: int, nullable: bool = False) -> None:
+        super().__init__(summary, limit=limit)
+        self.too_long = too_long
+        self.nullable = nullable
+
+    def decode(self, call: Call, raw: int) -> bytes:
+        """The bytes before the NUL."""
+        if self.nullable and not raw:
+            return b""
+        try:
+            return call.read_string(raw, self.limit)
+        except TargetFault as fault:
+            if fault.errno != errno.ENAMETOOLONG:
+                raise
+            raise TargetFault("a text without an end", self.too_long) from fault
 
 
 class MaybePathname(Pathname):

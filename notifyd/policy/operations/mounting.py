@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 from notifyd.policy.call import Call
@@ -17,7 +18,7 @@ from notifyd.policy.fields import (
     Text,
 )
 from notifyd.policy.names import mount as names
-from notifyd.policy.operations.layouts import MaybePathname, PathIfGiven
+from notifyd.policy.operations.layouts import BoundedText, MaybePathname, PathIfGiven
 from notifyd.policy.sources import Mem, call
 
 __all__ = ["Chroot", "Mount", "PivotRoot", "Umount"]
@@ -56,6 +57,13 @@ class _StepFlags(Flags):
         return _STEP_FLAGS.get(call.syscall, {}), *self.base
 
 
+class _Option(BoundedText):
+    """A string that mount(2) can do without."""
+
+    def __init__(self, summary: str) -> None:
+        super().__init__(summary, limit=4096, too_long=errno.EINVAL, nullable=True)
+
+
 class Mount(Call):
     """Mount a file system, or change a mount, by any of the calls that do: mount(2), fsopen(2).
 
@@ -67,7 +75,7 @@ class Mount(Call):
     __slots__ = ()
     theme = "system"
 
-    source = Text("mount: what is mounted; often a path, for the file system to read", limit=4096)
+    source = _Option("mount: what is mounted; often a path, for the file system to read")
     from_dirfd = DirFd("move_mount: where a relative origin starts")
     from_pathname = MaybePathname("move_mount: the origin as given", null="takes_null_from")
     from_path = PathIfGiven(
@@ -78,7 +86,7 @@ class Mount(Call):
     path = PathIfGiven(
         follow="follows", summary="the mount point as the target sees it", written=True
     )
-    fstype = Text("the type of file system, of mount and fsopen", limit=4096)
+    fstype = _Option("the type of file system, of mount and fsopen")
     flags = Flags(names.MOUNT_FLAGS, "mount: `MS_*`", width=64)
     data = Address("mount: the file system's own options")
     step_flags = _StepFlags("the flags of the newer calls, each its own")

@@ -7,10 +7,12 @@ Linux 6.13.
 
 from __future__ import annotations
 
+import errno
+
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, DirFd, Fd, Flags, Int, Path, Text
 from notifyd.policy.names.path import AT_FLAGS, XATTR_FLAGS
-from notifyd.policy.operations.layouts import MaybePathname
+from notifyd.policy.operations.layouts import BoundedText, MaybePathname
 from notifyd.policy.sources import Mem, call
 
 __all__ = ["GetXattr", "ListXattr", "RemoveXattr", "SetXattr"]
@@ -53,7 +55,7 @@ class SetXattr(_Xattr):
     __slots__ = ()
 
     path = Path(follow="follows", written=True, empty="at_flags")
-    name = Text("the attribute's name")
+    name = BoundedText("the attribute's name", limit=256, too_long=errno.ERANGE)
     value = Text("what it is set to", length="size", limit=XATTR_SIZE_MAX)
     size = Int("bytes of the value", width=64)
     flags = Flags(XATTR_FLAGS, "`XATTR_CREATE`, `XATTR_REPLACE`")
@@ -81,7 +83,7 @@ class GetXattr(_Xattr):
 
     __slots__ = ()
 
-    name = Text("the attribute's name")
+    name = BoundedText("the attribute's name", limit=256, too_long=errno.ERANGE)
     buffer = Address("where the value goes")
     size = Int("bytes of room there; 0 asks how many are needed", width=64)
 
@@ -107,7 +109,7 @@ class RemoveXattr(_Xattr):
     __slots__ = ()
 
     path = Path(follow="follows", written=True, empty="at_flags")
-    name = Text("the attribute's name")
+    name = BoundedText("the attribute's name", limit=256, too_long=errno.ERANGE)
 
     variants = (
         call("removexattr", pathname=0, name=1),

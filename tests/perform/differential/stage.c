@@ -175,7 +175,8 @@ static void contents(const char *path, const struct stat *found)
 	for (ssize_t i = 0; i < size; i += strlen(text + i) + 1) {
 		char value[256];
 		ssize_t length = lgetxattr(path, text + i, value, sizeof value);
-		printf(" %s=", text + i), put(value, length < 0 ? 0 : length);
+		putchar(' '), put(text + i, strlen(text + i)), putchar('=');
+		put(value, length < 0 ? 0 : length);
 	}
 }
 

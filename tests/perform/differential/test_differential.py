@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import pytest
-from calltable import paths, settings, sockets
+from calltable import machine, openat2, paths, settings, sockets, xattrs
 from calltable.deviations import DEVIATIONS, known
 from calltable.runs import Programs, Result, Where
 
@@ -48,8 +48,21 @@ RUNS = {
     "user-by-user": (Where("tmpfs", USER, "paths", USER), paths.everything, 41),
     "user-by-user-sockets": (Where("tmpfs", USER, "paths", USER), within_reach, 3),
 }
+RUNS |= {
+    "root-openat2": (Where("tmpfs", 0), openat2.root, 41),
+    "root-openat2-text": (Where("tmpfs", 0, "text"), openat2.in_root, 11),
+    "root-results": (Where("tmpfs", 0), openat2.results, 7),
+    "root-machine": (Where("tmpfs", 0), machine.root, 11),
+    "root-xattrs": (Where("tmpfs", 0), xattrs.everything, 7),
+    "user-openat2": (Where("tmpfs", USER), openat2.users, 61),
+    "user-results": (Where("tmpfs", USER), openat2.results, 11),
+    "user-machine": (Where("tmpfs", USER), machine.users, 13),
+    "user-xattrs": (Where("tmpfs", USER), xattrs.everything, 11),
+}
 EVERYTHING = (paths.everything, settings.anybody, settings.root, sockets.everything)
+EVERYTHING += (openat2.root, openat2.results, machine.root, xattrs.everything)
 USERS = (paths.everything, settings.anybody, sockets.users)
+USERS += (openat2.users, openat2.results, machine.users, xattrs.everything)
 RUNS |= {
     "root-known": (Where("tmpfs", 0), lambda: known(chain(*(one() for one in EVERYTHING)), 9), 1),
     "user-known": (Where("tmpfs", USER), lambda: known(chain(*(one() for one in USERS)), 9), 1),

@@ -23,6 +23,8 @@ class Deviation:
         performed: the same, performed.
         why: the reason.
         users: whether it is so for users only.
+        alone: whether it is all that differs: what is printed after it, and the stage, are the
+            same.
     """
 
     case: str
@@ -30,6 +32,7 @@ class Deviation:
     performed: str
     why: str
     users: bool = False
+    alone: bool = False
 
     def covers(self, result: Result, where: Where) -> bool:
         """Whether this explains a difference, all of it."""
@@ -38,7 +41,13 @@ class Deviation:
             and re.search(self.case, result.case) is not None
             and re.fullmatch(self.native, result.native[0]) is not None
             and re.fullmatch(self.performed, result.performed[0]) is not None
+            and (not self.alone or _later(result.native) == _later(result.performed))
         )
+
+
+def _later(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """What comes after the first answer."""
+    return (lines[0].partition(" | ")[2], *lines[1:])
 
 
 def known(cases: Iterable[str], most: int) -> Iterator[str]:
@@ -49,6 +58,8 @@ def known(cases: Iterable[str], most: int) -> Iterator[str]:
 
 
 _OWN_FD = r"(/proc/(self|thread-self)/fd|/dev/fd)"
+_LOOKED = r"(openat2|openat|\wetxattr|removexattr|listxattr|set(host|domain)name|sched_set\w+)"
+_ZEROS = r"(%00){7}"
 DEVIATIONS = (
     Deviation(
         r"linkat (\$1|AT_FDCWD) s AT_FDCWD snewlink AT_EMPTY_PATH", r"\| (0|EPERM|EXDEV)",
@@ -77,5 +88,44 @@ DEVIATIONS = (
     Deviation(
         r"(connect|bind) (99|-1) (u|asock)", r"\| EBADF", r"\| EFAULT",
         "the rule looks at the address before the kernel looks at the socket",
+    ),
+    Deviation(
+        rf"{_LOOKED}[^;]* (u|e|0|x4096|d4096:\S+)( |;|$)",
+        r"\| (EINVAL|EPERM|E2BIG|ERANGE|EAGAIN|ESRCH).*",
+        r"\| (EFAULT|ENAMETOOLONG).*",
+        "the rule looks at memory before the kernel looks at sizes, flags and powers", alone=True,
+    ),
+    Deviation(
+        rf"openat2 AT_FDCWD s b(?!.*%0[1-9A-F]{_ZEROS} 24)|openat AT_FDCWD s \S*TMPFILE",
+        r"\| (EINVAL|EAGAIN|E2BIG)", r"\| ENOENT",
+        "the rule looks at the path, which is none, before the kernel at flags",
+    ),
+    Deviation(
+        rf"openat2 AT_FDCWD \S+ b(%[0-9A-F]{{2}}){{16}}%(10|18){_ZEROS} ", r"\| .*", r"\| EPERM",
+        "RESOLVE_IN_ROOT changes what every slash means, and the rule looks at the path",
+    ),
+    Deviation(
+        rf"openat2 AT_FDCWD s(@/)?(dangling|lnew|lfar|dslash|empty/new) b%42%08.*{_ZEROS} 24",
+        r"\| (fd .*|ENOENT|EXDEV|EISDIR)", r"\| EPERM",
+        "what is made behind a link could be beyond the limits: only the kernel's own walk knows",
+    ),
+    Deviation(
+        r"openat AT_FDCWD \S+ O_PATH", r"\| \d+ \| 0 \[(120|140|10|20|60)\d{3} .*",
+        r"\| (EOPNOTSUPP|EPERM) \| EBADF .*",
+        "O_PATH cannot be handed over, and this cannot be opened in its place",
+    ),
+    Deviation(
+        r"openat AT_FDCWD s\S*(secret|closed|noperm|grp|wo|self/exe|self/\S*) O_PATH",
+        r"\| \d+ \| 0 \[(100|40)\d{3} .*", r"\| (EOPNOTSUPP|EACCES) \| EBADF .*",
+        "O_PATH cannot be handed over, and this may not be read", users=True,
+    ),
+    Deviation(
+        r"umount2 sempty(/sub/\.\.|/\.) 0", r"\| 0 .*", r"\| EBUSY .*",
+        "what is pinned is busy, and this path has no last name whose directory could be pinned",
+    ),
+    Deviation(
+        r"mount sfile \S+ sext4 ", r"\| ENOTBLK .*", r"\| ENOENT .*",
+        "a file system looks up its source itself, and not from the program's working directory",
+        alone=True,
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from calltable.language import packed
 from calltable.paths import MICROS, TIMES
 
 _MAP = "!openat AT_FDCWD s/proc/self/uid_map O_WRONLY =9; !write $9 s0%20{0}%201 {1}; !close $9; "
-_BIND = "!mount s@/dir s@/empty 0 MS_BIND 0; "
+BIND = "!mount s@/dir s@/empty 0 MS_BIND 0; "
 _KNOWN = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
 
 
@@ -34,14 +34,14 @@ ANYBODY = {
     "user namespace": "!unshare CLONE_NEWUSER; ",
     "mapped user namespace": "!unshare CLONE_NEWUSER; " + _MAP.format(0, 5),
     "mapped user namespace of a user": "!unshare CLONE_NEWUSER; " + _MAP.format(1000, 8),
-    "user and mount namespace": "!unshare CLONE_NEWUSER|CLONE_NEWNS; " + _BIND,
+    "user and mount namespace": "!unshare CLONE_NEWUSER|CLONE_NEWNS; " + BIND,
     "not dumpable": "!prctl 4 0 0 0 0; ",
 }
 ROOT = {
     "chroot": "!chroot s.; !chdir s/; ",
     "chroot, in dir": "!chroot s.; !chdir s/dir; ",
     "chroot, and outside": "!chroot sdir; ",
-    "mount namespace": "!unshare CLONE_NEWNS; " + _BIND,
+    "mount namespace": "!unshare CLONE_NEWNS; " + BIND,
     "read-only mount": "!unshare CLONE_NEWNS; !mount s. s. 0 MS_BIND 0; "
     "!mount 0 s@ 0 MS_BIND|MS_REMOUNT|MS_RDONLY 0; !chdir s@; ",
     "nodev mount": "!unshare CLONE_NEWNS; !mount s. s. 0 MS_BIND 0; "
