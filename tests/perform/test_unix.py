@@ -91,16 +91,17 @@ TEXTS = ["s", "./s", "sub/s", "sub/../link/s", "link//./s", "../{here}/sub/s"]
 @pytest.mark.root
 @pytest.mark.parametrize("text", [*TEXTS, "{top}/sub/s", "//{top}/../{here}/link/s"])
 @pytest.mark.parametrize("ids", [(0, 0), (1234, 4321)])
-def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path, text, ids):
+def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path_factory, text, ids):
     """Its name is the text of the target, for users too, and it is made where that was seen."""
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "link").symlink_to("sub")
-    for one in (tmp_path, tmp_path / "sub"):
+    folder = tmp_path_factory.mktemp("s")  # short, since an address has 108 bytes
+    (folder / "sub").mkdir()
+    (folder / "link").symlink_to("sub")
+    for one in (folder, folder / "sub"):
         os.chown(one, *ids)
-    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+    for one in (folder, folder.parent, folder.parent.parent):
         os.chmod(one, one.stat().st_mode | 0o055)
-    told = text.format(top=tmp_path, here=tmp_path.name)
-    seen = os.path.realpath(tmp_path / os.path.dirname(told)) + "/s"
+    told = text.format(top=folder, here=folder.name)
+    seen = os.path.realpath(folder / os.path.dirname(told)) + "/s"
     place = a_place(told.encode(), seen.encode())
     persona = Persona(ids[0], ids[0], ids[1], ids[1], (), 0, 0)
     names = []
@@ -109,7 +110,7 @@ def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path, text, ids):
         place.stage.build()
         change = persona.change(None, place.stage.powers)
         credentials.unshare(credentials.CLONE_FS)
-        os.chdir(tmp_path)
+        os.chdir(folder)
         os.umask(0o077)
         change()
         with socket.socket(socket.AF_UNIX) as sock:
