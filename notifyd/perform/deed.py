@@ -96,10 +96,11 @@ class FileDeed:
         self._helper = helper
         try:
             helper.send(self._order, self._draft.fds)
-            sent = helper.answer_soon()
-        except (OSError, CannotPerform):
+        except OSError:
             self._drop()
             return None  # it has gone in the meantime, and another one will be asked
+        # One that ends from here on may have done it: nobody else is asked.
+        sent = helper.answer_soon()
         return self._answered(*sent) if sent is not None else None
 
     async def wait(self) -> Done:
