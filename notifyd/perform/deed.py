@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileDeed", "Moved", "selves"]
 
+FSPICK_CLOEXEC = 1
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
 
 
@@ -160,7 +161,7 @@ class FileDeed:
                 return interrupted(self._draft.thread.tid)
             return Done(0, reply.errno)
         if fd is not None:
-            return Done(fd=fd, cloexec=bool(self._order.args[0] & os.O_CLOEXEC))  # type: ignore[operator]
+            return Done(fd=fd, cloexec=_closes_on_exec(self._order))
         return self._recipe.finish(self._draft, reply)
 
     def close(self) -> None:
@@ -179,6 +180,11 @@ def selves(directory: int) -> Selves:
     status = proc.read_status(directory)
     processes, threads = status.process_ids, status.thread_ids
     return processes[0], threads[0], processes[-1], threads[-1]
+
+
+def _closes_on_exec(order: Order) -> bool:
+    at, flag = (2, FSPICK_CLOEXEC) if order.call == "fspick" else (0, os.O_CLOEXEC)
+    return bool(order.args[at] & flag)  # type: ignore[operator]
 
 
 def _send_sigxfsz(thread: StoppedThread) -> None:

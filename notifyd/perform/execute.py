@@ -31,6 +31,7 @@ __all__ = ["Executor"]
 
 MS_BIND = 0x1000
 UMOUNT_NOFOLLOW = 8
+_NO_FLAG = 1 << 31  # that no call of the mount API knows, and refuses before it does anything
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 _KNOWN = 0o37777703  # VALID_OPEN_FLAGS in Linux
@@ -82,7 +83,8 @@ class Executor:
                 if order.call in ("open", "openat2", "pin"):
                     return _OPENED, self._open(order, fds, pinner)
                 with _limited(order.limit):
-                    return self._call(order, fds, pinner), None
+                    reply = self._call(order, fds, pinner)
+                return (_OPENED, reply.value) if order.call == "fspick" else (reply, None)
         except OSError as error:
             return Reply(errno=error.errno or errno.EIO), None
         except _Moved:
@@ -122,7 +124,11 @@ class Executor:
                 pinned.append(self._pin(place, fds, pinner))
             except OSError:
                 if order.call == "mount" and pinned:
-                    _check_may_mount(pinned[0])
+                    _check_may("mount", b"", b"%d" % pinned[0].fd, 0, MS_BIND, 0)
+                elif order.call == "fspick":
+                    _check_may("fspick", AT_FDCWD, b"", _NO_FLAG)
+                elif order.call == "move_mount":
+                    _check_may("move_mount", AT_FDCWD, b"", AT_FDCWD, b"", _NO_FLAG)
                 raise
         return pinned
 
@@ -321,11 +327,11 @@ def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:
     return files.openat(directory, name, flags | os.O_CLOEXEC, mode)
 
 
-def _check_may_mount(target: Pinned) -> None:
-    """Raise EPERM if that is what the kernel says before it looks at what is mounted."""
+def _check_may(call: str, *args: int | bytes) -> None:
+    """Raise EPERM if that is what the kernel says before it looks at what else is wrong."""
     try:
-        files.call("mount", b"", b"%d" % target.fd, 0, MS_BIND, 0)
+        files.call(call, *args)
     except PermissionError:
         raise
     except OSError:
-        return  # EINVAL: nothing cannot be mounted
+        return  # EINVAL: these arguments are none

@@ -26,6 +26,7 @@ __all__ = ["RECIPES"]
 DATA_MAX = 4096  # bytes of mount(2)'s options: one page
 MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
 MS_PROPAGATION = 0x1E0000  # MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE
+FSPICK_SYMLINK_NOFOLLOW, FSPICK_EMPTY_PATH = 2, 8
 SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
 TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8
 _TIME_SIZES = {
@@ -59,6 +60,10 @@ def _mount(draft: Draft) -> Drawn:
         new = draft.place(Last.FOLLOW if flags & 0x10 else Last.NOFOLLOW, empty=bool(flags & 0x40))
         kept = flags & ~0x11 | 0x44
         return Drawn(call, (Slot(Use.FD, old), b"", Slot(Use.FD, new), b"", kept))
+    if call == "fspick":
+        place = draft.place(_follows(draft), empty=bool(flags & FSPICK_EMPTY_PATH))
+        kept = flags & ~FSPICK_SYMLINK_NOFOLLOW | FSPICK_EMPTY_PATH
+        return Drawn(call, (Slot(Use.FD, place), b"", kept))
     raise CannotPerform(f"{call} cannot be performed: what it gives cannot be handed over")
 
 

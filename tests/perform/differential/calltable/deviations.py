@@ -96,6 +96,11 @@ DEVIATIONS = (
         "the rule looks at memory before the kernel looks at sizes, flags and powers", alone=True,
     ),
     Deviation(
+        r"(fspick|move_mount) (AT_FDCWD (u|s 1)|99 )",
+        r"\|.* EPERM .*", r"\|.* (EFAULT|EBADF|ENOENT) .*",
+        "memory and descriptors are looked at before powers",
+    ),
+    Deviation(
         rf"openat2 AT_FDCWD s b(?!.*%0[1-9A-F]{_ZEROS} 24)|openat AT_FDCWD s \S*TMPFILE",
         r"\| (EINVAL|EAGAIN|E2BIG)", r"\| ENOENT",
         "the rule looks at the path, which is none, before the kernel at flags",

@@ -198,6 +198,28 @@ umount2 s// MNT_DETACH
 umount2 s/proc/self/cwd/empty 0
 umount2 s/proc/self/cwd MNT_DETACH
 umount2 s/proc/self/fd/4 MNT_DETACH
+fspick AT_FDCWD sempty 0 :fd
+fspick AT_FDCWD sempty 1 :fd
+fspick AT_FDCWD sempty 3 :fd
+fspick 99 s@ 1 :fd
+fspick AT_FDCWD s. 1 :fd
+fspick AT_FDCWD s 9 :fd
+fspick AT_FDCWD s 1 :fd
+fspick AT_FDCWD sldir 2 :fd
+fspick AT_FDCWD sldir 0 :fd
+fspick AT_FDCWD smissing 1 :fd
+fspick AT_FDCWD sfile/x 1 :fd
+fspick AT_FDCWD u 1 :fd
+fspick 99 sempty 1 :fd
+move_mount AT_FDCWD sempty AT_FDCWD sdir 0
+move_mount AT_FDCWD sempty AT_FDCWD sldir 0
+move_mount AT_FDCWD sempty AT_FDCWD sldir 16
+move_mount AT_FDCWD sdir AT_FDCWD sempty 0
+move_mount AT_FDCWD smissing AT_FDCWD sempty 0
+move_mount AT_FDCWD sempty AT_FDCWD smissing 0
+move_mount AT_FDCWD s AT_FDCWD sdir 4
+move_mount AT_FDCWD sempty AT_FDCWD sfile 0
+move_mount 99 sempty AT_FDCWD sdir 0
 umount2 s/proc/self/fd/4 0
 mount s/proc/self/fd/4 sdir 0 MS_BIND 0
 mount sdir s/proc/self/fd/4 0 MS_BIND 0
