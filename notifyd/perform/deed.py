@@ -54,6 +54,7 @@ class FileDeed:
         order: Order,
         grant: str | None,
         owned: ExitStack,
+        helper: Helper | None,
     ) -> None:
         self._files = performing
         self._call = call
@@ -61,7 +62,7 @@ class FileDeed:
         self._draft = draft
         self._order = order
         self._owned = owned
-        self._helper: Helper | None = None
+        self._helper = helper  # that is at it already
         with ExitStack() as stack:
             stack.callback(owned.close)
             context = performing.context(draft.thread)
@@ -83,6 +84,8 @@ class FileDeed:
         order = self._order
         # Invariant: no effect before the id is known to be valid.
         self._draft.thread.check()
+        if self._helper is not None:
+            return None
         if self._inline is not None and len(order.places) == 1:
             start = order.places[0].start
             found = self._inline.run(order, self._draft.fds[start] if start >= 0 else -1)

@@ -18,7 +18,7 @@ from notifyd.perform.context import Context
 from notifyd.perform.deed import FileDeed
 from notifyd.perform.draft import Draft
 from notifyd.perform.helper import Plan
-from notifyd.perform.helpers import Helpers
+from notifyd.perform.helpers import Helper, Helpers
 from notifyd.perform.inline import Inline
 from notifyd.perform.order import Last, Order, Place
 from notifyd.perform.recipes import RECIPES, Recipe
@@ -53,6 +53,7 @@ class Files:
         self._moving = False
         self._inline: Inline | None = None
         self._own: Context | None = None
+        self._asked: tuple[Call, Helper] | None = None  # what was asked for and is not over
         self.helpers = Helpers()
 
     def begin(self, call: Call, verdict: Allow, recipe: Recipe | None = None) -> FileDeed:
@@ -61,8 +62,26 @@ class Files:
         Raises:
             CannotPerform, TargetFault, TargetGone, WouldBlock.
         """
+        helper = self._at_it(call)
+        try:
+            return self._draft(call, verdict, recipe or RECIPES[type(call)], helper)
+        except BaseException:
+            if helper is not None:
+                self.helpers.drop(helper)
+            raise
+
+    def _at_it(self, call: Call) -> Helper | None:
+        """The helper that `open_at_once` has asked for this very call already."""
+        asked, self._asked = self._asked, None
+        if asked is None:
+            return None
+        if asked[0] is call:
+            return asked[1]
+        self.helpers.drop(asked[1])
+        return None
+
+    def _draft(self, call: Call, verdict: Allow, recipe: Recipe, helper: Helper | None) -> FileDeed:
         with ExitStack() as stack:
-            recipe = recipe or RECIPES[type(call)]
             draft = Draft(call, verdict.changes, recipe.answer, stack)
             drawn = recipe.draw(draft)
             umask = self._umask(draft) if recipe.makes and _makes(drawn.args, drawn.call) else -1
@@ -71,7 +90,8 @@ class Files:
                 self._check_room(draft)
             places = tuple(draft.places)
             order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
-            return FileDeed(self, call, recipe, draft, order, verdict.grant, stack.pop_all())
+            grant, owned = verdict.grant, stack.pop_all()
+            return FileDeed(self, call, recipe, draft, order, grant, owned, helper)
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:
         """Open an existing file, if nothing about it is special.
@@ -108,13 +128,19 @@ class Files:
                 opened = self._inline.open(pathname, start, flags, seen)
                 if opened is not None:
                     return opened
-            return self._ask_at_once(key, pathname, start, flags, seen)
+            return self._ask_at_once(call, key, pathname, start, flags, seen)
         finally:
             if start >= 0:
                 os.close(start)
 
     def _ask_at_once(
-        self, key: int, pathname: bytes, start: int, flags: int, seen: bytes | None
+        self,
+        call: Open,
+        key: int,
+        pathname: bytes,
+        start: int,
+        flags: int,
+        seen: bytes | None,
     ) -> tuple[int, int] | None:
         helper = self.helpers.take(key)
         if helper is None:
@@ -125,10 +151,12 @@ class Files:
             helper.send(Order("open", (place,), (flags, 0, 0)), [] if start < 0 else [start])
             sent = helper.answer_soon()
         except (OSError, CannotPerform):
-            sent = None
+            self.helpers.drop(helper)  # it has gone in the meantime
+            return None
         if sent is None:
-            # It waits for something. Nothing but a descriptor comes of this, so it may be ended.
-            self.helpers.drop(helper)
+            # It waits for something, and must not be ended for that: who opens a FIFO is seen by
+            # its other end. The call's deed goes on with it.
+            self._asked = call, helper
             return None
         self.helpers.give_back(helper)
         reply, descriptor = sent
