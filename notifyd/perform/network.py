@@ -146,24 +146,36 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
             persona = Persona.of(directory)
             task = thread.open()
             stack.callback(os.close, task)
-            place = UnixPlace.of(call, verdict.changes, directory, stack)
-            taken = Taken(task, pidfd.get_fd(task, call.fd), place, stack)
-            stack.callback(os.close, taken.socket)
+            sock = pidfd.get_fd(task, call.fd)
+            stack.callback(os.close, sock)
         except OSError as error:
             raise thread.failure(error) from error
         # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
         thread.check()
-        paths = _domain(taken.socket) == socket_module.AF_UNIX
-        if not paths or (not isinstance(call, SendTo) and call.addrlen > MAX_UNIX):
-            taken = taken._replace(place=None)  # the kernel refuses it, and knows best how
-        act = prepare(call, taken)
+        paths = _domain(sock) == socket_module.AF_UNIX
+        place = None
+        if paths:
+            place = _place(call, verdict, directory, stack)
+        elif verdict.changes:
+            raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
+        act = prepare(call, Taken(task, sock, place, stack))
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         where = directory if paths else None
-        again = raw.sends_for_ever(taken.socket)
+        again = raw.sends_for_ever(sock)
         stage = place.stage if place is not None and isinstance(call, Bind) else None
         return Deed(
             act, thread.check, persona, where, verdict.grant, pipe, again, stage, stack.pop_all()
         )
+
+
+def _place(call: Any, verdict: Allow, directory: int, stack: ExitStack) -> UnixPlace | None:
+    """What the address of an AF_UNIX socket's call leads to; None if that is no path."""
+    if not (isinstance(call, SendTo) or verdict.changes) and call.addrlen > MAX_UNIX:
+        return None  # the kernel refuses it, and knows best how
+    try:
+        return UnixPlace.of(call, verdict.changes, directory, stack)
+    except OSError as error:
+        raise call.target.failure(error) from error
 
 
 def _domain(descriptor: int) -> int:

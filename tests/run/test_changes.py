@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
@@ -120,6 +121,26 @@ def test_supply_of_no_descriptor(source, reason, here, rule, run):
     ran = run("--rules", text, "--", "cat", "given")
     assert ran.status == 1
     assert reason in refused(ran, "Open")
+
+
+@pytest.mark.parametrize("operation", ["Connect", "Bind"])
+def test_a_path_for_a_socket_that_has_none(operation, here, rule, run):
+    """Refused: neither the rule's path nor the address of the target is reached."""
+    text = rule(f"""
+    @on({operation})
+    def elsewhere(call):
+        return Allow(path="/somewhere")
+    """)
+    code = f"""if True:
+    import socket
+    try:
+        socket.socket().{operation.lower()}(("127.0.0.1", 0))
+    except PermissionError:
+        print("refused")
+    """
+    ran = run("--rules", text, "--", sys.executable, "-c", code)
+    assert ran.lines == ["refused"]
+    assert "AF_UNIX" in refused(ran, operation)
 
 
 def test_a_path_that_keeps_moving(here, rule, run):
