@@ -9,7 +9,7 @@ import os
 
 from notifyd.kernel import files
 
-__all__ = ["LOCAL", "device", "local_devices"]
+__all__ = ["LOCAL", "LocalDevices", "device"]
 
 # None of them asks another machine or a process.
 LOCAL = frozenset(
@@ -28,7 +28,24 @@ def device(fd: int) -> int:
     return os.makedev(major, minor)
 
 
-def local_devices() -> frozenset[int]:
+class LocalDevices:
+    """Which devices are local, looked up once for each. Threads may use it at the same time."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, bool] = {}
+
+    def __contains__(self, device: int) -> bool:
+        known = self._known.get(device)
+        if known is None:
+            known = self._known[device] = device in _local_devices()
+        return known
+
+    def forget(self) -> None:
+        """Something was mounted: a number may be another file system's by now."""
+        self._known = {}
+
+
+def _local_devices() -> frozenset[int]:
     """The devices of mounted local file systems."""
     found = set()
     with open("/proc/self/mountinfo", "rb") as mounts:

@@ -37,9 +37,9 @@ class Inline:
 
     def __init__(self) -> None:
         self._own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._local: dict[int, bool] = {}
+        self._local = mountinfo.LocalDevices()
         self._plain: set[bytes] = set()  # absolute paths of files on the root file system
-        self._root_is_local = self._is_local(os.stat("/").st_dev)
+        self._root_is_local = os.stat("/").st_dev in self._local
 
     def close(self) -> None:
         """Close what is owned. Twice is harmless."""
@@ -49,7 +49,7 @@ class Inline:
 
     def mounts_changed(self) -> None:
         """Forget what is known of file systems."""
-        self._local.clear()
+        self._local.forget()
         self._plain.clear()
 
     def run(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
@@ -242,13 +242,7 @@ class Inline:
         return seen is None or os.fsencode(os.readlink(str(fd), dir_fd=self._own)) == seen
 
     def _device_is_local(self, fd: int) -> bool:
-        return self._is_local(mountinfo.device(fd))
-
-    def _is_local(self, device: int) -> bool:
-        known = self._local.get(device)
-        if known is None:
-            known = self._local[device] = device in mountinfo.local_devices()
-        return known
+        return mountinfo.device(fd) in self._local
 
 
 def _is_plain(fd: int) -> bool:

@@ -56,7 +56,7 @@ class Digests:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Version, str] = OrderedDict()
-        self._local: dict[int, bool] = {}
+        self._local = mountinfo.LocalDevices()
 
     def at_once(self, fd: int) -> str | None:
         """The digest of an open file (O_PATH too), if it is known or quickly read; never waits."""
@@ -70,15 +70,11 @@ class Digests:
 
     def is_local(self, fd: int) -> bool:
         """Whether nobody but the kernel answers for a file: its times can be relied on."""
-        device = mountinfo.device(fd)
-        found = self._local.get(device)
-        if found is None:
-            found = self._local[device] = device in mountinfo.local_devices()
-        return found
+        return mountinfo.device(fd) in self._local
 
     def mounts_changed(self) -> None:
         """Forget what is known of file systems."""
-        self._local = {}
+        self._local.forget()
 
     def compute(self, fd: int, *, held: bool, go_on: Callable[[], object] = bool) -> str:
         """Read a file and return its digest; may take seconds.
