@@ -29,9 +29,8 @@ from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 
 __all__ = ["Executor"]
 
-MS_BIND = 0x1000
 UMOUNT_NOFOLLOW = 8
-_NO_FLAG = 1 << 31  # that no call of the mount API knows, and refuses before it does anything
+_NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 _KNOWN = 0o37777703  # VALID_OPEN_FLAGS in Linux
@@ -123,12 +122,9 @@ class Executor:
             try:
                 pinned.append(self._pin(place, fds, pinner))
             except OSError:
-                if order.call == "mount" and pinned:
-                    _check_may("mount", b"", b"%d" % pinned[0].fd, 0, MS_BIND, 0)
-                elif order.call == "fspick":
-                    _check_may("fspick", AT_FDCWD, b"", _NO_FLAG)
-                elif order.call == "move_mount":
-                    _check_may("move_mount", AT_FDCWD, b"", AT_FDCWD, b"", _NO_FLAG)
+                # mount(2) looks for its target first, and for its source afterwards.
+                if order.call in ("fspick", "move_mount") or (order.call == "mount" and pinned):
+                    _check_may_mount()
                 raise
         return pinned
 
@@ -327,11 +323,11 @@ def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:
     return files.openat(directory, name, flags | os.O_CLOEXEC, mode)
 
 
-def _check_may(call: str, *args: int | bytes) -> None:
+def _check_may_mount() -> None:
     """Raise EPERM if that is what the kernel says before it looks at what else is wrong."""
     try:
-        files.call(call, *args)
+        files.call("fspick", AT_FDCWD, b"", _NO_FLAG)
     except PermissionError:
         raise
     except OSError:
-        return  # EINVAL: these arguments are none
+        return  # EINVAL: the flag is none
