@@ -164,7 +164,7 @@ class Execution:
             if self._digests.is_local(file):
                 try:
                     return _read_head(file, os.RWF_NOWAIT)
-                except (BlockingIOError, OSError) as error:
+                except OSError as error:
                     if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
                         raise
             return await worker.run(partial(_read_head, file, 0))

@@ -67,7 +67,7 @@ class Expected:
         """
         # The file, not its name: names can be many, and move. What is pinned cannot be freed, so
         # its inode number is nobody else's.
-        if not _same(os.stat(f"/proc/{pid}/exe"), os.fstat(self.program)):
+        if not os.path.samestat(os.stat(f"/proc/{pid}/exe"), os.fstat(self.program)):
             about = "file" if self.file == self.program else "interpreter"
             found = os.fsencode(os.readlink(f"/proc/{pid}/exe"))
             return Difference(about, self._named(), found)
@@ -99,10 +99,6 @@ class Expected:
 
     def _named(self) -> bytes:
         return os.fsencode(os.readlink(f"/proc/self/fd/{self.program}"))
-
-
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _read(path: str, most: int) -> bytes:
