@@ -24,7 +24,6 @@ from notifyd.perform.helpers import Helper
 from notifyd.perform.order import Need, Order, Reply
 from notifyd.perform.persona import granted
 from notifyd.perform.recipes import Recipe
-from notifyd.policy.call import Call
 from notifyd.policy.operations import Access
 from notifyd.target.process import has_signal
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FileDeed", "Moved", "selves"]
 
-FSPICK_CLOEXEC = 1
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
 
 
@@ -48,24 +46,24 @@ class FileDeed:
     def __init__(
         self,
         performing: Files,
-        call: Call,
         recipe: Recipe,
         draft: Draft,
         order: Order,
+        cloexec: bool,
         grant: str | None,
         owned: ExitStack,
         helper: Helper | None,
     ) -> None:
         self._files = performing
-        self._call = call
         self._recipe = recipe
         self._draft = draft
         self._order = order
+        self._cloexec = cloexec
         self._owned = owned
         self._helper = helper  # that is at it already
         with ExitStack() as stack:
             stack.callback(owned.close)
-            context = performing.context(draft.thread)
+            call, context = draft.call, performing.context(draft.thread)
             if isinstance(call, Access) and not int(getattr(call, "flags", 0)) & 0x200:
                 self._context = context.for_access()
             else:
@@ -156,7 +154,7 @@ class FileDeed:
         if reply.need == Need.MOVED:
             raise Moved
         if reply.need == Need.CANNOT:
-            raise CannotPerform(f"{self._call.operation}: {reply.text}")
+            raise CannotPerform(f"{self._draft.call.operation}: {reply.text}")
         if reply.errno:
             if reply.errno == errno.EFBIG and self._order.limit >= 0:
                 _send_sigxfsz(self._draft.thread)
@@ -164,7 +162,7 @@ class FileDeed:
                 return interrupted(self._draft.thread.tid)
             return Done(0, reply.errno)
         if fd is not None:
-            return Done(fd=fd, cloexec=_closes_on_exec(self._order))
+            return Done(fd=fd, cloexec=self._cloexec)
         return self._recipe.finish(self._draft, reply)
 
     def close(self) -> None:
@@ -183,11 +181,6 @@ def selves(directory: int) -> Selves:
     status = proc.read_status(directory)
     processes, threads = status.process_ids, status.thread_ids
     return processes[0], threads[0], processes[-1], threads[-1]
-
-
-def _closes_on_exec(order: Order) -> bool:
-    at, flag = (2, FSPICK_CLOEXEC) if order.call == "fspick" else (0, os.O_CLOEXEC)
-    return bool(order.args[at] & flag)  # type: ignore[operator]
 
 
 def _send_sigxfsz(thread: StoppedThread) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Execution"]
 
 _FLAGS = sum(AT_EXEC_FLAGS.values())
-_PIN = "pin", (os.O_CLOEXEC,)
+_PIN = Drawn("pin", ())
 
 
 class Execution:
@@ -190,13 +190,13 @@ def _named(draft: Draft) -> Drawn:
     if draft.has("flags"):
         draft.flags(_FLAGS)
     draft.thing()
-    return Drawn(*_PIN)
+    return _PIN
 
 
 def _text(found: Interpreter, draft: Draft) -> Drawn:
     """What a script names."""
     draft.text_place(found.path)
-    return Drawn(*_PIN)
+    return _PIN
 
 
 def _script_name(call: Any) -> bytes:

@@ -91,7 +91,7 @@ class Files:
             places = tuple(draft.places)
             order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
             grant, owned = verdict.grant, stack.pop_all()
-            return FileDeed(self, call, recipe, draft, order, grant, owned, helper)
+            return FileDeed(self, recipe, draft, order, drawn.cloexec, grant, owned, helper)
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:
         """Open an existing file, if nothing about it is special.

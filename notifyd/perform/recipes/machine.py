@@ -26,7 +26,7 @@ __all__ = ["RECIPES"]
 DATA_MAX = 4096  # bytes of mount(2)'s options: one page
 MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
 MS_PROPAGATION = 0x1E0000  # MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE
-FSPICK_SYMLINK_NOFOLLOW, FSPICK_EMPTY_PATH = 2, 8
+FSPICK_CLOEXEC, FSPICK_SYMLINK_NOFOLLOW, FSPICK_EMPTY_PATH = 1, 2, 8
 SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
 TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8
 _TIME_SIZES = {
@@ -63,7 +63,8 @@ def _mount(draft: Draft) -> Drawn:
     if call == "fspick":
         place = draft.place(_follows(draft), empty=bool(flags & FSPICK_EMPTY_PATH))
         kept = flags & ~FSPICK_SYMLINK_NOFOLLOW | FSPICK_EMPTY_PATH
-        return Drawn(call, (Slot(Use.FD, place), b"", kept))
+        cloexec = bool(flags & FSPICK_CLOEXEC)
+        return Drawn(call, (Slot(Use.FD, place), b"", kept), cloexec=cloexec)
     raise CannotPerform(f"{call} cannot be performed: what it gives cannot be handed over")
 
 

@@ -43,7 +43,7 @@ def _open(draft: Draft) -> Drawn:
     elif creates:
         _refused_by_kernel("openat", flags, mode)
     draft.place(_how_opened(flags))
-    return Drawn(name, how)
+    return Drawn(name, how, cloexec=bool(flags & os.O_CLOEXEC))
 
 
 def _check_how(draft: Draft, how: tuple[int, int, int]) -> None:

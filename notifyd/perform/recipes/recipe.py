@@ -14,11 +14,16 @@ __all__ = ["Drawn", "Recipe", "at", "path"]
 
 
 class Drawn(NamedTuple):
-    """The call of an order, its arguments, and what is in its buffer before."""
+    """The call of an order, its arguments, and what is in its buffer before.
+
+    Attributes:
+        cloexec: whether the descriptor that it gives is close-on-exec for the target.
+    """
 
     call: str
     args: tuple[Arg, ...]
     fill: bytes = b""
+    cloexec: bool = False
 
 
 def _plainly(_: Draft, reply: Reply) -> Done:
