@@ -107,7 +107,7 @@ class UnixPlace:
                 raise CannotPerform(f"a socket's path that leads through /proc: {error}") from error
             if self._has_moved(pinner, pinned):
                 raise Moved
-            if makes and (self._is_staged(pinned) or self._is_meant(pinned)):
+            if makes and self._keeps_text(pinned):
                 act(_FAMILY.pack(AF_UNIX) + self.path + b"\0")
             else:
                 act(self._address(pinned))
@@ -135,18 +135,19 @@ class UnixPlace:
             return False  # changed by the rule, or a name that no socket can have
         return pinner.named(pinned) != self.seen
 
-    def _is_staged(self, pinned: Pinned) -> bool:
-        """Whether the very text leads to what was pinned, now and in this thread alone."""
-        head, slash, _ = self.path.rstrip(b"/").rpartition(b"/")
-        if not slash or not pinned.name or pinned.fd == AT_FDCWD or len(self.path) > MAX_PATH:
-            return False
-        return self.stage.enter(head + slash, pinned.fd)
+    def _keeps_text(self, pinned: Pinned) -> bool:
+        """Whether the very text can be bound to: it leads to what was pinned, and cannot be moved.
 
-    def _is_meant(self, pinned: Pinned) -> bool:
-        """Whether the text is what the rule decided about, and leads to what was pinned."""
-        if self.seen is not None or len(self.path) > MAX_PATH or pinned.fd == AT_FDCWD:
+        On the stage that is so for this thread alone. Without one it counts only where the text is
+        what the rule decided about.
+        """
+        if len(self.path) > MAX_PATH or pinned.fd == AT_FDCWD:
             return False
         head, slash, _ = self.path.rstrip(b"/").rpartition(b"/")
+        if slash and pinned.name and self.stage.enter(head + slash, pinned.fd):
+            return True
+        if self.seen is not None:
+            return False
         try:
             return os.path.samestat(os.stat(head + slash or b"."), os.fstat(pinned.fd))
         except OSError:
