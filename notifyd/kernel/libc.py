@@ -15,7 +15,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 """Releases the GIL around each call: for whatever may wait."""
 
 HOLDING_GIL = ctypes.PyDLL(None, use_errno=True)
-"""Keeps the GIL: for a call after which only this thread exists, that is clone(2)."""
+"""Keeps the GIL: for what never waits, and for clone(2), after which only this thread exists."""
 
 _syscall = LIBC.syscall
 _syscall.restype = ctypes.c_long

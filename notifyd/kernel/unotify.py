@@ -14,7 +14,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from notifyd.kernel import arch
-from notifyd.kernel.libc import LIBC, fail
+from notifyd.kernel.libc import HOLDING_GIL, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,9 +61,12 @@ SYNC_WAKE_UP: Final = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, since 6.6
 
 _ID = Struct("=Q")
 _pack_id = _ID.pack
-_SIG_SETMASK = 2
-_EVERY_SIGNAL = ctypes.c_uint64(2**64 - 1)
-_ALL = ctypes.addressof(_EVERY_SIGNAL)
+# Every argument ready-made: these two calls are on the way of each descriptor that is given. They
+# never wait, so the interpreter's lock is kept.
+_sigprocmask: Any = HOLDING_GIL["syscall"]
+_SIGPROCMASK = ctypes.c_long(arch.native().numbers["rt_sigprocmask"])
+_SIG_SETMASK = ctypes.c_long(2)
+_MASK_SIZE = ctypes.c_size_t(8)  # as the kernel has it: sigprocmask(2)
 
 
 def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
@@ -113,6 +116,29 @@ def responder(listener: int) -> Callable[[int, int, int, int], bool]:
     return respond
 
 
+def _fd_sender(listener: int) -> Callable[[bytes], int]:
+    """A function that does ADDFD with SEND, undisturbed. For one thread, as `responder`.
+
+    A signal that interrupts it would leave the call answered and the descriptor not added: the
+    target gets 0 for a descriptor, and nothing can mend it (kernel/seccomp.c,
+    seccomp_notify_addfd: state is REPLIED before the wait). So no signal gets in.
+    """
+    ioctl = fcntl.ioctl
+    every, before = ctypes.c_uint64(2**64 - 1), ctypes.c_uint64()
+    all_signals, kept = (ctypes.c_void_p(ctypes.addressof(mask)) for mask in (every, before))
+
+    def send(record: bytes, _alive: object = (every, before)) -> int:
+        if _sigprocmask(_SIGPROCMASK, _SIG_SETMASK, all_signals, kept, _MASK_SIZE) < 0:
+            fail()
+        try:
+            number: int = ioctl(listener, IOCTL_ADDFD, bytearray(record), True)
+            return number
+        finally:
+            _sigprocmask(_SIGPROCMASK, _SIG_SETMASK, kept, None, _MASK_SIZE)
+
+    return send
+
+
 class Notifier:
     """A listener, as five calls. Owns no descriptor, and is as good as long as the caller's is.
 
@@ -125,7 +151,7 @@ class Notifier:
         respond: answers one; see `responder`.
     """
 
-    __slots__ = ("_fd", "_id_valid", "_ioctl", "receive", "respond")
+    __slots__ = ("_fd", "_id_valid", "_ioctl", "_send_fd", "receive", "respond")
 
     def __init__(self, listener: int) -> None:
         self._fd = listener
@@ -133,6 +159,7 @@ class Notifier:
         self._id_valid = IOCTL_ID_VALID
         self.receive = receiver(listener)
         self.respond = responder(listener)
+        self._send_fd = _fd_sender(listener)
 
     def close(self) -> None:
         """The listener is closed, and its number may soon be another's: nothing uses it any more.
@@ -199,7 +226,7 @@ class Notifier:
             flags |= ADDFD_FLAG_SEND
         record = ADDFD.pack(id, flags, srcfd, newfd or 0, os.O_CLOEXEC if cloexec else 0)
         if send:
-            return self._undisturbed(record)
+            return self._send_fd(record)
         while True:
             try:
                 return self._copy(record)
@@ -222,20 +249,7 @@ class Notifier:
         """
         if self._fd < 0:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return self._undisturbed(ADDFD.pack(id, ADDFD_FLAG_SEND, srcfd, 0, flags))
-
-    def _undisturbed(self, record: bytes) -> int:
-        # A signal that interrupts ADDFD with SEND leaves the call answered and the descriptor not
-        # added: the target gets 0 for a descriptor, and nothing can mend it (kernel/seccomp.c,
-        # seccomp_notify_addfd: state is REPLIED before the wait). So no signal gets in.
-        before = ctypes.c_uint64()
-        place = ctypes.addressof(before)
-        _mask(_ALL, place)
-        try:
-            number: int = self._ioctl(self._fd, IOCTL_ADDFD, bytearray(record), True)
-            return number
-        finally:
-            _mask(place, None)
+        return self._send_fd(ADDFD.pack(id, ADDFD_FLAG_SEND, srcfd, 0, flags))
 
     def _copy(self, record: bytes) -> int:
         # fcntl.ioctl returns the number only when the buffer may change.
@@ -260,21 +274,3 @@ class Notifier:
 
 def _to_nobody(id: int, value: int, error: int, flags: int) -> bool:  # noqa: A002, ARG001
     return False
-
-
-_sigprocmask: Any = ctypes.CFUNCTYPE(
-    ctypes.c_long,
-    ctypes.c_long,
-    ctypes.c_int,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    use_errno=True,
-)(("syscall", LIBC))
-_SIGPROCMASK = arch.native().numbers["rt_sigprocmask"]
-
-
-def _mask(new: Any, old: Any) -> None:
-    """Change the signal mask of this thread; eight bytes, as the kernel has it (sigprocmask(2))."""
-    if _sigprocmask(_SIGPROCMASK, _SIG_SETMASK, new, old, 8) < 0:
-        fail()

@@ -72,7 +72,7 @@ class Inline:
             return None
         return self._look(order, start)
 
-    def open(  # noqa: C901
+    def open(
         self, path: bytes, start: int, flags: int, seen: bytes | None = None
     ) -> tuple[int, int] | None:
         """Open an existing file.
@@ -92,22 +92,16 @@ class Inline:
                 return found
         try:
             fd = self._pin(path, start, not flags & os.O_NOFOLLOW)
-        except OSError as error:
-            return -1, error.errno or errno.EIO
-        if fd is None:
-            return None
-        try:
-            if _is_plain(fd) and self._named(seen, fd):
-                # Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
-                opened = self._reopen(fd, flags | os.O_NONBLOCK)
-            else:
-                opened = None
+            if fd is None:
+                return None
+            try:
+                opened = self._reopen(fd, flags) if self._named(seen, fd) else None
+            finally:
+                os.close(fd)
         except BlockingIOError:
             return None
         except OSError as error:
             return -1, error.errno or errno.EIO
-        finally:
-            os.close(fd)
         if opened is None:
             return None
         if start < 0:
@@ -117,11 +111,16 @@ class Inline:
         return opened, 0
 
     def _reopen(self, fd: int, flags: int) -> int | None:
-        """Open what was pinned; None where F_GETFL could not tell of O_NOFOLLOW then."""
+        """Open what was pinned, if it is plain; None where F_GETFL could not tell of O_NOFOLLOW.
+
+        Not blocking: somebody may hold a lease on the file, fcntl(2) F_SETLEASE.
+        """
+        if not _is_plain(fd):
+            return None
         if not flags & os.O_NOFOLLOW:
-            return os.open(str(fd), flags, dir_fd=self._own)
+            return os.open(str(fd), flags | os.O_NONBLOCK, dir_fd=self._own)
         try:
-            return os.open(".", flags, dir_fd=fd)
+            return os.open(".", flags | os.O_NONBLOCK, dir_fd=fd)
         except (NotADirectoryError, PermissionError):
             return None
 
