@@ -22,6 +22,7 @@ import trio
 from notifyd.audit.terminal import Refusals
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
+from notifyd.engine.watching import watched_for
 from notifyd.engine.workload import Workload
 from notifyd.errors import UsageError
 from notifyd.kernel import seccomp
@@ -31,14 +32,11 @@ from notifyd.listen.spawn import spawn
 from notifyd.listen.spawned import Spawned
 from notifyd.listen.terminal import relay_signals, wait_status
 from notifyd.listen.user import User
-from notifyd.perform import RECIPES
 from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
-from notifyd.policy.operations import Exec
-from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
-from notifyd.target.watch import CONTEXT, IDENTITY, LAZINESS, Change, Watched
+from notifyd.target.watch import Watched
 
 if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
@@ -81,7 +79,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         quiet = settings.quiet or sys.stderr is None  # None: it was closed before we started
         refusals = None if quiet else Refusals(sys.stderr, color=_colorful())
         reporter = Reporter(audit=audit, refusals=refusals)
-        watched = _watched(rules, audited=audit is not None)
+        watched = watched_for(rules, audited=audit is not None)
         lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
         kernel = sorted({operation for operation, _ in lowered.decided})
         count = len(rules.declarations)
@@ -196,29 +194,6 @@ class Session:
             refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
             lasted_s=round(lasted, 6),
         )
-
-
-def _watched(rules: RuleSet, *, audited: bool) -> tuple[Watched, ...]:
-    """What the supervisor needs to be told of: nothing, if no call leaves the kernel anyway."""
-    if not rules.rules:
-        return ()
-    about = {
-        step.operation
-        for steps in rules.plans.values()
-        for step in steps
-        if isinstance(step.declaration, Rule)
-    }
-    if any(operation in RECIPES for operation in about):
-        return (*LAZINESS, *IDENTITY, *CONTEXT)
-    if Exec in about:
-        # Where a program is found is looked up for the target; what it forbids itself, the kernel
-        # heeds when it executes.
-        return (
-            *LAZINESS,
-            *IDENTITY,
-            *(one for one in CONTEXT if one.change is not Change.CONFINED),
-        )
-    return (*LAZINESS, *IDENTITY) if audited else LAZINESS
 
 
 async def _first(*events: trio.Event) -> None:
