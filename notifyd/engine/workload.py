@@ -37,7 +37,7 @@ from notifyd.target.identity import Identities, Identity
 from notifyd.target.lazy import LazyThread
 from notifyd.target.paths import WouldBlock
 from notifyd.target.thread import StoppedThread
-from notifyd.target.watch import IDENTITY, Change, Watched
+from notifyd.target.watch import IDENTITY, LAZINESS, Change, Watched
 
 _NOTHING: frozenset[Change] = frozenset()
 _ANYWAY = frozenset({Change.NONE})
@@ -83,6 +83,7 @@ class Workload:
         watched: what the filter notifies of for our own sake.
         killable: whether the filter was installed with WAIT_KILLABLE_RECV: nothing but what kills
             disturbs a call that was received.
+        notifier: how `listener` is received from and answered, where that is not by its ioctls.
     """
 
     def __init__(
@@ -94,11 +95,12 @@ class Workload:
         *,
         watched: Sequence[Watched] = (),
         killable: bool = False,
+        notifier: Notifier | None = None,
     ) -> None:
         self.name = name
         self.listener = listener
         self.reporter = reporter
-        self.notifier = Notifier(listener)
+        self.notifier = notifier or Notifier(listener)
         self.receive, self.respond = self.notifier.receive, self.notifier.respond
         self.id_valid = self.notifier.id_valid
         self.answerer = Answerer(self.notifier)
@@ -110,7 +112,8 @@ class Workload:
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
         self.killable = killable
-        self.lazy = False
+        # Unless we are told of the calls that make it so, memory may wait for ever already.
+        self.lazy = bool(rules.rules) and not set(LAZINESS) <= set(watched)
         self.silent = reporter.silent
         # How a call of a quick plan is answered where somebody wants to know of it.
         self.answer_plainly = self._counted if reporter.audit is None else self._recorded

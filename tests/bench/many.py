@@ -20,6 +20,7 @@ from notifyd.kernel.seccomp import FILTER_FLAG_NEW_LISTENER
 from notifyd.listen.spawn import spawn
 from notifyd.policy.load import load
 from notifyd.policy.lower import lower
+from notifyd.target.watch import LAZINESS
 
 
 async def main(count: int, rules_file: str, command: list[str]) -> None:
@@ -34,7 +35,8 @@ async def main(count: int, rules_file: str, command: list[str]) -> None:
                 one = stack.enter_context(spawn(command, program, flags=FILTER_FLAG_NEW_LISTENER))
                 listener, one.listener = one.listener, None
                 assert listener is not None
-                workloads.append(Workload(f"bench-{number}", listener, rules, reporter))
+                name = f"bench-{number}"
+                workloads.append(Workload(name, listener, rules, reporter, watched=LAZINESS))
                 supervisor.add(workloads[-1])
             for workload in workloads:
                 await workload.ended.wait()

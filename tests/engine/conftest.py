@@ -20,6 +20,7 @@ from notifyd.kernel import prctl, seccomp, unix
 from notifyd.policy.lower import lower
 from notifyd.policy.rule import DECLARED
 from notifyd.policy.ruleset import RuleSet
+from notifyd.target.watch import LAZINESS
 
 PATIENCE = 20.0  # seconds; what a test waits at most
 
@@ -103,7 +104,9 @@ def start(reporter: Reporter) -> Iterator[Start]:
             rules, module = _rules_of(text)
             child = Child(work, rules)
             stack.callback(child.close)
-            workload = Workload(f"child-{child.pid}", child.listener, rules, reporter)
+            workload = Workload(
+                f"child-{child.pid}", child.listener, rules, reporter, watched=LAZINESS
+            )
             stack.callback(workload.close)
             return child, workload, module
 

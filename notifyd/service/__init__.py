@@ -1,0 +1,1 @@
+"""The daemon: configuration, composition, control, reload, metrics."""
