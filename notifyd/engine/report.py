@@ -19,6 +19,8 @@ class Reporter:
     Args:
         audit: the event log, or None.
         refusals: what shows refused calls to a person, or None.
+        counts: whether somebody asks for the counts.
+        narrates: whether `info` goes to standard error as well: the journal of a service.
 
     Attributes:
         silent: nobody wants to know anything, so nothing is counted either.
@@ -27,10 +29,18 @@ class Reporter:
         tally: the counts.
     """
 
-    def __init__(self, *, audit: JsonLines | None = None, refusals: Refusals | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        audit: JsonLines | None = None,
+        refusals: Refusals | None = None,
+        counts: bool = False,
+        narrates: bool = False,
+    ) -> None:
         self.audit = audit
         self.refusals = refusals
-        self.silent = audit is None and refusals is None
+        self.silent = audit is None and refusals is None and not counts
+        self._quiet = frozenset() if narrates else frozenset({"info"})
         self.tally = Tally()
         self.epoch = time.time_ns() - time.perf_counter_ns()
 
@@ -52,7 +62,7 @@ class Reporter:
         """
         if self.audit is not None:
             getattr(json_logger(self.audit), level)(name, **fields)
-        if level != "info":
+        if level not in self._quiet:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
 
     def flush(self) -> None:

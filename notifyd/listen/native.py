@@ -17,6 +17,8 @@ from notifyd.listen.reception import PATIENCE, Refuse, receive_message, receptio
 
 __all__ = ["serve_native"]
 
+MOST_BYTES = 1 << 16  # of a request; anybody may send one
+
 TakeHandover = Callable[[Arrival, str], Handover]
 """As `Take`, with the digest of the program that is installed; tells what became of it."""
 
@@ -44,7 +46,7 @@ async def serve_native(
 
     async def attend(connection: socket.socket, peer: Peer) -> None:
         try:
-            received = await receive_message(connection, patience=patience)
+            received = await receive_message(connection, most=MOST_BYTES, patience=patience)
             if received is None:
                 return
             reply = answer(*received, peer)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 
 from notifyd.errors import PeerError
 from notifyd.kernel import seccomp, unix
-from notifyd.listen.arrival import Arrival, Kind, Peer, Take
+from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.listen.oci_wire import ProcessState, parse_process_state
 from notifyd.listen.reception import PATIENCE, Refuse, receive_message, reception
 
-__all__ = ["serve_oci"]
+__all__ = ["check_listener", "serve_oci"]
+
+TakeLater = Callable[[Arrival], Awaitable[None]]
+"""As `Take`, but it may look at the container's bundle first."""
 
 
 async def serve_oci(
-    server: socket.socket, take: Take, refuse: Refuse, *, patience: float = PATIENCE
+    server: socket.socket, take: TakeLater, refuse: Refuse, *, patience: float = PATIENCE
 ) -> None:
     """Take listeners from runtimes, for ever.
 
@@ -36,7 +40,7 @@ async def serve_oci(
             fds.remove(state.listener)
         finally:
             unix.close_all(fds)  # those of unknown names; all of them, if something is wrong
-        take(_arrival(state, peer))
+        await take(_arrival(state, peer))
 
     await reception(server, attend, refuse)
 
@@ -48,9 +52,7 @@ def check_listener(fd: int) -> None:
         PeerError: it is something else.
     """
     if not seccomp.is_listener(fd):
-        raise PeerError(
-            f"the descriptor is no seccomp listener but {os.readlink(f'/proc/self/fd/{fd}')}"
-        )
+        raise PeerError("the descriptor that should be a seccomp listener is none")
 
 
 def _arrival(state: ProcessState, peer: Peer) -> Arrival:
@@ -63,4 +65,5 @@ def _arrival(state: ProcessState, peer: Peer) -> Arrival:
         metadata=state.metadata,
         annotations=state.annotations,
         bundle=state.bundle if state.bundle.startswith("/") else "",
+        joins=not state.creating,
     )

@@ -12,7 +12,7 @@ import trio
 from notifyd.errors import PeerError
 from notifyd.kernel import unix
 from notifyd.listen.arrival import Peer
-from notifyd.listen.oci_wire import Assembly
+from notifyd.listen.oci_wire import MOST_BYTES, Assembly
 
 __all__ = ["Attend", "Refuse", "receive_message", "reception"]
 
@@ -90,7 +90,7 @@ async def _accept(server: trio.socket.SocketType) -> socket.socket | None:
 
 
 async def receive_message(
-    connection: socket.socket, *, patience: float = PATIENCE
+    connection: socket.socket, *, most: int = MOST_BYTES, patience: float = PATIENCE
 ) -> tuple[bytes, list[int]] | None:
     """Receive one JSON object and the descriptors that came with its first byte.
 
@@ -103,7 +103,7 @@ async def receive_message(
         PeerError: too long, too slow, cut short, more descriptors than one message can carry, or
             descriptors that came later.
     """
-    assembly, owned = Assembly(), list[int]()
+    assembly, owned = Assembly(most), list[int]()
     try:
         with trio.fail_after(patience):
             while True:
