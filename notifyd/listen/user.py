@@ -18,7 +18,7 @@ from notifyd.kernel import capability
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["User"]
+__all__ = ["User", "gid_of", "uid_of"]
 
 _HIGHEST = 2**32 - 2  # 2**32 - 1 is setresuid(2)'s "leave it as it is"
 
@@ -54,7 +54,7 @@ class User:
         entry = _entry(who)
         uid = entry.pw_uid if entry else _number(who, "user")
         if colon:
-            gid = _gid(group)
+            gid = gid_of(group)
         elif entry:
             gid = entry.pw_gid
         else:
@@ -97,7 +97,22 @@ def _entry(who: str) -> pwd.struct_passwd | None:
         return None
 
 
-def _gid(group: str) -> int:
+def uid_of(who: str) -> int:
+    """The id of a user given by name or number.
+
+    Raises:
+        UsageError: No such user.
+    """
+    entry = _entry(who)
+    return entry.pw_uid if entry else _number(who, "user")
+
+
+def gid_of(group: str) -> int:
+    """The id of a group given by name or number.
+
+    Raises:
+        UsageError: No such group.
+    """
     try:
         return grp.getgrnam(group).gr_gid
     except (KeyError, ValueError):
@@ -107,7 +122,7 @@ def _gid(group: str) -> int:
 def _number(text: str, kind: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= _HIGHEST:
         return int(text)
-    raise UsageError(f"no such {kind}: {text!r}; give a name or a number, as in --user 1000:1000")
+    raise UsageError(f"no such {kind}: {text!r}; give a name or a number, such as 1000")
 
 
 def _allowed(user: User) -> User:

@@ -1,0 +1,138 @@
+"""Sockets that systemd opened for us: sd_listen_fds(3).
+
+Owns reading LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, and whatever descriptors they tell of.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from notifyd.errors import UsageError
+from notifyd.kernel.socket import socket_info
+
+__all__ = ["TYPES", "Activated", "take_activated"]
+
+# By FileDescriptorName= of the unit that has the socket, systemd.socket(5).
+TYPES = MappingProxyType(
+    {
+        "oci": socket.SOCK_STREAM,
+        "lxc": socket.SOCK_SEQPACKET,
+        "native": socket.SOCK_STREAM,
+        "control": socket.SOCK_STREAM,
+    }
+)
+
+_FIRST = 3  # SD_LISTEN_FDS_START
+_MOST = 1024  # descriptors; more than any service has units for
+_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+_LISTEN = {
+    socket.SOCK_STREAM: "ListenStream",
+    socket.SOCK_SEQPACKET: "ListenSequentialPacket",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """What systemd gave.
+
+    Attributes:
+        sockets: by name; listening, non-blocking, close-on-exec. The caller owns them.
+        refused: what was closed, and why; a line each, for the log.
+    """
+
+    sockets: Mapping[str, socket.socket]
+    refused: tuple[str, ...]
+
+
+def take_activated(
+    environment: MutableMapping[str, str],
+    types: Mapping[str, socket.SocketKind] = TYPES,
+    first: int = _FIRST,
+) -> Activated:
+    """Take what systemd gave to this process. To be called once, before any file is opened.
+
+    The variables are removed, so that no child takes its own descriptors for these.
+
+    Args:
+        environment: os.environ.
+        types: what is known, by name. All else is closed and reported.
+        first: the number of the first descriptor.
+
+    Raises:
+        UsageError: a socket with a known name is not what it has to be. All are closed.
+    """
+    told = {name: environment.pop(name, "") for name in _VARIABLES}
+    if told["LISTEN_PID"] != str(os.getpid()):
+        return Activated({}, ())  # nothing, or for another process whose child we are
+    names = dict(enumerate(_names(told["LISTEN_FDS"], told["LISTEN_FDNAMES"]), first))
+    sockets: dict[str, socket.socket] = {}
+    refused: dict[int, str] = {}
+    with ExitStack() as undo:
+        # Invariant: every descriptor has its owner before anything can raise.
+        for fd in names:
+            undo.callback(_close, fd)
+        for fd, name in names.items():
+            if name not in types or name in sockets:
+                refused[fd] = _why_not(fd, name, name in sockets)
+                continue
+            sockets[name] = taken = _taken(fd, name, types[name])
+            undo.callback(taken.detach)
+        undo.pop_all()
+    for fd in refused:
+        _close(fd)
+    return Activated(sockets, tuple(refused.values()))
+
+
+def _names(count: str, names: str) -> Iterator[str]:
+    """A name for each descriptor; "" for one that has none.
+
+    Raises:
+        UsageError: the number of descriptors is none.
+    """
+    if not (count.isascii() and count.isdigit() and int(count) <= _MOST):
+        raise UsageError(
+            f"LISTEN_FDS={count!r} is no number up to {_MOST}: unset it and LISTEN_PID"
+        )
+    told = names.split(":") if names else []
+    for at in range(int(count)):
+        yield told[at] if at < len(told) else ""
+
+
+def _why_not(fd: int, name: str, twice: bool) -> str:
+    if twice:
+        return f"descriptor {fd} from systemd is one more socket named {name!r}: closed"
+    return f"descriptor {fd} from systemd has the unknown name {name!r}: closed"
+
+
+def _taken(fd: int, name: str, kind: socket.SocketKind) -> socket.socket:
+    """The socket, which owns the descriptor if this does not raise."""
+    try:
+        family, found, _ = socket_info(fd)
+    except OSError as error:
+        raise UsageError(_wrong(name, kind, "that is no socket")) from error
+    if family != socket.AF_UNIX or found != kind:
+        raise UsageError(_wrong(name, kind, "of another type"))
+    os.set_inheritable(fd, False)
+    taken = socket.socket(fileno=fd)
+    taken.setblocking(False)
+    if not taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        taken.detach()
+        raise UsageError(_wrong(name, kind, "that does not listen"))
+    return taken
+
+
+def _wrong(name: str, kind: socket.SocketKind, what: str) -> str:
+    return (
+        f"systemd gave a descriptor named {name!r} {what}: "
+        f"its unit has to say {_LISTEN[kind]}= and a path, and Accept=no"
+    )
+
+
+def _close(fd: int) -> None:
+    with suppress(OSError):
+        os.close(fd)

@@ -1,0 +1,111 @@
+"""sd_notify(3): telling systemd how the daemon is, and that its loop still runs.
+
+Owns the socket to the service manager. It never raises: that nobody listens is no reason to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from struct import Struct
+
+import trio
+
+__all__ = ["Manager"]
+
+_TIMEVAL = Struct("@ll")
+_LONGEST = 500  # characters of a status; it is one line for people
+# Microseconds that a message may wait while systemd has so many to read. One that says that we are
+# ready must not get lost; the pets of the watchdog do not wait.
+_PATIENCE = 200_000
+
+
+class Manager:
+    """The service manager, or nobody. A context manager that closes the socket to it.
+
+    Attributes:
+        watchdog_interval: seconds from one pet to the next: half of what systemd waits before it
+            takes us for hung. None if it does not watch us.
+    """
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        """Take what systemd told in the environment, so that no child speaks in our name.
+
+        Args:
+            environment: os.environ; NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are removed.
+        """
+        address = environment.pop("NOTIFY_SOCKET", "")
+        limit, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
+        self._socket = _connected(address)
+        self.watchdog_interval = None if self._socket is None else _half(limit, pid)
+
+    def __enter__(self) -> Manager:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def ready(self) -> None:
+        """The start is over, or the reload: READY=1."""
+        self._tell("READY=1")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        line = "".join(one if one.isprintable() else " " for one in text[:_LONGEST])
+        self._tell(f"STATUS={line}")
+
+    def reloading(self) -> None:
+        """A reload begins; `ready` ends it, however it went: RELOADING=1.
+
+        systemd from 253 on asks for the time at which it began (Type=notify-reload).
+        """
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """The end has begun: STOPPING=1."""
+        self._tell("STOPPING=1")
+
+    async def watch(self, alive: Callable[[], bool]) -> None:
+        """Pet the watchdog for as long as the loop comes round and `alive` says yes.
+
+        Returns at once where nobody watches. A hung loop does not get here, so that systemd kills
+        the process and starts another.
+
+        Args:
+            alive: whether all that must run does; asked every `watchdog_interval`.
+        """
+        while self.watchdog_interval is not None:
+            if alive():
+                self._tell("WATCHDOG=1", socket.MSG_DONTWAIT)
+            await trio.sleep(self.watchdog_interval)
+
+    def _tell(self, text: str, flags: int = 0) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.send(text.encode("utf-8", "replace"), flags | socket.MSG_NOSIGNAL)
+
+
+def _connected(address: str) -> socket.socket | None:
+    """A socket to systemd; None if there is no such address."""
+    if address[:1] not in ("/", "@"):
+        return None
+    ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, _PATIENCE))
+        ours.connect(f"\0{address[1:]}" if address[0] == "@" else address)
+    except OSError:
+        ours.close()
+        return None
+    return ours
+
+
+def _half(limit: str, pid: str) -> float | None:
+    """sd_watchdog_enabled(3): the limit is in microseconds, and for this process only."""
+    if not (limit.isascii() and limit.isdigit() and int(limit)):
+        return None
+    return int(limit) / 2_000_000 if pid in ("", str(os.getpid())) else None
