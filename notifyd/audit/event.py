@@ -98,11 +98,6 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "{workload}: its filter does not report {syscalls}, which the rules of {section} are "
             "about; start it anew with a profile of `notifyd profile`",
         ),
-        "workload.unmatched": EventKind(
-            "After a reload no section is for a workload; it keeps the rules that it has.",
-            {"reason": "what does not fit"},
-            "{workload}: keeps its rules: {reason}",
-        ),
         "arrival.refused": EventKind(
             "A listener, or a connection, came to nothing.",
             {
@@ -139,11 +134,42 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         "rules.loaded": EventKind(
             "A rule set is in force.",
             {
+                "section": "the section of the configuration that it is for",
                 "rules": "its files in their order",
                 "count": "how many rules they declare",
                 "kernel": "the operations that the kernel decides by itself",
+                "why": "what made the daemon load it anew",
             },
-            "{workload}: loaded {rules}",
+            "loaded {rules} for {section}",
+        ),
+        "rules.rejected": EventKind(
+            "A new configuration is wrong; the old one stays in force.",
+            {"reason": "one mistake, with file and line", "why": "what made the daemon load it"},
+            "not loaded ({why}): {reason}",
+        ),
+        "reload.note": EventKind(
+            "The new configuration is in force, but not all of it.",
+            {"reason": "what is not, and why"},
+            "{reason}",
+        ),
+        "service.ready": EventKind(
+            "The daemon takes arrivals.",
+            {
+                "config": "the file of its configuration",
+                "sockets": "their paths by name",
+                "sections": "the sections of the configuration, in their order",
+            },
+            "ready: {sections} by {config}",
+        ),
+        "service.stopping": EventKind(
+            "The daemon ends; calls that filters report fail from now on (ENOSYS).",
+            {"signal": "what ended it"},
+            "stopping: {signal}",
+        ),
+        "socket.refused": EventKind(
+            "A descriptor that systemd gave is not used.",
+            {"reason": "which, and why"},
+            "{reason}",
         ),
         "filter.installed": EventKind(
             "The program is in the kernel.",

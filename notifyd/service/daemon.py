@@ -231,7 +231,7 @@ class Daemon:
         if self._nursery is not None:
             self._nursery.start_soon(self._until_end, supervised, member)
 
-    def tell_unheard(self, supervised: Supervised, member: Member) -> None:
+    def tell_unheard(self, supervised: Supervised, member: Member) -> tuple[str, ...]:
         """Report what the rules ask for and the filter, which cannot be changed, never reports."""
         missing = unheard(member.installed, supervised.policy)
         if missing:
@@ -242,6 +242,7 @@ class Daemon:
                 section=supervised.policy.name,
                 syscalls=list(missing),
             )
+        return missing
 
     async def _until_end(self, supervised: Supervised, member: Member) -> None:
         await member.workload.ended.wait()
@@ -272,21 +273,28 @@ class Daemon:
 
     # -- rules
 
-    def adopt(self, policies: Policies) -> None:
+    def adopt(self, policies: Policies) -> list[str]:
         """Decide by a new configuration, for those that are here and those that come.
 
         A workload that no section fits any more keeps the rules that it has.
+
+        Returns:
+            What does not go as the configuration says, a line each.
         """
         self.policies = policies
+        notes = []
         for supervised in tuple(self.workloads.values()):
             arrival = supervised.arrival
             try:
                 policy = policies.choose(arrival, partial(cgroups_of, arrival))
             except Refused as refused:
-                supervised.reporter.event(
-                    "workload.unmatched", "warning", workload=supervised.id, reason=str(refused)
-                )
+                notes.append(f"{supervised.id} keeps its rules: {refused}")
                 continue
             supervised.use(policy)
             for member in supervised.members:
-                self.tell_unheard(supervised, member)
+                missing = self.tell_unheard(supervised, member)
+                if missing:
+                    notes.append(
+                        f"{supervised.id}: its filter does not report {', '.join(missing)}"
+                    )
+        return notes
