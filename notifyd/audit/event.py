@@ -88,6 +88,11 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             {"pid": "the process", "peer": "who brought its listener"},
             "{workload}: joined by pid {pid}",
         ),
+        "workload.shared": EventKind(
+            "Somebody else takes notifications from a listener that we were given; it is let go.",
+            {},
+            "{workload}: somebody else reads its listener, too: let go",
+        ),
         "workload.unheard": EventKind(
             "The rules are about calls that the workload's filter does not report: they cannot be "
             "decided. A filter cannot be changed once it is installed.",

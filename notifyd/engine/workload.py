@@ -112,6 +112,7 @@ class Workload:
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
         self.killable = killable
+        self.shared = False  # whether somebody else turned out to read the listener, too
         self.lazy = False
         self._told_of_laziness = set(LAZINESS) <= set(watched)
         self.silent = reporter.silent

@@ -34,6 +34,7 @@ from notifyd.service.supervised import Key, Member, Supervised, key_of, open_fir
 __all__ = ["Daemon"]
 
 MOST = 4096  # listeners at once; each is a few descriptors
+BAN = 60.0  # seconds for a user whose listener held everybody up
 MOST_PER_USER = 256  # of them from one user other than root and us
 
 
@@ -59,6 +60,7 @@ class Daemon:
         self._audit = audit
         self._by_key: dict[Key, Supervised] = {}
         self._present: Counter[int] = Counter()  # listeners by the uid that brought them
+        self._banned: dict[int, float] = {}  # until when, by uid
         self._complaints = Complaints(self.log)
         self._nursery: trio.Nursery | None = None
 
@@ -169,6 +171,8 @@ class Daemon:
                 f"{arrival.peer} may not use this socket; sockets.{arrival.kind.value}.users of "
                 "the configuration says who may"
             )
+        if self._banned.get(uid, 0.0) > time.monotonic():
+            raise Refused(f"uid {uid} handed over what it went on reading; wait {BAN:g} seconds")
         room = MOST if self._trusts(arrival.peer) else MOST_PER_USER
         if self._present.total() >= MOST or self._present[uid] >= room:
             raise Refused(f"{self._present[uid]} listeners of uid {uid} are supervised already")
@@ -248,7 +252,10 @@ class Daemon:
         await member.workload.ended.wait()
         supervised.members.remove(member)
         member.close()
-        self._present[supervised.arrival.peer.uid] -= 1
+        uid = supervised.arrival.peer.uid
+        self._present[uid] -= 1
+        if member.workload.shared and not self._trusts(supervised.arrival.peer):
+            self._banned[uid] = time.monotonic() + BAN
         if not supervised.members:
             self._end(supervised)
 
