@@ -1,0 +1,79 @@
+"""Containers under every runtime there is, and a receiver for their listeners."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+
+from containers.ground import Ground  # noqa: E402
+from containers.runc_like import Crun, Runc  # noqa: E402
+from containers.runtime import Runtime, serve  # noqa: E402
+
+OCI = {one.name: one for one in (Runc, Crun)}
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Ground]:
+    """Where this session's runtimes live; nothing of them may be left at the end."""
+    if os.geteuid():
+        pytest.skip("containers with a supervisor need root")
+    made = Ground.make()
+    yield made
+    made.clear()
+
+
+@pytest.fixture(scope="session")
+def runtimes(ground: Ground) -> Iterator[Callable[[str], Runtime]]:
+    """A runtime by its name, its daemon started once and ended at the end of the session."""
+    made: dict[str, Runtime] = {}
+
+    def find(name: str) -> Runtime:
+        if name not in made:
+            made[name] = OCI[name](ground)
+            made[name].open()
+        return made[name]
+
+    yield find
+    for runtime in made.values():
+        runtime.close()
+
+
+@pytest.fixture(params=OCI)
+def oci_runtime(request: pytest.FixtureRequest, runtimes: Callable[[str], Runtime]) -> Runtime:
+    """Each runtime that hands listeners over as OCI says."""
+    return runtimes(request.param)
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Who takes listeners: its socket, and what it wrote down."""
+
+    socket: Path
+    audit: Path
+
+    def events(self, workload: str) -> list[dict[str, Any]]:
+        """The events of one container, by its id."""
+        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        return [line for line in lines if line.get("workload") == workload]
+
+
+@pytest.fixture(scope="session")
+def receiver(ground: Ground) -> Iterator[Receiver]:
+    """A receiver under the rule `harmless-devices`."""
+    made = Receiver(ground.folder / "oci.sock", ground.folder / "events.jsonl")
+    program = [sys.executable, str(HERE / "receiver.py")]
+    begun = serve(
+        ground, [*program, str(made.socket), str(made.audit), "harmless-devices"], made.socket
+    )
+    yield made
+    finished = begun.stop()
+    assert finished.stderr == ""

@@ -1,0 +1,1 @@
+"""Real container runtimes from Debian's packages, each behind one small interface (`Runtime`)."""

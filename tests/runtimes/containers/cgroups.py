@@ -1,0 +1,31 @@
+"""Private mount namespaces, and in them the control groups in the version that a runtime wants.
+
+Machines mount version 1, version 2, or both (hybrid: version 2 at /sys/fs/cgroup/unified). Some
+runtimes refuse the third; hiding one version in a mount namespace of their own is enough for them.
+"""
+
+from collections.abc import Sequence
+
+from .ground import CGROUPS
+
+UNIFIED = CGROUPS / "unified"
+
+
+def _in_namespace(before: str, words: Sequence[str]) -> list[str]:
+    script = f'{before} exec "$@"'
+    return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "private", *words]
+
+
+def private(words: Sequence[str]) -> list[str]:
+    """A command in a mount namespace of its own; what is mounted there goes with it."""
+    return _in_namespace("", words)
+
+
+def not_hybrid(words: Sequence[str]) -> list[str]:
+    """A command in a mount namespace that has one version only: 1 on a hybrid machine."""
+    return _in_namespace(f"umount {UNIFIED} &&" if UNIFIED.is_dir() else "", words)
+
+
+def version_2(words: Sequence[str]) -> list[str]:
+    """A command in a mount namespace that has version 2 only; its controllers may be missing."""
+    return _in_namespace(f"umount -R {CGROUPS} && mount -t cgroup2 none {CGROUPS} &&", words)

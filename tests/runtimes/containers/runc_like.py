@@ -1,0 +1,43 @@
+"""runc and crun, which take a bundle."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from . import cgroups, oci
+from .runtime import Asked, Runtime
+
+
+class Runc(Runtime):
+    """runc by itself."""
+
+    name = "runc"
+    user_namespaces = True
+    program: ClassVar[str] = "runc"
+
+    def run_command(self, asked: Asked) -> list[str]:
+        """`runc run`."""
+        bundle = oci.make_bundle(self.ground, asked, self.folder / asked.name)
+        return self.command("run", "--bundle", str(bundle), asked.name)
+
+    def exec_command(self, name: str, words: Sequence[str]) -> list[str]:
+        """`runc exec`."""
+        return self.command("exec", name, *words)
+
+    def remove_commands(self, name: str) -> list[list[str]]:
+        """`runc delete --force`."""
+        return [self.command("delete", "--force", name)]
+
+    def command(self, *words: str) -> list[str]:
+        """The program with these words, and a root of its own."""
+        return cgroups.private([self.program, "--root", str(self.folder / "state"), *words])
+
+
+class Crun(Runc):
+    """crun by itself; it refuses machines that mount both versions of control groups."""
+
+    name = "crun"
+    program = "crun"
+
+    def command(self, *words: str) -> list[str]:
+        """As for runc, with one version only."""
+        return cgroups.not_hybrid([self.program, "--root", str(self.folder / "state"), *words])
