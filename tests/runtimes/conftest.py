@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,14 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
-from containers.ground import Ground  # noqa: E402
+from containers.containerd import Containerd  # noqa: E402
+from containers.docker import Docker  # noqa: E402
+from containers.ground import PATIENCE, Ground  # noqa: E402
+from containers.podman import Podman  # noqa: E402
 from containers.runc_like import Crun, Runc  # noqa: E402
 from containers.runtime import Runtime, serve  # noqa: E402
 
-OCI = {one.name: one for one in (Runc, Crun)}
+OCI = {one.name: one for one in (Runc, Crun, Docker, Podman, Containerd)}
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +64,19 @@ class Receiver:
     socket: Path
     audit: Path
 
-    def events(self, workload: str) -> list[dict[str, Any]]:
-        """The events of one container, by its id."""
+    def calls(self, workload: str, count: int) -> list[dict[str, Any]]:
+        """The events of a container's calls, by its id, as soon as there are so many.
+
+        They are written after the answers: a container may be gone before its last event is there.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while len(found := self._calls(workload)) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    def _calls(self, workload: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
-        return [line for line in lines if line.get("workload") == workload]
+        return [one for one in lines if one["event"] == "call" and one["workload"] == workload]
 
 
 @pytest.fixture(scope="session")

@@ -45,8 +45,9 @@ def test_a_container_with_a_user_namespace_makes_them(runtimes, profile, name):
 
 def test_its_events_bear_its_id(oci_runtime, receiver, profile):
     """What was made and what was refused, both by name."""
-    oci_runtime.run(f"{MAKES}; {REFUSED}", profile, name=f"{oci_runtime.name}-told")
-    calls = [event for event in receiver.events(f"{oci_runtime.name}-told") if "verdict" in event]
+    name = f"{oci_runtime.name}-told"
+    oci_runtime.run(f"{MAKES}; {REFUSED}", profile, name=name)
+    calls = receiver.calls(oci_runtime.id_of(name), 2)
     assert [(call["operation"], call["verdict"]) for call in calls] == [
         ("Mknod", "allow"),
         ("Mknod", "deny"),

@@ -94,6 +94,20 @@ class Runtime(abc.ABC):
     def remove_commands(self, name: str) -> list[list[str]]:
         """The commands that end a container, whether it runs or not, and forget it."""
 
+    @staticmethod
+    def number() -> int:
+        """A number that was not given before."""
+        return next(_NUMBERS)
+
+    def id_file(self, name: str) -> Path:
+        """Where engines that make up ids of their own write that of a container."""
+        return self.folder / f"{name}.id"
+
+    def id_of(self, name: str) -> str:
+        """The id under which the OCI runtime knows a container, also after its end."""
+        path = self.id_file(name)
+        return path.read_text() if path.exists() else name
+
     def open(self) -> None:
         """Start the daemon, if there is one, and wait until it serves."""
 
@@ -165,7 +179,7 @@ class Runtime(abc.ABC):
         assert self.user_namespaces or not user_namespace, f"{self.name}: not here"
         if metadata is not None:
             profile = {**profile, "listenerMetadata": metadata}
-        name = name or f"{self.name}-{next(_NUMBERS)}"
+        name = name or f"{self.name}-{self.number()}"
         return Asked(
             name, script, profile, annotations or {}, user_namespace, self.ground.mark
         )

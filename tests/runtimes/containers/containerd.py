@@ -1,0 +1,72 @@
+"""containerd, by its own client ctr, which takes an OCI configuration as it is."""
+
+import json
+import signal
+from collections.abc import Sequence
+
+from . import cgroups, oci
+from .ground import Begun, Ground
+from .runtime import Asked, Runtime, serve
+
+CONFIGURATION = """
+version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = [
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.zfs",
+]
+[grpc]
+address = "{folder}/s"
+[ttrpc]
+address = "{folder}/t"
+"""
+
+
+class Containerd(Runtime):
+    """A containerd of its own, over runc."""
+
+    name = "containerd"
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self.socket = self.folder / "s"
+        self._daemon: Begun | None = None
+
+    def open(self) -> None:
+        """Start containerd."""
+        path = self.folder / "config.toml"
+        path.write_text(CONFIGURATION.format(folder=self.folder))
+        words = cgroups.private(["containerd", f"--config={path}", "--log-level=warn"])
+        self._daemon = serve(self.ground, words, self.socket)
+
+    def close(self) -> None:
+        """End it."""
+        if self._daemon is not None:
+            self._daemon.stop(signal.SIGTERM)
+
+    def run_command(self, asked: Asked) -> list[str]:
+        """`ctr run --config`."""
+        rootfs = self.ground.copy_rootfs(self.folder / asked.name)
+        config = self.folder / f"{asked.name}.json"
+        config.write_text(json.dumps(oci.config(asked, rootfs)))
+        return self.command("run", f"--config={config}", asked.name)
+
+    def exec_command(self, name: str, words: Sequence[str]) -> list[str]:
+        """`ctr task exec`."""
+        return self.command("task", "exec", f"--exec-id=exec-{self.number()}", name, *words)
+
+    def remove_commands(self, name: str) -> list[list[str]]:
+        """`ctr task rm --force` and `ctr container rm`."""
+        return [
+            self.command("task", "rm", "--force", name),
+            self.command("container", "rm", name),
+        ]
+
+    def command(self, *words: str) -> list[str]:
+        """The client with these words."""
+        return ["ctr", f"--address={self.socket}", *words]
