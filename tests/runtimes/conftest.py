@@ -18,11 +18,13 @@ sys.path.insert(0, str(HERE))
 from containers.containerd import Containerd  # noqa: E402
 from containers.docker import Docker  # noqa: E402
 from containers.ground import PATIENCE, Ground  # noqa: E402
+from containers.lxc import Lxc  # noqa: E402
 from containers.podman import Podman  # noqa: E402
 from containers.runc_like import Crun, Runc  # noqa: E402
 from containers.runtime import Runtime, serve  # noqa: E402
 
 OCI = {one.name: one for one in (Runc, Crun, Docker, Podman, Containerd)}
+ALL = {**OCI, Lxc.name: Lxc}
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +44,7 @@ def runtimes(ground: Ground) -> Iterator[Callable[[str], Runtime]]:
 
     def find(name: str) -> Runtime:
         if name not in made:
-            made[name] = OCI[name](ground)
+            made[name] = ALL[name](ground)
             made[name].open()
         return made[name]
 
@@ -54,6 +56,12 @@ def runtimes(ground: Ground) -> Iterator[Callable[[str], Runtime]]:
 @pytest.fixture(params=OCI)
 def oci_runtime(request: pytest.FixtureRequest, runtimes: Callable[[str], Runtime]) -> Runtime:
     """Each runtime that hands listeners over as OCI says."""
+    return runtimes(request.param)
+
+
+@pytest.fixture(params=ALL)
+def runtime(request: pytest.FixtureRequest, runtimes: Callable[[str], Runtime]) -> Runtime:
+    """Each runtime there is."""
     return runtimes(request.param)
 
 

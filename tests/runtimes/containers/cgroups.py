@@ -11,21 +11,22 @@ from .ground import CGROUPS
 UNIFIED = CGROUPS / "unified"
 
 
-def _in_namespace(before: str, words: Sequence[str]) -> list[str]:
-    script = f'{before} exec "$@"'
+def private(words: Sequence[str], before: str = "true") -> list[str]:
+    """A command in a mount namespace of its own; what is mounted there goes with it.
+
+    Args:
+        words: the command.
+        before: what a shell does in that namespace first.
+    """
+    script = f'{before} && exec "$@"'
     return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "private", *words]
-
-
-def private(words: Sequence[str]) -> list[str]:
-    """A command in a mount namespace of its own; what is mounted there goes with it."""
-    return _in_namespace("", words)
 
 
 def not_hybrid(words: Sequence[str]) -> list[str]:
     """A command in a mount namespace that has one version only: 1 on a hybrid machine."""
-    return _in_namespace(f"umount {UNIFIED} &&" if UNIFIED.is_dir() else "", words)
+    return private(words, f"umount {UNIFIED}" if UNIFIED.is_dir() else "true")
 
 
 def version_2(words: Sequence[str]) -> list[str]:
     """A command in a mount namespace that has version 2 only; its controllers may be missing."""
-    return _in_namespace(f"umount -R {CGROUPS} && mount -t cgroup2 none {CGROUPS} &&", words)
+    return private(words, f"umount -R {CGROUPS} && mount -t cgroup2 none {CGROUPS}")

@@ -103,6 +103,11 @@ class Ground:
         return cls(folder, f"notifyd-{secrets.token_hex(4)}", _busybox(folder / "busybox"))
 
     @property
+    def variable(self) -> str:
+        """What has to be in the environment of a container: how it is found."""
+        return f"{VARIABLE}={self.mark}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """That of every command."""
         return {**os.environ, VARIABLE: self.mark, "LC_ALL": "C.UTF-8"}
@@ -134,7 +139,7 @@ class Ground:
     def _ours(self, pid: int) -> str | None:
         try:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            if f"{VARIABLE}={self.mark}".encode() not in variables:
+            if self.variable.encode() not in variables:
                 return None
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:

@@ -180,9 +180,7 @@ class Runtime(abc.ABC):
         if metadata is not None:
             profile = {**profile, "listenerMetadata": metadata}
         name = name or f"{self.name}-{self.number()}"
-        return Asked(
-            name, script, profile, annotations or {}, user_namespace, self.ground.mark
-        )
+        return Asked(name, script, profile, annotations or {}, user_namespace, self.ground.mark)
 
 
 def _wait_up(container: Container) -> None:
