@@ -20,9 +20,7 @@ from notifyd.kernel import unix
 # lxcseccomp.h, struct seccomp_notify_proxy_msg: reserved, pid of the monitor and of the
 # container's init, the sizes of notification, answer and filter data, that of the cookie.
 HEADER = struct.Struct("@QiiHHHxxQ")
-NOTIFICATION = struct.Struct(
-    "=QIIi"
-)  # id, pid, flags, number of the call; the rest is not looked at
+NOTIFICATION = struct.Struct("=QIIi")  # id, pid, flags, number of the call, and more
 ANSWER = struct.Struct("=QqiI")  # id, value, error, flags
 ERRNO = 95  # EOPNOTSUPP
 MOST = 1 << 16  # bytes of a request

@@ -10,6 +10,8 @@ from containers.runtime import serve
 
 from notifyd.kernel.arch import native
 
+pytestmark = pytest.mark.root
+
 MKNOD = {"mknod", "mknodat"}  # which one busybox makes is the C library's choice
 TRIES = "mknod /tmp/n c 1 3"
 REFUSED = "Operation not supported"  # ERRNO of lxc_responder.py

@@ -1,12 +1,10 @@
 """containerd, by its own client ctr, which takes an OCI configuration as it is."""
 
 import json
-import signal
 from collections.abc import Sequence
 
 from . import cgroups, oci
-from .ground import Begun, Ground
-from .runtime import Asked, Runtime, serve
+from .runtime import Asked, Runtime
 
 CONFIGURATION = """
 version = 2
@@ -31,23 +29,13 @@ class Containerd(Runtime):
     """A containerd of its own, over runc."""
 
     name = "containerd"
+    programs = ("containerd", "ctr", "runc")
 
-    def __init__(self, ground: Ground) -> None:
-        super().__init__(ground)
-        self.socket = self.folder / "s"
-        self._daemon: Begun | None = None
-
-    def open(self) -> None:
-        """Start containerd."""
+    def serve_command(self) -> list[str]:
+        """`containerd`."""
         path = self.folder / "config.toml"
         path.write_text(CONFIGURATION.format(folder=self.folder))
-        words = cgroups.private(["containerd", f"--config={path}", "--log-level=warn"])
-        self._daemon = serve(self.ground, words, self.socket)
-
-    def close(self) -> None:
-        """End it."""
-        if self._daemon is not None:
-            self._daemon.stop(signal.SIGTERM)
+        return cgroups.private(["containerd", f"--config={path}", "--log-level=warn"])
 
     def run_command(self, asked: Asked) -> list[str]:
         """`ctr run --config`."""

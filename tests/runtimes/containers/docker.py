@@ -5,15 +5,13 @@ Where the profile alone is not enough (20.10), listenerPath is added by a runtim
 
 import json
 import shlex
-import signal
 import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import cgroups, oci, wrapper
-from .ground import Begun, Ground
-from .runtime import Asked, Runtime, serve
+from .runtime import Asked, Runtime
 
 IMAGE = "busybox:test"
 FROM_PROFILE = ("listenerPath", "listenerMetadata")
@@ -23,12 +21,7 @@ class Docker(Runtime):
     """A dockerd of its own, over runc."""
 
     name = "docker"
-
-    def __init__(self, ground: Ground) -> None:
-        super().__init__(ground)
-        self.socket = self.folder / "s"
-        self.wrapper = self._make_wrapper()
-        self._daemon: Begun | None = None
+    programs = ("dockerd", "docker", "containerd", "runc")
 
     def _make_wrapper(self) -> Path:
         # The place for the real `notifyd-runtime`, once containers can be told to use it.
@@ -38,33 +31,31 @@ class Docker(Runtime):
         path.chmod(0o755)
         return path
 
-    def open(self) -> None:
-        """Start dockerd, which starts a containerd, and give it the image."""
+    def serve_command(self) -> list[str]:
+        """`dockerd`, which starts a containerd."""
         places = {"data-root": "root", "exec-root": "exec", "pidfile": "pid"}
-        options = [f"--{option}={self.folder / place}" for option, place in places.items()]
         (self.folder / "daemon.json").write_text("{}")
         words = [
             "dockerd",
             f"--config-file={self.folder / 'daemon.json'}",
             f"--host=unix://{self.socket}",
-            *options,
-            f"--add-runtime=wrapper={self.wrapper}",
+            *(f"--{option}={self.folder / place}" for option, place in places.items()),
+            f"--add-runtime=wrapper={self._make_wrapper()}",
             "--storage-driver=vfs",
             "--bridge=none",
             "--iptables=false",
             "--ip6tables=false",
         ]
-        self._daemon = serve(self.ground, cgroups.private(words), self.socket)
+        return cgroups.private(words)
+
+    def open(self) -> None:
+        """Start dockerd and give it the image."""
+        super().open()
         archive = self.folder / "image.tar"
         with tarfile.open(archive, "w") as tar:
             tar.add(self.ground.rootfs, "/")
         done = self.ground.run(self.command("import", str(archive), IMAGE))
         assert done.status == 0, done.stderr
-
-    def close(self) -> None:
-        """End it."""
-        if self._daemon is not None:
-            self._daemon.stop(signal.SIGTERM)
 
     def run_command(self, asked: Asked) -> list[str]:
         """`docker run`."""

@@ -11,10 +11,12 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+import pytest
 
 PATIENCE = 40.0  # seconds; what one command of a runtime may take
 VARIABLE = "NOTIFYD_TEST_GROUND"
@@ -34,7 +36,8 @@ class Begun:
     """A command that runs. Its output goes to files: who inherits them cannot hold us up."""
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the command has ended
+        self._err = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -121,9 +124,10 @@ class Ground:
         return self.begin(words).wait(patience)
 
     def copy_rootfs(self, folder: Path, owner: int = 0) -> Path:
-        """A root file system of its own for a container, at `folder`.
+        """A root file system of its own for a container.
 
         Args:
+            folder: where it is made.
             owner: the user and group on the host that own it.
         """
         shutil.copytree(self.rootfs, folder, symlinks=True)
@@ -155,20 +159,32 @@ class Ground:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
         return [line for line in lines if str(self.folder) in line]
 
-    def settled(self, patience: float = 5.0) -> dict[int, str]:
-        """What still lives of ours after a moment for going: nothing, after an orderly end."""
-        deadline = time.monotonic() + patience
-        while (alive := self.processes()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return alive
+    def settled(
+        self, patience: float = 5.0, beside: Collection[int] = frozenset()
+    ) -> dict[int, str]:
+        """What still lives of ours after a moment for going: nothing, after an orderly end.
 
-    def clear(self) -> None:
+        Args:
+            patience: seconds to wait at most.
+            beside: process ids that may live on.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            alive = {pid: line for pid, line in self.processes().items() if pid not in beside}
+            if not alive or time.monotonic() > deadline:
+                return alive
+            time.sleep(0.02)
+
+    def clear(self, patience: float = 5.0) -> None:
         """Kill what is left, and remove groups and files.
+
+        Args:
+            patience: seconds that processes have for going by themselves.
 
         Raises:
             AssertionError: something was left, or cannot be removed.
         """
-        left = self.settled()
+        left = self.settled(patience)
         while alive := self.processes():
             for pid in alive:
                 _kill(pid)
@@ -176,7 +192,16 @@ class Ground:
         mounts = self.mounts()
         stuck = [str(group) for group in self.cgroups() if not _removed(group)]
         shutil.rmtree(self.folder)
-        assert (left, mounts, stuck) == ({}, [], []), "left behind by a runtime"
+        found = {"processes": left, "mounts": mounts, "groups": stuck}
+        assert not any(found.values()), f"left behind: {found}"
+
+
+def find_program(name: str) -> str:
+    """Where a program is; the test is skipped if it is missing, and fails where CI runs it."""
+    path = shutil.which(name)
+    if path is None:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(f"no {name}: .ci/prepare tools")
+    return path
 
 
 def _pids() -> list[int]:
@@ -202,8 +227,7 @@ def _removed(group: Path) -> bool:
 
 def _busybox(root: Path) -> Path:
     """A root file system with nothing but busybox and the folders that everybody expects."""
-    program = shutil.which("busybox")
-    assert program, "busybox is missing: .ci/prepare tools"
+    program = find_program("busybox")
     for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
         (root / name).mkdir(parents=True)
     root.chmod(0o755)

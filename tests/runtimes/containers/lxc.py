@@ -24,6 +24,7 @@ class Lxc(Runtime):
     """LXC without a daemon; listenerPath is its proxy, listenerMetadata its cookie."""
 
     name = "lxc"
+    programs = ("lxc-execute", "lxc-attach", "lxc-stop")
     user_namespaces = True
 
     def run_command(self, asked: Asked) -> list[str]:

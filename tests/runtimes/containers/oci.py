@@ -10,11 +10,19 @@ from .runtime import FIRST_USER, Asked
 
 # What Docker gives by default, without MKNOD.
 CAPABILITIES = [
-    f"CAP_{name}"
-    for name in (
-        "CHOWN DAC_OVERRIDE FSETID FOWNER NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE "
-        "SYS_CHROOT KILL AUDIT_WRITE"
-    ).split()
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
 ]
 MOUNTS = [
     {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -34,6 +42,7 @@ def profile(
     """A seccomp profile that notifies of the calls named and allows all others.
 
     Args:
+        *names: system calls.
         listener: the unix socket that takes the listener.
         metadata: text for who listens there.
     """

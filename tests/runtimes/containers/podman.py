@@ -27,6 +27,7 @@ class Podman(Runtime):
     """Podman over runc."""
 
     name = "podman"
+    programs = ("podman", "conmon", "runc")
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

@@ -1,7 +1,6 @@
 """runc and crun, which take a bundle."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from . import cgroups, oci
 from .runtime import Asked, Runtime
@@ -11,8 +10,8 @@ class Runc(Runtime):
     """runc by itself."""
 
     name = "runc"
+    programs = ("runc",)
     user_namespaces = True
-    program: ClassVar[str] = "runc"
 
     def run_command(self, asked: Asked) -> list[str]:
         """`runc run`."""
@@ -29,15 +28,16 @@ class Runc(Runtime):
 
     def command(self, *words: str) -> list[str]:
         """The program with these words, and a root of its own."""
-        return cgroups.private([self.program, "--root", str(self.folder / "state"), *words])
+        (program,) = self.programs
+        return self.enclosed([program, "--root", str(self.folder / "state"), *words])
+
+    enclosed = staticmethod(cgroups.private)
 
 
 class Crun(Runc):
     """crun by itself; it refuses machines that mount both versions of control groups."""
 
     name = "crun"
-    program = "crun"
+    programs = ("crun",)
 
-    def command(self, *words: str) -> list[str]:
-        """As for runc, with one version only."""
-        return cgroups.not_hybrid([self.program, "--root", str(self.folder / "state"), *words])
+    enclosed = staticmethod(cgroups.not_hybrid)

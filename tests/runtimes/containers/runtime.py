@@ -2,6 +2,7 @@
 
 import abc
 import itertools
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .ground import PATIENCE, VARIABLE, Begun, Finished, Ground
+from .ground import PATIENCE, VARIABLE, Begun, Finished, Ground, find_program
 
 Profile = Mapping[str, Any]  # an OCI seccomp profile (runtime-spec, config-linux.md)
 
@@ -28,7 +29,7 @@ class Asked:
         profile: its seccomp profile; with listenerPath and listenerMetadata, if there are any.
         annotations: for its state, where the runtime has such.
         user_namespace: whether its root is nobody on the host.
-        mark: what its processes carry in their environment.
+        mark: names the session.
     """
 
     name: str
@@ -75,12 +76,15 @@ class Runtime(abc.ABC):
     """
 
     name: ClassVar[str]
+    programs: ClassVar[Sequence[str]]  # that have to be there
     user_namespaces: ClassVar[bool] = False  # whether it can be asked for them here
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.folder = ground.folder / self.name
         self.folder.mkdir(mode=0o711)
+        self.socket = self.folder / "s"  # of the daemon, if there is one
+        self.daemon: Begun | None = None
 
     @abc.abstractmethod
     def run_command(self, asked: Asked) -> list[str]:
@@ -108,11 +112,21 @@ class Runtime(abc.ABC):
         path = self.id_file(name)
         return path.read_text() if path.exists() else name
 
+    def serve_command(self) -> list[str]:
+        """The command that is its daemon and listens at `socket`; nothing where there is none."""
+        return []
+
     def open(self) -> None:
         """Start the daemon, if there is one, and wait until it serves."""
+        for program in self.programs:
+            find_program(program)
+        if words := self.serve_command():
+            self.daemon = serve(self.ground, words, self.socket)
 
     def close(self) -> None:
-        """End the daemon."""
+        """End the daemon, which ends what it started."""
+        if self.daemon is not None:
+            self.daemon.stop(signal.SIGTERM)
 
     def remove(self, name: str) -> None:
         """End a container, if it runs, and forget it."""
