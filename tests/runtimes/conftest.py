@@ -73,18 +73,24 @@ class Receiver:
     audit: Path
 
     def calls(self, workload: str, count: int) -> list[dict[str, Any]]:
-        """The events of a container's calls, by its id, as soon as there are so many.
+        """The events of a container's calls, by its id, as soon as there are so many."""
+        return self._events("call", workload, count)
 
-        They are written after the answers: a container may be gone before its last event is there.
-        """
+    def arrivals(self, workload: str, count: int) -> list[dict[str, Any]]:
+        """What a runtime said of a container and of what entered it, by its id, as `calls`."""
+        return [one["state"] for one in self._events("arrived", workload, count)]
+
+    def _events(self, kind: str, workload: str, count: int) -> list[dict[str, Any]]:
+        # They are written after the answers: a container may be gone before its last one is there.
         deadline = time.monotonic() + PATIENCE
-        while len(found := self._calls(workload)) < count and time.monotonic() < deadline:
+        while len(found := self._written(kind, workload)) < count and time.monotonic() < deadline:
             time.sleep(0.02)
         return found
 
-    def _calls(self, workload: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
-        return [one for one in lines if one["event"] == "call" and one["workload"] == workload]
+    def _written(self, kind: str, workload: str) -> list[dict[str, Any]]:
+        *lines, _ = self.audit.read_text().split("\n")  # the last one may be half a line
+        events = [json.loads(line) for line in lines]
+        return [one for one in events if (one["event"], one.get("workload")) == (kind, workload)]
 
 
 @pytest.fixture(scope="session")

@@ -46,9 +46,10 @@ async def take(
     with connection:
         state, fds = await receive_state(connection)
     if state:
-        listener = fds[state["fds"].index("seccompFd")]
-        supervisor.add(Workload(state["state"]["id"], listener, rules, reporter))
-        reporter.event("arrived", state=state)
+        listener, name = fds[state["fds"].index("seccompFd")], state["state"]["id"]
+        supervisor.add(Workload(name, listener, rules, reporter))
+        reporter.event("arrived", workload=name, state=state)
+        reporter.flush()
 
 
 async def main(path: str, rules: RuleSet, reporter: Reporter) -> None:

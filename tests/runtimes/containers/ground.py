@@ -39,7 +39,8 @@ class Begun:
         self._out = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the command has ended
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
-            words,
+            # Whatever becomes of the tests, an orderly end is asked for.
+            ["setpriv", "--pdeathsig=TERM", *words],
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=self._err,

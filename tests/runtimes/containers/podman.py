@@ -37,7 +37,7 @@ class Podman(Runtime):
     def run_command(self, asked: Asked) -> list[str]:
         """`podman run` with a root file system in place of an image."""
         rootfs = self.ground.copy_rootfs(self.folder / asked.name)
-        annotations = [f"--annotation={key}={value}" for key, value in asked.annotations.items()]
+        annotations = [f"--annotation={_field(*one)}" for one in asked.annotations.items()]
         profile = oci.write_profile(asked, self.folder)
         return self.command(
             "run",
@@ -67,3 +67,9 @@ class Podman(Runtime):
         places = [f"--{option}={self.folder / folder}" for option, folder in own.items()]
         program = ["podman", *places, "--storage-driver=vfs", *words]
         return cgroups.private(["env", f"CONTAINERS_CONF={self.configuration}", *program])
+
+
+def _field(key: str, value: str) -> str:
+    # Podman reads a line of comma-separated values.
+    text = f"{key}={value}".replace('"', '""')
+    return f'"{text}"'

@@ -31,7 +31,9 @@ class Runc(Runtime):
         (program,) = self.programs
         return self.enclosed([program, "--root", str(self.folder / "state"), *words])
 
-    enclosed = staticmethod(cgroups.private)
+    def enclosed(self, words: Sequence[str]) -> list[str]:
+        """A command with the control groups that it can use."""
+        return cgroups.private(words)
 
 
 class Crun(Runc):
@@ -40,4 +42,6 @@ class Crun(Runc):
     name = "crun"
     programs = ("crun",)
 
-    enclosed = staticmethod(cgroups.not_hybrid)
+    def enclosed(self, words: Sequence[str]) -> list[str]:
+        """With one version only."""
+        return cgroups.not_hybrid(words)

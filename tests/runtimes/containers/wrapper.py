@@ -10,11 +10,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "NOTIFYD_TEST_WANTED"
 
 
-def complete(config: dict) -> None:
+def complete(config: dict[str, Any]) -> None:
     """Put what is wanted where OCI has its place."""
     environment = config["process"]["env"]
     for text in [one for one in environment if one.startswith(f"{VARIABLE}=")]:
