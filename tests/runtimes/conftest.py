@@ -1,5 +1,6 @@
 """Containers under every runtime there is, and a receiver for their listeners."""
 
+import contextlib
 import json
 import os
 import sys
@@ -40,17 +41,18 @@ def ground() -> Iterator[Ground]:
 @pytest.fixture(scope="session")
 def runtimes(ground: Ground) -> Iterator[Callable[[str], Runtime]]:
     """A runtime by its name, its daemon started once and ended at the end of the session."""
-    made: dict[str, Runtime] = {}
+    with contextlib.ExitStack() as stack:
+        made: dict[str, Runtime] = {}
 
-    def find(name: str) -> Runtime:
-        if name not in made:
-            made[name] = ALL[name](ground)
-            made[name].open()
-        return made[name]
+        def find(name: str) -> Runtime:
+            if name not in made:
+                ALL[name].require()
+                made[name] = ALL[name](ground)
+                stack.callback(made[name].close)
+                made[name].open()
+            return made[name]
 
-    yield find
-    for runtime in made.values():
-        runtime.close()
+        yield find
 
 
 @pytest.fixture(params=OCI)
@@ -95,7 +97,10 @@ class Receiver:
 
 @pytest.fixture(scope="session")
 def receiver(ground: Ground) -> Iterator[Receiver]:
-    """A receiver under the rule `harmless-devices`."""
+    """A receiver under the rule `harmless-devices`.
+
+    The place for `notifyd serve`: its sockets, and where its events go, are all that tests know.
+    """
     made = Receiver(ground.folder / "oci.sock", ground.folder / "events.jsonl")
     program = [sys.executable, str(HERE / "receiver.py")]
     begun = serve(

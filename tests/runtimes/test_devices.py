@@ -5,7 +5,7 @@ from containers import oci
 
 pytestmark = pytest.mark.root
 
-MAKES = "mknod /tmp/n c 1 3 && echo text > /tmp/n && stat -c '%F %t:%T %u:%g' /tmp/n"
+MAKES = 'mknod /tmp/n c 1 3 && echo text > /tmp/n && stat -c "%F %t:%T %u:%g" /tmp/n'
 REFUSED = "! mknod /tmp/d b 8 0 && ! [ -e /tmp/d ]"
 MADE = "character special file 1:3 0:0\n"
 
@@ -43,6 +43,14 @@ def test_a_container_with_a_user_namespace_makes_them(runtimes, profile, name):
     done = f"{MAKES} && {REFUSED}"
     finished = runtimes(name).run(done, profile, user_namespace=True)
     assert (finished.stdout, finished.status) == (MADE, 0), finished.stderr
+
+
+def test_a_user_of_a_container_makes_them(oci_runtime, profile):
+    """The node is the user's, though the power to make it was never theirs."""
+    script = f"su user -c '{MAKES} && {REFUSED}'"
+    finished = oci_runtime.run(script, profile)
+    told = MADE.replace("0:0", "1000:1000")
+    assert (finished.stdout, finished.status) == (told, 0), finished.stderr
 
 
 def test_its_events_bear_its_id(oci_runtime, receiver, profile):

@@ -25,8 +25,3 @@ def private(words: Sequence[str], before: str = "true") -> list[str]:
 def not_hybrid(words: Sequence[str]) -> list[str]:
     """A command in a mount namespace that has one version only: 1 on a hybrid machine."""
     return private(words, f"umount {UNIFIED}" if UNIFIED.is_dir() else "true")
-
-
-def version_2(words: Sequence[str]) -> list[str]:
-    """A command in a mount namespace that has version 2 only; its controllers may be missing."""
-    return private(words, f"umount -R {CGROUPS} && mount -t cgroup2 none {CGROUPS}")

@@ -227,7 +227,7 @@ def _removed(group: Path) -> bool:
 
 
 def _busybox(root: Path) -> Path:
-    """A root file system with nothing but busybox and the folders that everybody expects."""
+    """A root file system with nothing but busybox, two users, and the folders that everybody expects."""
     program = find_program("busybox")
     for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
         (root / name).mkdir(parents=True)
@@ -238,6 +238,8 @@ def _busybox(root: Path) -> Path:
     for applet in listed.stdout.split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
-    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    (root / "etc/group").write_text("root:x:0:\n")
+    (root / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n"
+    )
+    (root / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")
     return root

@@ -86,6 +86,12 @@ class Runtime(abc.ABC):
         self.socket = self.folder / "s"  # of the daemon, if there is one
         self.daemon: Begun | None = None
 
+    @classmethod
+    def require(cls) -> None:
+        """See that its programs are there, as `find_program` does."""
+        for program in cls.programs:
+            find_program(program)
+
     @abc.abstractmethod
     def run_command(self, asked: Asked) -> list[str]:
         """The command that runs a container in the foreground, all its files made ready."""
@@ -118,8 +124,6 @@ class Runtime(abc.ABC):
 
     def open(self) -> None:
         """Start the daemon, if there is one, and wait until it serves."""
-        for program in self.programs:
-            find_program(program)
         if words := self.serve_command():
             self.daemon = serve(self.ground, words, self.socket)
 
