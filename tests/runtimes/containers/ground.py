@@ -227,7 +227,7 @@ def _removed(group: Path) -> bool:
 
 
 def _busybox(root: Path) -> Path:
-    """A root file system with nothing but busybox, two users, and the folders that everybody expects."""
+    """A root file system with nothing but busybox, two users and the usual folders."""
     program = find_program("busybox")
     for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
         (root / name).mkdir(parents=True)
