@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from . import cgroups, oci
+from . import oci
 from .runtime import Asked, Runtime
 
 CONFIGURATION = """
@@ -35,7 +35,7 @@ class Containerd(Runtime):
         """`containerd`."""
         path = self.folder / "config.toml"
         path.write_text(CONFIGURATION.format(folder=self.folder))
-        return cgroups.private(["containerd", f"--config={path}", "--log-level=warn"])
+        return self.private(["containerd", f"--config={path}", "--log-level=warn"])
 
     def run_command(self, asked: Asked) -> list[str]:
         """`ctr run --config`."""
@@ -57,4 +57,4 @@ class Containerd(Runtime):
 
     def command(self, *words: str) -> list[str]:
         """The client with these words."""
-        return ["ctr", f"--address={self.socket}", *words]
+        return self.private(["ctr", f"--address={self.socket}", *words])

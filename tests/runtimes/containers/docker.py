@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import cgroups, oci, wrapper
+from . import oci, wrapper
 from .runtime import Asked, Runtime
 
 IMAGE = "busybox:test"
@@ -46,7 +46,7 @@ class Docker(Runtime):
             "--iptables=false",
             "--ip6tables=false",
         ]
-        return cgroups.private(words)
+        return self.private(words)
 
     def open(self) -> None:
         """Start dockerd and give it the image."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import cgroups
 from .runtime import FIRST_USER, Asked, Profile, Runtime
 
 ACTIONS = {"SCMP_ACT_NOTIFY": "notify", "SCMP_ACT_ERRNO": "errno 1", "SCMP_ACT_KILL": "kill"}
@@ -38,17 +37,14 @@ class Lxc(Runtime):
 
     def remove_commands(self, name: str) -> list[list[str]]:
         """`lxc-stop --kill`; nothing is remembered of one that ended."""
-        return [self._private(["lxc-stop", f"--lxcpath={self.folder}", f"--name={name}", "--kill"])]
+        return [self.private(["lxc-stop", f"--lxcpath={self.folder}", f"--name={name}", "--kill"])]
 
     def command(
         self, program: str, name: str, configuration: Path, words: Sequence[str], *options: str
     ) -> list[str]:
         """One of LXC's programs, about one container, and what it is to run there."""
         place = [f"--lxcpath={self.folder}", f"--name={name}", f"--rcfile={configuration}"]
-        return self._private([program, *place, *options, "--", *words])
-
-    def _private(self, words: Sequence[str]) -> list[str]:
-        return cgroups.private(words, "mount -t tmpfs none /run")  # LXC has its locks there
+        return self.private([program, *place, *options, "--", *words])
 
     @property
     def _environment(self) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from . import cgroups, oci
+from . import oci
 from .ground import Ground
 from .runtime import Asked, Runtime
 
@@ -63,10 +63,10 @@ class Podman(Runtime):
 
     def command(self, *words: str) -> list[str]:
         """Podman with these words, and with storage of its own."""
-        own = {"root": "root", "runroot": "run", "tmpdir": "tmp"}
+        own = {"root": "root", "runroot": "runroot", "tmpdir": "tmp"}
         places = [f"--{option}={self.folder / folder}" for option, folder in own.items()]
         program = ["podman", *places, "--storage-driver=vfs", *words]
-        return cgroups.private(["env", f"CONTAINERS_CONF={self.configuration}", *program])
+        return self.private(["env", f"CONTAINERS_CONF={self.configuration}", *program])
 
 
 def _field(key: str, value: str) -> str:

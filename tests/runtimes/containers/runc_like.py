@@ -29,11 +29,7 @@ class Runc(Runtime):
     def command(self, *words: str) -> list[str]:
         """The program with these words, and a root of its own."""
         (program,) = self.programs
-        return self.enclosed([program, "--root", str(self.folder / "state"), *words])
-
-    def enclosed(self, words: Sequence[str]) -> list[str]:
-        """A command with the control groups that it can use."""
-        return cgroups.private(words)
+        return self.private([program, "--root", str(self.folder / "state"), *words])
 
 
 class Crun(Runc):
@@ -42,6 +38,6 @@ class Crun(Runc):
     name = "crun"
     programs = ("crun",)
 
-    def enclosed(self, words: Sequence[str]) -> list[str]:
-        """With one version only."""
-        return cgroups.not_hybrid(words)
+    def private(self, words: Sequence[str], *steps: str) -> list[str]:
+        """As for others, with one version only."""
+        return super().private(words, cgroups.one_version(), *steps)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from . import cgroups
 from .ground import PATIENCE, VARIABLE, Begun, Finished, Ground, find_program
 
 Profile = Mapping[str, Any]  # an OCI seccomp profile (runtime-spec, config-linux.md)
@@ -83,6 +84,8 @@ class Runtime(abc.ABC):
         self.ground = ground
         self.folder = ground.folder / self.name
         self.folder.mkdir(mode=0o711)
+        self._run = self.folder / "run"
+        self._run.mkdir()
         self.socket = self.folder / "s"  # of the daemon, if there is one
         self.daemon: Begun | None = None
 
@@ -108,6 +111,13 @@ class Runtime(abc.ABC):
     def number() -> int:
         """A number that was not given before."""
         return next(_NUMBERS)
+
+    def private(self, words: Sequence[str], *steps: str) -> list[str]:
+        """A command in a mount namespace of its own, with the /run of this runtime.
+
+        So it neither sees nor disturbs what else of its kind the machine runs.
+        """
+        return cgroups.private(words, cgroups.own_run(self._run), *steps)
 
     def id_file(self, name: str) -> Path:
         """Where engines that make up ids of their own write that of a container."""
