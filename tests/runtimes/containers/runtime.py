@@ -192,8 +192,9 @@ class Runtime(abc.ABC):
             _wait_up(container)
             yield container
         finally:
+            self.remove(asked.name)
             if container.begun.process.returncode is None:
-                container.kill()
+                container.begun.wait()
 
     def _asked(
         self,
