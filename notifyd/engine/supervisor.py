@@ -66,6 +66,7 @@ class Supervisor:
         for scope in workload.waiting.values():
             scope.cancel()
         workload.close()
+        workload.reporter.flush()  # nothing else asks after it from now on
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise until cancelled. Then every call that waits is refused, and all is closed."""
@@ -166,6 +167,8 @@ class Supervisor:
         until = _clock() + SLICE
         while True:
             await case.attend()
+            if case.workload.listener < 0:
+                case.workload.reporter.flush()
             following = self._following(case.workload)
             if following is None:
                 case.workload.reporter.flush()  # the loop itself may sleep on
