@@ -74,7 +74,7 @@ def name_of(pid: int) -> str:
     """The container's name, as its monitor shows it in its title; "" where it shows none."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            title = file.read(8192).decode("utf-8", "backslashreplace").strip("\0")
+            title = file.read(8192).partition(b"\0")[0].decode("utf-8", "backslashreplace")
     except OSError:
         return ""
     return title.rpartition(" ")[2] if title.startswith(_TITLE) else ""

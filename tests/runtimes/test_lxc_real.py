@@ -1,6 +1,6 @@
 """LXC itself: containers whose monitors ask over the proxy protocol, with the shipped rules.
 
-The machine is one for tests: `apt-get install --no-install-recommends lxc busybox-static`, and root.
+Needs root, and `apt-get install --no-install-recommends lxc busybox-static`.
 The root file systems are made here; nothing is fetched.
 """
 
