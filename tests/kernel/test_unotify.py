@@ -231,6 +231,6 @@ def test_signals_never_spoil_an_added_descriptor(stopped, pair):
 
 def test_what_is_a_listener(stopped):
     """Told by what /proc shows; a number that is not open is none."""
-    assert unotify.is_listener(stopped.listener)
+    assert unotify.is_listener(stopped(ask).listener)
     assert not unotify.is_listener(0)
     assert not unotify.is_listener(1 << 20)
