@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_FDS",
     "Packet",
+    "close_all",
     "peer_cred",
     "post_fds",
     "recv_fds",
@@ -103,9 +104,9 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
     room = socket.CMSG_LEN(max_fds * _FD)
     data, messages, flags, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
     fds, foreign = _descriptors(messages)
-    _close(foreign)
+    close_all(foreign)
     if flags & _CUT:
-        _close(fds)
+        close_all(fds)
         return data, [], True
     return data, fds, False
 
@@ -126,9 +127,9 @@ def recv_fds_into(
     if not messages and not flags & _CUT:
         return size, [], False
     fds, foreign = _descriptors(messages)
-    _close(foreign)
+    close_all(foreign)
     if flags & _CUT:
-        _close(fds)
+        close_all(fds)
         return size, [], True
     return size, fds, False
 
@@ -172,9 +173,9 @@ def recv_packet(sock: socket.socket, size: int, max_fds: int) -> Packet:
     room = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_LEN(max_fds * _FD)
     data, messages, flags, _ = sock.recvmsg(size, room, _CLOEXEC | socket.MSG_DONTWAIT)
     fds, foreign = _descriptors(messages)
-    _close(foreign)
+    close_all(foreign)
     if flags & _CUT:
-        _close(fds)
+        close_all(fds)
         fds = []
     return Packet(data, fds, bool(flags & _CUT), _stamp(messages))
 
@@ -199,7 +200,8 @@ def _descriptors(messages: Iterable[tuple[int, int, bytes]]) -> tuple[list[int],
     return list(rights), list(foreign)
 
 
-def _close(fds: Iterable[int]) -> None:
+def close_all(fds: Iterable[int]) -> None:
+    """Close every one of them; one that is closed already does no harm."""
     for fd in fds:
         with contextlib.suppress(OSError):
             os.close(fd)

@@ -35,7 +35,6 @@ __all__ = [
     "RESPONSE_CONTINUE",
     "SYNC_WAKE_UP",
     "Notifier",
-    "is_listener",
     "receiver",
     "responder",
 ]
@@ -61,8 +60,6 @@ ADDFD_FLAG_SETFD: Final = 1
 ADDFD_FLAG_SEND: Final = 2  # since 5.14
 SYNC_WAKE_UP: Final = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, since 6.6
 
-_LINK = "anon_inode:seccomp notify"  # what /proc shows a listener as
-
 _ID = Struct("=Q")
 _pack_id = _ID.pack
 # Every argument ready-made: these two calls are on the way of each descriptor that is given. They
@@ -71,14 +68,6 @@ _sigprocmask: Any = HOLDING_GIL["syscall"]
 _SIGPROCMASK = ctypes.c_long(arch.native().numbers["rt_sigprocmask"])
 _SIG_SETMASK = ctypes.c_long(2)
 _MASK_SIZE = ctypes.c_size_t(8)  # as the kernel has it: sigprocmask(2)
-
-
-def is_listener(descriptor: int) -> bool:
-    """Say whether a descriptor of ours is a listener; False if there is none of that number."""
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}") == _LINK
-    except FileNotFoundError:
-        return False
 
 
 def receiver(listener: int) -> Callable[[], tuple[int, ...]]:

@@ -13,8 +13,7 @@ import os
 import select
 import time
 
-from notifyd.kernel import clone, pidfd, unix
-from notifyd.kernel.unotify import is_listener
+from notifyd.kernel import clone, pidfd, seccomp, unix
 
 __all__ = ["LISTENER", "PATIENCE", "send_courier"]
 
@@ -62,7 +61,7 @@ def _watch(child: int, number: int) -> bool:
     for look in range(1 << 30):
         # In this order: what a child did before it ended is seen.
         over = bool(ended.poll(look >= _EAGER)) or time.monotonic() > deadline
-        if is_listener(number):
+        if seccomp.is_listener(number):
             return True
         if over:
             return False

@@ -8,6 +8,7 @@ So none is kept open for somebody who may never call.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import threading
 from collections import Counter
@@ -28,7 +29,7 @@ from notifyd.listen.lxc_wire import MAX_PACKET, Request, decode
 __all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
 
 MAX_CONNECTIONS = 512  # two descriptors each while a request waits
-MAX_PER_UID = 256  # so that no user takes all; one container has one connection
+MAX_PER_UID = 64  # of one user other than root and ours; one container has one connection
 MAX_NAME = 200  # characters
 FIRST_WITHIN = 5.0  # seconds; LXC asks at once when it connects anew
 LOOK = 0.5  # seconds between two looks for requests that wait for too long
@@ -62,7 +63,7 @@ async def serve_lxc(
             and the target gets ENOSYS.
         first_within: seconds in which the first request has to come.
         max_connections: how many may be open at once.
-        max_per_uid: how many of them may belong to one user.
+        max_per_uid: how many of them may belong to one user other than root and ours.
         task_status: started when the first connection can be made.
     """
     with _TimeLimit() as limit:
@@ -170,7 +171,7 @@ class _Places:
         """Take a place; PeerError if there is none."""
         if self._taken.total() >= self._most:
             raise PeerError(f"{self._most} connections are open already")
-        if self._taken[uid] >= self._most_of_one:
+        if uid not in (0, os.geteuid()) and self._taken[uid] >= self._most_of_one:
             raise PeerError(f"{self._most_of_one} connections of user {uid} are open already")
         self._taken[uid] += 1
 

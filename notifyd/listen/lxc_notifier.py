@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from notifyd.errors import PeerError
-from notifyd.kernel import unix
-from notifyd.kernel.unotify import Notifier, is_listener
+from notifyd.kernel import seccomp, unix
+from notifyd.kernel.unotify import Notifier
 from notifyd.listen.lxc_wire import FDS, LISTENER, MAX_PACKET, Request, decode, encode
 from notifyd.policy.note import ID, PID, Note
 
@@ -150,8 +150,7 @@ class LxcNotifier(Notifier):
             self._check(request)
             listener = fds.pop(LISTENER)
         finally:
-            for descriptor in fds:  # the other two show what we look up by ourselves
-                os.close(descriptor)
+            unix.close_all(fds)  # the other two show what we look up by ourselves
         age = max(0.0, time.time() - arrived) if arrived is not None else 0.0
         deadline = time.monotonic() + self._link.within - age
         self._pending = _Pending(request, listener, Notifier(listener), deadline)
@@ -161,7 +160,7 @@ class LxcNotifier(Notifier):
         if cut or len(fds) != FDS:
             count = "too many or too few" if cut else len(fds)
             raise PeerError(f"{count} descriptors or a packet too long; LXC sends {FDS}")
-        if not is_listener(fds[LISTENER]):
+        if not seccomp.is_listener(fds[LISTENER]):
             raise PeerError("the last descriptor is not a seccomp listener")
 
     def _check(self, request: Request) -> None:

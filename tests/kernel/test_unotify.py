@@ -227,10 +227,3 @@ def test_signals_never_spoil_an_added_descriptor(stopped, pair):
     assert hits
     assert child.status() == 0
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
-
-
-def test_what_is_a_listener(stopped):
-    """Told by what /proc shows; a number that is not open is none."""
-    assert unotify.is_listener(stopped(ask).listener)
-    assert not unotify.is_listener(0)
-    assert not unotify.is_listener(1 << 20)

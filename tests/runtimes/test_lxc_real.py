@@ -27,7 +27,7 @@ from notifyd.policy.rule import DECLARED
 from notifyd.policy.ruleset import RuleSet
 
 PATIENCE = 30.0  # seconds; what a test waits at most
-PROFILE = "2\ndenylist\nmknod notify\nmknodat notify\n"
+PROFILE = "2\ndenylist\n[all]\nmknod notify\nmknodat notify\n"  # as docs/how-to/lxc.md
 
 pytestmark = pytest.mark.root
 
@@ -54,7 +54,7 @@ class Containers:
         for one in ("bin", "dev", "proc", "sys", "tmp", "etc"):
             (root / one).mkdir(parents=True)
         shutil.copy(tool("busybox"), root / "bin/busybox")
-        for one in ("sh", "mknod", "echo", "cat", "stat", "sleep", "ls", "true"):
+        for one in ("sh", "mknod", "echo", "cat", "sleep", "ls", "rm"):
             (root / "bin" / one).symlink_to("busybox")
         (home / "config").write_text(
             f"lxc.uts.name = {name}\n"
@@ -88,9 +88,9 @@ class Containers:
                 check=False,
             )
 
-    async def start(self, name):
-        """Start a container in the background, where it sleeps."""
-        line = self.line("lxc-start", name, "-d", "--", "/bin/sleep", "1000")
+    async def start(self, name, script="/bin/sleep 1000"):
+        """Start a container in the background."""
+        line = self.line("lxc-start", name, "-d", "--", "/bin/sh", "-c", script)
         with trio.fail_after(PATIENCE):
             await trio.run_process(line, stdin=subprocess.DEVNULL)
 
@@ -298,3 +298,63 @@ def test_killed_while_it_waits(containers, serve):
     assert [how for _, how, _ in told(events)] == ["answered", "gone", "answered"]
     assert len(service.arrivals) == 1
     assert service.refused == []
+
+
+def test_another_notifyd(containers, serve):
+    """A container outlives its supervisor: ENOSYS while there is none, and then it comes again."""
+    containers.make("lasting")
+    log = containers.path / "lasting/rootfs/tmp/log"
+    script = """
+    cd /tmp
+    while :; do /bin/mknod null c 1 3 && /bin/rm null && echo made; /bin/sleep 0.05; done > log 2>&1
+    """
+    refused = "mknod: null: Function not implemented\n"
+
+    async def until(line):
+        seen = log.stat().st_size if log.exists() else 0
+        with trio.fail_after(PATIENCE):
+            while not log.exists() or line not in log.read_text()[seen:]:
+                await trio.sleep(0.02)
+
+    async def first(_):
+        await containers.start("lasting", script)
+        await until("made\n")
+
+    async def again(_):
+        await until("made\n")
+        done = await containers.run("lxc-attach", "lasting", DEVICES)
+        assert b"disk refused" in done.stdout
+
+    rules = load(["harmless-devices"])
+    serve(first, rules)
+    away = containers.proxy.rename(containers.path / "away")
+    trio.run(until, refused)
+    away.rename(containers.proxy)
+    service, _ = serve(again, rules)
+    assert {one.id for one in service.arrivals} == {"lasting"}
+    assert service.refused == []
+
+
+def test_an_allowlist(containers, serve):
+    """The profile may be of the other kind, as long as it notifies."""
+    containers.make("listed")
+    (containers.path / "profile").write_text(
+        "2\nallowlist allow\n[all]\nmknod notify\nmknodat notify\n"
+    )
+
+    async def work(_):
+        done = await containers.run("lxc-execute", "listed", DEVICES)
+        assert done.stdout == SAID
+
+    _, events = serve(work, load(["harmless-devices"]))
+    assert told(events) == MADE
+
+
+def test_no_supervisor(containers):
+    """A container whose proxy is not there ends at once, and makes nothing before."""
+    containers.make("alone")
+    script = "/bin/mknod /tmp/null c 1 3 && echo made; /bin/sleep 20; echo lasted"
+    done = trio.run(containers.run, "lxc-execute", "alone", script)
+    assert done.returncode
+    assert not {b"made", b"lasted"} & set(done.stdout.split())
+    assert list((containers.path / "alone/rootfs/tmp").iterdir()) == []

@@ -216,9 +216,9 @@ class Service:
 
 
 @pytest.fixture
-def path(tmp_path):
-    """Where the socket is."""
-    return str(tmp_path / "lxc.sock")
+def path():
+    """Where the socket is; an abstract name, which every user can reach."""
+    return f"\0notifyd-lxc-{os.getpid()}"
 
 
 @pytest.fixture

@@ -149,14 +149,27 @@ def test_peers_that_say_nothing(start, serve, returns):
     assert serve(work, returns, first_within=0.1).refused == ["said nothing within 0.1 seconds"]
 
 
-@pytest.mark.parametrize(
-    ("limits", "reason"),
-    [
-        ({"max_connections": 10}, "10 connections are open already"),
-        ({"max_per_uid": 10}, f"10 connections of user {os.getuid()} are open already"),
-    ],
-)
-def test_a_thousand_connections(start, serve, limits, reason, returns):
+@contextlib.contextmanager
+def another_user():
+    """Be somebody else for a while."""
+    os.setegid(54321)
+    os.seteuid(54321)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+CROWDS = {
+    "in all": (contextlib.nullcontext, {"max_connections": 10}, 9, "10 connections are open"),
+    "of one user": (another_user, {"max_per_uid": 10}, 10, "10 connections of user 54321 are open"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("who", "limits", "room", "reason"), CROWDS.values(), ids=CROWDS.keys())
+def test_a_thousand_connections(start, serve, returns, who, limits, room, reason):
     """There is room for some; the rest is closed at once, and who is served stays so."""
     child, monitor = start(lambda: os.getppid() * 0 + os.getppid())
 
@@ -166,10 +179,11 @@ def test_a_thousand_connections(start, serve, limits, reason, returns):
         with contextlib.ExitStack() as stack:
             for _ in range(1000):
                 one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                stack.enter_context(one).connect(monitor.path)
+                with who():
+                    stack.enter_context(one).connect(monitor.path)
                 await trio.lowlevel.checkpoint()
-            await service.until(lambda: len(service.refused) == 991)
+            await service.until(lambda: len(service.refused) == 1000 - room)
             assert await monitor.answer(await monitor.ask()) == (7, 0, 0)
         assert await child.status() == 7
 
-    assert set(serve(work, returns, **limits).refused) == {reason}
+    assert set(serve(work, returns, **limits).refused) == {f"{reason} already"}
