@@ -136,9 +136,11 @@ class LxcNotifier(Notifier):
             return self._receive()
         except BlockingIOError as nothing:
             raise InterruptedError(errno.EINTR, "nothing is pending") from nothing
-        except (PeerError, OSError, EOFError) as error:
+        except (EOFError, ConnectionError):  # the container has ended
+            self._end("")
+        except (PeerError, OSError) as error:
             self._end(str(error))
-            raise FileNotFoundError(errno.ENOENT, "the connection is over") from error
+        raise FileNotFoundError(errno.ENOENT, "the connection is over")
 
     def _receive(self) -> Note:
         data, fds, cut, arrived = unix.recv_packet(self._socket, MAX_PACKET, FDS)
@@ -157,9 +159,10 @@ class LxcNotifier(Notifier):
         return request.note
 
     def _check_fds(self, fds: list[int], cut: bool) -> None:
-        if cut or len(fds) != FDS:
-            count = "too many or too few" if cut else len(fds)
-            raise PeerError(f"{count} descriptors or a packet too long; LXC sends {FDS}")
+        if cut:
+            raise PeerError(f"too many descriptors, or a packet of more than {MAX_PACKET} bytes")
+        if len(fds) != FDS:
+            raise PeerError(f"{len(fds)} descriptors; LXC sends {FDS}")
         if not seccomp.is_listener(fds[LISTENER]):
             raise PeerError("the last descriptor is not a seccomp listener")
 
@@ -208,6 +211,9 @@ class LxcNotifier(Notifier):
     def _send(self, packet: bytes) -> bool:
         try:
             self._socket.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except ConnectionError:  # the container has ended
+            self._shut_down("")
+            return False
         except OSError as failure:
             self._shut_down(f"cannot be answered: {failure.strerror}")
             return False
