@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import traceback
 from collections.abc import Mapping, Sequence
 from signal import pidfd_send_signal
@@ -101,7 +100,8 @@ class Workload:
         self.listener = listener
         self.reporter = reporter
         self.notifier = notifier or Notifier(listener)
-        self.receive, self.respond = self.notifier.receive, self.notifier.respond
+        self.poll, self.receive = self.notifier.poll, self.notifier.receive
+        self.respond = self.notifier.respond
         self.id_valid = self.notifier.id_valid
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=set(IDENTITY) <= set(watched))
@@ -120,10 +120,6 @@ class Workload:
         self.answer_plainly = self._counted if reporter.audit is None else self._recorded
         self.waiting: dict[int, trio.CancelScope] = {}
         self.ended = trio.Event()
-        # One poll object for one descriptor: half the price of asking an epoll.
-        self._poll = select.poll()
-        self._poll.register(listener, select.POLLIN)
-        self.poll = self._poll.poll
         self.sync_wake_up = self.notifier.set_sync_wake_up()
         self.use(rules)
 

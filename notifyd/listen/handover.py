@@ -123,8 +123,8 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
         try:
             connection.connect(path)
             data = json.dumps({"notifyd": VERSION, **request}).encode()
-            rest = data[unix.send_fds(connection, data, fds) :]
-            with contextlib.suppress(BrokenPipeError):  # it may have answered by now
+            with contextlib.suppress(BrokenPipeError):  # it may have refused by now, and told why
+                rest = data[unix.send_fds(connection, data, fds) :]
                 if rest:
                     connection.sendall(rest)
             answer = _read(connection)

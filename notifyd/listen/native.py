@@ -9,11 +9,17 @@ from types import MappingProxyType
 import trio
 
 from notifyd.errors import NotifydError
-from notifyd.kernel import unix
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.listen.native_wire import Handover, Offer, Reply, Request, parse_request
 from notifyd.listen.oci import check_listener
-from notifyd.listen.reception import PATIENCE, Refuse, receive_message, reception
+from notifyd.listen.reception import (
+    PATIENCE,
+    Refuse,
+    Welcome,
+    discard,
+    receive_message,
+    reception,
+)
 
 __all__ = ["serve_native"]
 
@@ -31,6 +37,7 @@ async def serve_native(
     take: TakeHandover,
     give: GiveOffer,
     refuse: Refuse,
+    welcome: Welcome,
     *,
     patience: float = PATIENCE,
 ) -> None:
@@ -41,31 +48,35 @@ async def serve_native(
         take: gets each listener.
         give: knows the programs.
         refuse: is told of requests that came to nothing.
+        welcome: knows who may use the socket.
         patience: seconds that a request may take.
     """
 
     async def attend(connection: socket.socket, peer: Peer) -> None:
         try:
+            welcome(peer)
             received = await receive_message(connection, most=MOST_BYTES, patience=patience)
             if received is None:
                 return
-            reply = answer(*received, peer)
+            message, fds = received
+            try:
+                reply = answer(message, fds, peer)
+            finally:
+                await discard(fds)
         except NotifydError as error:
             await _send(connection, Reply(error=str(error)))
             raise
         await _send(connection, reply)
 
     def answer(message: bytes, fds: list[int], peer: Peer) -> Reply:
-        try:
-            request = parse_request(message, len(fds))
-            if request.request == "program":
-                return Reply(offer=give(_arrival(request, peer, -1)))
-            check_listener(fds[0])
-            arrival = _arrival(request, peer, fds.pop())
-        finally:
-            unix.close_all(fds)
+        request = parse_request(message, len(fds))
+        if request.request == "program":
+            return Reply(offer=give(_arrival(request, peer, -1)))
+        check_listener(fds[0])
+        arrival = _arrival(request, peer, fds.pop())
         return Reply(handover=take(arrival, request.program))
 
+    # Whoever is not welcome is told so, and nothing of theirs is received.
     await reception(server, attend, refuse)
 
 

