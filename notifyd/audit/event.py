@@ -69,13 +69,57 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "A command, or whatever else is behind a listener, is under supervision.",
             {
                 "pid": "its first process",
+                "arrival": "how the listener came: `oci`, `lxc`, `native`; nothing for a command "
+                "that was started here",
+                "peer": "who brought the listener: name, pid and uid",
+                "section": "the section of the configuration that is for it",
+                "metadata": "`listenerMetadata` of its profile, or the cookie of LXC",
+                "annotations": "of the container",
                 "command": "the command and its arguments",
                 "user": "the user that it was given, if not ours",
                 "rules": "the rule files that decide, in their order",
                 "otherwise": "the verdict when no rule has an opinion",
                 "strict": "whether racy answers are refused",
             },
-            "{workload}: started {command}, pid {pid}, with {rules}",
+            "{workload}: started, pid {pid}, with {rules}",
+        ),
+        "workload.joined": EventKind(
+            "Another process was executed into a container, and is decided with it.",
+            {"pid": "the process", "peer": "who brought its listener"},
+            "{workload}: joined by pid {pid}",
+        ),
+        "workload.shared": EventKind(
+            "Somebody else takes notifications from a listener that we were given; it is let go.",
+            {},
+            "{workload}: somebody else reads its listener, too: let go",
+        ),
+        "workload.unheard": EventKind(
+            "The rules are about calls that the workload's filter does not report: they cannot be "
+            "decided. A filter cannot be changed once it is installed.",
+            {
+                "section": "the section whose rules they are",
+                "syscalls": "the system calls, by name",
+            },
+            "{workload}: its filter does not report {syscalls}, which the rules of {section} are "
+            "about; start it anew with a profile of `notifyd profile`",
+        ),
+        "arrival.refused": EventKind(
+            "A listener, or a connection, came to nothing.",
+            {
+                "arrival": "where it came: `oci`, `lxc`, `native`, `control`",
+                "peer": "who brought it: name, pid and uid",
+                "reason": "why",
+            },
+            "{arrival}: refused {peer}: {reason}",
+        ),
+        "arrivals.refused": EventKind(
+            "More of them than are worth a line each.",
+            {
+                "uid": "the user who brought them",
+                "count": "how many more",
+                "period_s": "within how many seconds",
+            },
+            "refused {count} more connections of uid {uid}",
         ),
         "workload.ended": EventKind(
             "Nothing is left behind a listener.",
@@ -85,7 +129,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "refused": "how many of them were refused",
                 "lasted_s": "seconds from start to end",
             },
-            "{workload}: ended with status {status} after {calls} calls",
+            "{workload}: ended after {calls} calls, {refused} refused",
         ),
         "workload.failed": EventKind(
             "The command could not be started.",
@@ -95,11 +139,42 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         "rules.loaded": EventKind(
             "A rule set is in force.",
             {
+                "section": "the section of the configuration that it is for",
                 "rules": "its files in their order",
                 "count": "how many rules they declare",
                 "kernel": "the operations that the kernel decides by itself",
+                "why": "what made the daemon load it anew",
             },
-            "{workload}: loaded {rules}",
+            "loaded {rules} for {section}",
+        ),
+        "rules.rejected": EventKind(
+            "A new configuration is wrong; the old one stays in force.",
+            {"reason": "one mistake, with file and line", "why": "what made the daemon load it"},
+            "not loaded ({why}): {reason}",
+        ),
+        "reload.note": EventKind(
+            "The new configuration is in force, but not all of it.",
+            {"reason": "what is not, and why"},
+            "{reason}",
+        ),
+        "service.ready": EventKind(
+            "The daemon takes arrivals.",
+            {
+                "config": "the file of its configuration",
+                "sockets": "their paths by name",
+                "sections": "the sections of the configuration, in their order",
+            },
+            "ready: {sections} by {config}",
+        ),
+        "service.stopping": EventKind(
+            "The daemon ends; calls that filters report fail from now on (ENOSYS).",
+            {"signal": "what ended it"},
+            "stopping: {signal}",
+        ),
+        "socket.refused": EventKind(
+            "A descriptor that systemd gave is not used.",
+            {"reason": "which, and why"},
+            "{reason}",
         ),
         "filter.installed": EventKind(
             "The program is in the kernel.",

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "completion": "Print the completion script of a shell.",
         "rules": "Show the rules that ship, and what a rule file becomes in the kernel.",
         "run": "Run a command under rules.",
+        "serve": "Supervise whatever hands its listener over: the daemon.",
     }
 )
 

@@ -8,7 +8,9 @@ import click
 
 from notifyd.cli import complain, options_of
 from notifyd.cli.completion import complete_files, complete_rules
+from notifyd.cli.remote import run_at_service
 from notifyd.cli.session import Settings, run
+from notifyd.errors import UsageError
 
 
 @click.command(
@@ -47,6 +49,15 @@ from notifyd.cli.session import Settings, run
     metavar="FILE",
     help="Append an event for every call that left the kernel, as JSON lines.",
 )
+@click.option(
+    "--service",
+    metavar="SOCKET",
+    is_flag=False,
+    flag_value="",
+    help="Let a daemon supervise, by its own configuration; where it is, if not where it is "
+    "expected. Write --service=SOCKET, or a -- before COMMAND.",
+)
+@click.option("--section", metavar="NAME", help="With --service: the section of that to be under.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument(
     "words",
@@ -63,6 +74,8 @@ def command(
     strict: bool,
     user: str | None,
     audit: str | None,
+    service: str | None,
+    section: str | None,
     quiet: bool,
     words: tuple[str, ...],
 ) -> None:
@@ -75,6 +88,12 @@ def command(
     notifyd run --rules no-network -- python3 plugin.py
     notifyd run --rules connect-allowlist --option to=192.0.2.7:443 -- ./tool
     notifyd run --rules ./mine.py --audit calls.jsonl -- make
+    notifyd run --service -- ./tool
     """  # noqa: D301 (click's mark is the character itself)
+    if service is not None:
+        given = {"--rules": rules, "--option": options, "--strict": strict, "--audit": audit}
+        sys.exit(run_at_service(service, section or "", user, words, given, complain))
+    if section is not None:
+        raise UsageError("--section is a daemon's: give --service too, or leave it out")
     settings = Settings(rules, options_of(options), otherwise, strict, user, audit, quiet, words)
     sys.exit(run(settings, complain))

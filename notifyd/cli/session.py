@@ -11,7 +11,7 @@ import signal
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,10 +25,9 @@ from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.watching import watched_for
 from notifyd.engine.workload import Workload
 from notifyd.errors import UsageError
-from notifyd.kernel import seccomp
 from notifyd.listen.command import CannotStart
 from notifyd.listen.signals import TakenSignals
-from notifyd.listen.spawn import spawn
+from notifyd.listen.spawn import is_killable, listener_flags, spawn
 from notifyd.listen.spawned import Spawned
 from notifyd.listen.terminal import relay_signals, wait_status
 from notifyd.listen.user import User
@@ -93,18 +92,19 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
             reporter.event("workload.failed", command=words, error=str(error), status=error.status)
             raise
         stack.enter_context(spawned)
-        killable = bool(flags & seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV)
+        killable = is_killable(flags)
         session = Session(settings, rules, watched, reporter, spawned, signals, killable)
-        status = _live(session, spawned)
-        _explain_exec(spawned, settings, complain)
+        status = live(session.supervise, spawned)
+        explain_exec(spawned, settings.words[0], complain)
     if not quiet and rules.declarations:
         _print_summary(reporter, refusals, lowered)
     return status
 
 
-def _live(session: Session, spawned: Spawned) -> int:
+def live(life: Callable[[], Awaitable[int]], spawned: Spawned) -> int:
+    """Run `life` to its end. If it fails, the command does not outlive it."""
     try:
-        return trio.run(session.supervise)
+        return trio.run(life)
     except BaseException as error:
         # Nobody answers any more. A command that goes on half supervised is worse than none.
         spawned.send_signal(signal.SIGKILL)
@@ -223,13 +223,7 @@ def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
     listens = lowered.notifies or bool(built.widened)
     size = len(built.program.instructions)
     reporter.event("filter.installed", instructions=size, listens=listens)
-    if not listens:
-        return built.program.to_bytes(), 0
-    flags = seccomp.FILTER_FLAG_NEW_LISTENER
-    if seccomp.filter_flag_supported(seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV):
-        # Without it every signal cancels the call that is being decided, and it comes again.
-        flags |= seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
-    return built.program.to_bytes(), flags
+    return built.program.to_bytes(), listener_flags() if listens else 0
 
 
 def _open_audit(path: str) -> JsonLines:
@@ -238,10 +232,10 @@ def _open_audit(path: str) -> JsonLines:
     return JsonLines.open(path)
 
 
-def _explain_exec(spawned: Spawned, settings: Settings, complain: Callable[[str], None]) -> None:
+def explain_exec(spawned: Spawned, name: str, complain: Callable[[str], None]) -> None:
+    """Tell why the command could not be executed, if it could not."""
     error = spawned.exec_error()
     if error is not None:
-        name = settings.words[0]
         complain(f"{name}: cannot be executed: {error.strerror}; do the rules allow it?")
 
 

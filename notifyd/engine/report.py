@@ -19,19 +19,33 @@ class Reporter:
     Args:
         audit: the event log, or None.
         refusals: what shows refused calls to a person, or None.
+        counts: whether somebody asks for the counts.
+        narrates: whether `info` goes to standard error as well: the journal of a service.
 
     Attributes:
         silent: nobody wants to know anything, so nothing is counted either.
-        epoch: the wall clock, in nanoseconds since 1970, when perf_counter_ns was 0. Set anew when
-            collected events are written, since a clock can be set.
+        epoch: the wall clock, in nanoseconds since 1970, when perf_counter_ns was 0. Set anew now
+            and then, since a clock can be set.
         tally: the counts.
     """
 
-    def __init__(self, *, audit: JsonLines | None = None, refusals: Refusals | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        audit: JsonLines | None = None,
+        refusals: Refusals | None = None,
+        counts: bool = False,
+        narrates: bool = False,
+    ) -> None:
         self.audit = audit
         self.refusals = refusals
-        self.silent = audit is None and refusals is None
+        self.silent = audit is None and refusals is None and not counts
+        self._quiet = frozenset() if narrates else frozenset({"info"})
         self.tally = Tally()
+        self.set_clock()
+
+    def set_clock(self) -> None:
+        """Look at the wall clock again."""
         self.epoch = time.time_ns() - time.perf_counter_ns()
 
     def answered(self, record: Record) -> None:
@@ -52,12 +66,13 @@ class Reporter:
         """
         if self.audit is not None:
             getattr(json_logger(self.audit), level)(name, **fields)
-        if level != "info":
+            if not self._quiet:
+                self.audit.flush()  # a service may have no call for a long time
+        if level not in self._quiet:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
 
     def flush(self) -> None:
         """Write what is collected, and add up what is counted."""
         self.tally.fold()
-        self.epoch = time.time_ns() - time.perf_counter_ns()
         if self.audit is not None:
             self.audit.flush()

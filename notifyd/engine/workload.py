@@ -112,8 +112,9 @@ class Workload:
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
         self.killable = killable
-        # Unless we are told of the calls that make it so, memory may wait for ever already.
-        self.lazy = bool(rules.rules) and not set(LAZINESS) <= set(watched)
+        self.shared = False  # whether somebody else turned out to read the listener, too
+        self.lazy = False
+        self._told_of_laziness = set(LAZINESS) <= set(watched)
         self.silent = reporter.silent
         # How a call of a quick plan is answered where somebody wants to know of it.
         self.answer_plainly = self._counted if reporter.audit is None else self._recorded
@@ -130,6 +131,8 @@ class Workload:
         """Decide with `rules` from the next call on; calls under way finish with what they have."""
         self.rules = rules
         self.plans = rules.plans
+        # Unless we are told of the calls that make it so, memory may wait for ever already.
+        self.lazy = self.lazy or (bool(rules.rules) and not self._told_of_laziness)
         self.quick = {
             number: quick
             for (audit, number), steps in rules.plans.items()

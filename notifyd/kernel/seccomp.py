@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 
 from notifyd.kernel import arch
 from notifyd.kernel.libc import syscall
@@ -35,6 +36,7 @@ __all__ = [
     "check_notif_sizes",
     "filter_flag_supported",
     "install",
+    "is_listener",
     "notif_sizes",
 ]
 
@@ -162,3 +164,8 @@ def install(program: bytes, flags: int) -> int:
         # TSYNC without TSYNC_ESRCH reports its failure as the id of the thread in the way.
         raise OSError(errno.ESRCH, f"thread {result} cannot take the filter")
     return result
+
+
+def is_listener(fd: int) -> bool:
+    """Whether a descriptor is a listener: the kernel names it so (kernel/seccomp.c)."""
+    return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"

@@ -20,7 +20,7 @@ from notifyd.kernel import socket as raw
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_FDS", "peer_cred", "post_fds", "recv_fds", "recv_fds_into", "send_fds"]
+__all__ = ["MAX_FDS", "close_all", "peer_cred", "post_fds", "recv_fds", "recv_fds_into", "send_fds"]
 
 MAX_FDS = 253  # SCM_MAX_FD: what one message can carry
 
@@ -91,9 +91,9 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
     room = socket.CMSG_LEN(max_fds * _FD)
     data, messages, flags, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
     fds, foreign = _descriptors(messages)
-    _close(foreign)
+    close_all(foreign)
     if flags & _CUT:
-        _close(fds)
+        close_all(fds)
         return data, [], True
     return data, fds, False
 
@@ -114,9 +114,9 @@ def recv_fds_into(
     if not messages and not flags & _CUT:
         return size, [], False
     fds, foreign = _descriptors(messages)
-    _close(foreign)
+    close_all(foreign)
     if flags & _CUT:
-        _close(fds)
+        close_all(fds)
         return size, [], True
     return size, fds, False
 
@@ -133,7 +133,8 @@ def _descriptors(messages: Iterable[tuple[int, int, bytes]]) -> tuple[list[int],
     return list(rights), list(foreign)
 
 
-def _close(fds: Iterable[int]) -> None:
+def close_all(fds: Iterable[int]) -> None:
+    """Close every one of them; one that is closed already does no harm."""
     for fd in fds:
         with contextlib.suppress(OSError):
             os.close(fd)

@@ -30,6 +30,7 @@ __all__ = [
     "IOCTL_SEND",
     "IOCTL_SET_FLAGS",
     "NOTIF",
+    "RECEIVE",
     "RESPONSE",
     "RESPONSE_CONTINUE",
     "SYNC_WAKE_UP",
@@ -90,6 +91,10 @@ def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
         return unpack(buffer)
 
     return receive
+
+
+RECEIVE: Final = receiver(-1).__code__
+"""What a thread is at while it waits in RECV: for whoever has to find that out from outside."""
 
 
 def responder(listener: int) -> Callable[[int, int, int, int], bool]:

@@ -78,7 +78,8 @@ class Arrival:
         bundle: the directory of the OCI bundle; "" where there is none.
         section: the name of the configuration's section that was asked for; "" for any.
         killable: whether the filter has WAIT_KILLABLE_RECV, as far as the peer says.
-        ours: whether the filter was compiled by us for the section that was asked for.
+        joins: whether it is a part of the workload of this id, if that is here from the same peer:
+            a process that is executed into a container, not a new container.
     """
 
     kind: Kind
@@ -92,7 +93,7 @@ class Arrival:
     bundle: str = ""
     section: str = ""
     killable: bool = False
-    ours: bool = False
+    joins: bool = False
 
     def close(self) -> None:
         """Close the listener: calls behind it fail with ENOSYS from now on."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from notifyd.listen.user import User
 
-__all__ = ["spawn"]
+__all__ = ["is_killable", "listener_flags", "spawn"]
 
 PATIENCE = 10.0  # seconds; longer than the courier's, and than any set-up on a busy machine
 
@@ -44,6 +44,20 @@ class _Start:
     courier: int = 0
     listener: int | None = None
     exec_failure: bytes = b""
+
+
+def listener_flags() -> int:
+    """The `FILTER_FLAG_*` to install a program with that needs a listener."""
+    flags = seccomp.FILTER_FLAG_NEW_LISTENER
+    if seccomp.filter_flag_supported(seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV):
+        # Without it every signal cancels the call that is being decided, and it comes again.
+        flags |= seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+    return flags
+
+
+def is_killable(flags: int) -> bool:
+    """Whether only what kills disturbs a call that was received."""
+    return bool(flags & seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV)
 
 
 def spawn(

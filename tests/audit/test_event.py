@@ -38,8 +38,8 @@ def test_undeclared():
 
 def test_sentence():
     """An event of the catalogue reads as its sentence, with a question mark for what is unknown."""
-    fields = {"workload": "w1", "status": 0}
-    assert sentence("workload.ended", fields) == "w1: ended with status 0 after ? calls"
+    fields = {"workload": "w1", "calls": 2}
+    assert sentence("workload.ended", fields) == "w1: ended after 2 calls, ? refused"
 
 
 def test_sentence_of_another_event():
@@ -48,7 +48,7 @@ def test_sentence_of_another_event():
 
 
 def test_sentence_is_harmless():
-    """A hostile command cannot paint the terminal, nor reach into the template."""
-    fields = {"workload": "w1", "command": ["a\x1b[2J", "{pid.__class__}"], "pid": 1, "rules": "r"}
+    """A hostile name cannot paint the terminal, nor reach into the template."""
+    fields = {"workload": "w1", "rules": ["a\x1b[2J", "{pid.__class__}"], "pid": 1}
     shown = sentence("workload.started", fields)
-    assert shown == "w1: started a\\x1b[2J {pid.__class__}, pid 1, with r"
+    assert shown == "w1: started, pid 1, with a\\x1b[2J {pid.__class__}"

@@ -15,8 +15,8 @@ def screen():
 
 def test_sentence(screen):
     """An event of the catalogue reads as its sentence."""
-    terminal_logger(screen, color=False).info("workload.ended", workload="w1", status=3, calls=7)
-    assert screen.getvalue() == "notifyd: w1: ended with status 3 after 7 calls\n"
+    terminal_logger(screen, color=False).info("workload.ended", workload="w1", calls=7, refused=3)
+    assert screen.getvalue() == "notifyd: w1: ended after 7 calls, 3 refused\n"
 
 
 def test_plain_text_and_bound_fields(screen):

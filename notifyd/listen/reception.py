@@ -1,0 +1,131 @@
+"""Connections from whoever can reach a socket: accepted, counted, bounded, and always closed."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from notifyd.errors import PeerError
+from notifyd.kernel import unix
+from notifyd.listen.arrival import Peer
+from notifyd.listen.oci_wire import MOST_BYTES, Assembly
+
+__all__ = ["Attend", "Refuse", "receive_message", "reception"]
+
+MOST = 256  # connections at once
+MOST_PER_USER = 64  # of them from one user who is not root
+PATIENCE = 10.0  # seconds for a whole message
+_PAUSE = 0.1  # seconds, where the system has no descriptor or memory for us
+_CHUNK = 1 << 16
+
+Attend = Callable[[socket.socket, Peer], Awaitable[None]]
+"""Speaks with one peer. The socket, which does not block, is closed when it returns or raises."""
+
+Refuse = Callable[[Peer, str], None]
+"""Told of every connection that came to nothing, with the reason."""
+
+
+async def reception(
+    server: socket.socket,
+    attend: Attend,
+    refuse: Refuse,
+    *,
+    most: int = MOST,
+    most_per_user: int = MOST_PER_USER,
+) -> None:
+    """Accept for ever; every connection gets a task. A peer's fault ends its connection only.
+
+    Args:
+        server: listening; it stays the caller's.
+        attend: what to do with a connection.
+        refuse: is told.
+        most: how many connections at once; more are closed at once.
+        most_per_user: how many of them one user other than root may have.
+    """
+    waiting = trio.socket.from_stdlib_socket(server.dup())
+    present: Counter[int] = Counter()
+
+    async def one(connection: socket.socket, peer: Peer) -> None:
+        try:
+            with connection:
+                await attend(connection, peer)
+        except (PeerError, OSError) as error:
+            refuse(peer, str(error))
+        finally:
+            present[peer.uid] -= 1
+
+    async with trio.open_nursery() as nursery:
+        with waiting:
+            while True:
+                connection = await _accept(waiting)
+                if connection is None:
+                    await trio.sleep(_PAUSE)
+                    continue
+                peer = Peer.of(connection)
+                room = most if peer.uid == 0 else most_per_user
+                if present.total() >= most or present[peer.uid] >= room:
+                    connection.close()
+                    refuse(peer, f"{present[peer.uid]} connections of this user are open already")
+                    continue
+                present[peer.uid] += 1
+                nursery.start_soon(one, connection, peer)
+
+
+async def _accept(server: trio.socket.SocketType) -> socket.socket | None:
+    try:
+        accepted, _ = await server.accept()
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+            return None
+        if error.errno == errno.ECONNABORTED:
+            return None
+        raise
+    connection = socket.socket(fileno=accepted.detach())
+    connection.setblocking(False)
+    return connection
+
+
+async def receive_message(
+    connection: socket.socket, *, most: int = MOST_BYTES, patience: float = PATIENCE
+) -> tuple[bytes, list[int]] | None:
+    """Receive one JSON object and the descriptors that came with its first byte.
+
+    It does not wait for the end of the stream: a sender may keep the connection open.
+
+    Returns:
+        The object and the descriptors, the caller's; None if the peer left without a word.
+
+    Raises:
+        PeerError: too long, too slow, cut short, more descriptors than one message can carry, or
+            descriptors that came later.
+    """
+    assembly, owned = Assembly(most), list[int]()
+    try:
+        with trio.fail_after(patience):
+            while True:
+                await trio.lowlevel.wait_readable(connection)
+                try:
+                    data, fds, cut = unix.recv_fds(connection, _CHUNK, unix.MAX_FDS)
+                except BlockingIOError:
+                    continue
+                late = bool(fds and len(assembly))
+                owned += fds
+                if late or cut:
+                    raise PeerError("descriptors that were cut off, or came too late")
+                if not data:
+                    break
+                message = assembly.add(data)
+                if message is not None:
+                    found, owned = owned, []
+                    return message, found
+        if not len(assembly):
+            return None
+        raise PeerError(f"a message that ends after {len(assembly)} bytes")
+    except trio.TooSlowError:
+        raise PeerError(f"no whole message within {patience:g} seconds") from None
+    finally:
+        unix.close_all(owned)

@@ -1,0 +1,249 @@
+"""The configuration file: TOML, checked whole, every mistake told at once with its place.
+
+Owns the file's form and nothing else: rules are loaded in `policy`, sockets opened elsewhere.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from notifyd.errors import UsageError
+from notifyd.listen.arrival import Kind
+from notifyd.service.toml_places import Places
+from notifyd.service.validate import Mistake, Where, validated
+
+__all__ = [
+    "DEFAULT_PATH",
+    "Config",
+    "ConfigError",
+    "Match",
+    "Section",
+    "SocketConfig",
+    "read_config",
+]
+
+DEFAULT_PATH = "/etc/notifyd/notifyd.toml"
+
+Texts = str | list[str]
+User = int | str
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="a name of at most 64 letters, digits, '_', '.' and '-'",
+    ),
+]
+FilePath = Annotated[str, Meta(pattern="^/", description="an absolute path")]
+Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$", description='a mode in octal, as text: "0660"')]
+Names = Annotated[list[str], Meta(min_length=1, description="at least one name or file")]
+Seconds = Annotated[float, Meta(gt=0, le=86400, description="seconds, at most 86400")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
+
+
+class SocketConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One socket.
+
+    Attributes:
+        path: absolute.
+        mode: who may connect, in octal.
+        group: whose socket it is; ours by default.
+        users: names or ids of those who may use it besides root and us; everybody who can connect
+            if it is `"any"`.
+    """
+
+    path: FilePath
+    mode: Mode = "0660"
+    group: str | None = None
+    users: Literal["any"] | list[User] = []
+
+    def serves(self, uid: int, own: int) -> bool:
+        """Whether a user may use it."""
+        if uid in (0, own) or self.users == "any":
+            return True
+        return any(uid_of(user) == uid for user in self.users)
+
+
+class Sockets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The sockets that there are to be."""
+
+    oci: SocketConfig | None = None
+    lxc: SocketConfig | None = None
+    native: SocketConfig | None = None
+    control: SocketConfig | None = None
+
+
+class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a section is for: all of what is given has to fit. Globs, as in a shell.
+
+    Attributes:
+        arrival: how the listener came: `oci`, `lxc`, `native`.
+        id: the container's id or the command's name.
+        metadata: `listenerMetadata`, or the cookie of LXC.
+        annotations: by key; a key that is not there does not fit.
+        user: who brought it, by name or id.
+        cgroup: the path of the first process in the unified hierarchy, or else in any.
+    """
+
+    arrival: Literal["oci", "lxc", "native"] | list[Literal["oci", "lxc", "native"]] = []
+    id: Texts = []
+    metadata: Texts = []
+    annotations: dict[str, Texts] = {}
+    user: User | list[User] = []
+    cgroup: Texts = []
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[workload]]`: who gets which rules.
+
+    Attributes:
+        name: unique; what `notifyd run --service --section` asks for.
+        rules: names of shipped rules, or files; relative to the configuration's folder.
+        options: for the rules.
+        otherwise: the verdict where no rule has an opinion.
+        strict: refuse `Continue()` where memory was looked at.
+        patience: seconds at most for a decision; a rule's own limit counts where it is shorter.
+        match: for whom.
+    """
+
+    name: Name
+    rules: Names
+    options: dict[str, Texts | int | float] = {}
+    otherwise: Literal["allow", "deny"] = "allow"
+    strict: bool = False
+    patience: Seconds | None = None
+    match: Match = Match()
+
+
+Sections = Annotated[list[Section], Meta(min_length=1, description="at least one [[workload]]")]
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """The whole file.
+
+    Attributes:
+        audit: the event log; none by default.
+        metrics_port: a TCP port of 127.0.0.1 for Prometheus; none by default.
+        watch: whether changed files are loaded by themselves.
+        sockets: at least one of `oci`, `lxc` and `native`.
+        workload: the sections; the first that fits speaks.
+    """
+
+    sockets: Sockets
+    workload: Sections
+    audit: str | None = None
+    metrics_port: Port | None = None
+    watch: bool = True
+
+
+class ConfigError(UsageError):
+    """A configuration that is wrong. Its text has a line for every mistake."""
+
+    def __init__(self, path: Path | str, mistakes: list[Mistake], places: Places) -> None:
+        lines = [f"{path}:{places.line(one.where)}: {one.said}" for one in mistakes]
+        super().__init__("\n".join(lines))
+        self.mistakes = tuple(mistakes)
+
+
+def read_config(path: Path) -> tuple[Config, Places]:
+    """Read and check a file.
+
+    Returns:
+        The configuration, and where in the file its parts stand.
+
+    Raises:
+        UsageError: it cannot be read. ConfigError: it is wrong; every mistake is in the text.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        hint = (
+            "give another with --config" if isinstance(error, FileNotFoundError) else "look at it"
+        )
+        raise UsageError(f"{path}: {error.strerror}: {hint}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: no UTF-8 at byte {error.start}: save it as UTF-8") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: no TOML: {error}") from error
+    places = Places(text)
+    config, mistakes = validated(data, Config)
+    mistakes += _contradictions(data) if config is not None else []
+    if config is not None:
+        mistakes += _unknown_users(config)
+    if config is None or mistakes:
+        raise ConfigError(path, mistakes, places)
+    return config, places
+
+
+def _contradictions(data: Mapping[str, Any]) -> list[Mistake]:
+    """What a type cannot say."""
+    found = []
+    sockets = data["sockets"]
+    if not any(kind.value in sockets for kind in Kind):
+        found.append(Mistake(("sockets",), "no socket to arrive at: give oci, lxc or native"))
+    seen: dict[str, str] = {}
+    for name, socket in sockets.items():
+        if socket["path"] in seen:
+            said = f"sockets.{name}: {socket['path']} is sockets.{seen[socket['path']]} already"
+            found.append(Mistake(("sockets", name, "path"), said))
+        seen.setdefault(socket["path"], name)
+    names: set[str] = set()
+    for at, section in enumerate(data["workload"]):
+        if section["name"] in names:
+            said = f"two workloads are named {section['name']!r}: rename one"
+            found.append(Mistake(("workload", at, "name"), said))
+        names.add(section["name"])
+    return found
+
+
+def _unknown_users(config: Config) -> list[Mistake]:
+    found: list[Mistake] = []
+    for name in Sockets.__struct_fields__:
+        socket: SocketConfig | None = getattr(config.sockets, name)
+        if socket is None:
+            continue
+        users = [] if socket.users == "any" else socket.users
+        found += _strangers(users, ("sockets", name, "users"))
+        if socket.group is not None and not _group_exists(socket.group):
+            said = f"no group is named {socket.group!r} here: make it, or give another"
+            found.append(Mistake(("sockets", name, "group"), said))
+    for at, section in enumerate(config.workload):
+        found += _strangers(as_list(section.match.user), ("workload", at, "match", "user"))
+    return found
+
+
+def _strangers(users: list[User], where: Where) -> list[Mistake]:
+    said = "no user is named {!r} here: give a number, or another name"
+    return [Mistake(where, said.format(user)) for user in users if uid_of(user) is None]
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def uid_of(user: User) -> int | None:
+    """The id of a user given by name or id; None if nobody has that name."""
+    if isinstance(user, int):
+        return user
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
+
+
+def as_list(value: Any) -> list[Any]:
+    """One value or several, as several."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,307 @@
+"""The daemon: arrivals in, workloads under supervision, until it is told to stop.
+
+Owns the supervisor and every workload. Who may come in at all is decided here (`take`); who gets
+which rules is the configuration's to say.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import trio
+
+from notifyd.audit.jsonl import JsonLines
+from notifyd.engine.report import Reporter
+from notifyd.engine.supervisor import Supervisor
+from notifyd.engine.workload import Workload
+from notifyd.listen.arrival import Arrival, Kind, Peer, Refused
+from notifyd.listen.native import serve_native
+from notifyd.listen.native_wire import Handover, Offer
+from notifyd.listen.oci import serve_oci
+from notifyd.service.complaints import Complaints
+from notifyd.service.config import SocketConfig
+from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
+from notifyd.service.matching import cgroups_of
+from notifyd.service.policies import Policies, Policy
+from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
+
+__all__ = ["Daemon"]
+
+MOST = 4096  # listeners at once; each is a few descriptors
+BAN = 60.0  # seconds for a user whose listener held everybody up
+MOST_PER_USER = 256  # of them from one user other than root and us
+
+
+class Daemon:
+    """Supervises whatever arrives.
+
+    Args:
+        policies: whom to supervise under which rules.
+        audit: the event log, or None; it stays the caller's.
+
+    Attributes:
+        workloads: those that have not ended, by id.
+        refused: arrivals that came to nothing, by how they came.
+        log: where the daemon's own events go.
+    """
+
+    def __init__(self, policies: Policies, audit: JsonLines | None) -> None:
+        self.policies = policies
+        self.supervisor = Supervisor()
+        self.workloads: dict[str, Supervised] = {}
+        self.refused: Counter[str] = Counter()
+        self.log = Reporter(audit=audit, counts=True, narrates=True)
+        self._audit = audit
+        self._by_key: dict[Key, Supervised] = {}
+        self._present: Counter[int] = Counter()  # listeners by the uid that brought them
+        self._banned: dict[int, float] = {}  # until when, by uid
+        self._complaints = Complaints(self.log)
+        self._nursery: trio.Nursery | None = None
+
+    async def run(
+        self,
+        sockets: Mapping[str, socket.socket],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled. The sockets stay the caller's.
+
+        Args:
+            sockets: listening, by the names of the configuration.
+            task_status: started when arrivals are taken.
+        """
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self.supervisor.run)
+            if "oci" in sockets:
+                refuse = partial(self.refuse, Kind.OCI)
+                nursery.start_soon(serve_oci, sockets["oci"], self.take_container, refuse)
+            if "native" in sockets:
+                refuse = partial(self.refuse, Kind.NATIVE)
+                nursery.start_soon(
+                    serve_native, sockets["native"], self.take_handover, self.offer, refuse
+                )
+            nursery.start_soon(self._complaints.run)
+            task_status.started()
+
+    # -- arrivals
+
+    def take(self, arrival: Arrival, installed: Installed = UNKNOWN) -> Supervised:
+        """Supervise what is behind an arrival; its listener is ours from here on.
+
+        Raises:
+            Refused: nobody wants it; the listener is closed.
+        """
+        try:
+            self._check(arrival)
+            supervised = self._joined(arrival)
+            if supervised is None:
+                policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
+                supervised = self._begin(arrival, policy)
+        except BaseException:
+            arrival.close()
+            raise
+        self._join(supervised, arrival, installed)
+        return supervised
+
+    async def take_container(self, arrival: Arrival) -> None:
+        """The same, for a container of which the bundle is looked at first.
+
+        Raises:
+            Refused: as `take`.
+        """
+        installed = UNKNOWN
+        if arrival.bundle and self._trusts(arrival.peer):
+            # A runtime may keep its bundles on any file system.
+            try:
+                installed = await trio.to_thread.run_sync(
+                    of_bundle, arrival.bundle, abandon_on_cancel=True
+                )
+            except BaseException:
+                arrival.close()
+                raise
+        self.take(replace(arrival, killable=installed.killable), installed)
+
+    def take_handover(self, arrival: Arrival, digest: str) -> Handover:
+        """The same, for a program that has installed a filter of its own, or ours.
+
+        Raises:
+            Refused: as `take`.
+        """
+        installed = replace(UNKNOWN, killable=arrival.killable)
+        if self._trusts(arrival.peer):
+            for policy in self.policies.sections:
+                if digest == policy.digest:
+                    installed = replace(installed, heard=policy.heard)
+        supervised = self.take(arrival, installed)
+        return Handover(supervised.id, supervised.policy.name)
+
+    def offer(self, arrival: Arrival) -> Offer:
+        """The program to install for what is about to be handed over.
+
+        Raises:
+            Refused: nobody would take it.
+        """
+        self._check(arrival)
+        policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
+        return Offer(
+            policy.name, policy.program, policy.digest, bool(policy.heard), policy.section.rules
+        )
+
+    def refuse(self, kind: Kind, peer: Peer, why: str) -> None:
+        """Tell of an arrival that came to nothing."""
+        self.refused[kind.value] += 1
+        self._complaints.add(kind.value, peer, why)
+
+    def _trusts(self, peer: Peer) -> bool:
+        """Whether what a peer says of its filter is believed: if it lied, it would harm us."""
+        return peer.uid in (0, os.geteuid())
+
+    def _check(self, arrival: Arrival) -> None:
+        config: SocketConfig | None = getattr(self.policies.config.sockets, arrival.kind.value)
+        uid = arrival.peer.uid
+        if config is None or not config.serves(uid, os.geteuid()):
+            raise Refused(
+                f"{arrival.peer} may not use this socket; sockets.{arrival.kind.value}.users of "
+                "the configuration says who may"
+            )
+        if self._banned.get(uid, 0.0) > time.monotonic():
+            raise Refused(f"uid {uid} handed over what it went on reading; wait {BAN:g} seconds")
+        room = MOST if self._trusts(arrival.peer) else MOST_PER_USER
+        if self._present.total() >= MOST or self._present[uid] >= room:
+            raise Refused(f"{self._present[uid]} listeners of uid {uid} are supervised already")
+
+    # -- workloads
+
+    def _joined(self, arrival: Arrival) -> Supervised | None:
+        """The workload that an arrival is a part of, if it is there already."""
+        return self._by_key.get(key_of(arrival)) if arrival.joins else None
+
+    def _begin(self, arrival: Arrival, policy: Policy) -> Supervised:
+        reporter = Reporter(audit=self._audit, counts=True, narrates=True)
+        supervised = Supervised(self._unique(arrival.id), arrival, policy, reporter)
+        self.workloads[supervised.id] = supervised
+        self._by_key[supervised.key] = supervised
+        section = policy.section
+        reporter.event(
+            "workload.started",
+            workload=supervised.id,
+            pid=arrival.pid or None,
+            arrival=arrival.kind.value,
+            peer=str(arrival.peer),
+            section=policy.name,
+            metadata=arrival.metadata or None,
+            annotations=dict(arrival.annotations) or None,
+            rules=list(section.rules),
+            otherwise=section.otherwise,
+            strict=section.strict,
+        )
+        return supervised
+
+    def _unique(self, wanted: str) -> str:
+        name, number = wanted, 1
+        while name in self.workloads:
+            number += 1
+            name = f"{wanted}~{number}"
+        return name
+
+    def _join(self, supervised: Supervised, arrival: Arrival, installed: Installed) -> None:
+        policy = supervised.policy
+        workload = Workload(
+            supervised.id,
+            arrival.listener,
+            policy.rules,
+            supervised.reporter,
+            watched=watched_by(installed, policy.watched),
+            killable=installed.killable,
+            notifier=arrival.notifier,
+        )
+        pid, descriptor = open_first(arrival)
+        member = Member(workload, installed, pid, descriptor)
+        if supervised.members:
+            supervised.reporter.event(
+                "workload.joined", workload=supervised.id, pid=pid or None, peer=str(arrival.peer)
+            )
+        supervised.members.append(member)
+        self._present[arrival.peer.uid] += 1
+        self.tell_unheard(supervised, member)
+        self.supervisor.add(workload)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._until_end, supervised, member)
+
+    def tell_unheard(self, supervised: Supervised, member: Member) -> tuple[str, ...]:
+        """Report what the rules ask for and the filter, which cannot be changed, never reports."""
+        missing = unheard(member.installed, supervised.policy)
+        if missing:
+            supervised.reporter.event(
+                "workload.unheard",
+                "warning",
+                workload=supervised.id,
+                section=supervised.policy.name,
+                syscalls=list(missing),
+            )
+        return missing
+
+    async def _until_end(self, supervised: Supervised, member: Member) -> None:
+        await member.workload.ended.wait()
+        supervised.members.remove(member)
+        member.close()
+        uid = supervised.arrival.peer.uid
+        self._present[uid] -= 1
+        if member.workload.shared and not self._trusts(supervised.arrival.peer):
+            self._banned[uid] = time.monotonic() + BAN
+        if not supervised.members:
+            self._end(supervised)
+
+    def _end(self, supervised: Supervised) -> None:
+        if self.workloads.pop(supervised.id, None) is None:
+            return
+        if self._by_key.get(supervised.key) is supervised:
+            del self._by_key[supervised.key]
+        rows = supervised.reporter.tally.rows()
+        supervised.reporter.event(
+            "workload.ended",
+            workload=supervised.id,
+            calls=sum(row.count for row in rows),
+            refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
+            lasted_s=round(time.monotonic() - supervised.begun, 6),
+        )
+
+    def detach(self, supervised: Supervised) -> None:
+        """Let a workload go: what it calls from now on, and its filter reports, fails (ENOSYS)."""
+        for member in tuple(supervised.members):
+            self.supervisor.remove(member.workload)
+
+    # -- rules
+
+    def adopt(self, policies: Policies) -> list[str]:
+        """Decide by a new configuration, for those that are here and those that come.
+
+        A workload that no section fits any more keeps the rules that it has.
+
+        Returns:
+            What does not go as the configuration says, a line each.
+        """
+        self.policies = policies
+        notes = []
+        for supervised in tuple(self.workloads.values()):
+            arrival = supervised.arrival
+            try:
+                policy = policies.choose(arrival, partial(cgroups_of, arrival))
+            except Refused as refused:
+                notes.append(f"{supervised.id} keeps its rules: {refused}")
+                continue
+            supervised.use(policy)
+            for member in supervised.members:
+                missing = self.tell_unheard(supervised, member)
+                if missing:
+                    notes.append(
+                        f"{supervised.id}: its filter does not report {', '.join(missing)}"
+                    )
+        return notes

@@ -1,0 +1,196 @@
+"""Sections with their rules loaded: all of them, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from notifyd.engine.watching import watched_for
+from notifyd.errors import FilterError, UsageError
+from notifyd.filter.profile import NOTIFY, Profile
+from notifyd.kernel.arch import entries, native
+from notifyd.listen.arrival import Arrival, Refused
+from notifyd.policy.load import find, load
+from notifyd.policy.lower import lower
+from notifyd.policy.rule import Rule
+from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.verdicts import Allow, Deny
+from notifyd.service.config import Config, ConfigError, Section, as_list, read_config
+from notifyd.service.matching import fits
+from notifyd.service.validate import Mistake
+from notifyd.target.watch import Watched
+
+__all__ = ["Policies", "Policy", "load_policies"]
+
+EPERM = 1
+Heard = frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """A section, ready to decide.
+
+    Attributes:
+        rules: what decides.
+        watched: what its filter has to report for our own sake.
+        program: the filter, `struct sock_filter` records of 8 bytes.
+        digest: names the program.
+        heard: (AUDIT_ARCH, number) of the system calls that its program reports.
+        files: the rule files.
+    """
+
+    section: Section
+    rules: RuleSet
+    watched: tuple[Watched, ...]
+    program: bytes
+    digest: str
+    heard: Heard
+    files: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """The section's."""
+        return self.section.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policies:
+    """A configuration with everything that it names.
+
+    Attributes:
+        path: the configuration's file.
+        sections: in their order.
+    """
+
+    path: Path
+    config: Config
+    sections: tuple[Policy, ...]
+
+    def choose(self, arrival: Arrival, cgroups: Callable[[], Sequence[str]]) -> Policy:
+        """The first section that fits.
+
+        Args:
+            arrival: what has come.
+            cgroups: the paths of the cgroups of its first process; asked for only if it matters.
+
+        Raises:
+            Refused: none does, or not the one that was asked for.
+        """
+        for policy in self.sections:
+            if arrival.section in ("", policy.name) and fits(
+                policy.section.match, arrival, cgroups
+            ):
+                return policy
+        if not arrival.section:
+            raise Refused(
+                f"no section of the configuration is for {arrival.id!r} of {arrival.peer}"
+            )
+        raise Refused(
+            f"the configuration has no section {arrival.section!r} that is for {arrival.id!r} of "
+            f"{arrival.peer}"
+        )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that was read."""
+        rules = {file for policy in self.sections for file in policy.files}
+        return (self.path, *sorted(rules))
+
+
+def load_policies(path: Path) -> Policies:
+    """Read a configuration and everything that it names.
+
+    Raises:
+        UsageError: something is wrong; every mistake has its line.
+    """
+    check_ownership(path)
+    config, places = read_config(path)
+    loaded, mistakes = list[Policy](), list[Mistake]()
+    for at, section in enumerate(config.workload):
+        try:
+            loaded.append(_load(section, path.parent))
+        except (UsageError, FilterError) as error:
+            said = f"workload[{at + 1}] ({section.name}): {error}"
+            mistakes.append(Mistake(("workload", at, "rules"), said))
+    if mistakes:
+        raise ConfigError(path, mistakes, places)
+    return Policies(path, config, tuple(loaded))
+
+
+def _load(section: Section, folder: Path) -> Policy:
+    names = [_located(name, folder) for name in section.rules]
+    files = tuple(find(name).resolve() for name in names)
+    for file in files:
+        check_ownership(file)
+    rules = load(
+        names,
+        options=_options(section),
+        otherwise=Deny(EPERM) if section.otherwise == "deny" else Allow(),
+        strict=section.strict,
+    )
+    if section.patience is not None:
+        rules = _hurried(rules, section.patience)
+    watched = watched_for(rules, audited=True)
+    lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
+    program = _compiled(lowered.profile)
+    digest = hashlib.sha256(program).hexdigest()[:32]
+    return Policy(section, rules, watched, program, digest, _heard(lowered.profile), files)
+
+
+def _located(name: str, folder: Path) -> str:
+    return str(folder / name) if "/" in name or name.endswith(".py") else name
+
+
+def _options(section: Section) -> Mapping[str, Sequence[str]]:
+    return {key: [str(one) for one in as_list(value)] for key, value in section.options.items()}
+
+
+def _hurried(rules: RuleSet, patience: float) -> RuleSet:
+    declared = [
+        replace(one, patience=min(one.patience or patience, patience))
+        if isinstance(one, Rule)
+        else one
+        for one in rules.declarations
+    ]
+    return RuleSet.build(declared, otherwise=rules.otherwise, strict=rules.strict)
+
+
+def _compiled(profile: Profile) -> bytes:
+    try:
+        from notifyd.filter.build import compile_profile
+    except (OSError, RuntimeError) as error:  # what pyseccomp raises where it finds no library
+        raise UsageError(
+            f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2)"
+        ) from error
+    return compile_profile(profile).program.to_bytes()
+
+
+def _heard(profile: Profile) -> Heard:
+    audits = {arch.name: arch.audit for arch in entries(native())}
+    return frozenset(
+        (audits[entry.arch], number)
+        for entry in profile.entries
+        for number, clauses in entry.clauses.items()
+        if any(clause.action == NOTIFY for clause in clauses)
+    )
+
+
+def check_ownership(path: Path) -> None:
+    """See that nobody but root and us can write what we are about to obey.
+
+    Raises:
+        UsageError: somebody else can. A file that is not there is somebody else's to report.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return
+    if found.st_uid not in (0, os.geteuid()):
+        raise UsageError(f"{path}: belongs to uid {found.st_uid}: chown it to root or to us")
+    others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
+    if found.st_mode & others:
+        raise UsageError(f"{path}: others may write it: chmod go-w {path}")

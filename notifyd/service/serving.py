@@ -1,0 +1,83 @@
+"""One life of the daemon: everything opened, run, and closed in the right order."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+import trio
+
+from notifyd.audit.jsonl import JsonLines
+from notifyd.listen.sockets import SocketAt, Sockets
+from notifyd.service.activation import TYPES, take_activated
+from notifyd.service.daemon import Daemon
+from notifyd.service.policies import Policies
+from notifyd.service.reload import Reloader
+from notifyd.service.sd_notify import Manager
+
+__all__ = ["serve"]
+
+
+def serve(policies: Policies) -> None:
+    """Serve until SIGTERM or SIGINT. Whoever is supervised then gets ENOSYS for what is reported.
+
+    Raises:
+        UsageError: a socket or the event log cannot be opened; nothing is left behind.
+    """
+    with ExitStack() as stack:
+        given = take_activated(os.environ)
+        manager = stack.enter_context(Manager(os.environ))
+        sockets = stack.enter_context(Sockets(_wanted(policies), given.sockets))
+        path = policies.config.audit
+        audit = stack.enter_context(JsonLines.open(path)) if path is not None else None
+        _raise_limit()
+        daemon = Daemon(policies, audit)
+        for line in given.refused:
+            daemon.log.event("socket.refused", "warning", reason=line)
+        trio.run(_live, daemon, sockets, manager)
+
+
+def _wanted(policies: Policies) -> Mapping[str, SocketAt]:
+    found = {}
+    for name, kind in TYPES.items():
+        config = getattr(policies.config.sockets, name)
+        if config is not None:
+            found[name] = SocketAt(config.path, kind, int(config.mode, 8), config.group)
+    return found
+
+
+def _raise_limit() -> None:
+    """Every listener and every thread that is remembered costs a descriptor."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _live(daemon: Daemon, sockets: Mapping[str, socket.socket], manager: Manager) -> None:
+    reloader = Reloader(daemon, manager)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(daemon.run, sockets)
+            nursery.start_soon(manager.watch, lambda: True)
+            nursery.start_soon(reloader.watch)
+            _tell_ready(daemon, sockets)
+            manager.ready()
+            async for number in signals:
+                if number != signal.SIGHUP:
+                    break
+                nursery.start_soon(reloader.try_reload, "SIGHUP")
+            manager.stopping()
+            daemon.log.event("service.stopping", signal=signal.Signals(number).name)
+            nursery.cancel_scope.cancel()
+
+
+def _tell_ready(daemon: Daemon, sockets: Mapping[str, socket.socket]) -> None:
+    daemon.log.event(
+        "service.ready",
+        config=str(daemon.policies.path),
+        sockets={name: one.getsockname() for name, one in sockets.items()},
+        sections=[policy.name for policy in daemon.policies.sections],
+    )

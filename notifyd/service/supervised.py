@@ -1,0 +1,123 @@
+"""A workload as people see it: a container or a command, with one listener or several.
+
+A process that is executed into a container brings a listener of its own; it is decided, counted and
+named with the container that it joins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+
+from notifyd.engine.report import Reporter
+from notifyd.engine.workload import Workload
+from notifyd.kernel import pidfd, proc
+from notifyd.listen.arrival import Arrival, Kind
+from notifyd.service.installed import Installed
+from notifyd.service.policies import Policy
+
+__all__ = ["Key", "Member", "Supervised"]
+
+Key = tuple[Kind, int, str]
+"""What makes two arrivals one workload: how and from whom they came, and the id."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """One listener of a workload.
+
+    Attributes:
+        installed: what is known of its filter.
+        pidfd: its first process; -1 where that is not known. Closed with the member.
+    """
+
+    workload: Workload
+    installed: Installed
+    pid: int
+    pidfd: int
+
+    def close(self) -> None:
+        """Let go of the process."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+
+@dataclass(slots=True, eq=False)
+class Supervised:
+    """One workload.
+
+    Attributes:
+        id: unique among those that are supervised now.
+        arrival: the first one: what the section was chosen by.
+        policy: what decides.
+        reporter: counts its calls.
+        since: seconds since 1970; `begun` is the same moment on the monotonic clock.
+    """
+
+    id: str
+    arrival: Arrival
+    policy: Policy
+    reporter: Reporter
+    members: list[Member] = field(default_factory=list)
+    since: float = field(default_factory=time.time)
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def key(self) -> Key:
+        """What later arrivals are compared by."""
+        return key_of(self.arrival)
+
+    @property
+    def pending(self) -> int:
+        """How many of its calls wait for their answers."""
+        return sum(len(member.workload.waiting) for member in self.members)
+
+    def use(self, policy: Policy) -> None:
+        """Decide by other rules from the next call on."""
+        self.policy = policy
+        for member in self.members:
+            member.workload.use(policy.rules)
+
+    def kill(self) -> int:
+        """Kill the first process of each listener; return how many there were."""
+        killed = 0
+        for member in self.members:
+            if member.pidfd >= 0:
+                with contextlib.suppress(ProcessLookupError):
+                    pidfd.send_signal(member.pidfd, signal.SIGKILL)
+                    killed += 1
+        return killed
+
+
+def key_of(arrival: Arrival) -> Key:
+    """What makes an arrival one with others."""
+    return arrival.kind, arrival.peer.uid, arrival.id
+
+
+def open_first(arrival: Arrival) -> tuple[int, int]:
+    """The first process behind an arrival: its pid and a pidfd; 0 and -1 where that is not known.
+
+    A peer may name any number. What is not theirs to signal is not taken for theirs.
+    """
+    if arrival.pid <= 0:
+        return 0, -1
+    try:
+        descriptor = pidfd.open_process(arrival.pid)
+    except OSError:
+        return 0, -1
+    try:
+        directory = proc.open_dir(arrival.pid)
+        try:
+            owner = proc.read_status(directory).uid[0]
+        finally:
+            os.close(directory)
+        alive = pidfd.alive(descriptor)
+    except OSError:
+        alive, owner = False, -1
+    if alive and arrival.peer.uid in (0, os.geteuid(), owner):
+        return arrival.pid, descriptor
+    os.close(descriptor)
+    return 0, -1

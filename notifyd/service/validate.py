@@ -1,0 +1,116 @@
+"""Checking plain data against msgspec types, without stopping at the first mistake."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+__all__ = ["Mistake", "Where", "validated"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+Where = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong.
+
+    Attributes:
+        where: keys and numbers that lead to it, from the top.
+        said: what is wrong, and what would be right.
+    """
+
+    where: Where
+    said: str
+
+
+def validated(data: Mapping[str, Any], kind: type[T]) -> tuple[T | None, list[Mistake]]:
+    """Data as a value of a type; None and all that is in the way, if it is not one."""
+    mistakes: list[Mistake] = []
+    _check(data, kind, (), mistakes)
+    if mistakes:
+        return None, mistakes
+    return msgspec.convert(data, kind, strict=True), []
+
+
+def _check(data: Any, kind: Any, where: Where, mistakes: list[Mistake]) -> None:
+    struct, element = _struct_in(kind), _element_in(kind)
+    if struct is not None and isinstance(data, dict):
+        _check_table(data, struct, where, mistakes)
+    elif element is not None and isinstance(data, list) and data:
+        for at, one in enumerate(data):
+            _check(one, element, (*where, at), mistakes)
+    else:
+        try:
+            msgspec.convert(data, kind, strict=True)
+        except msgspec.ValidationError as error:
+            said = _wanted(kind) or _plain(str(error))
+            mistakes.append(Mistake(where, f"{spelt(where)}: {said}"))
+
+
+def _check_table(
+    data: dict[str, Any], struct: type[msgspec.Struct], where: Where, mistakes: list[Mistake]
+) -> None:
+    hints = typing.get_type_hints(struct, include_extras=True)
+    fields = {one.encode_name: one for one in msgspec.structs.fields(struct)}
+    for key, value in data.items():
+        if key in fields:
+            _check(value, hints[fields[key].name], (*where, key), mistakes)
+            continue
+        near = difflib.get_close_matches(key, fields, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}"
+        mistakes.append(Mistake((*where, key), f"{spelt((*where, key))}: no such key; {hint}"))
+    for key, field in fields.items():
+        if field.required and key not in data:
+            mistakes.append(Mistake(where, f"{spelt((*where, key))} is missing: give it"))
+
+
+def spelt(where: Where) -> str:
+    """`workload[1].match.id`, the first being 1."""
+    text = ""
+    for part in where:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _wanted(kind: Any) -> str:
+    """What a type says of itself."""
+    for one in (kind, *get_args(kind)):
+        for meta in get_args(one) if get_origin(one) is Annotated else ():
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return f"expected {meta.description}"
+    return ""
+
+
+def _plain(error: str) -> str:
+    """Msgspec's sentence, without the path that it appends (we have a better one)."""
+    text = error.partition(" - at `")[0]
+    return text[:1].lower() + text[1:]
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    kind = _bare(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    if get_origin(kind) in (Union, types.UnionType):
+        found = [one for one in map(_struct_in, get_args(kind)) if one is not None]
+        return found[0] if found else None
+    return None
+
+
+def _element_in(kind: Any) -> Any:
+    """The type of a list's elements, if they are tables."""
+    kind = _bare(kind)
+    if get_origin(kind) is list and _struct_in(get_args(kind)[0]) is not None:
+        return get_args(kind)[0]
+    return None
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
