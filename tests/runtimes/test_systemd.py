@@ -1,10 +1,11 @@
-"""The units under systemd itself: started by a socket, ready, reloaded, watched, stopped.
+"""`notifyd serve` under systemd: started by a socket, ready, reloaded, watched, stopped.
 
 Each test boots a system of its own over this machine's files, which takes half a second.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -17,41 +18,58 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PYTHON = shlex.quote(sys.executable)
+NOTIFYD = f"{shlex.quote(sys.executable)} -B -m notifyd"
 
-# What the service executes. The tests know of it that a connection to `native` and `control` with a
-# word is answered, by whom and over what.
-COMMAND = f"{PYTHON} -B {HERE / 'daemon.py'}"
+LIMIT = 120  # seconds for one boot and all that a test does in it
 
-LIMIT = 90  # seconds for one boot and all that a test does in it
+CONFIG = f"""
+audit = "/var/log/notifyd/events.jsonl"
+watch = false
+[sockets]
+oci.path = "/run/notifyd/oci.sock"
+lxc.path = "/run/notifyd/lxc.sock"
+native = {{ path = "/run/notifyd/native.sock", group = "notifyd", users = "any" }}
+control = {{ path = "/run/notifyd/control.sock", mode = "0600" }}
+[[workload]]
+name = "named"
+rules = ["fake-hostname"]
+options.name = "first"
+[[workload]]
+name = "hangs"
+rules = ["{HERE}/rules/hangs.py"]
+[[workload]]
+name = "deeds"
+rules = [
+    "harmless-devices", "bind-low-ports", "{HERE}/rules/deeds.py", "{ROOT}/tests/run/rules/performer.py",
+]
+"""
 
-# In front of every script. `ask SOCKET WORD` is one connection; `the PROPERTY` asks systemd of the
-# service; `soon COMMAND` tries it until it is true, and `drop LINE...` changes the service.
+# In front of every script. `under SECTION COMMAND` runs it under the daemon, `the PROPERTY` asks
+# systemd of the service; `soon COMMAND` tries it until it is true; `drop LINE...` changes the
+# service, and `anew LINE...` forgets the changes before.
 PRELUDE = f"""
 install -m 644 -D -t /usr/local/lib/systemd/system {ROOT}/systemd/*.service {ROOT}/systemd/*.socket
 install -m 644 -D -t /usr/local/lib/sysusers.d {ROOT}/systemd/sysusers.d/*
 install -m 644 -D -t /usr/local/lib/tmpfiles.d {ROOT}/systemd/tmpfiles.d/*
 systemd-sysusers 2>/dev/null && systemd-tmpfiles --create notifyd.conf
-ask() {{
-    {PYTHON} -S -E -c 'if 1:
-        import socket, sys
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(f"/run/notifyd/{{sys.argv[1]}}.sock")
-            client.send(sys.argv[2].encode())
-            print(client.recv(1000).decode(), end="")' "$@"
-}}
+cat >/etc/notifyd/notifyd.toml <<'TOML'
+{CONFIG}
+TOML
+changes=/etc/systemd/system/notifyd.service.d/test.conf
+under() {{ section=$1; shift; {NOTIFYD} run --quiet --service --section "$section" -- "$@"; }}
 the() {{ systemctl show --value -p "$1" notifyd.service; }}
 is() {{ [ "$(the "$1")" = "$2" ]; }}
 soon() {{
     for _ in $(seq 200); do if "$@"; then return; fi; sleep 0.05; done
     echo "never true: $*"; systemctl status notifyd.service; journalctl -u notifyd.service; exit 1
 }}
-drop() {{
-    mkdir -p /etc/systemd/system/notifyd.service.d
-    {{ echo '[Service]'; printf '%s\\n' "$@"; }} >>/etc/systemd/system/notifyd.service.d/test.conf
+drop() {{ printf '%s\\n' "$@" >>$changes; systemctl daemon-reload; }}
+anew() {{
+    mkdir -p $(dirname $changes)
+    printf '%s\\n' '[Service]' ExecStart= 'ExecStart={NOTIFYD} serve' "$@" >$changes
     systemctl daemon-reload
 }}
-drop ExecStart= 'ExecStart={COMMAND}'
+anew
 """
 
 pytestmark = [
@@ -111,29 +129,27 @@ def test_sockets_wait_for_their_first_peer(booted) -> None:
     ]
 
 
-def test_a_connection_starts_it(booted) -> None:
-    """The very first peer is answered; each socket has its name and came from systemd."""
+def test_an_arrival_starts_it(booted) -> None:
+    """The very first peer is served; each socket has its name and came from systemd."""
     said = booted("""
-        systemctl start notifyd.socket
-        ask native hello
-        soon is SubState running
-        for name in oci control; do ask $name hello; done
-        echo "pid=$(the MainPID)"
-        journalctl -u notifyd.service --grep unknown || echo nothing refused
+        systemctl start notifyd.socket notifyd-native.socket
+        under named uname -n
+        the ActiveState
+        journalctl -q -u notifyd.service --grep 'socket.refused' || echo nothing refused
+        grep '"service.ready"' /var/log/notifyd/events.jsonl
     """)
-    lines = said.splitlines()
-    pid = lines[3]
-    assert lines[:3] == [f"{name} given {pid} reloads=0" for name in ("native", "oci", "control")]
-    assert lines[-1] == "nothing refused"
+    name, state, refused, ready = said.splitlines()
+    assert (name, state, refused) == ("first", "active", "nothing refused")
+    sockets = {one: f"/run/notifyd/{one}.sock" for one in ("oci", "lxc", "native", "control")}
+    assert json.loads(ready)["sockets"] == sockets
 
 
 def test_a_start_waits_until_it_is_ready(booted) -> None:
-    """Without READY it is no start."""
+    """What never says so has not started."""
     said = booted("""
         systemctl start notifyd.service
-        is ActiveState active
-        drop 'Environment=NOTIFY_SOCKET=' 'TimeoutStartSec=1' 'Restart=no'
-        drop ExecStart= 'ExecStart=/usr/bin/env -u NOTIFY_SOCKET sleep 100'
+        is ActiveState active && grep -q '"service.ready"' /var/log/notifyd/events.jsonl
+        drop TimeoutStartSec=1 Restart=no ExecStart= 'ExecStart=sleep 100'
         systemctl restart notifyd.service 2>/dev/null && exit 1
         the Result
     """)
@@ -141,63 +157,57 @@ def test_a_start_waits_until_it_is_ready(booted) -> None:
 
 
 def test_reload(booted) -> None:
-    """The same process; its status shows in systemctl."""
+    """The same process with new rules; a mistake leaves the old ones, and the daemon, as they are."""
     said = booted("""
         systemctl start notifyd.service
-        ask control hello
+        before=$(the MainPID)
+        under named uname -n
+        sed -i s/first/second/ /etc/notifyd/notifyd.toml
         systemctl reload notifyd.service
-        soon is StatusText 'reloaded 1 times'
+        named() { [ "$(under named uname -n)" = $1 ]; }
+        soon named second
+        echo nonsense >>/etc/notifyd/notifyd.toml
+        systemctl reload notifyd.service
+        soon grep -q '"rules.rejected"' /var/log/notifyd/events.jsonl
         soon is SubState running
-        ask control hello
-        the NRestarts
+        under named uname -n
+        is MainPID $before && the NRestarts
     """)
-    first, second, restarts = said.splitlines()
-    assert second == first.replace("reloads=0", "reloads=1")
-    assert restarts == "0"
+    assert said.splitlines() == ["first", "second", "0"]
 
 
-@pytest.mark.parametrize("how", ["hang", "sick"])
-def test_the_watchdog(booted, how: str) -> None:
-    """A hung loop, and one that says that something is wrong, is killed and started anew.
+def test_the_watchdog(booted) -> None:
+    """A loop that hangs in a rule is killed and started anew; one that does not is left alone.
 
-    The sockets are systemd's, so whoever connects meanwhile is answered by the next one.
+    The sockets are systemd's, so whoever connects meanwhile is served by the next one.
     """
-    said = booted(f"""
+    said = booted("""
         drop WatchdogSec=1s
         systemctl start notifyd.service
         before=$(the MainPID)
         sleep 2.5
         is MainPID $before && is NRestarts 0
-        ask control {how} || true
-        ask native hello >/run/test/answer
-        soon is NRestarts 1
-        soon is SubState running
-        ask control hello
-        echo "pid=$(the MainPID) $before"
-        journalctl -q -u notifyd.service --grep 'Watchdog timeout' | wc -l
+        under hangs uname -n >/dev/null 2>&1 &
+        soon grep -q '"hangs"' /var/log/notifyd/events.jsonl
+        under named uname -n
+        is NRestarts 1 && [ $before != "$(the MainPID)" ]
+        journalctl -q -o cat -u notifyd.service --grep 'Watchdog timeout' | wc -l
     """)
-    if how == "sick":
-        said = said.partition("\n")[2]
-    answer, pids, timeouts = said.splitlines()
-    after, before = pids.split()
-    assert answer == f"control given {after} reloads=0"
-    assert after != f"pid={before}"
-    assert timeouts == "1"
+    assert said.splitlines() == ["first", "1"]
 
 
 def test_stop(booted) -> None:
-    """Stopped in order, and started again by the next connection: the sockets outlived it."""
+    """Stopped in order, and started again by the next arrival: the sockets outlived it."""
     said = booted("""
         systemctl start notifyd.service
         systemctl stop notifyd.service 2>/dev/null
-        the Result
-        the ExecMainStatus
-        ask control hello | cut -d ' ' -f 1,2
-        systemctl stop notifyd.socket notifyd-lxc.socket notifyd-native.socket \\
-            notifyd-control.socket notifyd.service
+        the Result; the ExecMainStatus
+        grep -c '"service.stopping"' /var/log/notifyd/events.jsonl
+        under named uname -n
+        systemctl stop 'notifyd*.socket' notifyd.service
         find /run/notifyd
     """)
-    assert said.splitlines() == ["success", "0", "control given", "/run/notifyd"]
+    assert said.splitlines() == ["success", "0", "1", "first", "/run/notifyd"]
 
 
 def test_without_sockets_from_systemd(booted) -> None:
@@ -206,48 +216,83 @@ def test_without_sockets_from_systemd(booted) -> None:
         systemctl mask --quiet notifyd.socket notifyd-lxc.socket notifyd-native.socket \\
             notifyd-control.socket
         systemctl start notifyd.service
-        ask control hello | cut -d ' ' -f 1,2
-        find /run/notifyd | wc -l
+        under named uname -n
+        stat -c '%n %a %G' /run/notifyd/*
         systemctl stop notifyd.service
         find /run/notifyd
     """)
-    assert said.splitlines() == ["control made", "5", "/run/notifyd"]
+    assert said.splitlines() == [
+        "first",
+        "/run/notifyd/control.sock 600 root",
+        "/run/notifyd/lxc.sock 660 root",
+        "/run/notifyd/native.sock 660 notifyd",
+        "/run/notifyd/oci.sock 660 root",
+        "/run/notifyd",
+    ]
 
 
-def test_a_usage_error_is_not_tried_again(booted) -> None:
-    """A person has to mend it."""
+def test_a_mistake_is_not_tried_again(booted) -> None:
+    """A person has to mend it; the log says what."""
     said = booted("""
-        drop ExecStart= "ExecStart=/bin/sh -c 'exit 2'"
+        echo 'rules = 3' >>/etc/notifyd/notifyd.toml
         systemctl start notifyd.service 2>/dev/null && exit 1
         sleep 0.5
         the ActiveState; the NRestarts; the ExecMainStatus
+        journalctl -q -o cat -u notifyd.service | grep -c notifyd.toml:
     """)
-    assert said.splitlines() == ["failed", "0", "2"]
+    assert said.splitlines() == ["failed", "0", "2", "1"]
 
 
-DEEDS = """
-mknod null c 1 3; echo x >null; mkdir -p a/b; touch a/file; mv a/file a/b; chown 1:1 a/b/file
-chmod 4755 a/b/file; ln -s b a/link; rm -r a; hostname here; chrt -f 3 true
-mount -t tmpfs none /mnt; umount /mnt
-"""
+DEEDS = {
+    "device": "rm -f null; mknod null c 1 3; echo x >null",
+    "files": "mkdir -p a/b; touch a/f; mv a/f a/b; chmod 4755 a/b/f; ln -s b a/l; rm -r a",
+    "owner": "touch a; chown 1:1 a; rm a",
+    "mount": "mount -t tmpfs none /mnt; umount /mnt",
+    "name": "hostname here",
+    "scheduler": "chrt -f 3 true",
+    "port": f"{sys.executable} -c 'import socket; socket.socket().bind((\"127.0.0.1\", 80))'",
+}
+BAD = {
+    "PrivateDevices=yes": "device",
+    "RestrictSUIDSGID=yes": "files",
+    "RestrictNamespaces=yes": "files",
+    "PrivateUsers=yes": "files",
+    "CapabilityBoundingSet=~CAP_SYS_PTRACE": "files",
+    "CapabilityBoundingSet=~CAP_SYS_ADMIN": "files",
+    "SystemCallFilter=~@privileged": "owner",
+    "SystemCallFilter=~@mount": "mount",
+    "ProtectHostname=yes": "name",
+    "RestrictRealtime=yes": "scheduler",
+    "SystemCallFilter=~@debug": "port",
+}
 
 
-@pytest.mark.parametrize("where", ["nsenter -t 1 -m", "nsenter -t 1 -m unshare -m chroot /"])
+@pytest.mark.parametrize("where", ["", "unshare --mount chroot /", "unshare --uts --ipc --mount"])
 def test_the_hardening_leaves_what_it_needs(booted, where: str) -> None:
-    """Under it, the calls of programs in other mount namespaces are performed, not refused."""
-    supervised = (
-        f"{PYTHON} -B -m notifyd run --audit /var/log/notifyd/audit.jsonl --rules harmless-devices "
-        f"--rules {ROOT}/tests/run/rules/performer.py -- {where} sh -eux /root/deeds"
-    )
+    """Calls from outside the service, and from namespaces of their own, are performed."""
+    deeds = "\n".join(DEEDS.values())
     said = booted(f"""
-        printf '%s' {shlex.quote("cd /root; " + DEEDS)} >/root/deeds
-        drop ExecStart= 'ExecStart={supervised}' Type=exec Restart=no
-        systemctl start --wait notifyd.service || true
-        the ExecMainStatus
-        stat -c '%F %t %T' /root/null; hostname
-        grep -c '"how":"performed"' /var/log/notifyd/audit.jsonl
-        journalctl -q -o cat -u notifyd.service
+        systemctl start notifyd.service
+        cd /root && under deeds {where} sh -eu -c {shlex.quote(deeds)}
+        grep -v '"performed"' /var/log/notifyd/events.jsonl | grep -c '"errno":"EPERM"' || true
+        grep -o '"operation":"[A-Za-z]*".*"how":"performed"' /var/log/notifyd/events.jsonl |
+            cut -d '"' -f 4 | sort -u
     """)
-    status, node, name, performed, *_ = said.splitlines()
-    assert (status, node, name) == ("0", "character special file 1 3", "here"), said
-    assert int(performed) > 100
+    refused, *performed = said.splitlines()
+    wanted = {"Bind", "Chmod", "Chown", "Mkdir", "Mknod", "Mount", "Open", "Rename", "SetHostname"}
+    assert refused == "0"
+    assert wanted | {"SchedSetScheduler", "Stat", "Symlink", "Umount", "Unlink"} <= set(performed)
+
+
+def test_hardening_that_cannot_be_used(booted) -> None:
+    """Each line would break what the unit says of it: not left out by carelessness."""
+    tries = "".join(
+        f"""
+        anew {shlex.quote(line)} Restart=no
+        systemctl restart notifyd.service || true
+        if under deeds sh -eu -c {shlex.quote(DEEDS[deed])} >/dev/null 2>&1
+        then echo {shlex.quote(line)} would do; fi
+        """
+        for line, deed in BAD.items()
+    )
+    assert booted("cd /root" + tries) == ""
