@@ -40,7 +40,8 @@ rules = ["{HERE}/rules/hangs.py"]
 [[workload]]
 name = "deeds"
 rules = [
-    "harmless-devices", "bind-low-ports", "{HERE}/rules/deeds.py", "{ROOT}/tests/run/rules/performer.py",
+    "harmless-devices", "bind-low-ports",
+    "{HERE}/rules/deeds.py", "{ROOT}/tests/run/rules/performer.py",
 ]
 """
 
@@ -157,7 +158,7 @@ def test_a_start_waits_until_it_is_ready(booted) -> None:
 
 
 def test_reload(booted) -> None:
-    """The same process with new rules; a mistake leaves the old ones, and the daemon, as they are."""
+    """The same process with new rules; a mistake leaves it and the old ones as they are."""
     said = booted("""
         systemctl start notifyd.service
         before=$(the MainPID)
@@ -285,14 +286,18 @@ def test_the_hardening_leaves_what_it_needs(booted, where: str) -> None:
 
 
 def test_hardening_that_cannot_be_used(booted) -> None:
-    """Each line would break what the unit says of it: not left out by carelessness."""
+    """Under each line the daemon starts, and then something that was performed before is not."""
     tries = "".join(
         f"""
         anew {shlex.quote(line)} Restart=no
+        systemctl reset-failed
         systemctl restart notifyd.service || true
-        if under deeds sh -eu -c {shlex.quote(DEEDS[deed])} >/dev/null 2>&1
+        the ActiveState
+        if under deeds sh -eu -c {shlex.quote(DEEDS[deed])}
         then echo {shlex.quote(line)} would do; fi
         """
         for line, deed in BAD.items()
     )
-    assert booted("cd /root" + tries) == ""
+    said = booted("cd /root" + tries).splitlines()
+    assert said.count("active") == len(BAD), said
+    assert [line for line in said if line.endswith("would do")] == []
