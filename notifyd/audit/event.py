@@ -85,7 +85,11 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "workload.joined": EventKind(
             "Another process was executed into a container, and is decided with it.",
-            {"pid": "the process", "peer": "who brought its listener"},
+            {
+                "pid": "the process",
+                "peer": "who brought its listener",
+                "metadata": "`listenerMetadata` of its profile",
+            },
             "{workload}: joined by pid {pid}",
         ),
         "workload.shared": EventKind(

@@ -167,8 +167,6 @@ class Supervisor:
         until = _clock() + SLICE
         while True:
             await case.attend()
-            if case.workload.listener < 0:
-                case.workload.reporter.flush()
             following = self._following(case.workload)
             if following is None:
                 case.workload.reporter.flush()  # the loop itself may sleep on

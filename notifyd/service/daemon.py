@@ -226,7 +226,11 @@ class Daemon:
         member = Member(workload, installed, pid, descriptor)
         if supervised.members:
             supervised.reporter.event(
-                "workload.joined", workload=supervised.id, pid=pid or None, peer=str(arrival.peer)
+                "workload.joined",
+                workload=supervised.id,
+                pid=pid or None,
+                peer=str(arrival.peer),
+                metadata=arrival.metadata or None,
             )
         supervised.members.append(member)
         self._present[arrival.peer.uid] += 1

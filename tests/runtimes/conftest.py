@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -67,45 +68,58 @@ def runtime(request: pytest.FixtureRequest, runtimes: Callable[[str], Runtime]) 
     return runtimes(request.param)
 
 
+CONFIGURATION = """
+audit = "{folder}/events.jsonl"
+[sockets.oci]
+path = "{folder}/oci.sock"
+[[workload]]
+name = "named"
+rules = ["fake-hostname"]
+options.name = "elsewhere"
+match.metadata = "host=*"
+[[workload]]
+name = "devices"
+rules = ["harmless-devices"]
+"""
+
+
 @dataclass(frozen=True)
-class Receiver:
-    """Who takes listeners: its socket, and what it wrote down."""
+class Service:
+    """The daemon: its sockets, and what it wrote down."""
 
     socket: Path
     audit: Path
 
     def calls(self, workload: str, count: int) -> list[dict[str, Any]]:
         """The events of a container's calls, by its id, as soon as there are so many."""
-        return self._events("call", workload, count)
+        return self._events({"call"}, workload, count)
 
     def arrivals(self, workload: str, count: int) -> list[dict[str, Any]]:
-        """What a runtime said of a container and of what entered it, by its id, as `calls`."""
-        return [one["state"] for one in self._events("arrived", workload, count)]
+        """The events of a container's arrival and of what entered it, by its id, as `calls`."""
+        return self._events({"workload.started", "workload.joined"}, workload, count)
 
-    def _events(self, kind: str, workload: str, count: int) -> list[dict[str, Any]]:
+    def _events(self, kinds: set[str], workload: str, count: int) -> list[dict[str, Any]]:
         # They are written after the answers: a container may be gone before its last one is there.
         deadline = time.monotonic() + PATIENCE
-        while len(found := self._written(kind, workload)) < count and time.monotonic() < deadline:
+        while len(found := self._written(kinds, workload)) < count and time.monotonic() < deadline:
             time.sleep(0.02)
         return found
 
-    def _written(self, kind: str, workload: str) -> list[dict[str, Any]]:
+    def _written(self, kinds: set[str], workload: str) -> list[dict[str, Any]]:
         *lines, _ = self.audit.read_text().split("\n")  # the last one may be half a line
         events = [json.loads(line) for line in lines]
-        return [one for one in events if (one["event"], one.get("workload")) == (kind, workload)]
+        return [one for one in events if one["event"] in kinds and one.get("workload") == workload]
 
 
 @pytest.fixture(scope="session")
-def receiver(ground: Ground) -> Iterator[Receiver]:
-    """A receiver under the rule `harmless-devices`.
-
-    The place for `notifyd serve`: its sockets, and where its events go, are all that tests know.
-    """
-    made = Receiver(ground.folder / "oci.sock", ground.folder / "events.jsonl")
-    program = [sys.executable, str(HERE / "receiver.py")]
-    begun = serve(
-        ground, [*program, str(made.socket), str(made.audit), "harmless-devices"], made.socket
-    )
+def service(ground: Ground) -> Iterator[Service]:
+    """`notifyd serve`, with rules that depend on a container's metadata."""
+    configuration = ground.folder / "notifyd.toml"
+    configuration.write_text(CONFIGURATION.replace("{folder}", str(ground.folder)))
+    made = Service(ground.folder / "oci.sock", ground.folder / "events.jsonl")
+    words = [sys.executable, "-m", "notifyd", "serve", "--config", str(configuration)]
+    begun = serve(ground, words, made.socket)
     yield made
-    finished = begun.stop()
-    assert finished.stderr == ""
+    finished = begun.stop(signal.SIGTERM)
+    assert finished.status == 0
+    assert "Traceback" not in finished.stderr

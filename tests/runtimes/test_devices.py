@@ -11,9 +11,9 @@ MADE = "character special file 1:3 0:0\n"
 
 
 @pytest.fixture
-def profile(receiver):
+def profile(service):
     """What a container has to be started with."""
-    return oci.profile("mknod", "mknodat", listener=receiver.socket)
+    return oci.profile("mknod", "mknodat", listener=service.socket)
 
 
 def test_a_container_makes_harmless_devices(oci_runtime, profile):
@@ -53,11 +53,11 @@ def test_a_user_of_a_container_makes_them(oci_runtime, profile):
     assert (finished.stdout, finished.status) == (told, 0), finished.stderr
 
 
-def test_its_events_bear_its_id(oci_runtime, receiver, profile):
+def test_its_events_bear_its_id(oci_runtime, service, profile):
     """What was made and what was refused, both by name."""
     name = f"{oci_runtime.name}-told"
     oci_runtime.run(f"{MAKES}; {REFUSED}", profile, name=name)
-    calls = receiver.calls(oci_runtime.id_of(name), 2)
+    calls = service.calls(oci_runtime.id_of(name), 2)
     assert [(call["operation"], call["verdict"]) for call in calls] == [
         ("Mknod", "allow"),
         ("Mknod", "deny"),
