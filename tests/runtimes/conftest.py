@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
+from booted import boot  # noqa: E402
 from containers.containerd import Containerd  # noqa: E402
 from containers.docker import Docker  # noqa: E402
 from containers.ground import PATIENCE, Ground  # noqa: E402
@@ -27,6 +29,14 @@ from containers.runtime import Runtime, serve  # noqa: E402
 
 OCI = {one.name: one for one in (Runc, Crun, Docker, Podman, Containerd)}
 ALL = {**OCI, Lxc.name: Lxc}
+
+
+@pytest.fixture
+def booted(tmp_path: Path) -> Callable[[str], str]:
+    """Boots a system with the units in it, and runs a shell script there; what it printed."""
+    if os.geteuid():
+        pytest.skip("only root boots a system")
+    return partial(boot, tmp_path)
 
 
 @pytest.fixture(scope="session")
