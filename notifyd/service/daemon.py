@@ -95,6 +95,11 @@ class Daemon:
             nursery.start_soon(self._complaints.run)
             task_status.started()
 
+    @property
+    def pending(self) -> int:
+        """How many calls wait for their answers."""
+        return sum(one.pending for one in self.workloads.values())
+
     # -- arrivals
 
     def take(self, arrival: Arrival, installed: Installed = UNKNOWN) -> Supervised:

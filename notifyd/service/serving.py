@@ -21,6 +21,8 @@ from notifyd.service.sd_notify import Manager
 
 __all__ = ["serve"]
 
+_STATUS = 2.0  # seconds between two looks whether the status has changed
+
 
 def serve(policies: Policies) -> None:
     """Serve until SIGTERM or SIGINT. Whoever is supervised then gets ENOSYS for what is reported.
@@ -31,12 +33,18 @@ def serve(policies: Policies) -> None:
     with ExitStack() as stack:
         given = take_activated(os.environ)
         manager = stack.enter_context(Manager(os.environ))
-        sockets = stack.enter_context(Sockets(_wanted(policies), given.sockets))
+        wanted = _wanted(policies)
+        unwanted = {name: one for name, one in given.sockets.items() if name not in wanted}
+        for one in unwanted.values():
+            one.close()  # nobody would accept: better refused than left waiting
+        named = {name: one for name, one in given.sockets.items() if name in wanted}
+        sockets = stack.enter_context(Sockets(wanted, named))
         path = policies.config.audit
         audit = stack.enter_context(JsonLines.open(path)) if path is not None else None
         _raise_limit()
         daemon = Daemon(policies, audit)
-        for line in given.refused:
+        said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
+        for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
         trio.run(_live, daemon, sockets, manager)
 
@@ -63,6 +71,7 @@ async def _live(daemon: Daemon, sockets: Mapping[str, socket.socket], manager: M
             await nursery.start(daemon.run, sockets)
             nursery.start_soon(manager.watch, lambda: True)
             nursery.start_soon(reloader.watch)
+            nursery.start_soon(_tell_status, daemon, manager)
             _tell_ready(daemon, sockets)
             manager.ready()
             async for number in signals:
@@ -72,6 +81,17 @@ async def _live(daemon: Daemon, sockets: Mapping[str, socket.socket], manager: M
             manager.stopping()
             daemon.log.event("service.stopping", signal=signal.Signals(number).name)
             nursery.cancel_scope.cancel()
+
+
+async def _tell_status(daemon: Daemon, manager: Manager) -> None:
+    """Keep the one line true that `systemctl status` shows."""
+    told = ""
+    while True:
+        text = f"{len(daemon.workloads)} workloads, {daemon.pending} calls wait"
+        if text != told:
+            manager.status(text)
+            told = text
+        await trio.sleep(_STATUS)
 
 
 def _tell_ready(daemon: Daemon, sockets: Mapping[str, socket.socket]) -> None:
