@@ -131,7 +131,10 @@ class Daemon:
             # A runtime may keep its bundles on any file system.
             try:
                 installed = await trio.to_thread.run_sync(
-                    of_bundle, arrival.bundle, abandon_on_cancel=True
+                    of_bundle,
+                    arrival.bundle,
+                    abandon_on_cancel=True,
+                    limiter=trio.CapacityLimiter(1),  # one that hangs is alone
                 )
             except BaseException:
                 arrival.close()
