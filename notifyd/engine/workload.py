@@ -79,7 +79,8 @@ class Workload:
         listener: the notify descriptor; owned from here on.
         rules: what decides its calls.
         reporter: who is told what happened.
-        watched: what the filter notifies of for our own sake.
+        watched: what the filter notifies of for our own sake: it goes on if no rule decides.
+        reported: what of that the filter is known to report whenever it happens; by default all.
         killable: whether the filter was installed with WAIT_KILLABLE_RECV: nothing but what kills
             disturbs a call that was received.
         notifier: how `listener` is received from and answered, where that is not by its ioctls.
@@ -93,6 +94,7 @@ class Workload:
         reporter: Reporter,
         *,
         watched: Sequence[Watched] = (),
+        reported: Sequence[Watched] | None = None,
         killable: bool = False,
         notifier: Notifier | None = None,
     ) -> None:
@@ -104,7 +106,8 @@ class Workload:
         self.respond = self.notifier.respond
         self.id_valid = self.notifier.id_valid
         self.answerer = Answerer(self.notifier)
-        self.identities = Identities(watched=set(IDENTITY) <= set(watched))
+        known = set(watched if reported is None else reported)
+        self.identities = Identities(watched=set(IDENTITY) <= known)
         self.identify = self.identities.of
         self.files = Files(self.identities)
         self.digests = Digests()
@@ -114,7 +117,7 @@ class Workload:
         self.killable = killable
         self.shared = False  # whether somebody else turned out to read the listener, too
         self.lazy = False
-        self._told_of_laziness = set(LAZINESS) <= set(watched)
+        self._told_of_laziness = set(LAZINESS) <= known
         self.silent = reporter.silent
         # How a call of a quick plan is answered where somebody wants to know of it.
         self.answer_plainly = self._counted if reporter.audit is None else self._recorded

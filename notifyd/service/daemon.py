@@ -148,10 +148,10 @@ class Daemon:
             Refused: as `take`.
         """
         installed = replace(UNKNOWN, killable=arrival.killable)
-        if self._trusts(arrival.peer):
-            for policy in self.policies.sections:
-                if digest == policy.digest:
-                    installed = replace(installed, heard=policy.heard)
+        for policy in self.policies.sections:
+            if digest == policy.digest:
+                heard = policy.heard if self._trusts(arrival.peer) else None
+                installed = replace(installed, heard=heard, ours=True)
         supervised = self.take(arrival, installed)
         return Handover(supervised.id, supervised.policy.name)
 
@@ -229,12 +229,14 @@ class Daemon:
 
     def _join(self, supervised: Supervised, arrival: Arrival, installed: Installed) -> None:
         policy = supervised.policy
+        reported = watched_by(installed, policy.watched)
         workload = Workload(
             supervised.id,
             arrival.listener,
             policy.rules,
             supervised.reporter,
-            watched=watched_by(installed, policy.watched),
+            watched=policy.watched if installed.ours else reported,
+            reported=reported,
             killable=installed.killable,
             notifier=arrival.notifier,
         )

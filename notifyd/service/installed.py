@@ -27,10 +27,12 @@ class Installed:
         heard: (AUDIT_ARCH, number) of the calls that it reports whatever their arguments; None if
             nobody knows.
         killable: whether it has WAIT_KILLABLE_RECV.
+        ours: whether its sender says that we made it: it reports calls that no rule asked for.
     """
 
     heard: Heard | None = None
     killable: bool = False
+    ours: bool = False
 
 
 UNKNOWN = Installed()

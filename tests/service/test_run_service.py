@@ -135,6 +135,20 @@ os.kill(child, 9)
 
 
 @pytest.mark.root
+def test_what_only_the_daemon_wants_to_know(serve):
+    """It goes on, also where no rule allows it and everything else is refused; no event tells."""
+    service = serve(CONFIGURATION.replace("options.name", 'otherwise = "deny"\noptions.name'))
+    for user in (NOBODY, 0):
+        words = ("--", "sh", "-c", "uname -n")
+        section = () if user else ("--section", "admin")
+        done = _run(service, *section, *words, user=user or None)
+        assert done.returncode == 0, done.stderr
+    assert service.wait_for("call", uid=NOBODY)["operation"] == "Uname"
+    service.stop()
+    assert {event["operation"] for event in service.events("call")} == {"Uname"}
+
+
+@pytest.mark.root
 def test_not_everybody_may(serve):
     """Whom the configuration does not name is told so."""
     service = serve(CONFIGURATION.replace('"any"', "[65534]"))
