@@ -39,6 +39,8 @@ def cgroups_of(arrival: Arrival) -> Sequence[str]:
     What a peer says of its pid counts only if it is root or us: anybody else could name a process
     that is not theirs, and is looked at itself.
     """
+    if not arrival.peer.pid:
+        return ()  # in another pid namespace: its numbers mean nothing here
     trusted = arrival.kind is not Kind.NATIVE and arrival.peer.uid in (0, os.geteuid())
     pid = (arrival.pid or arrival.peer.pid) if trusted else arrival.peer.pid
     try:

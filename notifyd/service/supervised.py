@@ -100,9 +100,10 @@ def key_of(arrival: Arrival) -> Key:
 def open_first(arrival: Arrival) -> tuple[int, int]:
     """The first process behind an arrival: its pid and a pidfd; 0 and -1 where that is not known.
 
-    A peer may name any number. What is not theirs to signal is not taken for theirs.
+    A peer may name any number. What is not theirs to signal is not taken for theirs; and the
+    numbers of a peer in another pid namespace, who has none here, mean nothing.
     """
-    if arrival.pid <= 0:
+    if arrival.pid <= 0 or not arrival.peer.pid:
         return 0, -1
     try:
         descriptor = pidfd.open_process(arrival.pid)
