@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Any
 
-from notifyd.audit.jsonl import JsonLines
 from notifyd.audit.log import json_logger, terminal_logger
 from notifyd.audit.record import Record
+from notifyd.audit.stream import EventStream
 from notifyd.audit.tally import Tally
 from notifyd.audit.terminal import Refusals
 
@@ -17,7 +17,7 @@ class Reporter:
     """Where answered calls go.
 
     Args:
-        audit: the event log, or None.
+        audit: the event log, or None. A workload's may change (`Workload.record`).
         refusals: what shows refused calls to a person, or None.
         counts: whether somebody asks for the counts.
         narrates: whether `info` goes to standard error as well: the journal of a service.
@@ -32,7 +32,7 @@ class Reporter:
     def __init__(
         self,
         *,
-        audit: JsonLines | None = None,
+        audit: EventStream | None = None,
         refusals: Refusals | None = None,
         counts: bool = False,
         narrates: bool = False,
@@ -62,6 +62,7 @@ class Reporter:
         """
         if self.audit is not None:
             getattr(json_logger(self.audit), level)(name, **fields)
+            self.audit.flush()  # nobody else might for a long time
         if level not in self._quiet:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
 

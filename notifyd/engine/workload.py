@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import trio
 
 from notifyd.audit.errnos import errno_name
-from notifyd.audit.jsonl import BATCH
 from notifyd.audit.record import Line, Record
+from notifyd.audit.stream import BATCH, EventStream
 from notifyd.engine.answer import GONE, Answerer
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
@@ -115,8 +115,7 @@ class Workload:
         self.lazy = False
         self._told_of_laziness = set(LAZINESS) <= set(watched)
         self.silent = reporter.silent
-        # How a call of a quick plan is answered where somebody wants to know of it.
-        self.answer_plainly = self._counted if reporter.audit is None else self._recorded
+        self.record(reporter.audit)
         self.waiting: dict[int, trio.CancelScope] = {}
         self.ended = trio.Event()
         # One poll object for one descriptor: half the price of asking an epoll.
@@ -139,6 +138,13 @@ class Workload:
             and (audit, number) not in self.watched  # those need a second look
             and (quick := _quick(audit, steps)) is not None
         }
+
+    def record(self, audit: EventStream | None) -> None:
+        """Write calls down from the next one on, or only count them. Not for a silent reporter."""
+        self.reporter.audit = audit
+        # How a call of a quick plan is answered where somebody wants to know of it. It is chosen
+        # here, so that a call need not ask.
+        self.answer_plainly = self._counted if audit is None else self._recorded
 
     def target(self, note: Note) -> StoppedThread:
         """The stopped thread behind `note`."""
