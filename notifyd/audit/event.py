@@ -116,6 +116,15 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             },
             "refused {count} more connections of uid {uid}",
         ),
+        "control.command": EventKind(
+            "Somebody used the control socket to change something, or wanted to.",
+            {
+                "peer": "who: name, pid and uid",
+                "command": "`reload`, `detach` or `kill`",
+                "error": "why nothing came of it; nothing where it was done",
+            },
+            "control: {command} by {peer}",
+        ),
         "workload.ended": EventKind(
             "Nothing is left behind a listener.",
             {
@@ -207,7 +216,10 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "audit.lost": EventKind(
             "Events that should stand here could not be written.",
-            {"lines": "how many", "error": "what the kernel said, by name"},
+            {
+                "lines": "how many",
+                "error": "what the kernel said, by name; `ENOBUFS` for a live reader that is slow",
+            },
             "{lines} audit events are lost ({error})",
         ),
     }

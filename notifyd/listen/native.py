@@ -6,14 +6,12 @@ import socket
 from collections.abc import Callable
 from types import MappingProxyType
 
-import trio
-
 from notifyd.errors import NotifydError
 from notifyd.kernel import unix
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.listen.native_wire import Handover, Offer, Reply, Request, parse_request
 from notifyd.listen.oci import check_listener
-from notifyd.listen.reception import PATIENCE, Refuse, receive_message, reception
+from notifyd.listen.reception import PATIENCE, Refuse, receive_message, reception, send_all
 
 __all__ = ["serve_native"]
 
@@ -51,9 +49,9 @@ async def serve_native(
                 return
             reply = answer(*received, peer)
         except NotifydError as error:
-            await _send(connection, Reply(error=str(error)))
+            await send_all(connection, Reply(error=str(error)).encode())
             raise
-        await _send(connection, reply)
+        await send_all(connection, reply.encode())
 
     def answer(message: bytes, fds: list[int], peer: Peer) -> Reply:
         try:
@@ -67,19 +65,6 @@ async def serve_native(
         return Reply(handover=take(arrival, request.program))
 
     await reception(server, attend, refuse)
-
-
-async def _send(connection: socket.socket, reply: Reply) -> None:
-    """Send a reply to a peer that may be slow, or gone already."""
-    data = memoryview(reply.encode())
-    with trio.move_on_after(PATIENCE):
-        while data:
-            try:
-                data = data[connection.send(data) :]
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(connection)
-            except OSError:
-                return
 
 
 def _arrival(request: Request, peer: Peer, listener: int) -> Arrival:

@@ -14,7 +14,7 @@ from notifyd.kernel import unix
 from notifyd.listen.arrival import Peer
 from notifyd.listen.oci_wire import MOST_BYTES, Assembly
 
-__all__ = ["Attend", "Refuse", "receive_message", "reception"]
+__all__ = ["Attend", "Refuse", "receive_message", "reception", "send_all"]
 
 MOST = 256  # connections at once
 MOST_PER_USER = 64  # of them from one user who is not root
@@ -129,3 +129,26 @@ async def receive_message(
         raise PeerError(f"no whole message within {patience:g} seconds") from None
     finally:
         unix.close_all(owned)
+
+
+async def send_all(connection: socket.socket, data: bytes, *, patience: float = PATIENCE) -> bool:
+    """Send to a peer that may be slow, or gone already.
+
+    Args:
+        connection: does not block.
+        data: what to send.
+        patience: seconds that it may take.
+
+    Returns:
+        Whether all of it went.
+    """
+    left = memoryview(data)
+    with trio.move_on_after(patience):
+        while left:
+            try:
+                left = left[connection.send(left) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(connection)
+            except OSError:
+                return False
+    return not left
