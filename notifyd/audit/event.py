@@ -117,13 +117,18 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "refused {count} more connections of uid {uid}",
         ),
         "control.command": EventKind(
-            "Somebody used the control socket to change something, or wanted to.",
+            "Somebody changed something over the control socket.",
+            {"peer": "who: name, pid and uid", "command": "`reload`, `detach` or `kill`"},
+            "control: {command} by {peer}",
+        ),
+        "control.refused": EventKind(
+            "Somebody wanted to change something over the control socket, and nothing came of it.",
             {
                 "peer": "who: name, pid and uid",
                 "command": "`reload`, `detach` or `kill`",
-                "error": "why nothing came of it; nothing where it was done",
+                "reason": "why",
             },
-            "control: {command} by {peer}",
+            "control: no {command} for {peer}: {reason}",
         ),
         "workload.ended": EventKind(
             "Nothing is left behind a listener.",

@@ -149,7 +149,7 @@ async def _done(desk: Desk, peer: Peer, request: protocol.Request) -> Any:
         desk.check_changes(peer, command)
         result = await handler(desk, peer, request)
     except UsageError as error:
-        desk.daemon.log.event("control.command", "warning", **said, error=str(error))
+        desk.daemon.log.event("control.refused", "warning", **said, reason=str(error))
         raise
     desk.daemon.log.event("control.command", **said)
     return result

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from notifyd.audit.harmless import json_line, whole
 from notifyd.errors import PeerError, UsageError
 
 __all__ = [
@@ -303,12 +304,12 @@ def command_of(request: Request) -> str:
 
 def encode_result(result: Any) -> bytes:
     """The line that answers a request."""
-    return msgspec.json.encode({"notifyd": VERSION, "result": result}) + b"\n"
+    return json_line(msgspec.json.encode({"notifyd": VERSION, "result": result})) + b"\n"
 
 
 def encode_error(text: str) -> bytes:
     """The line that says why there is no result, and what to do."""
-    return msgspec.json.encode({"notifyd": VERSION, "error": text}) + b"\n"
+    return json_line(msgspec.json.encode({"notifyd": VERSION, "error": whole(text)})) + b"\n"
 
 
 def encode_request(request: Request) -> bytes:

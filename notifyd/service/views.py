@@ -6,6 +6,7 @@ import os
 from collections import Counter
 
 from notifyd import __version__
+from notifyd.audit.harmless import whole
 from notifyd.audit.tally import Tally
 from notifyd.service.config import as_list
 from notifyd.service.daemon import Daemon
@@ -31,7 +32,7 @@ def status(daemon: Daemon) -> Status:
         version=__version__,
         pid=os.getpid(),
         since=daemon.since,
-        config=str(policies.path),
+        config=whole(str(policies.path)),
         loaded=daemon.loaded,
         sockets={name: one.path for name, one in sockets.items() if one is not None},
         audit=policies.config.audit or "",
@@ -76,7 +77,7 @@ def sections(daemon: Daemon) -> list[SectionView]:
             SectionView(
                 name=policy.name,
                 rules=section.rules,
-                files=[str(file) for file in policy.files],
+                files=[whole(str(file)) for file in policy.files],
                 options=options,
                 kernel=list(policy.kernel),
                 otherwise=section.otherwise,
