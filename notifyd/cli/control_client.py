@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from notifyd.audit.harmless import printable
@@ -52,7 +52,8 @@ class Connection:
             UsageError: there is none; with the daemon's words, or what is wrong with it.
         """
         try:
-            self._socket.sendall(protocol.encode_request(request))
+            with suppress(BrokenPipeError):  # it may have said why before it left
+                self._socket.sendall(protocol.encode_request(request))
             line = self._line()
         except TimeoutError:
             raise UsageError(

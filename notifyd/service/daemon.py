@@ -259,9 +259,11 @@ class Daemon:
         return missing
 
     async def _until_end(self, supervised: Supervised, member: Member) -> None:
-        await member.workload.ended.wait()
+        try:
+            await member.workload.ended.wait()
+        finally:
+            member.close()
         supervised.members.remove(member)
-        member.close()
         self._present[supervised.arrival.peer.uid] -= 1
         if not supervised.members:
             self._end(supervised)
