@@ -22,7 +22,7 @@ __all__ = ["command"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SOON = 1.0  # seconds that completing waits for the daemon
-_PLAIN = re.compile(r"[\w.@%+/~-][\w.@%+/~:-]*", re.ASCII)  # what no shell takes for anything else
+_PLAIN = re.compile(r"[\w./][\w./@%+~:-]*", re.ASCII)  # what no shell takes for anything else
 
 
 def _complete_workloads(

@@ -60,7 +60,7 @@ def _clock(time: Any) -> str:
 
 
 def _call(event: Mapping[str, Any]) -> str:
-    verdict = str(event.get("verdict"))
+    verdict = str(event.get("verdict", "?"))
     args = event.get("args")
     parts = [
         _VERBS.get(verdict) or printable(verdict, 20),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from typing import Any
 
 from notifyd.audit.log import json_logger, terminal_logger
@@ -65,6 +66,11 @@ class Reporter:
             self.audit.flush()  # nobody else might for a long time
         if level not in self._quiet:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
+
+    def broke(self, error: Exception, **fields: Any) -> None:
+        """Log an error of notifyd itself, with its traceback."""
+        trace = "".join(traceback.format_exception(error))
+        self.event("supervisor.error", "error", **fields, error=repr(error), traceback=trace)
 
     def flush(self) -> None:
         """Write what is collected, and add up what is counted."""

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import select
-import traceback
 from collections.abc import Mapping, Sequence
 from signal import pidfd_send_signal
 from time import perf_counter_ns as clock
@@ -283,10 +282,7 @@ class Workload:
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused."""
-        trace = "".join(traceback.format_exception(error))
-        self.reporter.event(
-            "supervisor.error", "error", workload=self.name, error=repr(error), traceback=trace
-        )
+        self.reporter.broke(error, workload=self.name)
         with contextlib.suppress(OSError):  # it may have its answer already: EINPROGRESS
             self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
 

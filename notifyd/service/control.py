@@ -32,6 +32,7 @@ __all__ = ["Reload", "serve_control"]
 MOST_FOLLOWERS = 32  # each may make us keep `MOST_WAITING`
 GATHER = 0.05  # seconds: so many events go in one piece, and reading along stays cheap
 LOOK = 0.5  # seconds between two looks at whether a follower has left, and at what tasks answered
+_BROKEN = "an error in notifyd itself, which the log has: please report it"
 
 Reload = Callable[[str], Awaitable[list[str]]]
 """Loads everything anew. Takes who wanted it; returns what does not go as the configuration says, a
@@ -115,6 +116,11 @@ async def serve_control(
         except PeerError as error:
             await send_all(connection, protocol.encode_error(str(error)), patience=patience)
             raise
+        except OSError:
+            raise  # the connection's
+        except Exception as error:  # asking may fail; deciding must go on
+            daemon.log.broke(error)
+            await send_all(connection, protocol.encode_error(_BROKEN), patience=patience)
 
     await reception(server, attend, daemon.refuse_control)
 

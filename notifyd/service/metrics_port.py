@@ -1,12 +1,15 @@
-"""The metrics on a port of the loopback, for Prometheus to fetch."""
+"""The metrics on a port of the loopback, for Prometheus to fetch.
+
+Everybody on this machine can connect, so every connection is bounded, in time and in number, and
+none can keep the daemon from ending. (Hypercorn, which knows more of HTTP than is needed here,
+shields what it sends from being cancelled: whoever does not read would hold up the end.)
+"""
 
 from __future__ import annotations
 
 import socket
-import traceback
-from collections.abc import Awaitable, Callable
-from typing import Any
 
+import h11
 import trio
 
 from notifyd.errors import UsageError
@@ -15,11 +18,12 @@ from notifyd.service.metrics import metrics_text
 
 __all__ = ["open_port", "serve_metrics"]
 
+MOST = 32  # connections at once; Prometheus needs one
 MOST_BYTES = 8192  # of a request's head
-PATIENCE = 10  # seconds for a request
-PAUSE = 1.0  # seconds, after Hypercorn itself has failed
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+PATIENCE = 10.0  # seconds for a request and its answer
+_CHUNK = 4096
+_HELP = b"the metrics are at /metrics\n"
+_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def open_port(port: int) -> socket.socket:
@@ -32,7 +36,7 @@ def open_port(port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(("127.0.0.1", port))
-        found.listen(16)
+        found.listen(MOST)
     except OSError as error:
         found.close()
         raise UsageError(
@@ -42,61 +46,54 @@ def open_port(port: int) -> socket.socket:
 
 
 async def serve_metrics(
-    server: socket.socket,
-    daemon: Daemon,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    server: socket.socket, daemon: Daemon, *, patience: float = PATIENCE
 ) -> None:
-    """Answer HTTP for ever: the metrics at `/metrics`, to whoever is on this machine.
+    """Answer HTTP for ever: the metrics at `/metrics`.
 
     Args:
         server: as `open_port` makes it; it stays the caller's.
         daemon: whose counts.
-        task_status: started at once: whoever comes first waits in the socket's queue.
+        patience: seconds for a request and its answer.
     """
-    task_status.started()
-    while True:
+    present = 0
+
+    async def attend(stream: trio.SocketStream) -> None:
+        nonlocal present
+        present += 1
         try:
-            await _serve(server, daemon)
-        except Exception as error:  # an HTTP server that fails must not end the deciding
-            trace = "".join(traceback.format_exception(error))
-            daemon.log.event("supervisor.error", "error", error=repr(error), traceback=trace)
-        await trio.sleep(PAUSE)
+            with trio.move_on_after(patience):
+                if present <= MOST:
+                    await _answer(stream, daemon)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it left
+        except Exception as error:  # counting may fail; deciding must go on
+            daemon.log.broke(error)
+        finally:
+            present -= 1
+            await trio.aclose_forcefully(stream)
+
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(server.dup()))
+    async with listener:
+        await trio.serve_listeners(attend, [listener])
 
 
-async def _serve(server: socket.socket, daemon: Daemon) -> None:
-    from hypercorn.config import Config
-    from hypercorn.trio import serve
-
-    config = Config()
-    config.accesslog = config.errorlog = None
-    config.h11_max_incomplete_size = MOST_BYTES
-    config.read_timeout = PATIENCE
-    config.graceful_timeout = 0.0
-    config.include_server_header = False
-    config.bind = [f"fd://{server.dup().detach()}"]  # Hypercorn closes what it is given
-    await serve(_app(daemon), config, mode="asgi")  # type: ignore[arg-type]
-
-
-def _app(daemon: Daemon) -> Callable[[Any, Any, Send], Awaitable[None]]:
-    """The ASGI application."""
-
-    async def app(scope: Any, receive: Any, send: Send) -> None:  # noqa: ARG001
-        if scope["type"] == "lifespan":
-            await send({"type": "lifespan.startup.complete"})
-            await trio.sleep_forever()
-        if scope["type"] != "http":
-            return
-        found = scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD")
-        body = metrics_text(daemon).encode() if found else b"the metrics are at /metrics\n"
-        kind = b"text/plain; version=0.0.4; charset=utf-8"
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200 if found else 404,
-                "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(body))],
-            }
-        )
-        await send({"type": "http.response.body", "body": body})
-
-    return app
+async def _answer(stream: trio.SocketStream, daemon: Daemon) -> None:
+    """Answer one request; a connection has no more."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
+    try:
+        while (request := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(await stream.receive_some(_CHUNK))
+    except h11.RemoteProtocolError:
+        return
+    if not isinstance(request, h11.Request):
+        return
+    found = request.target.partition(b"?")[0] == b"/metrics" and request.method in (b"GET", b"HEAD")
+    body = metrics_text(daemon).encode() if found else _HELP
+    headers = [("content-type", _TYPE), ("content-length", str(len(body))), ("connection", "close")]
+    response = h11.Response(status_code=200 if found else 404, headers=headers)
+    sent = connection.send(response) or b""
+    await stream.send_all(sent if request.method == b"HEAD" else sent + body)
+    await stream.send_eof()
+    # Closing while something is unread resets the connection, and the answer may be lost.
+    while await stream.receive_some(_CHUNK):
+        pass

@@ -119,6 +119,22 @@ def test_without_reload(live):
     live(work)
 
 
+def test_an_error_of_ours(live, capsys):
+    """It is in the log with its traceback; the daemon goes on."""
+
+    async def reload(why: str) -> list[str]:
+        raise ZeroDivisionError("ours")
+
+    async def work(ground):
+        async with ground.client() as client:
+            assert "an error in notifyd itself" in await client.ask("reload")
+        async with ground.client() as client:
+            assert (await client.ask("status"))["workloads"] == 0
+
+    live(work, reload=reload)
+    assert said(capsys.readouterr().err, "ZeroDivisionError: ours")
+
+
 def test_who_may_what(policies):
     """Those who are named may all; where anybody may come, strangers only read."""
     for users, reads, changes in (([], False, False), ([12345], True, True), ("any", True, False)):
