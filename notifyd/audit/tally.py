@@ -59,8 +59,8 @@ class Sum:
         self.slowest_ns = max(self.slowest_ns, *times)
         self.total_ns += sum(times)
         scale = self.scale
-        for took in times:
-            scale[took.bit_length()] += 1
+        for at in map(int.bit_length, times):
+            scale[at] += 1
 
     def merge(self, other: Sum) -> None:
         """Add what another one has added up."""

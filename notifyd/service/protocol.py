@@ -141,7 +141,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class WorkloadView(msgspec.Struct, frozen=True):
-    """One workload.
+    """Who is supervised.
 
     Attributes:
         id: what `detach` and `kill` take.
@@ -171,7 +171,7 @@ class WorkloadView(msgspec.Struct, frozen=True):
 
 
 class SectionView(msgspec.Struct, frozen=True):
-    """One section of the configuration.
+    """Which rules are for whom.
 
     Attributes:
         name: the section's.
@@ -236,7 +236,7 @@ class Killed(msgspec.Struct, frozen=True):
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """The counts.
+    """The counts for Prometheus.
 
     Attributes:
         text: in Prometheus' text format.
