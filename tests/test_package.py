@@ -65,7 +65,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_has_what_it_needs_and_no_more(wheel: Path) -> None:
-    """The package, its rules, its licence, its command; neither tests nor documentation."""
+    """The package, its rules, its licence, its command, units; neither tests nor documentation."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
@@ -73,7 +73,10 @@ def test_the_wheel_has_what_it_needs_and_no_more(wheel: Path) -> None:
     assert {f"notifyd/shipped/{name}.py" for name in SHIPPED} <= set(names)
     assert "notifyd/py.typed" in names
     assert f"{info}/licenses/LICENSE" in names
-    assert {name.split("/")[0] for name in names} == {"notifyd", info}
+    data = info.replace(".dist-info", ".data")
+    assert {name.split("/")[0] for name in names} == {"notifyd", info, data}
+    units = {name for name in names if name.startswith(data)}
+    assert all(name.startswith(f"{data}/data/share/notifyd/systemd/") for name in units)
     assert not [name for name in names if "__pycache__" in name]
 
 

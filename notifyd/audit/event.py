@@ -85,8 +85,17 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "workload.joined": EventKind(
             "Another process was executed into a container, and is decided with it.",
-            {"pid": "the process", "peer": "who brought its listener"},
+            {
+                "pid": "the process",
+                "peer": "who brought its listener",
+                "metadata": "`listenerMetadata` of its profile",
+            },
             "{workload}: joined by pid {pid}",
+        ),
+        "workload.shared": EventKind(
+            "Somebody else takes notifications from a listener that we were given; it is let go.",
+            {},
+            "{workload}: somebody else reads its listener, too: let go",
         ),
         "workload.unheard": EventKind(
             "The rules are about calls that the workload's filter does not report: they cannot be "

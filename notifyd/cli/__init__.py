@@ -80,8 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def complain(text: str) -> None:
-    """One line for the person, on standard error."""
-    click.echo(f"notifyd: {text}", err=True)
+    """A line or several for the person, on standard error."""
+    for line in text.splitlines():
+        click.echo(f"notifyd: {line}", err=True)
 
 
 def options_of(given: tuple[str, ...]) -> dict[str, list[Any]]:

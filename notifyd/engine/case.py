@@ -307,6 +307,8 @@ class Case:
         self._let_go()
         self.inquiry.close()
         workload = self.workload
+        if outcome.how == GONE:
+            workload.notifier.gone(self.note[ID])
         call = decision.call
         operation, syscall = workload.named(self.note, call)
         if workload.watched:

@@ -25,8 +25,8 @@ class Reporter:
 
     Attributes:
         silent: nobody wants to know anything, so nothing is counted either.
-        epoch: the wall clock, in nanoseconds since 1970, when perf_counter_ns was 0. Set anew when
-            collected events are written, since a clock can be set.
+        epoch: the wall clock, in nanoseconds since 1970, when perf_counter_ns was 0. Set anew now
+            and then, since a clock can be set.
         tally: the counts.
     """
 
@@ -43,6 +43,10 @@ class Reporter:
         self.silent = audit is None and refusals is None and not counts
         self._quiet = frozenset() if narrates else frozenset({"info"})
         self.tally = Tally()
+        self.set_clock()
+
+    def set_clock(self) -> None:
+        """Look at the wall clock again."""
         self.epoch = time.time_ns() - time.perf_counter_ns()
 
     def answered(self, record: Record) -> None:
@@ -63,7 +67,8 @@ class Reporter:
         """
         if self.audit is not None:
             getattr(json_logger(self.audit), level)(name, **fields)
-            self.audit.flush()  # nobody else might for a long time
+            if not self._quiet:
+                self.audit.flush()  # a service may have no call for a long time
         if level not in self._quiet:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
 
@@ -75,6 +80,5 @@ class Reporter:
     def flush(self) -> None:
         """Write what is collected, and add up what is counted."""
         self.tally.fold()
-        self.epoch = time.time_ns() - time.perf_counter_ns()
         if self.audit is not None:
             self.audit.flush()

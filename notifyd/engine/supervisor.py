@@ -17,8 +17,10 @@ import trio
 
 from notifyd.engine.case import Case
 from notifyd.engine.hot import Stop, answer_calls
-from notifyd.engine.watchdog import Watchdog
+from notifyd.engine.report import Reporter
+from notifyd.engine.watchdog import SharedListener, Watchdog
 from notifyd.engine.workload import Workload
+from notifyd.kernel.unotify import RECEIVE
 from notifyd.policy.rule import Rule
 
 TURN = 256  # calls of one listener before the next one has its turn
@@ -38,6 +40,7 @@ class Supervisor:
         self._epoll = select.epoll()
         self._workloads: dict[int, Workload] = {}
         self._ready: deque[Workload] = deque()
+        self._telling: set[Reporter] = set()  # those that have something to write
         self._nursery: trio.Nursery | None = None
         self._waiting = trio.Event()
         self._handover: list[Case] | None = None  # where a task that is free takes its next case
@@ -63,6 +66,7 @@ class Supervisor:
         for scope in workload.waiting.values():
             scope.cancel()
         workload.close()
+        workload.reporter.flush()  # nothing else asks after it from now on
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise until cancelled. Then every call that waits is refused, and all is closed."""
@@ -73,7 +77,8 @@ class Supervisor:
                 nursery.start_soon(self._sweep)
                 nursery.start_soon(self._tidy)
                 task_status.started()
-                with Watchdog(self._rules) if in_main else contextlib.nullcontext():
+                watchdog = Watchdog(self._rules, [RECEIVE])
+                with watchdog if in_main else contextlib.nullcontext():
                     await self._serve()
         finally:
             self.close()
@@ -82,6 +87,7 @@ class Supervisor:
         """Close every listener and the epoll."""
         for workload in self.workloads:
             self.remove(workload)
+        self._flush()
         self._epoll.close()
 
     def _rules(self) -> list[Rule]:
@@ -101,8 +107,10 @@ class Supervisor:
             self._turns(_clock() + SLICE)
 
     def _flush(self) -> None:
-        for reporter in {id(one.reporter): one.reporter for one in self.workloads}.values():
+        """Have written what the workloads told that had calls; of many, most are idle."""
+        for reporter in self._telling:
             reporter.flush()
+        self._telling.clear()
 
     def _turns(self, until: int) -> None:
         """Drain the ready listeners in turn until none is ready or the time is over."""
@@ -116,8 +124,15 @@ class Supervisor:
 
     def _drain(self, workload: Workload) -> bool:
         """Answer a turn of calls; return whether there may be more."""
+        if workload.reporter not in self._telling:
+            workload.reporter.set_clock()
+            self._telling.add(workload.reporter)
         for _ in range(TURN):
-            stop = answer_calls(workload, TURN)
+            try:
+                stop = answer_calls(workload, TURN)
+            except SharedListener:
+                self._part(workload)
+                return False
             if isinstance(stop, Case):
                 self._attend(stop)
             elif stop is Stop.TURN:
@@ -129,6 +144,12 @@ class Supervisor:
                 self._epoll.modify(workload.listener, _WATCH)
                 return False
         return True
+
+    def _part(self, workload: Workload) -> None:
+        """Let go of a listener that somebody else reads as well."""
+        workload.shared = True
+        workload.reporter.event("workload.shared", "error", workload=workload.name)
+        self.remove(workload)
 
     def _attend(self, case: Case) -> None:
         self.attended += 1
@@ -148,6 +169,7 @@ class Supervisor:
             await case.attend()
             following = self._following(case.workload)
             if following is None:
+                case.workload.reporter.flush()  # the loop itself may sleep on
                 return
             case = following
             if _clock() > until:

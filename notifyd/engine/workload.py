@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 from collections.abc import Mapping, Sequence
 from signal import pidfd_send_signal
 from time import perf_counter_ns as clock
@@ -100,7 +99,8 @@ class Workload:
         self.listener = listener
         self.reporter = reporter
         self.notifier = notifier or Notifier(listener)
-        self.receive, self.respond = self.notifier.receive, self.notifier.respond
+        self.poll, self.receive = self.notifier.poll, self.notifier.receive
+        self.respond = self.notifier.respond
         self.id_valid = self.notifier.id_valid
         self.answerer = Answerer(self.notifier)
         self.identities = Identities(watched=set(IDENTITY) <= set(watched))
@@ -111,16 +111,13 @@ class Workload:
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
         self.killable = killable
+        self.shared = False  # whether somebody else turned out to read the listener, too
         self.lazy = False
         self._told_of_laziness = set(LAZINESS) <= set(watched)
         self.silent = reporter.silent
         self.record(reporter.audit)
         self.waiting: dict[int, trio.CancelScope] = {}
         self.ended = trio.Event()
-        # One poll object for one descriptor: half the price of asking an epoll.
-        self._poll = select.poll()
-        self._poll.register(listener, select.POLLIN)
-        self.poll = self._poll.poll
         self.sync_wake_up = self.notifier.set_sync_wake_up()
         self.use(rules)
 

@@ -1,8 +1,10 @@
-"""namespaces(7): which ones a task is in, and joining those of another: setns(2)."""
+"""namespaces(7): which a task is in, whose they are, and joining those of another: setns(2)."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from notifyd.kernel.libc import syscall
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "join", "read"]
+__all__ = ["KINDS", "join", "owner", "parent", "read"]
 
 # By the name of the link in /proc/TID/ns, the flag of setns(2). Those that decide what a path, a
 # socket or a name of the machine means. A pid namespace is only for children: pid_namespaces(7).
@@ -25,6 +27,10 @@ KINDS: Mapping[str, int] = MappingProxyType(
         "ipc": 0x08000000,
     }
 )
+
+
+_GET_PARENT = 0xB702  # since 4.9
+_GET_OWNER_UID = 0xB704  # since 4.11
 
 
 def read(directory: int) -> tuple[int, ...]:
@@ -52,3 +58,23 @@ def join(pidfd: int, flags: int) -> None:
             caller has several threads. ESRCH: it has ended.
     """
     syscall(arch.native().numbers["setns"], pidfd, flags)
+
+
+def owner(namespace: int) -> int:
+    """Return the user id, in our user namespace, that made a user namespace: ioctl_ns(2).
+
+    Args:
+        namespace: an open /proc/TID/ns/user.
+    """
+    uid = bytearray(4)
+    fcntl.ioctl(namespace, _GET_OWNER_UID, uid, True)
+    return int.from_bytes(uid, sys.byteorder)
+
+
+def parent(namespace: int) -> int:
+    """Open the parent of a user namespace; close-on-exec, and the caller's: ioctl_ns(2).
+
+    Raises:
+        OSError: EPERM: it is ours or outside of ours, or has none.
+    """
+    return fcntl.ioctl(namespace, _GET_PARENT)

@@ -167,5 +167,11 @@ def install(program: bytes, flags: int) -> int:
 
 
 def is_listener(fd: int) -> bool:
-    """Whether a descriptor is a listener: the kernel names it so (kernel/seccomp.c)."""
-    return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"
+    """Whether a descriptor is a listener: the kernel names it so (kernel/seccomp.c).
+
+    False if there is none of that number.
+    """
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"
+    except FileNotFoundError:
+        return False

@@ -13,14 +13,25 @@ import socket
 import sys
 from socket import CMSG_LEN
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from notifyd.kernel import socket as raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_FDS", "close_all", "peer_cred", "post_fds", "recv_fds", "recv_fds_into", "send_fds"]
+__all__ = [
+    "MAX_FDS",
+    "Packet",
+    "close_all",
+    "peer_cred",
+    "post_fds",
+    "recv_fds",
+    "recv_fds_into",
+    "recv_packet",
+    "send_fds",
+    "stamp_packets",
+]
 
 MAX_FDS = 253  # SCM_MAX_FD: what one message can carry
 
@@ -29,6 +40,8 @@ _CREDENTIALS = Struct("=iII")  # struct ucred: pid, uid, gid
 _FD = array.array("i").itemsize
 _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
+_TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS_OLD and SCM_TIMESTAMPNS: socket(7)
+_TIMESPEC = Struct("@ll")  # seconds and nanoseconds since 1970
 _SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
 
 
@@ -119,6 +132,60 @@ def recv_fds_into(
         close_all(fds)
         return size, [], True
     return size, fds, False
+
+
+class Packet(NamedTuple):
+    """One packet, as `recv_packet` gives it.
+
+    Attributes:
+        data: its bytes; none: the peer closed.
+        fds: the descriptors that came with it: close-on-exec, the caller's.
+        cut: whether the kernel cut something off; then `fds` is empty.
+        arrived: when it came, in seconds since 1970; None where the kernel does not say.
+    """
+
+    data: bytes
+    fds: list[int]
+    cut: bool
+    arrived: float | None
+
+
+def stamp_packets(sock: socket.socket) -> None:
+    """Let the kernel note when each packet from now on comes: SO_TIMESTAMPNS.
+
+    A packet that waits already is stamped when it is first looked at.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+
+
+def recv_packet(sock: socket.socket, size: int, max_fds: int) -> Packet:
+    """Receive one packet of a SOCK_SEQPACKET socket, without waiting.
+
+    Args:
+        sock: stays the caller's.
+        size: how many bytes at most.
+        max_fds: how many descriptors the caller expects. There may come a few more from a socket
+            without `stamp_packets`, and they are the caller's too.
+
+    Raises:
+        OSError: EAGAIN: there is none. ECONNRESET: the peer closed and left something unread.
+    """
+    room = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_LEN(max_fds * _FD)
+    data, messages, flags, _ = sock.recvmsg(size, room, _CLOEXEC | socket.MSG_DONTWAIT)
+    fds, foreign = _descriptors(messages)
+    close_all(foreign)
+    if flags & _CUT:
+        close_all(fds)
+        fds = []
+    return Packet(data, fds, bool(flags & _CUT), _stamp(messages))
+
+
+def _stamp(messages: Iterable[tuple[int, int, bytes]]) -> float | None:
+    for level, kind, data in messages:
+        if (level, kind, len(data)) == (socket.SOL_SOCKET, _TIMESTAMPNS, _TIMESPEC.size):
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            return float(seconds + nanoseconds / 1e9)
+    return None
 
 
 def _descriptors(messages: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], list[int]]:

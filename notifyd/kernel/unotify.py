@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,7 @@ __all__ = [
     "IOCTL_SEND",
     "IOCTL_SET_FLAGS",
     "NOTIF",
+    "RECEIVE",
     "RESPONSE",
     "RESPONSE_CONTINUE",
     "SYNC_WAKE_UP",
@@ -92,6 +94,10 @@ def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
     return receive
 
 
+RECEIVE: Final = receiver(-1).__code__
+"""What a thread is at while it waits in RECV: for whoever has to find that out from outside."""
+
+
 def responder(listener: int) -> Callable[[int, int, int, int], bool]:
     """A function that answers a notification. For one thread: its buffer is prepared once.
 
@@ -139,24 +145,34 @@ def _fd_sender(listener: int) -> Callable[[bytes], int]:
     return send
 
 
+def _poller(listener: int) -> Callable[[int], list[tuple[int, int]]]:
+    """The `poll` of one poll object for one descriptor: half the price of asking an epoll."""
+    ready = select.poll()
+    ready.register(listener, select.POLLIN)
+    return ready.poll
+
+
 class Notifier:
-    """A listener, as five calls. Owns no descriptor, and is as good as long as the caller's is.
+    """A listener, as a handful of calls. Owns no descriptor; as good as long as the caller's is.
 
     An `InterruptedError` is not an answer from the kernel, only a signal at a bad moment. Where
     nothing has happened yet the call is made again, and the caller never sees one, except from
     `receive`, where another RECV without POLLIN may wait for ever.
 
     Attributes:
+        poll: waits for so many milliseconds, as `select.poll().poll`: POLLIN before each `receive`;
+            events without POLLIN: there will be no more notifications.
         receive: takes one notification; see `receiver`.
         respond: answers one; see `responder`.
     """
 
-    __slots__ = ("_fd", "_id_valid", "_ioctl", "_send_fd", "receive", "respond")
+    __slots__ = ("_fd", "_id_valid", "_ioctl", "_send_fd", "poll", "receive", "respond")
 
     def __init__(self, listener: int) -> None:
         self._fd = listener
         self._ioctl = fcntl.ioctl
         self._id_valid = IOCTL_ID_VALID
+        self.poll = _poller(listener)
         self.receive = receiver(listener)
         self.respond = responder(listener)
         self._send_fd = _fd_sender(listener)
@@ -168,6 +184,9 @@ class Notifier:
         """
         self._fd = -1
         self.respond = _to_nobody
+
+    def gone(self, id: int) -> None:  # noqa: A002
+        """A notification ends with no answer, since its target is gone: nothing to do here."""
 
     def id_valid(self, id: int) -> bool:  # noqa: A002
         """Say whether the target of a notification still waits for its answer.

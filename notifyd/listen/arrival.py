@@ -104,6 +104,6 @@ class Refused(PeerError):
     """An arrival that nobody wants to supervise. The text says why, and is fit for its sender."""
 
 
-Take = Callable[[Arrival], None]
+Take = Callable[[Arrival], object]
 """Takes an arrival over: its listener is owned by the callee from then on, even if it raises
 Refused. It neither waits nor looks at anything but the arrival and what is in memory or /proc."""

@@ -13,7 +13,7 @@ import os
 import select
 import time
 
-from notifyd.kernel import clone, pidfd, unix
+from notifyd.kernel import clone, pidfd, seccomp, unix
 
 __all__ = ["LISTENER", "PATIENCE", "send_courier"]
 
@@ -21,7 +21,6 @@ LISTENER = b"L"  # the message that carries the listener
 
 PATIENCE = 5.0  # seconds; installing takes some milliseconds when a program is large
 
-_LINK = "anon_inode:seccomp notify"
 _EAGER = 50  # looks without a nap: mostly enough
 
 
@@ -62,16 +61,9 @@ def _watch(child: int, number: int) -> bool:
     for look in range(1 << 30):
         # In this order: what a child did before it ended is seen.
         over = bool(ended.poll(look >= _EAGER)) or time.monotonic() > deadline
-        if _is_listener(number):
+        if seccomp.is_listener(number):
             return True
         if over:
             return False
         os.sched_yield()
     return False
-
-
-def _is_listener(number: int) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{number}") == _LINK
-    except FileNotFoundError:
-        return False

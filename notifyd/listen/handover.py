@@ -1,18 +1,21 @@
 """Handing a listener to a daemon: the client's side of the native handover.
 
-Light on purpose: a program that installs a filter of its own imports this and little else.
+Imports what it needs when it is called: everybody who imports notifyd imports this.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from notifyd.errors import UsageError
-from notifyd.kernel import unix
-from notifyd.listen.native_wire import Handover, Offer, Reply, Request, parse_reply
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from notifyd.listen.native_wire import Handover, Offer, Reply
 
 __all__ = ["ask_program", "default_socket", "handover"]
 
@@ -67,17 +70,16 @@ def handover(
     Raises:
         UsageError: there is no daemon, or it refuses; the text says why.
     """
-    request = Request(
-        1,
-        "handover",
-        id,
-        pid,
-        section,
-        metadata,
-        dict(annotations or {}),
-        killable,
-        program,
-    )
+    request = {
+        "request": "handover",
+        "id": id,
+        "pid": pid,
+        "section": section,
+        "metadata": metadata,
+        "annotations": dict(annotations or {}),
+        "killable": killable,
+        "program": program,
+    }
     reply = _ask(path or default_socket(), request, (listener,))
     if reply.handover is None:
         raise UsageError(f"the daemon refuses to supervise {id!r}: {reply.error}")
@@ -102,23 +104,27 @@ def ask_program(
     Raises:
         UsageError: there is no daemon, or it would refuse the handover; the text says why.
     """
-    request = Request(1, "program", id, 0, section, metadata)
+    request = {"request": "program", "id": id, "section": section, "metadata": metadata}
     reply = _ask(path or default_socket(), request, ())
     if reply.offer is None:
         raise UsageError(f"the daemon has no program for {id!r}: {reply.error}")
     return reply.offer
 
 
-def _ask(path: str, request: Request, fds: tuple[int, ...]) -> Reply:
-    import msgspec
+def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Reply:
+    import json
+    import socket
+
+    from notifyd.kernel import unix
+    from notifyd.listen.native_wire import VERSION, parse_reply
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE)
         try:
             connection.connect(path)
-            data = msgspec.json.encode(request)
-            rest = data[unix.send_fds(connection, data, fds) :]
-            with contextlib.suppress(BrokenPipeError):  # it may have answered by now
+            data = json.dumps({"notifyd": VERSION, **request}).encode()
+            with contextlib.suppress(BrokenPipeError):  # it may have refused by now, and told why
+                rest = data[unix.send_fds(connection, data, fds) :]
                 if rest:
                     connection.sendall(rest)
             answer = _read(connection)

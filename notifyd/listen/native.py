@@ -7,11 +7,18 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from notifyd.errors import NotifydError
-from notifyd.kernel import unix
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.listen.native_wire import Handover, Offer, Reply, Request, parse_request
 from notifyd.listen.oci import check_listener
-from notifyd.listen.reception import PATIENCE, Refuse, receive_message, reception, send_all
+from notifyd.listen.reception import (
+    PATIENCE,
+    Refuse,
+    Welcome,
+    discard,
+    receive_message,
+    reception,
+    send_all,
+)
 
 __all__ = ["serve_native"]
 
@@ -29,6 +36,7 @@ async def serve_native(
     take: TakeHandover,
     give: GiveOffer,
     refuse: Refuse,
+    welcome: Welcome,
     *,
     patience: float = PATIENCE,
 ) -> None:
@@ -39,31 +47,35 @@ async def serve_native(
         take: gets each listener.
         give: knows the programs.
         refuse: is told of requests that came to nothing.
+        welcome: knows who may use the socket.
         patience: seconds that a request may take.
     """
 
     async def attend(connection: socket.socket, peer: Peer) -> None:
         try:
+            welcome(peer)
             received = await receive_message(connection, most=MOST_BYTES, patience=patience)
             if received is None:
                 return
-            reply = answer(*received, peer)
+            message, fds = received
+            try:
+                reply = answer(message, fds, peer)
+            finally:
+                await discard(fds)
         except NotifydError as error:
             await send_all(connection, Reply(error=str(error)).encode())
             raise
         await send_all(connection, reply.encode())
 
     def answer(message: bytes, fds: list[int], peer: Peer) -> Reply:
-        try:
-            request = parse_request(message, len(fds))
-            if request.request == "program":
-                return Reply(offer=give(_arrival(request, peer, -1)))
-            check_listener(fds[0])
-            arrival = _arrival(request, peer, fds.pop())
-        finally:
-            unix.close_all(fds)
+        request = parse_request(message, len(fds))
+        if request.request == "program":
+            return Reply(offer=give(_arrival(request, peer, -1)))
+        check_listener(fds[0])
+        arrival = _arrival(request, peer, fds.pop())
         return Reply(handover=take(arrival, request.program))
 
+    # Whoever is not welcome is told so, and nothing of theirs is received.
     await reception(server, attend, refuse)
 
 

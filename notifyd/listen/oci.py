@@ -6,10 +6,17 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from notifyd.errors import PeerError
-from notifyd.kernel import seccomp, unix
+from notifyd.kernel import seccomp
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.listen.oci_wire import ProcessState, parse_process_state
-from notifyd.listen.reception import PATIENCE, Refuse, receive_message, reception
+from notifyd.listen.reception import (
+    PATIENCE,
+    Refuse,
+    Welcome,
+    discard,
+    receive_message,
+    reception,
+)
 
 __all__ = ["check_listener", "serve_oci"]
 
@@ -18,7 +25,12 @@ TakeLater = Callable[[Arrival], Awaitable[None]]
 
 
 async def serve_oci(
-    server: socket.socket, take: TakeLater, refuse: Refuse, *, patience: float = PATIENCE
+    server: socket.socket,
+    take: TakeLater,
+    refuse: Refuse,
+    welcome: Welcome,
+    *,
+    patience: float = PATIENCE,
 ) -> None:
     """Take listeners from runtimes, for ever.
 
@@ -26,6 +38,7 @@ async def serve_oci(
         server: listening, SOCK_STREAM; it stays the caller's.
         take: gets each arrival.
         refuse: is told of those that came to nothing.
+        welcome: knows who may use the socket.
         patience: seconds that a message may take.
     """
 
@@ -39,10 +52,10 @@ async def serve_oci(
             check_listener(state.listener)
             fds.remove(state.listener)
         finally:
-            unix.close_all(fds)  # those of unknown names; all of them, if something is wrong
+            await discard(fds)  # those of unknown names; all of them, if something is wrong
         await take(_arrival(state, peer))
 
-    await reception(server, attend, refuse)
+    await reception(server, attend, refuse, welcome=welcome)
 
 
 def check_listener(fd: int) -> None:

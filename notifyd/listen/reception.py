@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import trio
 
@@ -14,7 +14,15 @@ from notifyd.kernel import unix
 from notifyd.listen.arrival import Peer
 from notifyd.listen.oci_wire import MOST_BYTES, Assembly
 
-__all__ = ["Attend", "Refuse", "receive_message", "reception", "send_all"]
+__all__ = [
+    "Attend",
+    "Refuse",
+    "Welcome",
+    "discard",
+    "receive_message",
+    "reception",
+    "send_all",
+]
 
 MOST = 256  # connections at once
 MOST_PER_USER = 64  # of them from one user who is not root
@@ -25,6 +33,9 @@ _CHUNK = 1 << 16
 Attend = Callable[[socket.socket, Peer], Awaitable[None]]
 """Speaks with one peer. The socket, which does not block, is closed when it returns or raises."""
 
+Welcome = Callable[[Peer], None]
+"""Raises PeerError for a peer that may not use the socket. Until then nothing of it is received."""
+
 Refuse = Callable[[Peer, str], None]
 """Told of every connection that came to nothing, with the reason."""
 
@@ -34,6 +45,7 @@ async def reception(
     attend: Attend,
     refuse: Refuse,
     *,
+    welcome: Welcome = lambda _: None,
     most: int = MOST,
     most_per_user: int = MOST_PER_USER,
 ) -> None:
@@ -43,6 +55,7 @@ async def reception(
         server: listening; it stays the caller's.
         attend: what to do with a connection.
         refuse: is told.
+        welcome: who may use the socket; everybody who can connect by default.
         most: how many connections at once; more are closed at once.
         most_per_user: how many of them one user other than root may have.
     """
@@ -52,6 +65,7 @@ async def reception(
     async def one(connection: socket.socket, peer: Peer) -> None:
         try:
             with connection:
+                welcome(peer)
                 await attend(connection, peer)
         except (PeerError, OSError) as error:
             refuse(peer, str(error))
@@ -128,7 +142,17 @@ async def receive_message(
     except trio.TooSlowError:
         raise PeerError(f"no whole message within {patience:g} seconds") from None
     finally:
-        unix.close_all(owned)
+        await discard(owned)
+
+
+async def discard(fds: Collection[int]) -> None:
+    """Close descriptors that somebody sent.
+
+    Where that may wait: a close(2) asks the file system (FUSE: whoever serves it) to flush. What
+    waits holds a place among the connections of its user, and nothing else.
+    """
+    if fds:
+        await trio.to_thread.run_sync(unix.close_all, fds, abandon_on_cancel=True)
 
 
 async def send_all(connection: socket.socket, data: bytes, *, patience: float = PATIENCE) -> bool:

@@ -286,6 +286,8 @@ def _remedy(at: SocketAt, error: OSError) -> str:
         return f"{directory} is no directory: choose another path"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"no permission in {directory}: run as root, or choose a path and group of your own"
+    if error.errno == errno.EROFS:
+        return f"{directory} is read-only: choose another path, or ReadWritePaths= in a drop-in"
     if error.errno == errno.EDEADLK:
         return f"another daemon has been opening it for {PATIENCE:.0f} seconds: stop that one"
     return f"{(error.strerror or str(error)).lower()}: mend that, or choose another path"

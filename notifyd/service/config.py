@@ -164,10 +164,7 @@ def read_config(path: Path) -> tuple[Config, Places]:
     try:
         text = path.read_text("utf-8")
     except OSError as error:
-        hint = (
-            "give another with --config" if isinstance(error, FileNotFoundError) else "look at it"
-        )
-        raise UsageError(f"{path}: {error.strerror}: {hint}") from error
+        raise UsageError(f"{path}: {error.strerror}: give another with --config") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: no UTF-8 at byte {error.start}: save it as UTF-8") from error
     try:

@@ -25,6 +25,7 @@ from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 from notifyd.listen.arrival import Arrival, Kind, Peer, Refused
+from notifyd.listen.lxc import serve_lxc
 from notifyd.listen.native import serve_native
 from notifyd.listen.native_wire import Handover, Offer
 from notifyd.listen.oci import serve_oci
@@ -38,6 +39,7 @@ from notifyd.service.supervised import Key, Member, Supervised, key_of, open_fir
 __all__ = ["Daemon"]
 
 MOST = 4096  # listeners at once; each is a few descriptors
+BAN = 60.0  # seconds for a user whose listener held everybody up
 MOST_PER_USER = 256  # of them from one user other than root and us
 
 
@@ -68,6 +70,7 @@ class Daemon:
         self._stream = EventStream() if audit is None else audit
         self._by_key: dict[Key, Supervised] = {}
         self._present: Counter[int] = Counter()  # listeners by the uid that brought them
+        self._banned: dict[int, float] = {}  # until when, by uid
         self._complaints = Complaints(self.log)
         self._nursery: trio.Nursery | None = None
 
@@ -88,12 +91,16 @@ class Daemon:
             await nursery.start(self.supervisor.run)
             if "oci" in sockets:
                 refuse = partial(self.refuse, Kind.OCI)
-                nursery.start_soon(serve_oci, sockets["oci"], self.take_container, refuse)
+                welcome = partial(self._welcome, Kind.OCI)
+                nursery.start_soon(serve_oci, sockets["oci"], self.take_container, refuse, welcome)
+            if "lxc" in sockets:
+                refuse = partial(self.refuse, Kind.LXC)
+                nursery.start_soon(serve_lxc, sockets["lxc"], self.take, refuse)
             if "native" in sockets:
                 refuse = partial(self.refuse, Kind.NATIVE)
-                nursery.start_soon(
-                    serve_native, sockets["native"], self.take_handover, self.offer, refuse
-                )
+                welcome = partial(self._welcome, Kind.NATIVE)
+                take, give = self.take_handover, self.offer
+                nursery.start_soon(serve_native, sockets["native"], take, give, refuse, welcome)
             nursery.start_soon(self._complaints.run)
             task_status.started()
 
@@ -176,16 +183,21 @@ class Daemon:
         return peer.uid in (0, os.geteuid())
 
     def _check(self, arrival: Arrival) -> None:
-        config: SocketConfig | None = getattr(self.policies.config.sockets, arrival.kind.value)
+        self._welcome(arrival.kind, arrival.peer)
         uid = arrival.peer.uid
-        if config is None or not config.serves(uid, os.geteuid()):
-            raise Refused(
-                f"{arrival.peer} may not use this socket; sockets.{arrival.kind.value}.users of "
-                "the configuration says who may"
-            )
         room = MOST if self._trusts(arrival.peer) else MOST_PER_USER
         if self._present.total() >= MOST or self._present[uid] >= room:
             raise Refused(f"{self._present[uid]} listeners of uid {uid} are supervised already")
+
+    def _welcome(self, kind: Kind, peer: Peer) -> None:
+        config: SocketConfig | None = getattr(self.policies.config.sockets, kind.value)
+        if config is None or not config.serves(peer.uid, os.geteuid()):
+            raise Refused(
+                f"{peer} may not use this socket; sockets.{kind.value}.users of the configuration "
+                "says who may"
+            )
+        if self._banned.get(peer.uid, 0.0) > time.monotonic():
+            raise Refused(f"uid {peer.uid} handed over what it went on reading; wait {BAN:g} s")
 
     # -- workloads
 
@@ -236,7 +248,11 @@ class Daemon:
         member = Member(workload, installed, pid, descriptor)
         if supervised.members:
             supervised.reporter.event(
-                "workload.joined", workload=supervised.id, pid=pid or None, peer=str(arrival.peer)
+                "workload.joined",
+                workload=supervised.id,
+                pid=pid or None,
+                peer=str(arrival.peer),
+                metadata=arrival.metadata or None,
             )
         supervised.members.append(member)
         self._present[arrival.peer.uid] += 1
@@ -264,7 +280,10 @@ class Daemon:
         finally:
             member.close()
         supervised.members.remove(member)
-        self._present[supervised.arrival.peer.uid] -= 1
+        uid = supervised.arrival.peer.uid
+        self._present[uid] -= 1
+        if member.workload.shared and not self._trusts(supervised.arrival.peer):
+            self._banned[uid] = time.monotonic() + BAN
         if not supervised.members:
             self._end(supervised)
 

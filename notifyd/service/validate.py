@@ -59,15 +59,17 @@ def _check_table(
 ) -> None:
     hints = typing.get_type_hints(struct, include_extras=True)
     fields = {one.encode_name: one for one in msgspec.structs.fields(struct)}
+    meant = set(data)
     for key, value in data.items():
         if key in fields:
             _check(value, hints[fields[key].name], (*where, key), mistakes)
             continue
         near = difflib.get_close_matches(key, fields, 1)
+        meant.update(near)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}"
         mistakes.append(Mistake((*where, key), f"{spelt((*where, key))}: no such key; {hint}"))
     for key, field in fields.items():
-        if field.required and key not in data:
+        if field.required and key not in meant:
             mistakes.append(Mistake(where, f"{spelt((*where, key))} is missing: give it"))
 
 

@@ -15,7 +15,8 @@ Runs of C and of notifyd alternate, and a figure is the median of the rounds. "s
 notifyd's best and worst round are apart: where it is large the machine was busy, so measure again.
 
 Times are printed and never asserted: the exit status is 1 only if a bench gave no figure at all.
-The last table has what each call costs that is performed, each call timed by itself.
+The last tables have what each call costs that is performed, each call timed by itself, and what a
+call costs in a daemon that has many idle workloads besides.
 Results go to standard output, progress to standard error. Some eight minutes by default.
 """
 
@@ -32,6 +33,7 @@ from pathlib import Path
 from catalogue import BENCHES, MEMORY, PROGRAMS, START_UP, Bench
 from commands import BenchFailed, Commands
 from costs import COSTS, Cost, all_costs
+from crowds import CROWDS, Crowd, all_crowds
 from memory import Memory, supervisor_memory
 from report import Results
 from rounds import Row, interleaved, pinned
@@ -45,7 +47,7 @@ UNTRAPPED_CALLS = 1_000_000
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tests/bench", description=__doc__.partition("\n")[0])
-    names = [*(bench.name for bench in BENCHES), START_UP, *PROGRAMS, COSTS, MEMORY]
+    names = [*(bench.name for bench in BENCHES), START_UP, *PROGRAMS, COSTS, CROWDS, MEMORY]
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="runs of each (7)")
     parser.add_argument("--calls", type=int, default=100_000, metavar="N", help="a run (100000)")
     parser.add_argument(
@@ -109,6 +111,7 @@ def everything(commands: Commands, chosen: argparse.Namespace) -> Results:
         untrapped = commands.untrapped(UNTRAPPED_CALLS)
         on_one = table(commands, chosen, chosen.rounds, goals=True)
         costs, failures = measured_costs(commands, chosen)
+        crowds = measured_crowds(commands, chosen, failures)
     say("on all cores")
     on_all = table(commands, chosen, max(1, chosen.rounds // 2), goals=False)
     found: list[Memory] = []
@@ -117,7 +120,7 @@ def everything(commands: Commands, chosen: argparse.Namespace) -> Results:
             found = supervisor_memory(commands)
         except BenchFailed as error:
             failures.append(f"memory: failed: {error}")
-    return Results(untrapped, on_one, on_all, costs, found, failures)
+    return Results(untrapped, on_one, on_all, costs, crowds, found, failures)
 
 
 def measured_costs(commands: Commands, chosen: argparse.Namespace) -> tuple[list[Cost], list[str]]:
@@ -130,6 +133,21 @@ def measured_costs(commands: Commands, chosen: argparse.Namespace) -> tuple[list
         return [], [f"costs: failed: {error}"]
     say(f"costs: {len(found)} calls")
     return found, []
+
+
+def measured_crowds(
+    commands: Commands, chosen: argparse.Namespace, failures: list[str]
+) -> list[Crowd]:
+    """What a call costs among many workloads, if that was chosen."""
+    if CROWDS not in chosen.only:
+        return []
+    try:
+        found = all_crowds(commands, chosen.calls // 2, chosen.rounds)
+    except BenchFailed as error:
+        failures.append(f"crowds: failed: {error}")
+        return []
+    say(f"crowds: {found[-1].call_ns / found[0].call_ns:.2f} x with {found[-1].idle} idle")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from costs import Cost
+from crowds import CROWD_GOAL, Crowd
 from memory import Memory
 from rounds import Row
 
@@ -87,6 +88,7 @@ class Results:
         pinned: The rows on one core.
         unpinned: The rows on all cores.
         costs: What each performed call costs, pinned.
+        crowds: What a call costs in a daemon with many workloads, pinned.
         memory: Resident memory of supervisors.
         failures: Why `costs` or `memory` are empty or short.
     """
@@ -95,6 +97,7 @@ class Results:
     pinned: Sequence[Row]
     unpinned: Sequence[Row]
     costs: Sequence[Cost]
+    crowds: Sequence[Crowd]
     memory: Sequence[Memory]
     failures: Sequence[str]
 
@@ -112,6 +115,7 @@ class Results:
             "pinned": [record(row) for row in self.pinned],
             "unpinned": [record(row) for row in self.unpinned],
             "costs": [asdict(one) for one in self.costs],
+            "crowds": [asdict(one) for one in self.crowds],
             "memory": [asdict(one) for one in self.memory],
             "failures": list(self.failures),
         }
@@ -127,6 +131,8 @@ class Results:
             parts.append(table("On all cores", self.unpinned))
         if self.costs:
             parts.append(costs_table(self.costs))
+        if self.crowds:
+            parts.append(crowds_table(self.crowds))
         parts += [memory_line(one) for one in self.memory]
         parts += self.failures
         return "\n\n".join(parts)
@@ -144,4 +150,19 @@ def costs_table(costs: Sequence[Cost]) -> str:
         other = "-" if one.other is None else f"{one.other / 1000:.1f}"
         figures = f"{one.native / 1000:6.1f}  {one.same / 1000:10.1f}  {other:>11}"
         lines.append(f"{one.call:36}  {figures}")
+    return "\n".join(lines)
+
+
+def crowds_table(crowds: Sequence[Crowd]) -> str:
+    """A call among idle workloads, as a ratio to one alone, and memory by workload."""
+    alone = crowds[0]
+    lines = ["A daemon: idle workloads  call ns  ratio  goal  met  rss KiB  KiB each"]
+    for one in crowds:
+        ratio = one.call_ns / alone.call_ns
+        last = one is crowds[-1]
+        goal = f"{CROWD_GOAL:.2f}" if last else "-"
+        met = WORDS[ratio <= CROWD_GOAL if last else None]
+        each = f"{(one.rss - alone.rss) / one.idle:.0f}" if one.idle else "-"
+        figures = f"{one.call_ns:>7,.0f}  {ratio:5.2f}  {goal:>4}  {met:>3}"
+        lines.append(f"{one.idle:>24}  {figures}  {one.rss:>7,}  {each:>8}")
     return "\n".join(lines)

@@ -66,6 +66,24 @@ def test_a_workload_that_is_removed_leaves_the_others(start, supervise):
     supervise(work, ours, theirs)
 
 
+def test_the_last_events_of_a_workload_are_written_at_its_end(start, supervise, tmp_path):
+    """Those of answered calls and of calls given up, while the supervisor waits for other work."""
+    lines = tmp_path / "events.jsonl"
+    quick, answered, _ = start(os.getppid, RETURNS.format(value=11))
+    waiting, given_up, rules = start(refused, WAITS)
+
+    async def work(supervisor):
+        assert await quick.status() == 11
+        await until(lambda: rules.asked)
+        supervisor.remove(given_up)
+        await waiting.status()
+        await answered.ended.wait()
+        assert supervisor.workloads == ()
+        await until(lambda: lines.read_text().count('"event":"call"') == 2)
+
+    supervise(work, answered, given_up)
+
+
 def test_the_end_refuses_what_waits(start, supervise, reporter, tmp_path):
     """A cancelled supervisor leaves no target hanging."""
     child, workload, rules = start(refused, WAITS)

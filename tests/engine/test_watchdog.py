@@ -1,5 +1,7 @@
 """A rule that does not come back is interrupted; everything else is left alone."""
 
+import os
+import select
 import time
 
 import pytest
@@ -66,3 +68,22 @@ def test_no_patience_is_no_watch():
     rule = returns.__globals__["__notifyd_declared__"].pop()
     with Watchdog(lambda: [rule]) as dog:
         assert dog._busy_rule() is None
+
+
+def test_a_recv_that_somebody_robbed_is_ended(start, supervise):
+    """Poll promised a notification, and another reader took it: the listener is let go."""
+
+    def call_and_stay():
+        os.uname()
+        time.sleep(30)
+        return 0
+
+    _, workload, _ = start(call_and_stay, "@on(Uname)\ndef allows(call):\n    return Allow()\n")
+    truthful, promised = workload.poll, [(workload.listener, select.POLLIN)]
+    workload.poll = lambda timeout: truthful(timeout) or promised
+
+    async def work(supervisor):
+        await workload.ended.wait()
+
+    supervise(work, workload)
+    assert workload.shared

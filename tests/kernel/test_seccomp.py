@@ -203,3 +203,11 @@ def test_without_privileges_install_is_refused():
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == errno.EACCES
+
+
+def test_what_is_a_listener(stopped):
+    """Told by what /proc shows; a number that is not open is none."""
+    child = stopped(lambda: syscall(arch.native().numbers["getppid"]))
+    assert seccomp.is_listener(child.listener)
+    assert not seccomp.is_listener(0)
+    assert not seccomp.is_listener(1 << 20)

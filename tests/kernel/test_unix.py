@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import time
 
 import pytest
 
@@ -124,3 +125,33 @@ def test_peer(pair):
     expected = (os.getpid(), os.getuid(), os.getgid())
     if pair[0].type != socket.SOCK_DGRAM:
         assert unix.peer_cred(pair[0]) == expected
+
+
+def test_a_packet_and_when_it_came():
+    """The kernel's stamp is of the arrival, however long the packet lies there."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        unix.stamp_packets(ours)
+        before = time.time()
+        unix.send_fds(theirs, b"packet", [0, 1])
+        after = time.time()
+        time.sleep(0.05)
+        packet = unix.recv_packet(ours, 100, 2)
+        close_all(packet.fds)
+        assert (packet.data, len(packet.fds), packet.cut) == (b"packet", 2, False)
+        assert before - 0.01 <= packet.arrived <= after + 0.01
+
+
+def test_a_packet_is_not_waited_for():
+    """EAGAIN; no bytes at the end; and nothing is kept of what was cut."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        with pytest.raises(BlockingIOError):
+            unix.recv_packet(ours, 100, 2)
+        unix.stamp_packets(ours)
+        unix.send_fds(theirs, b"packet", [0, 1, 2])
+        assert unix.recv_packet(ours, 100, 2)[1:3] == ([], True)
+        unix.send_fds(theirs, b"packet", [])
+        assert unix.recv_packet(ours, 3, 2)[:3] == (b"pac", [], True)
+        theirs.close()
+        assert unix.recv_packet(ours, 3, 2) == (b"", [], False, None)

@@ -1,0 +1,120 @@
+"""A daemon with many workloads: what a call of one costs while the others are idle, and memory.
+
+Owns the daemons that it starts. They live at the same time and are asked in turn, so that a busy
+machine is as hard on one as on the other.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from commands import HERE, BenchFailed, Commands, environment, figure
+from memory import resident
+
+__all__ = ["CROWDS", "CROWD_GOAL", "Crowd", "all_crowds"]
+
+CROWDS = "crowds"
+IDLE = (0, 49, 200)  # workloads beside the one that calls
+CROWD_GOAL = 1.2  # the last, as a ratio to the first
+PATIENCE = 30.0  # seconds that a daemon may take to start
+CONFIGURATION = """
+watch = false
+[sockets.native]
+path = "{folder}/native.sock"
+[[workload]]
+name = "bench"
+rules = ["{rules}"]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """One daemon.
+
+    Attributes:
+        idle: workloads that do nothing.
+        call_ns: what a call of one more took, median, in nanoseconds.
+        rss: resident memory of the daemon with the idle ones, in KiB.
+    """
+
+    idle: int
+    call_ns: float
+    rss: int
+
+
+def all_crowds(commands: Commands, calls: int, rounds: int) -> list[Crowd]:
+    """Measure every size.
+
+    Raises:
+        BenchFailed: a daemon or a command failed.
+    """
+    with ExitStack() as stack:
+        daemons = [stack.enter_context(_daemon(commands, idle)) for idle in IDLE]
+        samples: list[list[float]] = [[] for _ in IDLE]
+        for _ in range(rounds):
+            for (socket, _), found in zip(daemons, samples, strict=True):
+                target = [commands.target, "getppid", str(calls), "42"]
+                line = [*commands.notifyd, "run", f"--service={socket}", "--", *target]
+                found.append(figure(line))
+        return [
+            Crowd(idle, median(found), rss)
+            for idle, found, (_, rss) in zip(IDLE, samples, daemons, strict=True)
+        ]
+
+
+@contextmanager
+def _daemon(commands: Commands, idle: int) -> Iterator[tuple[Path, int]]:
+    """A daemon with so many idle workloads: its socket, and its resident memory in KiB."""
+    folder = commands.folder / f"crowd-{idle}"
+    folder.mkdir()
+    text = CONFIGURATION.replace("{folder}", str(folder))
+    (folder / "n.toml").write_text(text.replace("{rules}", str(HERE / "rules" / "returns.py")))
+    line = [*commands.notifyd, "serve", "--config", str(folder / "n.toml")]
+    socket = folder / "native.sock"
+    with subprocess.Popen(line, env=environment(), stderr=subprocess.DEVNULL) as daemon:
+        try:
+            _wait_for(socket, daemon)
+            with _idle(commands, socket, idle):
+                yield socket, resident(daemon.pid, idle).rss
+        finally:
+            daemon.terminate()
+
+
+def _wait_for(socket: Path, daemon: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not socket.is_socket():
+        if daemon.poll() is not None or time.monotonic() > end:
+            raise BenchFailed("notifyd serve: did not start")
+        time.sleep(0.02)
+
+
+@contextmanager
+def _idle(commands: Commands, socket: Path, count: int) -> Iterator[None]:
+    """So many workloads that wait."""
+    line: Sequence[str] = [
+        sys.executable,
+        str(HERE / "handing.py"),
+        str(socket),
+        str(count),
+        commands.target,
+        "wait",
+    ]
+    with subprocess.Popen(
+        line, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            for _ in range(count):
+                if process.stdout.readline() != b"ready\n":
+                    raise BenchFailed("an idle workload did not come up")
+            yield
+        finally:
+            process.stdin.close()

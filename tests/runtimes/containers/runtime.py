@@ -1,0 +1,237 @@
+"""The one interface to all runtimes: what is asked for, a container that runs, how to make both."""
+
+import abc
+import itertools
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from . import cgroups
+from .ground import PATIENCE, VARIABLE, Begun, Finished, Ground, find_program
+
+Profile = Mapping[str, Any]  # an OCI seccomp profile (runtime-spec, config-linux.md)
+
+_READY = "container is up"
+_NUMBERS = itertools.count(1)
+FIRST_USER = 100_000  # on the host: root of a container that has a user namespace
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a container is to be.
+
+    Attributes:
+        name: its id, unique in this session.
+        script: what its /bin/sh runs.
+        profile: its seccomp profile; with listenerPath and listenerMetadata, if there are any.
+        annotations: for its state, where the runtime has such.
+        user_namespace: whether its root is nobody on the host.
+        mark: names the session.
+    """
+
+    name: str
+    script: str
+    profile: Profile
+    annotations: Mapping[str, str]
+    user_namespace: bool
+    mark: str
+
+    @property
+    def words(self) -> list[str]:
+        """What the container runs."""
+        return ["/bin/sh", "-c", self.script]
+
+    @property
+    def variable(self) -> str:
+        """What has to be in the environment of the container: how it is found."""
+        return f"{VARIABLE}={self.mark}"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that runs until it is killed."""
+
+    name: str
+    runtime: "Runtime" = field(repr=False)
+    begun: Begun = field(repr=False)
+
+    def exec(self, words: Sequence[str]) -> Finished:
+        """Run a second process in it to its end."""
+        return self.runtime.ground.run(self.runtime.exec_command(self.name, words))
+
+    def kill(self) -> Finished:
+        """End it with all its processes; what its first process left behind."""
+        self.runtime.remove(self.name)
+        return self.begun.wait()
+
+
+class Runtime(abc.ABC):
+    """A runtime, and its daemon if it has one.
+
+    Args:
+        ground: where everything is started and kept.
+    """
+
+    name: ClassVar[str]
+    programs: ClassVar[Sequence[str]]  # that have to be there
+    user_namespaces: ClassVar[bool] = False  # whether it can be asked for them here
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.folder = ground.folder / self.name
+        self.folder.mkdir(mode=0o711)
+        self._run = self.folder / "run"
+        self._run.mkdir()
+        self.socket = self.folder / "s"  # of the daemon, if there is one
+        self.daemon: Begun | None = None
+
+    @classmethod
+    def require(cls) -> None:
+        """See that its programs are there, as `find_program` does."""
+        for program in cls.programs:
+            find_program(program)
+
+    @abc.abstractmethod
+    def run_command(self, asked: Asked) -> list[str]:
+        """The command that runs a container in the foreground, all its files made ready."""
+
+    @abc.abstractmethod
+    def exec_command(self, name: str, words: Sequence[str]) -> list[str]:
+        """The command that runs a second process in a container that runs."""
+
+    @abc.abstractmethod
+    def remove_commands(self, name: str) -> list[list[str]]:
+        """The commands that end a container, whether it runs or not, and forget it."""
+
+    @staticmethod
+    def number() -> int:
+        """A number that was not given before."""
+        return next(_NUMBERS)
+
+    def private(self, words: Sequence[str], *steps: str) -> list[str]:
+        """A command in a mount namespace of its own, with the /run of this runtime.
+
+        So it neither sees nor disturbs what else of its kind the machine runs.
+        """
+        return cgroups.private(words, cgroups.own_run(self._run), *steps)
+
+    def id_file(self, name: str) -> Path:
+        """Where engines that make up ids of their own write that of a container."""
+        return self.folder / f"{name}.id"
+
+    def id_of(self, name: str) -> str:
+        """The id under which the OCI runtime knows a container, also after its end."""
+        path = self.id_file(name)
+        return path.read_text() if path.exists() else name
+
+    def serve_command(self) -> list[str]:
+        """The command that is its daemon and listens at `socket`; nothing where there is none."""
+        return []
+
+    def open(self) -> None:
+        """Start the daemon, if there is one, and wait until it serves."""
+        if words := self.serve_command():
+            self.daemon = serve(self.ground, words, self.socket)
+
+    def close(self) -> None:
+        """End the daemon, which ends what it started."""
+        if self.daemon is not None:
+            self.daemon.stop(signal.SIGTERM)
+
+    def remove(self, name: str) -> None:
+        """End a container, if it runs, and forget it."""
+        for command in self.remove_commands(name):
+            self.ground.run(command)
+
+    def run(
+        self,
+        script: str,
+        profile: Profile,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        metadata: str | None = None,
+        name: str | None = None,
+        user_namespace: bool = False,
+    ) -> Finished:
+        """Run a shell script in a container of its own, to its end.
+
+        Args:
+            script: for the container's /bin/sh.
+            profile: an OCI seccomp profile.
+            annotations: for the container's state.
+            metadata: the profile's listenerMetadata.
+            name: the container's id; one is made up if there is none.
+            user_namespace: give it one, with its root being `FIRST_USER`.
+        """
+        asked = self._asked(script, profile, annotations, metadata, name, user_namespace)
+        try:
+            return self.ground.run(self.run_command(asked))
+        finally:
+            self.remove(asked.name)
+
+    @contextmanager
+    def start(
+        self,
+        profile: Profile,
+        *,
+        script: str = "exec sleep 600",
+        annotations: Mapping[str, str] | None = None,
+        metadata: str | None = None,
+        name: str | None = None,
+        user_namespace: bool = False,
+    ) -> Iterator[Container]:
+        """A container that runs `script` and is there to be entered; arguments as of `run`."""
+        script = f"echo {_READY}; {script}"
+        asked = self._asked(script, profile, annotations, metadata, name, user_namespace)
+        container = Container(asked.name, self, self.ground.begin(self.run_command(asked)))
+        try:
+            _wait_up(container)
+            yield container
+        finally:
+            self.remove(asked.name)
+            if container.begun.process.returncode is None:
+                container.begun.wait()
+
+    def _asked(
+        self,
+        script: str,
+        profile: Profile,
+        annotations: Mapping[str, str] | None,
+        metadata: str | None,
+        name: str | None,
+        user_namespace: bool,
+    ) -> Asked:
+        assert self.user_namespaces or not user_namespace, f"{self.name}: not here"
+        if metadata is not None:
+            profile = {**profile, "listenerMetadata": metadata}
+        name = name or f"{self.name}-{self.number()}"
+        return Asked(name, script, profile, annotations or {}, user_namespace, self.ground.mark)
+
+
+def _wait_up(container: Container) -> None:
+    begun = container.begun
+    wait_until(lambda: begun.output()[0].startswith(_READY), container, begun)
+
+
+def wait_until(condition: Callable[[], bool], what: object, begun: Begun) -> None:
+    """Wait until `condition()`, while `begun` lives.
+
+    Raises:
+        AssertionError: it ended, or the time is up and it was killed.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if begun.process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"not ready: {what}: {begun.stop()}")
+        time.sleep(0.01)
+
+
+def serve(ground: Ground, words: Sequence[str], socket: Path) -> Begun:
+    """Start a daemon, and wait for its socket."""
+    begun = ground.begin(words)
+    wait_until(socket.is_socket, words, begun)
+    return begun

@@ -1,0 +1,12 @@
+"""A rule without patience that never comes back: the loop hangs with it."""
+
+import time
+
+from notifyd import Uname, on
+
+
+@on(Uname, patience=None)
+def hangs(call: Uname) -> None:
+    """As a mistake in a rule would."""
+    while True:
+        time.sleep(1000)

@@ -1,0 +1,158 @@
+"""The configuration file: what is good, and all that is wrong with a bad one, line by line."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from notifyd.errors import UsageError
+from notifyd.service.config import ConfigError, read_config
+from notifyd.service.policies import load_policies
+
+GOOD = """
+audit = "/var/log/notifyd/events.jsonl"
+metrics-port = 9402
+
+[sockets.oci]
+path = "/run/notifyd/oci.sock"
+[sockets.native]
+path = "/run/notifyd/native.sock"
+mode = "0666"
+users = "any"
+
+[[workload]]
+name = "web"
+rules = ["harmless-devices"]
+match.id = "web-*"
+match.annotations."org.example/tier" = ["front*", "edge"]
+
+[[workload]]
+name = "rest"
+rules = ["connect-allowlist"]
+options.to = "192.0.2.7:443"
+otherwise = "deny"
+strict = true
+patience = 2.5
+[workload.match]
+arrival = ["native", "lxc"]
+user = [0, "root"]
+cgroup = "/user.slice/*"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a configuration; its path."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "notifyd.toml"
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return write
+
+
+def test_good(written):
+    """Every key is taken as it stands."""
+    config, _ = read_config(written(GOOD))
+    assert config.metrics_port == 9402
+    assert config.sockets.native.users == "any"
+    assert [section.name for section in config.workload] == ["web", "rest"]
+    assert config.workload[0].match.annotations == {"org.example/tier": ["front*", "edge"]}
+    assert config.workload[1].patience == 2.5
+
+
+def test_rules_are_loaded(written):
+    """With their options, their verdict for the rest, and no more patience than the section's."""
+    web, rest = load_policies(written(GOOD)).sections
+    assert web.heard
+    assert rest.rules.strict
+    assert {rule.patience for rule in rest.rules.rules} == {2.5}
+    assert rest.digest != web.digest
+
+
+def _wrong(change: str, by: str) -> str:
+    assert change in GOOD
+    return GOOD.replace(change, by)
+
+
+WRONG = [
+    ("audit =", "audti =", 2, "audti: no such key; did you mean 'audit'?"),
+    ("9402", '"9402"', 3, "metrics-port: expected a port, 1 to 65535"),
+    ('"/run/notifyd/oci.sock"', '"run/oci.sock"', 6, "sockets.oci.path: expected an absolute path"),
+    ('"0666"', '"666x"', 9, 'sockets.native.mode: expected a mode in octal, as text: "0660"'),
+    ('"any"', '["no-such-user"]', 10, "no user is named 'no-such-user' here"),
+    ("[sockets.oci]", "[sockets.oic]", 5, "sockets.oic: no such key; did you mean 'oci'?"),
+    ("native.sock", "oci.sock", 8, "/run/notifyd/oci.sock is sockets.oci already"),
+    ('name = "web"', 'name = "a b"', 13, "workload[1].name: expected a name of at most 64"),
+    ('name = "rest"', 'name = "web"', 19, "two workloads are named 'web'"),
+    ('["harmless-devices"]', "[]", 14, "workload[1].rules: expected at least one name or file"),
+    ('["harmless-devices"]', '["harmles-devices"]', 14, "did you mean 'harmless-devices'?"),
+    ('["harmless-devices"]', '["./none.py"]', 14, "no rule file"),
+    ("options.to", "options.two", 20, "no option 'two' in these rules; they know: to"),
+    ("match.id", "match.ids", 15, "workload[1].match.ids: no such key; did you mean 'id'?"),
+    ('"deny"', '"refuse"', 22, "workload[2].otherwise: invalid enum value 'refuse'"),
+    ("2.5", "-1", 24, "workload[2].patience: expected seconds, at most 86400"),
+    ('["native", "lxc"]', '"nativ"', 26, "workload[2].match.arrival"),
+    ('[0, "root"]', '["nobdy"]', 27, "no user is named 'nobdy' here"),
+    ('name = "web"', "", 12, "workload[1].name is missing"),
+]
+
+
+@pytest.mark.parametrize(("change", "by", "line", "said"), WRONG)
+def test_one_mistake(written, change, by, line, said):
+    """It is told with its line, its key, and what would be right."""
+    path = written(_wrong(change, by))
+    with pytest.raises(ConfigError) as caught:
+        load_policies(path)
+    (text,) = str(caught.value).splitlines()
+    assert text.startswith(f"{path}:{line}: ")
+    assert said in text
+
+
+def test_all_mistakes_at_once(written):
+    """A person mends them in one go."""
+    text = GOOD
+    for change, by in (("audit =", "audti ="), ('"0666"', "6"), ("2.5", '"2"'), ("[0,", "[0.5,")):
+        text = text.replace(change, by)
+    with pytest.raises(ConfigError) as caught:
+        read_config(written(text))
+    assert len(caught.value.mistakes) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = ", "no TOML: Invalid value (at "),
+        ("", "sockets is missing: give it"),
+        ("[sockets]\n[[workload]]\nname='a'\nrules=['no-network']", "no socket to arrive at"),
+        ("sockets = 3\nworkload = 3\n", "sockets: expected `object`, got `int`"),
+        ("[sockets.oci]\npath='/x'\n", "workload is missing"),
+    ],
+)
+def test_not_even_that(written, text, said):
+    """What has not even the right form."""
+    with pytest.raises(UsageError) as caught:
+        read_config(written(text))
+    assert said in str(caught.value)
+
+
+def test_not_there(tmp_path):
+    """A file that is not there, and one that is no text."""
+    with pytest.raises(UsageError, match="give another with --config"):
+        read_config(tmp_path / "none.toml")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="no UTF-8 at byte 0"):
+        read_config(tmp_path / "binary")
+
+
+@pytest.mark.parametrize("which", ["notifyd.toml", "rule.py"])
+def test_others_may_not_write_it(written, which):
+    """What anybody could change is nothing to obey."""
+    path = written(GOOD.replace('["harmless-devices"]', '["./rule.py"]'))
+    rule = path.parent / "rule.py"
+    rule.write_text("from notifyd import Uname, Deny, always\nalways(Deny(1), Uname)\n")
+    load_policies(path)
+    (path.parent / which).chmod(0o646)
+    with pytest.raises(UsageError, match=f"{which}: others may write it: chmod go-w"):
+        load_policies(path)

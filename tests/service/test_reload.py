@@ -1,0 +1,148 @@
+"""Loading the configuration anew: all or nothing, for those that are here and those that come."""
+
+import os
+import signal
+import time
+
+import pytest
+
+CONFIGURATION = """
+watch = false
+[sockets.oci]
+path = "{here}/oci.sock"
+[[workload]]
+name = "all"
+rules = ["./rule.py"]
+"""
+
+
+@pytest.fixture
+def reloading(serve, tmp_path):
+    """A daemon under a rule file of the test's."""
+
+    def begin(text=CONFIGURATION):
+        return serve(text.replace("./rule.py", str(tmp_path / "rule.py")))
+
+    (tmp_path / "rule.py").write_text(_rule("one"))
+    return begin
+
+
+def _rule(name: str) -> str:
+    return (
+        "from notifyd import Return, Uname, on\n"
+        "@on(Uname)\n"
+        "def answer(call):\n"
+        f"    return Return(0, memory={{call.buffer: b'{name}'.ljust(65, bytes(1)) * 6}})\n"
+    )
+
+
+@pytest.fixture
+def asking(behind, tmp_path):
+    """A command that writes what uname says into a file, again and again."""
+
+    def begin(service, name="asking"):
+        said = tmp_path / name
+        script = f"while :; do uname -n >{said}.new; mv {said}.new {said}; sleep 0.02; done"
+        one = behind(["sh", "-c", script], "fake-hostname")
+        service.send("oci", service.state(name, one.pid), [one.listener])
+        os.close(one.listener)
+        one.listener = None
+        return said
+
+    return begin
+
+
+def _says(path, text: str) -> None:
+    end = time.monotonic() + 20
+    found = ""
+    while time.monotonic() < end:
+        if path.exists():
+            found = path.read_text().strip()
+        if found == text:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{found!r} and not {text!r}")
+
+
+def test_sighup(reloading, asking, tmp_path):
+    """A workload is decided by the new rules from its next call on."""
+    service = reloading()
+    said = asking(service)
+    _says(said, "one")
+    (tmp_path / "rule.py").write_text(_rule("two"))
+    service.process.send_signal(signal.SIGHUP)
+    _says(said, "two")
+    loaded = service.wait_for("rules.loaded", why="SIGHUP")
+    assert loaded["section"] == "all"
+
+
+def test_nothing_of_a_bad_one(reloading, asking, tmp_path):
+    """A mistake anywhere leaves everything as it was, and is told with file and line."""
+    service = reloading()
+    said = asking(service)
+    _says(said, "one")
+    (tmp_path / "rule.py").write_text(_rule("two") + "\ndef broken(:\n")
+    service.process.send_signal(signal.SIGHUP)
+    rejected = service.wait_for("rules.rejected")
+    assert f"{tmp_path}/rule.py:6" in rejected["reason"]
+    _says(said, "one")
+    (tmp_path / "rule.py").write_text(_rule("three"))
+    service.process.send_signal(signal.SIGHUP)
+    _says(said, "three")
+
+
+def test_changed_files(reloading, asking, tmp_path):
+    """Watched files are loaded by themselves."""
+    service = reloading(CONFIGURATION.replace("watch = false", "watch = true"))
+    said = asking(service)
+    _says(said, "one")
+    time.sleep(0.5)
+    (tmp_path / "rule.py").write_text(_rule("two"))
+    _says(said, "two")
+    service.write(service.config.read_text().partition("\n")[2] + "\n# more\n")
+    end = time.monotonic() + 20
+    while len(service.events("rules.loaded")) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert len(service.events("rules.loaded")) >= 2
+
+
+def test_what_cannot_change(reloading):
+    """What takes a restart is said; all else is in force."""
+    service = reloading()
+    text = CONFIGURATION.replace("oci.sock", "other.sock").replace("watch = false", "watch = true")
+    service.write(text.replace('name = "all"', 'name = "every"').replace("./rule.py", "no-network"))
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_for("rules.loaded", section="every")
+    notes = {event["reason"] for event in service.events("reload.note")}
+    assert notes == {
+        "watch has changed: restart notifyd for that",
+        "sockets.oci has changed: restart notifyd for that",
+    }
+
+
+def test_no_section_any_more(reloading, asking):
+    """A workload that nothing fits any more keeps its rules; a new one is refused."""
+    service = reloading()
+    said = asking(service)
+    _says(said, "one")
+    text = service.config.read_text().partition("\n")[2]
+    service.write(text + 'match.id = "other"\n')
+    service.process.send_signal(signal.SIGHUP)
+    note = service.wait_for("reload.note")
+    assert note["reason"].startswith("asking keeps its rules: ")
+    said.unlink()
+    _says(said, "one")
+    asking(service, "late")
+    assert "no section" in service.wait_for("arrival.refused")["reason"]
+
+
+def test_many_at_once(reloading, asking, tmp_path):
+    """Reloads come one after the other, whatever is sent; calls go on meanwhile."""
+    service = reloading()
+    said = asking(service)
+    for number in range(20):
+        (tmp_path / "rule.py").write_text(_rule(f"n{number}"))
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    _says(said, "n19")
+    assert "Traceback" not in service.log()

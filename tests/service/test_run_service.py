@@ -1,0 +1,247 @@
+"""`notifyd run --service`: started here, supervised by a daemon, root's or one's own."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOBODY, OTHER = 65534, 1
+CONFIGURATION = """
+[sockets.native]
+path = "{here}/native.sock"
+mode = "0666"
+users = "any"
+[[workload]]
+name = "plugins"
+rules = ["no-network", "fake-hostname"]
+options.name = "elsewhere"
+match.user = 65534
+[[workload]]
+name = "admin"
+rules = ["harmless-devices"]
+match.user = 0
+"""
+
+
+def _command(service, *words: str) -> list[str]:
+    socket = service if isinstance(service, str) else service.path("native")
+    return [sys.executable, "-m", "notifyd", "run", f"--service={socket}", *words]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def _run(service, *words: str, user: int | None = NOBODY) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        _command(service, *words),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+        env=_environment(),
+    )
+
+
+@pytest.mark.root
+def test_a_user_under_roots_daemon(serve):
+    """The daemon decides, by its configuration; status and output are the user's."""
+    service = serve(CONFIGURATION)
+    done = _run(service, "--", "sh", "-c", "uname -n; id -u; exit 7")
+    assert (done.stdout, done.stderr, done.returncode) == (f"elsewhere\n{NOBODY}\n", "", 7)
+    begun = service.wait_for("workload.started")
+    assert (begun["section"], begun["arrival"]) == ("plugins", "native")
+    assert f"uid {NOBODY}" in begun["peer"]
+    assert service.wait_for("workload.ended", workload=begun["workload"])["calls"] >= 1
+    call = service.wait_for("call", operation="Uname")
+    assert (call["workload"], call["uid"]) == (begun["workload"], NOBODY)
+
+
+@pytest.mark.root
+def test_what_the_kernel_decides(serve):
+    """What `always` says is in the program that the daemon gave."""
+    service = serve(CONFIGURATION)
+    done = _run(service, "--", sys.executable, "-c", "import socket; socket.socket()")
+    assert "PermissionError" in done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.root
+def test_a_user_cannot_choose(serve):
+    """Not another's section, none at all, and none by options; nothing was started."""
+    service = serve(CONFIGURATION)
+    for words, user, said in [
+        (("--section", "admin"), NOBODY, "no section 'admin' that is for"),
+        ((), OTHER, "no section of the configuration is for"),
+        (("--section", "none"), 0, "no section 'none' that is for"),
+        (("--rules", "no-network"), NOBODY, "--rules is not for --service"),
+        (("--strict",), NOBODY, "--strict is not for --service"),
+    ]:
+        done = _run(service, *words, "--", "echo", "started", user=user or None)
+        assert (done.stdout, done.returncode) == ("", 2), done
+        (line,) = done.stderr.splitlines()
+        assert said in line
+    assert service.events("workload.started") == []
+
+
+@pytest.mark.root
+def test_a_user_cannot_lie(serve, tmp_path):
+    """A filter of the user's own is taken, but nothing that its sender says of it is believed."""
+    service = serve(CONFIGURATION)
+    code = """
+import os, sys, time
+from notifyd import handover
+from notifyd.listen.handover import ask_program
+from notifyd.kernel import prctl
+from notifyd.kernel.seccomp import install
+offer = ask_program(id="honest", path=sys.argv[1])
+assert offer.section == "plugins", offer
+prctl.set_no_new_privs()
+child = os.fork()
+if not child:
+    time.sleep(60)
+listener = install(offer.filter, 8)
+pid = os.fork()
+if not pid:
+    print(os.uname().nodename, flush=True)
+    os._exit(0)
+done = handover(listener, id="liar", path=sys.argv[1], pid=1, program=offer.digest, killable=True)
+print(done.workload, done.section, flush=True)
+os.waitpid(pid, 0)
+os.kill(child, 9)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, service.path("native")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        user=NOBODY,
+        env=_environment(),
+    )
+    assert (sorted(done.stdout.splitlines()), done.returncode) == (
+        ["elsewhere", "liar plugins"],
+        0,
+    ), done.stderr
+
+
+@pytest.mark.root
+def test_not_everybody_may(serve):
+    """Whom the configuration does not name is told so."""
+    service = serve(CONFIGURATION.replace('"any"', "[65534]"))
+    assert _run(service, "--", "true").returncode == 0
+    done = _run(service, "--", "echo", "started", user=OTHER)
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "may not use this socket; sockets.native.users of the configuration" in done.stderr
+
+
+def test_ones_own_daemon(serve):
+    """Found by the environment; whoever runs the daemon may use it."""
+    service = serve(CONFIGURATION.replace("65534", str(os.getuid() or 0)))
+    words = [sys.executable, "-m", "notifyd", "run", "--service", "--", "uname", "-n"]
+    environment = {**_environment(), "NOTIFYD_SOCKET": service.path("native")}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.stdout, done.stderr, done.returncode) == ("elsewhere\n", "", 0)
+
+
+@pytest.mark.root
+def test_a_users_own_daemon():
+    """A daemon that an ordinary user runs supervises that user's commands."""
+    with tempfile.TemporaryDirectory(prefix="nd-") as name:
+        folder = Path(name)
+        os.chown(folder, NOBODY, NOBODY)
+        (folder / "n.toml").write_text(CONFIGURATION.replace("{here}", name))
+        os.chown(folder / "n.toml", NOBODY, NOBODY)
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "notifyd", "serve", "-c", str(folder / "n.toml")],
+            stderr=subprocess.PIPE,
+            text=True,
+            user=NOBODY,
+            group=NOBODY,
+            env=_environment(),
+        )
+        try:
+            socket = folder / "native.sock"
+            end = time.monotonic() + 20
+            while not socket.exists() and time.monotonic() < end:
+                time.sleep(0.01)
+            done = _run(str(socket), "--", "sh", "-c", "uname -n; kill -TERM $$")
+            assert (done.stdout, done.returncode) == ("elsewhere\n", 143), done.stderr
+        finally:
+            daemon.terminate()
+            _, err = daemon.communicate(timeout=20)
+        assert daemon.returncode == 0, err
+
+
+def test_the_terminal_is_the_users(serve):
+    """The command has it, with its size, and Ctrl-C reaches the command."""
+    service = serve(CONFIGURATION.replace("65534", str(os.getuid())))
+    script = "test -t 0 && test -t 1 && echo terminal; trap 'echo caught; exit 3' INT; sleep 30"
+    pid, terminal = pty.fork()
+    if not pid:
+        words = _command(service, "--", "sh", "-c", script)
+        os.execve(sys.executable, words, _environment())
+    seen = b""
+    end = time.monotonic() + 30
+    while b"terminal" not in seen and time.monotonic() < end:
+        seen += os.read(terminal, 1000)
+    time.sleep(0.3)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    os.set_blocking(terminal, False)
+    seen += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 3
+    assert b"caught" in seen
+
+
+@pytest.mark.root
+def test_the_daemon_dies(serve):
+    """What is decided by nobody any more fails, and does not wait for ever."""
+    service = serve(CONFIGURATION)
+    script = "uname -n; sleep 1; uname -n || echo refused"
+    with subprocess.Popen(
+        _command(service, "--", "sh", "-c", script),
+        stdout=subprocess.PIPE,
+        text=True,
+        user=NOBODY,
+        env=_environment(),
+    ) as command:
+        assert command.stdout.readline() == "elsewhere\n"
+        service.process.send_signal(signal.SIGKILL)
+        out, _ = command.communicate(timeout=30)
+    service.process.wait()
+    # The command cannot even be executed any more: execve is among what was reported.
+    assert "elsewhere" not in out
+
+
+def test_no_daemon(tmp_path):
+    """Nobody is there: one line, and nothing was started."""
+    done = _run(str(tmp_path / "none.sock"), "--", "echo", "started", user=None)
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "no daemon listens at" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "notifyd", "run", "--section", "x", "--", "true"],
+        capture_output=True,
+        text=True,
+        env=_environment(),
+    )
+    assert (done.returncode, "--section is a daemon's" in done.stderr) == (2, True)
+
+
+def test_no_such_command(serve):
+    """As without a daemon: 127, 126."""
+    service = serve(CONFIGURATION.replace("65534", str(os.getuid())))
+    done = _run(service, "--", "no-such-command", user=None)
+    assert (done.returncode, "no such command" in done.stderr) == (127, True)
+    done = _run(service, "--", "/", user=None)
+    assert done.returncode == 126
