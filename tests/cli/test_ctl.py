@@ -96,7 +96,7 @@ def test_changing(live):
         path = ground.path
         assert await ctl(path, "reload") == Done("reloaded\nweb keeps its rules\n", "", 0)
         failed = await ctl(path, "reload")
-        assert failed == Done("", "notifyd: n.toml:3: wrong\nn.toml:4: wrong, too\n", 2)
+        assert failed == Done("", "notifyd: n.toml:3: wrong\nnotifyd: n.toml:4: wrong, too\n", 2)
         assert await ctl(path, "detach", "web") == Done("detached, 1 listener closed\n", "", 0)
         assert await ctl(path, "kill", "db") == Done("killed 1 process\n", "", 0)
         await ground.until(lambda: not ground.daemon.workloads)
