@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import click
+import msgspec
 
 import notifyd
 import notifyd.testing
@@ -36,6 +37,7 @@ from notifyd.policy.operations import OPERATIONS, Exec
 from notifyd.policy.sources import Const, Pair, Reg, Reg16, Variant
 from notifyd.policy.verdicts import VERDICTS
 from notifyd.service import protocol
+from notifyd.service.config import Config, Match, Section, SocketConfig
 from notifyd.service.lines import IDLE
 from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS
 
@@ -54,6 +56,7 @@ def pages() -> dict[str, str]:
         "cli.md": command_line(),
         "control.md": control(),
         "metrics.md": metrics(),
+        "configuration.md": configuration(),
         "python.md": python_names(),
         "rules/index.md": rules_index(),
     }
@@ -301,6 +304,54 @@ def metrics() -> str:
     return "\n\n".join(parts)
 
 
+def configuration() -> str:
+    """The keys of the daemon's configuration, from its types and what they say of themselves."""
+    parts = [
+        "# Configuration",
+        "`/etc/notifyd/notifyd.toml`, or another by `notifyd serve --config FILE`. It is TOML. "
+        "[Run the daemon](../how-to/run-the-daemon.md) shows one; `systemd/notifyd.toml` is "
+        "another, with comments. An unknown key is an error.",
+    ]
+    for heading, kind in (
+        ("The file", Config),
+        ("[sockets.oci], [sockets.lxc], [sockets.native], [sockets.control]", SocketConfig),
+        ("[[workload]]", Section),
+        ("match", Match),
+    ):
+        parts += [f"## {heading}", paragraphs(inspect.getdoc(kind)).partition("\n\n")[0]]
+        rows = [
+            (f"`{field.encode_name}`", shown_default(field), meaning)
+            for field in msgspec.structs.fields(kind)
+            if (meaning := attributes(kind).get(field.name)) is not None
+        ]
+        parts.append(table(("key", "default", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+def attributes(kind: type[Any]) -> dict[str, str]:
+    """What the docstring of a class says of its attributes, by name."""
+    _, _, text = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        head, colon, rest = line.strip().partition(": ")
+        if line.startswith("    ") and not line.startswith("     ") and colon:
+            name, found[head] = head, rest
+        elif name and line.strip():
+            found[name] += " " + line.strip()
+    return found
+
+
+def shown_default(field: msgspec.structs.FieldInfo) -> str:
+    """A key's default, as TOML would have it; `required` where there is none."""
+    if field.required:
+        return "required"
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    if value is None or value == [] or value == {} or isinstance(value, msgspec.Struct):
+        return "-"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
 def python_names() -> str:
     """What `notifyd` and `notifyd.testing` export."""
     parts = [
@@ -390,17 +441,22 @@ def unique(items: Iterable[str]) -> list[str]:
 def stale(folder: Path = REFERENCE) -> list[str]:
     """The pages below `folder` that are not what they should be, or should not be."""
     wanted = pages()
-    there = {str(path.relative_to(folder)): path for path in folder.rglob("*.md")}
+    there = {str(path.relative_to(folder)): path for path in written(folder)}
     wrong = [
         name for name in wanted if name not in there or there[name].read_text() != wanted[name]
     ]
     return sorted([*wrong, *(there.keys() - wanted.keys())])
 
 
+def written(folder: Path) -> list[Path]:
+    """The pages that were written by us; others are written by hand."""
+    return [path for path in folder.rglob("*.md") if path.read_text().startswith(NOTE)]
+
+
 def write(folder: Path = REFERENCE) -> None:
     """Write all pages, and remove those that are none any more."""
     wanted = pages()
-    for path in folder.rglob("*.md"):
+    for path in written(folder):
         if str(path.relative_to(folder)) not in wanted:
             path.unlink()
     for name, text in wanted.items():

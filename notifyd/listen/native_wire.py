@@ -86,7 +86,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def encode(self) -> bytes:
         """The bytes for the wire."""
-        return msgspec.json.encode(self) + b"\n"
+        told = {"notifyd": VERSION, **msgspec.to_builtins(self)}  # defaults are left out
+        return msgspec.json.encode(told) + b"\n"
 
 
 def parse_request(message: bytes, fds: int) -> Request:

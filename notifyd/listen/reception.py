@@ -152,7 +152,10 @@ async def discard(fds: Collection[int]) -> None:
     waits holds a place among the connections of its user, and nothing else.
     """
     if fds:
-        await trio.to_thread.run_sync(unix.close_all, fds, abandon_on_cancel=True)
+        # A limiter of its own: threads that wait for ever must not use up those of others.
+        limiter = trio.CapacityLimiter(1)
+        close = unix.close_all
+        await trio.to_thread.run_sync(close, fds, abandon_on_cancel=True, limiter=limiter)
 
 
 async def send_all(connection: socket.socket, data: bytes, *, patience: float = PATIENCE) -> bool:

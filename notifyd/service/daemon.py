@@ -104,6 +104,11 @@ class Daemon:
             nursery.start_soon(self._complaints.run)
             task_status.started()
 
+    @property
+    def pending(self) -> int:
+        """How many calls wait for their answers."""
+        return sum(one.pending for one in self.workloads.values())
+
     # -- arrivals
 
     def take(self, arrival: Arrival, installed: Installed = UNKNOWN) -> Supervised:
@@ -135,7 +140,10 @@ class Daemon:
             # A runtime may keep its bundles on any file system.
             try:
                 installed = await trio.to_thread.run_sync(
-                    of_bundle, arrival.bundle, abandon_on_cancel=True
+                    of_bundle,
+                    arrival.bundle,
+                    abandon_on_cancel=True,
+                    limiter=trio.CapacityLimiter(1),  # one that hangs is alone
                 )
             except BaseException:
                 arrival.close()

@@ -23,6 +23,8 @@ from notifyd.service.sd_notify import Manager
 
 __all__ = ["serve"]
 
+_STATUS = 2.0  # seconds between two looks whether the status has changed
+
 
 def serve(policies: Policies) -> None:
     """Serve until SIGTERM or SIGINT. Whoever is supervised then gets ENOSYS for what is reported.
@@ -33,14 +35,20 @@ def serve(policies: Policies) -> None:
     with ExitStack() as stack:
         given = take_activated(os.environ)
         manager = stack.enter_context(Manager(os.environ))
-        sockets = stack.enter_context(Sockets(_wanted(policies), given.sockets))
+        wanted = _wanted(policies)
+        unwanted = {name: one for name, one in given.sockets.items() if name not in wanted}
+        for one in unwanted.values():
+            one.close()  # nobody would accept: better refused than left waiting
+        named = {name: one for name, one in given.sockets.items() if name in wanted}
+        sockets = stack.enter_context(Sockets(wanted, named))
         path = policies.config.audit
         audit = stack.enter_context(JsonLines.open(path)) if path is not None else None
         _raise_limit()
         port = policies.config.metrics_port
         metrics = stack.enter_context(open_port(port)) if port is not None else None
         daemon = Daemon(policies, audit)
-        for line in given.refused:
+        said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
+        for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
         trio.run(_live, daemon, sockets, manager, metrics)
 
@@ -76,6 +84,7 @@ async def _live(
                 nursery.start_soon(serve_control, sockets["control"], daemon, reloader.reload)
             if metrics is not None:
                 nursery.start_soon(serve_metrics, metrics, daemon)
+            nursery.start_soon(_tell_status, daemon, manager)
             _tell_ready(daemon, sockets)
             manager.ready()
             async for number in signals:
@@ -85,6 +94,17 @@ async def _live(
             manager.stopping()
             daemon.log.event("service.stopping", signal=signal.Signals(number).name)
             nursery.cancel_scope.cancel()
+
+
+async def _tell_status(daemon: Daemon, manager: Manager) -> None:
+    """Keep the one line true that `systemctl status` shows."""
+    told = ""
+    while True:
+        text = f"{len(daemon.workloads)} workloads, {daemon.pending} calls wait"
+        if text != told:
+            manager.status(text)
+            told = text
+        await trio.sleep(_STATUS)
 
 
 def _tell_ready(daemon: Daemon, sockets: Mapping[str, socket.socket]) -> None:

@@ -8,6 +8,7 @@ an exec may or may not have happened, and nothing is cached.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -141,24 +142,39 @@ class Identities:
             self.forget(tid)
 
     def _read(self, tid: int) -> Identity:
-        try:
-            # The pidfd first: what is read after it belongs to the thread that it names, as long
-            # as it lives.
-            descriptor = pidfd.open_thread(tid) if self._watched else -1
-        except OSError:
-            descriptor = -1  # before Linux 6.9, a thread that is no leader: read it every time
+        for _ in range(2):
+            try:
+                return self._look(tid)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise TargetGone("the target is gone") from error
+                self.close()  # what is kept for speed alone goes first
+        raise TargetGone("there is no descriptor left to look at the target with")
+
+    def _look(self, tid: int) -> Identity:
+        # The pidfd first: what is read after it belongs to the thread that it names, as long as it
+        # lives.
+        descriptor = self._pidfd(tid) if self._watched else -1
         try:
             identity = read_identity(tid)
-        except OSError as error:
+        except OSError:
             if descriptor >= 0:
                 os.close(descriptor)
-            raise TargetGone("the target is gone") from error
+            raise
         if descriptor >= 0 and self._settled(identity):
             self.entries[tid] = descriptor, identity
             self._tidy()
         elif descriptor >= 0:
             os.close(descriptor)
         return identity
+
+    def _pidfd(self, tid: int) -> int:
+        try:
+            return pidfd.open_thread(tid)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            return -1  # before Linux 6.9, a thread that is no leader: read it every time
 
     def _tidy(self) -> None:
         """Look at the two oldest entries: the dead go, so that there are never many of them."""

@@ -37,7 +37,8 @@ def test_what_is_out_of_date_is_found(generator: ModuleType, tmp_path: Path) -> 
     assert generator.stale(tmp_path) == []
     (tmp_path / "events.md").write_text("something else\n")
     (tmp_path / "cli.md").unlink()
-    (tmp_path / "more.md").write_text("more\n")
+    (tmp_path / "more.md").write_text(f"{generator.NOTE}more\n")
+    (tmp_path / "by-hand.md").write_text("more\n")
     assert generator.stale(tmp_path) == ["cli.md", "events.md", "more.md"]
     generator.write(tmp_path)
     assert generator.stale(tmp_path) == []

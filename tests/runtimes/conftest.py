@@ -19,6 +19,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
 from booted import boot  # noqa: E402
+from containers import oci  # noqa: E402
 from containers.containerd import Containerd  # noqa: E402
 from containers.docker import Docker  # noqa: E402
 from containers.ground import PATIENCE, Ground  # noqa: E402
@@ -82,6 +83,8 @@ CONFIGURATION = """
 audit = "{folder}/events.jsonl"
 [sockets.oci]
 path = "{folder}/oci.sock"
+[sockets.lxc]
+path = "{folder}/lxc.sock"
 [[workload]]
 name = "named"
 rules = ["fake-hostname"]
@@ -98,7 +101,13 @@ class Service:
     """The daemon: its sockets, and what it wrote down."""
 
     socket: Path
+    lxc: Path
     audit: Path
+
+    def profile(self, runtime: Runtime) -> dict[str, Any]:
+        """What a container of a runtime has to be started with to be asked about devices."""
+        here = self.lxc if runtime.name == Lxc.name else self.socket
+        return oci.profile("mknod", "mknodat", listener=here)
 
     def calls(self, workload: str, count: int) -> list[dict[str, Any]]:
         """The events of a container's calls, by its id, as soon as there are so many."""
@@ -126,7 +135,8 @@ def service(ground: Ground) -> Iterator[Service]:
     """`notifyd serve`, with rules that depend on a container's metadata."""
     configuration = ground.folder / "notifyd.toml"
     configuration.write_text(CONFIGURATION.replace("{folder}", str(ground.folder)))
-    made = Service(ground.folder / "oci.sock", ground.folder / "events.jsonl")
+    here = ground.folder
+    made = Service(here / "oci.sock", here / "lxc.sock", here / "events.jsonl")
     words = [sys.executable, "-m", "notifyd", "serve", "--config", str(configuration)]
     begun = serve(ground, words, made.socket)
     yield made

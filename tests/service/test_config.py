@@ -71,6 +71,14 @@ def test_rules_are_loaded(written):
     assert rest.digest != web.digest
 
 
+def test_the_example_is_good(tmp_path):
+    """The one that ships, but for the group, which this machine may not have."""
+    text = (Path(__file__).parents[2] / "systemd" / "notifyd.toml").read_text()
+    copy = tmp_path / "notifyd.toml"
+    copy.write_text(text.replace('group = "notifyd"', 'group = "root"'))
+    assert [policy.name for policy in load_policies(copy).sections] == ["containers", "users"]
+
+
 def _wrong(change: str, by: str) -> str:
     assert change in GOOD
     return GOOD.replace(change, by)

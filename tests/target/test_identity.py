@@ -1,6 +1,7 @@
 """Who a thread is: read from /proc, kept while it cannot change, and never another's."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -119,3 +120,20 @@ def test_only_so_many_are_kept(identities):
     assert 0 < kept <= KEPT
     identities.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_when_descriptors_run_out(identities, other):
+    """What is kept for speed alone is given back, and the next one is read all the same."""
+    first = identities.of(os.getpid())
+    assert identities.keeps(os.getpid(), first)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [os.dup(0) for _ in range(3)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
+    try:
+        for descriptor in free:
+            os.close(descriptor)
+        identity = identities.of(other.pid)  # takes four
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert identity.pid == other.pid
+    assert not identities.keeps(os.getpid(), first)
