@@ -9,12 +9,14 @@ To add a page, add a function that returns its text, and its line in `pages`.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import click
 import msgspec
@@ -24,6 +26,7 @@ import notifyd.testing
 from notifyd.audit.event import docs_rows
 from notifyd.cli import COMMANDS, cli
 from notifyd.kernel.arch import ARCHES
+from notifyd.listen.reception import PATIENCE
 from notifyd.perform import PERFORMERS, RECIPES
 from notifyd.policy.call import Call, Raw
 from notifyd.policy.fields import Field
@@ -33,7 +36,10 @@ from notifyd.policy.names.ioctl import IOCTLS
 from notifyd.policy.operations import OPERATIONS, Exec
 from notifyd.policy.sources import Const, Pair, Reg, Reg16, Variant
 from notifyd.policy.verdicts import VERDICTS
+from notifyd.service import protocol
 from notifyd.service.config import Config, Match, Section, SocketConfig
+from notifyd.service.lines import IDLE
+from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate.py. Do not edit. -->\n"
@@ -48,6 +54,8 @@ def pages() -> dict[str, str]:
         "operations.md": operations(),
         "events.md": events(),
         "cli.md": command_line(),
+        "control.md": control(),
+        "metrics.md": metrics(),
         "configuration.md": configuration(),
         "python.md": python_names(),
         "rules/index.md": rules_index(),
@@ -184,13 +192,22 @@ def command_line() -> str:
     ]
     for name in sorted(COMMANDS):
         command: click.Command = import_module(f"notifyd.cli.{name}").command
-        takes = [one.human_readable_name for one in arguments(command)]
-        usage = " ".join(["notifyd", name, "[OPTIONS]", *takes])
-        parts += [f"## notifyd {name}", f"```text\n{usage}\n```", paragraphs(command.help)]
-        if rows := [option_row(one) for one in command.params if isinstance(one, click.Option)]:
-            parts.append(table(("option", "meaning", "default"), rows))
-        parts.append(paragraphs(command.epilog))
+        parts += one_command(f"notifyd {name}", command)
+        if isinstance(command, click.Group):
+            for part in sorted(command.commands):
+                parts += one_command(f"notifyd {name} {part}", command.commands[part], "###")
     return "\n\n".join(part for part in parts if part)
+
+
+def one_command(name: str, command: click.Command, level: str = "##") -> list[str]:
+    """How a command is called, what it does, its options."""
+    takes = [one.human_readable_name for one in arguments(command)]
+    takes = [*takes, "COMMAND"] if isinstance(command, click.Group) else ["[OPTIONS]", *takes]
+    usage = " ".join([name, *takes])
+    parts = [f"{level} {name}", f"```text\n{usage}\n```", paragraphs(command.help)]
+    if rows := [option_row(one) for one in command.params if isinstance(one, click.Option)]:
+        parts.append(table(("option", "meaning", "default"), rows))
+    return [*parts, paragraphs(command.epilog)]
 
 
 def arguments(command: click.Command) -> list[click.Parameter]:
@@ -214,6 +231,76 @@ def paragraphs(text: str | None) -> str:
     for part in inspect.cleandoc(text or "").split("\n\n"):
         head, _, rest = part.partition("\n")
         parts.append(f"```console\n{rest}\n```" if head in ("\b", "\\b") else part)
+    return "\n\n".join(parts)
+
+
+def control() -> str:
+    """What is said over the control socket."""
+    changing = ", ".join(f"`{name}`" for name, one in protocol.COMMANDS.items() if one.changes)
+    parts = [
+        "# Control socket",
+        "`sockets.control` of the configuration is a unix stream socket, over which the daemon is "
+        "asked and told what to do; [`notifyd ctl`](cli.md#notifyd-ctl) speaks it. A request is "
+        "one JSON object on one line, and so is its answer; a connection takes any number, one "
+        "after the other.",
+        '```text\n> {"notifyd": 1, "command": "kill", "id": "web"}\n'
+        '< {"notifyd": 1, "result": {"processes": 1}}\n'
+        '> {"notifyd": 1, "command": "kill", "id": "web"}\n'
+        '< {"notifyd": 1, "error": "no workload \'web\' is supervised: see `notifyd ctl '
+        'workloads`"}\n```',
+        f"`notifyd` is the version of the protocol, {protocol.VERSION}. An answer has `result` or "
+        f"`error`, one line or several for a person. A request has at most {protocol.MOST_BYTES} "
+        f"bytes and {PATIENCE:g} seconds from its first byte to its newline; a connection without "
+        f"a request ends after {IDLE:g} seconds. What is not understood, an unknown command or "
+        "field included, is answered with an error and ends the connection.",
+        "Who may connect is for `mode` and `group` of `sockets.control` to say. Of those, root, "
+        "the daemon's own user and whom `users` names may ask for everything, by the credentials "
+        'that the kernel tells (SO_PEERCRED). With `users = "any"` everybody else may ask too, '
+        f"but not for what changes something: {changing}. Every such request is "
+        "[in the log](events.md#controlcommand) with who made it, done or not.",
+        "Times are seconds since 1970.",
+    ]
+    for name, command in protocol.COMMANDS.items():
+        parts += [f"## {name}", *described(command.request, "A request has", "notifyd")]
+        many = get_origin(command.result) is list
+        result = get_args(command.result)[0] if many else command.result
+        told = described(result, "The result is a list; each has" if many else "The result has")
+        parts += [one for one in told if one not in parts[-2:] or one.startswith("|")]
+    return "\n\n".join(parts)
+
+
+def described(kind: type[Any], having: str, *but: str) -> list[str]:
+    """What a message means, and its fields, from the `Attributes` of its documentation."""
+    summary, _, rest = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
+    rows = []
+    for line in textwrap.dedent(re.sub(r"\n {8}", " ", rest)).splitlines():
+        name, colon, text = line.partition(": ")
+        if colon and name not in but:
+            rows.append((f"`{name}`", text.rstrip(".")))
+    return [summary, having, table(("field", "meaning"), rows)] if rows else [summary]
+
+
+def metrics() -> str:
+    """What Prometheus is told."""
+    rows = [
+        (f"`{name}`", kind, ", ".join(f"`{one}`" for one in labels), text)
+        for name, (kind, labels, text) in METRICS.items()
+    ]
+    bounds = ", ".join(f"{2**power / 1e9:.3g}" for power in BOUNDS)
+    parts = [
+        "# Metrics",
+        "In Prometheus' text format, from `notifyd ctl metrics`, and at "
+        "`http://127.0.0.1:PORT/metrics` if `metrics-port` of the configuration names a port. "
+        "Everybody on the machine can read that one, names of workloads included.",
+        table(("metric", "kind", "labels", "meaning"), rows),
+        "A workload that has ended has no series any more; its calls stay in "
+        "`notifyd_answered_total` and in the histogram, which never go backwards while the daemon "
+        "runs. Take rates over all workloads from those. The "
+        f"{MOST_WORKLOADS} workloads that came first have series of their own; the totals have "
+        "all.",
+        f"The buckets of the histogram end at {bounds} seconds: powers of two of nanoseconds.",
+        "`verdict` and `how` are those of [a call's event](events.md#call).",
+    ]
     return "\n\n".join(parts)
 
 

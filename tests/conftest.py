@@ -2,10 +2,17 @@
 
 import contextlib
 import os
+import signal
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import trio
+
+from notifyd.kernel import prctl, seccomp, unix
+
+PATIENCE = 20.0  # seconds; what a test waits at most
 
 
 def _open() -> dict[str, str]:
@@ -23,3 +30,61 @@ def no_fd_left() -> Iterator[None]:
     yield
     after = _open()
     assert {fd: after[fd] for fd in after.keys() - before} == {}, sys.version
+
+
+class Child:
+    """A child of ours behind a filter, which runs a function and exits with its result."""
+
+    def __init__(self, work: Callable[[], int], program: bytes) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.pid = os.fork()
+            if not self.pid:
+                self._become(theirs, work, program)
+            _, (self.listener,), _ = unix.recv_fds(ours, 1, 1)
+
+    @staticmethod
+    def _become(end: socket.socket, work: Callable[[], int], program: bytes) -> None:
+        status = 99
+        try:
+            prctl.set_no_new_privs()
+            prctl.set_pdeathsig(signal.SIGKILL)
+            flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+            listener = seccomp.install(program, flags)
+            unix.send_fds(end.fileno(), b"!", [listener])
+            os.close(listener)
+            status = work()
+        finally:
+            os._exit(status)
+
+    async def status(self) -> int:
+        """Wait for it to end; its exit status, negative for a signal."""
+        with trio.fail_after(PATIENCE):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        """Kill and reap it."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+@pytest.fixture
+def start_child() -> Iterator[Callable[[Callable[[], int], bytes], Child]]:
+    """Start a child behind a filter: `start_child(work, program)`. Its listener is the caller's."""
+    with contextlib.ExitStack() as stack:
+
+        def start(work: Callable[[], int], program: bytes) -> Child:
+            child = Child(work, program)
+            stack.callback(child.close)
+            return child
+
+        yield start

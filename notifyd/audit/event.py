@@ -125,6 +125,20 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             },
             "refused {count} more connections of uid {uid}",
         ),
+        "control.command": EventKind(
+            "Somebody changed something over the control socket.",
+            {"peer": "who: name, pid and uid", "command": "`reload`, `detach` or `kill`"},
+            "control: {command} by {peer}",
+        ),
+        "control.refused": EventKind(
+            "Somebody wanted to change something over the control socket, and nothing came of it.",
+            {
+                "peer": "who: name, pid and uid",
+                "command": "`reload`, `detach` or `kill`",
+                "reason": "why",
+            },
+            "control: no {command} for {peer}: {reason}",
+        ),
         "workload.ended": EventKind(
             "Nothing is left behind a listener.",
             {
@@ -216,7 +230,10 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "audit.lost": EventKind(
             "Events that should stand here could not be written.",
-            {"lines": "how many", "error": "what the kernel said, by name"},
+            {
+                "lines": "how many",
+                "error": "what the kernel said, by name; `ENOBUFS` for a live reader that is slow",
+            },
             "{lines} audit events are lost ({error})",
         ),
     }

@@ -1,4 +1,4 @@
-"""The audit file: lines of JSON, appended. Owns its descriptor; knows no engine and no clock.
+"""The audit file: lines of JSON, appended. Owns its descriptor; knows no engine.
 
 Whatever goes wrong with the file, the engine must go on. So writing never raises and never waits
 for a reader: what cannot be written is counted, told once, and the gap is marked in the file.
@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from notifyd.audit.encode import encode_event, encode_lines, line_of
+from notifyd.audit.encode import encode_event
 from notifyd.audit.errnos import errno_name
-from notifyd.audit.record import Line, Record
+from notifyd.audit.stream import EventStream
 from notifyd.errors import UsageError
 
-BATCH = 256  # events; the engine flushes earlier, whenever it has nothing else to do
 BACKLOG = 1 << 18  # bytes kept for a reader that is slow; four times a pipe's own buffer
 PATIENCE = 2.0  # seconds that closing waits for such a reader
 
@@ -34,8 +33,8 @@ _REMEDIES = {
 }
 
 
-class JsonLines:
-    """Appends events to a file. Use it as a context manager, or call `close`.
+class JsonLines(EventStream):
+    """A stream that appends to a file. Use it as a context manager, or call `close`.
 
     Args:
         descriptor: open for appending and not blocking; this object owns it from now on.
@@ -44,16 +43,14 @@ class JsonLines:
 
     Attributes:
         lost: events that could not be written, so far.
-        taken: calls that are not encoded yet. The hot path appends to it, and flushes at `BATCH`.
     """
 
     def __init__(self, descriptor: int, path: str, complain: Callable[[str], None]) -> None:
+        super().__init__()
         self.lost = 0
         self._descriptor = descriptor
         self._path = path
         self._complain = complain
-        self.taken: list[Line] = []  # later than `_lines`
-        self._lines: list[bytes] = []
         self._waiting = b""  # encoded, and refused so far by the file
         self._torn = False  # whether the file ends within a line, whose rest `_waiting` begins with
         self._gap = 0  # events lost since the file last heard of it
@@ -94,30 +91,6 @@ class JsonLines:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, record: Record) -> None:
-        """Take the record of a call. It is encoded when the batch is written."""
-        self.taken.append(line_of(record))
-        if len(self.taken) >= BATCH:
-            self.flush()
-
-    def event(self, name: str, /, **fields: object) -> None:
-        """Take any other event, in order with the calls."""
-        self._encode()
-        self._lines.append(encode_event(name, fields))
-        if len(self._lines) >= BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what was taken, in one write if the file takes it all. Never raises, never waits.
-
-        EAGAIN (a slow reader) keeps up to 256 KiB for later; any other error loses the batch.
-        """
-        self._encode()
-        new = b"".join(self._lines)
-        self._lines.clear()
-        if (new or self._waiting) and self._descriptor >= 0:
-            self._put(new)
-
     def close(self) -> None:
         """Write what is left, tell of the losses, close the file. A second time does nothing.
 
@@ -138,10 +111,11 @@ class JsonLines:
         if self.lost:
             self._complain(f"audit: {self.lost} events in all are missing in {self._path!r}")
 
-    def _encode(self) -> None:
-        if self.taken:
-            self._lines.append(encode_lines(self.taken))
-            self.taken.clear()
+    def _store(self, new: bytes) -> None:
+        # In one write if the file takes it all. EAGAIN (a slow reader) keeps up to 256 KiB for
+        # later; any other error loses the batch.
+        if (new or self._waiting) and self._descriptor >= 0:
+            self._put(new)
 
     def _put(self, new: bytes) -> None:
         """Write what waits, a mark for what was lost after that, and what is new."""

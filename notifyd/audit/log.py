@@ -14,7 +14,7 @@ from notifyd.audit.harmless import printable
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
-    from notifyd.audit.jsonl import JsonLines
+    from notifyd.audit.stream import EventStream
 
 __all__ = ["json_logger", "terminal_logger"]
 
@@ -46,7 +46,7 @@ def terminal_logger(stream: TextIO, *, color: bool) -> FilteringBoundLogger:
     return _logger([structlog.processors.format_exc_info, render], structlog.PrintLogger(stream))
 
 
-def json_logger(sink: JsonLines) -> FilteringBoundLogger:
+def json_logger(sink: EventStream) -> FilteringBoundLogger:
     """A logger whose events go to `sink`, in order with the calls there.
 
     Fields are those of the call of the logger and those bound to it, with `level`; an exception

@@ -6,15 +6,16 @@ Owns counts only; nothing of a target's own text comes in.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from notifyd.audit.errnos import errno_name
 
-__all__ = ["Row", "Tally"]
+__all__ = ["Key", "Row", "Sum", "Tally"]
 
 Key: TypeAlias = tuple[str, str, str, int]
+"""Operation, verdict, how, errno."""
 
 FOLD = 1024  # times kept of one kind before they are added up
 NONE = "no calls left the kernel"
@@ -39,19 +40,52 @@ class Row:
     total_ns: int
 
 
+@dataclass(slots=True)
+class Sum:
+    """Calls of one kind, added up.
+
+    Attributes:
+        scale: at n, how many took from 2**(n-1) to below 2**n nanoseconds; at 0, none at all.
+    """
+
+    count: int = 0
+    slowest_ns: int = 0
+    total_ns: int = 0
+    scale: list[int] = field(default_factory=lambda: [0] * 65)
+
+    def add(self, times: Sequence[int]) -> None:
+        """Add calls, by their nanoseconds; at least one."""
+        self.count += len(times)
+        self.slowest_ns = max(self.slowest_ns, *times)
+        self.total_ns += sum(times)
+        scale = self.scale
+        for at in map(int.bit_length, times):
+            scale[at] += 1
+
+    def merge(self, other: Sum) -> None:
+        """Add what another one has added up."""
+        self.count += other.count
+        self.slowest_ns = max(self.slowest_ns, other.slowest_ns)
+        self.total_ns += other.total_ns
+        for at, number in enumerate(other.scale):
+            self.scale[at] += number
+
+
 class Tally:
     """Counts answered calls by operation, verdict, how and errno.
 
     Attributes:
         times: nanoseconds of calls that are not added up yet. The hot path appends to it, and has
             `fold` called now and then.
+        errors: rules that failed: raised, were too slow, or returned what is no verdict.
     """
 
-    __slots__ = ("_sums", "times")
+    __slots__ = ("_sums", "errors", "times")
 
     def __init__(self) -> None:
         self.times: defaultdict[Key, list[int]] = defaultdict(list)
-        self._sums: dict[Key, tuple[int, int, int]] = {}  # count, slowest, total
+        self._sums: defaultdict[Key, Sum] = defaultdict(Sum)
+        self.errors = 0
 
     def add(self, operation: str, verdict: str, how: str, errno: int, took_ns: int) -> None:
         """Count one call. Hot: one append; adding up waits until there are many or someone asks."""
@@ -60,12 +94,29 @@ class Tally:
         if len(times) >= FOLD:
             self._fold((operation, verdict, how, errno), times)
 
+    def sums(self) -> Mapping[Key, Sum]:
+        """What was counted. It stays the tally's."""
+        self.fold()
+        return self._sums
+
+    def merge(self, other: Tally) -> None:
+        """Count what another one has counted."""
+        for key, one in other.sums().items():
+            self._sums[key].merge(one)
+        self.errors += other.errors
+
     def rows(self) -> list[Row]:
         """What was counted, the most frequent first."""
-        self.fold()
         found = [
-            Row(operation, verdict, errno_name(errno) if errno else how, *sums)
-            for (operation, verdict, how, errno), sums in self._sums.items()
+            Row(
+                operation,
+                verdict,
+                errno_name(errno) if errno else how,
+                one.count,
+                one.slowest_ns,
+                one.total_ns,
+            )
+            for (operation, verdict, how, errno), one in self.sums().items()
         ]
         return sorted(found, key=lambda row: (-row.count, row.operation, row.verdict, row.result))
 
@@ -89,8 +140,7 @@ class Tally:
                 self._fold(key, times)
 
     def _fold(self, key: Key, times: list[int]) -> None:
-        count, slowest, total = self._sums.get(key, (0, 0, 0))
-        self._sums[key] = count + len(times), max(slowest, *times), total + sum(times)
+        self._sums[key].add(times)
         times.clear()
 
 

@@ -16,6 +16,7 @@ from notifyd.errors import FilterError, UsageError
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "completion": "Print the completion script of a shell.",
+        "ctl": "Ask the daemon, and tell it what to do.",
         "rules": "Show the rules that ship, and what a rule file becomes in the kernel.",
         "run": "Run a command under rules.",
         "serve": "Supervise whatever hands its listener over: the daemon.",

@@ -18,7 +18,7 @@ from notifyd.engine.answer import GONE, Outcome
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.executed import executed, tell_mismatch
 from notifyd.engine.workload import Workload
-from notifyd.errors import CannotPerform, NotifydError, TargetFault, TargetGone
+from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
 from notifyd.kernel.arch import ARCHES
 from notifyd.perform import RECIPES, Done, Execution, Fate, FileDeed, Moved, perform, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
@@ -250,6 +250,7 @@ class Case:
             outcome = answerer.performed(self.note, 0, error.errno, str(error))
         else:
             outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{error}")
+            decision = decision._replace(broken=isinstance(error, RuleError))
         self._close(decision, outcome)
 
     def _let_go(self) -> None:
@@ -314,6 +315,7 @@ class Case:
             workload.heed(self.note, self._identity)
         if workload.silent:
             return
+        workload.reporter.tally.errors += decision.broken
         # fmt: off
         workload.reporter.answered(Record(
             workload.reporter.epoch + self._begun, workload.name, self._identity, self.note[PID],

@@ -32,6 +32,7 @@ class Decision(NamedTuple):
         looked: whether any rule looked at the target's memory.
         rule: the name of the declaration that spoke; None if it was `otherwise`.
         reason: why, where there is a why.
+        broken: whether a rule failed, and this is what its failure comes to.
     """
 
     verdict: Verdict
@@ -39,6 +40,7 @@ class Decision(NamedTuple):
     looked: bool
     rule: str | None
     reason: str | None
+    broken: bool = False
 
 
 class Inquiry:
@@ -186,7 +188,8 @@ class Inquiry:
         if isinstance(error, TargetFault):
             return self._decision(Deny(error.errno), declaration, call, str(error))
         verdict = declaration.on_error if isinstance(declaration, Rule) else Deny(errno.EPERM)
-        return self._decision(verdict, declaration, call, explain(error))
+        decision = self._decision(verdict, declaration, call, explain(error))
+        return decision._replace(broken=not isinstance(error, TargetGone))
 
     def _decision(
         self,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from typing import Any
 
-from notifyd.audit.jsonl import JsonLines
 from notifyd.audit.log import json_logger, terminal_logger
 from notifyd.audit.record import Record
+from notifyd.audit.stream import EventStream
 from notifyd.audit.tally import Tally
 from notifyd.audit.terminal import Refusals
 
@@ -17,7 +18,7 @@ class Reporter:
     """Where answered calls go.
 
     Args:
-        audit: the event log, or None.
+        audit: the event log, or None. A workload's may change (`Workload.record`).
         refusals: what shows refused calls to a person, or None.
         counts: whether somebody asks for the counts.
         narrates: whether `info` goes to standard error as well: the journal of a service.
@@ -32,7 +33,7 @@ class Reporter:
     def __init__(
         self,
         *,
-        audit: JsonLines | None = None,
+        audit: EventStream | None = None,
         refusals: Refusals | None = None,
         counts: bool = False,
         narrates: bool = False,
@@ -70,6 +71,11 @@ class Reporter:
                 self.audit.flush()  # a service may have no call for a long time
         if level not in self._quiet:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
+
+    def broke(self, error: Exception, **fields: Any) -> None:
+        """Log an error of notifyd itself, with its traceback."""
+        trace = "".join(traceback.format_exception(error))
+        self.event("supervisor.error", "error", **fields, error=repr(error), traceback=trace)
 
     def flush(self) -> None:
         """Write what is collected, and add up what is counted."""

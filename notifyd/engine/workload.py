@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import traceback
 from collections.abc import Mapping, Sequence
 from signal import pidfd_send_signal
 from time import perf_counter_ns as clock
@@ -17,8 +16,8 @@ from typing import Any, NamedTuple
 import trio
 
 from notifyd.audit.errnos import errno_name
-from notifyd.audit.jsonl import BATCH
 from notifyd.audit.record import Line, Record
+from notifyd.audit.stream import BATCH, EventStream
 from notifyd.engine.answer import GONE, Answerer
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
@@ -119,8 +118,7 @@ class Workload:
         self.lazy = False
         self._told_of_laziness = set(LAZINESS) <= known
         self.silent = reporter.silent
-        # How a call of a quick plan is answered where somebody wants to know of it.
-        self.answer_plainly = self._counted if reporter.audit is None else self._recorded
+        self.record(reporter.audit)
         self.waiting: dict[int, trio.CancelScope] = {}
         self.ended = trio.Event()
         self.sync_wake_up = self.notifier.set_sync_wake_up()
@@ -139,6 +137,13 @@ class Workload:
             and (audit, number) not in self.watched  # those need a second look
             and (quick := _quick(audit, steps)) is not None
         }
+
+    def record(self, audit: EventStream | None) -> None:
+        """Write calls down from the next one on, or only count them. Not for a silent reporter."""
+        self.reporter.audit = audit
+        # How a call of a quick plan is answered where somebody wants to know of it. It is chosen
+        # here, so that a call need not ask.
+        self.answer_plainly = self._counted if audit is None else self._recorded
 
     def target(self, note: Note) -> StoppedThread:
         """The stopped thread behind `note`."""
@@ -277,10 +282,7 @@ class Workload:
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused."""
-        trace = "".join(traceback.format_exception(error))
-        self.reporter.event(
-            "supervisor.error", "error", workload=self.name, error=repr(error), traceback=trace
-        )
+        self.reporter.broke(error, workload=self.name)
         with contextlib.suppress(OSError):  # it may have its answer already: EINPROGRESS
             self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
 

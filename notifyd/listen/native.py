@@ -6,8 +6,6 @@ import socket
 from collections.abc import Callable
 from types import MappingProxyType
 
-import trio
-
 from notifyd.errors import NotifydError
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.listen.native_wire import Handover, Offer, Reply, Request, parse_request
@@ -19,6 +17,7 @@ from notifyd.listen.reception import (
     discard,
     receive_message,
     reception,
+    send_all,
 )
 
 __all__ = ["serve_native"]
@@ -64,9 +63,9 @@ async def serve_native(
             finally:
                 await discard(fds)
         except NotifydError as error:
-            await _send(connection, Reply(error=str(error)))
+            await send_all(connection, Reply(error=str(error)).encode())
             raise
-        await _send(connection, reply)
+        await send_all(connection, reply.encode())
 
     def answer(message: bytes, fds: list[int], peer: Peer) -> Reply:
         request = parse_request(message, len(fds))
@@ -78,19 +77,6 @@ async def serve_native(
 
     # Whoever is not welcome is told so, and nothing of theirs is received.
     await reception(server, attend, refuse)
-
-
-async def _send(connection: socket.socket, reply: Reply) -> None:
-    """Send a reply to a peer that may be slow, or gone already."""
-    data = memoryview(reply.encode())
-    with trio.move_on_after(PATIENCE):
-        while data:
-            try:
-                data = data[connection.send(data) :]
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(connection)
-            except OSError:
-                return
 
 
 def _arrival(request: Request, peer: Peer, listener: int) -> Arrival:

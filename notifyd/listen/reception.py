@@ -14,7 +14,15 @@ from notifyd.kernel import unix
 from notifyd.listen.arrival import Peer
 from notifyd.listen.oci_wire import MOST_BYTES, Assembly
 
-__all__ = ["Attend", "Refuse", "Welcome", "discard", "receive_message", "reception"]
+__all__ = [
+    "Attend",
+    "Refuse",
+    "Welcome",
+    "discard",
+    "receive_message",
+    "reception",
+    "send_all",
+]
 
 MOST = 256  # connections at once
 MOST_PER_USER = 64  # of them from one user who is not root
@@ -148,3 +156,26 @@ async def discard(fds: Collection[int]) -> None:
         limiter = trio.CapacityLimiter(1)
         close = unix.close_all
         await trio.to_thread.run_sync(close, fds, abandon_on_cancel=True, limiter=limiter)
+
+
+async def send_all(connection: socket.socket, data: bytes, *, patience: float = PATIENCE) -> bool:
+    """Send to a peer that may be slow, or gone already.
+
+    Args:
+        connection: does not block.
+        data: what to send.
+        patience: seconds that it may take.
+
+    Returns:
+        Whether all of it went.
+    """
+    left = memoryview(data)
+    with trio.move_on_after(patience):
+        while left:
+            try:
+                left = left[connection.send(left) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(connection)
+            except OSError:
+                return False
+    return not left

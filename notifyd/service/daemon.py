@@ -10,13 +10,17 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 import trio
 
+from notifyd.audit.followers import Follower, Wanted
 from notifyd.audit.jsonl import JsonLines
+from notifyd.audit.stream import EventStream
+from notifyd.audit.tally import Tally
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
@@ -50,6 +54,8 @@ class Daemon:
         workloads: those that have not ended, by id.
         refused: arrivals that came to nothing, by how they came.
         log: where the daemon's own events go.
+        past: the counts of those that have ended.
+        since: seconds since 1970 when it began; `loaded`, when its policies came into force.
     """
 
     def __init__(self, policies: Policies, audit: JsonLines | None) -> None:
@@ -58,7 +64,10 @@ class Daemon:
         self.workloads: dict[str, Supervised] = {}
         self.refused: Counter[str] = Counter()
         self.log = Reporter(audit=audit, counts=True, narrates=True)
+        self.past = Tally()
+        self.since = self.loaded = time.time()
         self._audit = audit
+        self._stream = EventStream() if audit is None else audit
         self._by_key: dict[Key, Supervised] = {}
         self._present: Counter[int] = Counter()  # listeners by the uid that brought them
         self._banned: dict[int, float] = {}  # until when, by uid
@@ -172,6 +181,11 @@ class Daemon:
         self.refused[kind.value] += 1
         self._complaints.add(kind.value, peer, why)
 
+    def refuse_control(self, peer: Peer, why: str) -> None:
+        """Tell of a connection to the control socket that came to nothing."""
+        self.refused["control"] += 1
+        self._complaints.add("control", peer, why)
+
     def _trusts(self, peer: Peer) -> bool:
         """Whether what a peer says of its filter is believed: if it lied, it would harm us."""
         return peer.uid in (0, os.geteuid())
@@ -200,7 +214,7 @@ class Daemon:
         return self._by_key.get(key_of(arrival)) if arrival.joins else None
 
     def _begin(self, arrival: Arrival, policy: Policy) -> Supervised:
-        reporter = Reporter(audit=self._audit, counts=True, narrates=True)
+        reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
         supervised = Supervised(self._unique(arrival.id), arrival, policy, reporter)
         self.workloads[supervised.id] = supervised
         self._by_key[supervised.key] = supervised
@@ -271,9 +285,11 @@ class Daemon:
         return missing
 
     async def _until_end(self, supervised: Supervised, member: Member) -> None:
-        await member.workload.ended.wait()
+        try:
+            await member.workload.ended.wait()
+        finally:
+            member.close()
         supervised.members.remove(member)
-        member.close()
         uid = supervised.arrival.peer.uid
         self._present[uid] -= 1
         if member.workload.shared and not self._trusts(supervised.arrival.peer):
@@ -287,6 +303,7 @@ class Daemon:
         if self._by_key.get(supervised.key) is supervised:
             del self._by_key[supervised.key]
         rows = supervised.reporter.tally.rows()
+        self.past.merge(supervised.reporter.tally)
         supervised.reporter.event(
             "workload.ended",
             workload=supervised.id,
@@ -300,6 +317,30 @@ class Daemon:
         for member in tuple(supervised.members):
             self.supervisor.remove(member.workload)
 
+    # -- whoever watches
+
+    @contextmanager
+    def follow(self, wanted: Wanted, wake: Callable[[], object]) -> Iterator[Follower]:
+        """Hand events to a reader. Where no file is written, calls are recorded only meanwhile."""
+        follower = self._stream.follow(wanted, wake)
+        self._record()
+        try:
+            yield follower
+        finally:
+            self._stream.leave(follower)
+            self._record()
+
+    @property
+    def followers(self) -> int:
+        """How many follow the events."""
+        return self._stream.followed
+
+    def _record(self) -> None:
+        stream = self._stream if self._stream.followed else self._audit
+        self.log.audit = stream
+        for supervised in self.workloads.values():
+            supervised.record(stream)
+
     # -- rules
 
     def adopt(self, policies: Policies) -> list[str]:
@@ -311,6 +352,7 @@ class Daemon:
             What does not go as the configuration says, a line each.
         """
         self.policies = policies
+        self.loaded = time.time()
         notes = []
         for supervised in tuple(self.workloads.values()):
             arrival = supervised.arrival

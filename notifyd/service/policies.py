@@ -41,6 +41,7 @@ class Policy:
         digest: names the program.
         heard: (AUDIT_ARCH, number) of the system calls that its program reports.
         files: the rule files.
+        kernel: the operations that the kernel decides by itself.
     """
 
     section: Section
@@ -50,6 +51,7 @@ class Policy:
     digest: str
     heard: Heard
     files: tuple[Path, ...]
+    kernel: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -138,7 +140,9 @@ def _load(section: Section, folder: Path) -> Policy:
     lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
     program = _compiled(lowered.profile)
     digest = hashlib.sha256(program).hexdigest()[:32]
-    return Policy(section, rules, watched, program, digest, _heard(lowered.profile), files)
+    kernel = tuple(sorted({operation for operation, _ in lowered.decided}))
+    heard = _heard(lowered.profile)
+    return Policy(section, rules, watched, program, digest, heard, files, kernel)
 
 
 def _located(name: str, folder: Path) -> str:

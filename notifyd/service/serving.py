@@ -14,7 +14,9 @@ import trio
 from notifyd.audit.jsonl import JsonLines
 from notifyd.listen.sockets import SocketAt, Sockets
 from notifyd.service.activation import TYPES, take_activated
+from notifyd.service.control import serve_control
 from notifyd.service.daemon import Daemon
+from notifyd.service.metrics_port import open_port, serve_metrics
 from notifyd.service.policies import Policies
 from notifyd.service.reload import Reloader
 from notifyd.service.sd_notify import Manager
@@ -42,11 +44,13 @@ def serve(policies: Policies) -> None:
         path = policies.config.audit
         audit = stack.enter_context(JsonLines.open(path)) if path is not None else None
         _raise_limit()
+        port = policies.config.metrics_port
+        metrics = stack.enter_context(open_port(port)) if port is not None else None
         daemon = Daemon(policies, audit)
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
         for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
-        trio.run(_live, daemon, sockets, manager)
+        trio.run(_live, daemon, sockets, manager, metrics)
 
 
 def _wanted(policies: Policies) -> Mapping[str, SocketAt]:
@@ -64,13 +68,22 @@ def _raise_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _live(daemon: Daemon, sockets: Mapping[str, socket.socket], manager: Manager) -> None:
+async def _live(
+    daemon: Daemon,
+    sockets: Mapping[str, socket.socket],
+    manager: Manager,
+    metrics: socket.socket | None,
+) -> None:
     reloader = Reloader(daemon, manager)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(daemon.run, sockets)
             nursery.start_soon(manager.watch, lambda: True)
             nursery.start_soon(reloader.watch)
+            if "control" in sockets:
+                nursery.start_soon(serve_control, sockets["control"], daemon, reloader.reload)
+            if metrics is not None:
+                nursery.start_soon(serve_metrics, metrics, daemon)
             nursery.start_soon(_tell_status, daemon, manager)
             _tell_ready(daemon, sockets)
             manager.ready()

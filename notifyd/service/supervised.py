@@ -12,6 +12,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 
+from notifyd.audit.stream import EventStream
 from notifyd.engine.report import Reporter
 from notifyd.engine.workload import Workload
 from notifyd.kernel import pidfd, proc
@@ -80,6 +81,12 @@ class Supervised:
         self.policy = policy
         for member in self.members:
             member.workload.use(policy.rules)
+
+    def record(self, audit: EventStream | None) -> None:
+        """Write its calls down from the next one on, or only count them."""
+        self.reporter.audit = audit
+        for member in self.members:
+            member.workload.record(audit)
 
     def kill(self) -> int:
         """Kill the first process of each listener; return how many there were."""

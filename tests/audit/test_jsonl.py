@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from notifyd.audit import jsonl
-from notifyd.audit.jsonl import BATCH, JsonLines
+from notifyd.audit.jsonl import JsonLines
+from notifyd.audit.stream import BATCH
 from notifyd.errors import UsageError
 
 

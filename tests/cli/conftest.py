@@ -1,11 +1,19 @@
 """The command line, called as the shell calls it but in this process."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from notifyd.cli import main
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
+
+from living import live, policies
+
+__all__ = ["live", "policies"]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """Supervised children on the real kernel: listener, rules, supervisor, no CLI."""
 
 import contextlib
-import os
-import signal
-import socket
 import textwrap
 import types
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +14,6 @@ from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 from notifyd.filter.build import compile_profile
-from notifyd.kernel import prctl, seccomp, unix
 from notifyd.policy.lower import lower
 from notifyd.policy.rule import DECLARED
 from notifyd.policy.ruleset import RuleSet
@@ -33,59 +30,13 @@ def _rules_of(text: str) -> tuple[RuleSet, types.ModuleType]:
     return RuleSet.build(module.__dict__[DECLARED]), module
 
 
-class Child:
-    """A child of ours behind a filter, which runs a function and exits with its result."""
-
-    def __init__(self, work: Callable[[], int], rules: RuleSet) -> None:
-        program = compile_profile(lower(rules).profile).program.to_bytes()
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self.pid = os.fork()
-            if not self.pid:
-                self._become(theirs, work, program)
-            _, (self.listener,), _ = unix.recv_fds(ours, 1, 1)
-
-    @staticmethod
-    def _become(end: socket.socket, work: Callable[[], int], program: bytes) -> None:
-        status = 99
-        try:
-            prctl.set_no_new_privs()
-            prctl.set_pdeathsig(signal.SIGKILL)
-            flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
-            listener = seccomp.install(program, flags)
-            unix.send_fds(end.fileno(), b"!", [listener])
-            os.close(listener)
-            status = work()
-        finally:
-            os._exit(status)
-
-    async def status(self) -> int:
-        """Wait for it to end; its exit status, negative for a signal."""
-        with trio.fail_after(PATIENCE):
-            descriptor = os.pidfd_open(self.pid)
-            try:
-                await trio.lowlevel.wait_readable(descriptor)
-            finally:
-                os.close(descriptor)
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
-
-    def close(self) -> None:
-        """Kill and reap it."""
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            self.pid = 0
-
-
 @pytest.fixture
 def rules_of() -> Callable[[str], tuple[RuleSet, types.ModuleType]]:
     """Make a rule set from the text of a rule file."""
     return _rules_of
 
 
-Start = Callable[..., tuple[Child, Workload, types.ModuleType]]
+Start = Callable[..., tuple[Any, Workload, types.ModuleType]]
 
 
 @pytest.fixture
@@ -96,14 +47,14 @@ def reporter(tmp_path) -> Iterator[Reporter]:
 
 
 @pytest.fixture
-def start(reporter: Reporter) -> Iterator[Start]:
+def start(reporter: Reporter, start_child: Callable[..., Any]) -> Iterator[Start]:
     """Start a child under rules: `start(work, text)` gives child, workload and rule module."""
     with contextlib.ExitStack() as stack:
 
-        def starter(work: Callable[[], int], text: str) -> tuple[Child, Workload, types.ModuleType]:
+        def starter(work: Callable[[], int], text: str) -> tuple[Any, Workload, types.ModuleType]:
             rules, module = _rules_of(text)
-            child = Child(work, rules)
-            stack.callback(child.close)
+            program = compile_profile(lower(rules).profile).program.to_bytes()
+            child = start_child(work, program)
             workload = Workload(
                 f"child-{child.pid}", child.listener, rules, reporter, watched=LAZINESS
             )

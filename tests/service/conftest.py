@@ -21,6 +21,12 @@ from notifyd.listen.spawn import listener_flags, spawn
 from notifyd.listen.spawned import Spawned
 from notifyd.policy.load import load
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from living import live, policies
+
+__all__ = ["live", "policies"]
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0  # seconds; what a test waits at most
 

@@ -1,0 +1,132 @@
+"""The client end of the control socket: one connection, waited for. Knows no table, no screen."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from notifyd.audit.harmless import printable
+from notifyd.errors import PeerError, UsageError
+from notifyd.service import protocol
+
+__all__ = ["Connection", "connected", "default_socket"]
+
+SYSTEM = "/run/notifyd/control.sock"
+PATIENCE = 60.0  # seconds; loading many rule files takes some, all else milliseconds
+MOST = 1 << 26  # bytes of an answer: thousands of workloads have 1 MiB
+_CHUNK = 1 << 16
+
+
+def default_socket(environ: Mapping[str, str]) -> str:
+    """Where the daemon's control socket is, if nobody says.
+
+    `$NOTIFYD_CONTROL`; or that of the user's own daemon, if it is there; or the system's.
+    """
+    named = environ.get("NOTIFYD_CONTROL")
+    if named:
+        return named
+    folder = environ.get("XDG_RUNTIME_DIR")
+    own = f"{folder}/notifyd/control.sock"
+    return own if folder and os.path.exists(own) else SYSTEM
+
+
+class Connection:
+    """A connection to a daemon.
+
+    Args:
+        connected: the socket; it stays the caller's.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._buffer = bytearray()
+
+    def ask(self, request: protocol.Request) -> Any:
+        """Send a request and wait for its result.
+
+        Raises:
+            UsageError: there is none; with the daemon's words, or what is wrong with it.
+        """
+        try:
+            with suppress(BrokenPipeError):  # it may have said why before it left
+                self._socket.sendall(protocol.encode_request(request))
+            line = self._line()
+        except TimeoutError:
+            raise UsageError(
+                f"the daemon has not answered within {PATIENCE:g} seconds: see its log"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"the daemon broke off ({error.strerror}): see its log") from error
+        try:
+            return protocol.parse_reply(line, protocol.command_of(request))
+        except PeerError as error:
+            raise UsageError(
+                f"what answers there is no notifyd of this version: {error}"
+            ) from error
+        except UsageError as error:
+            # It may repeat what others have sent it.
+            lines = [printable(one, 1000) for one in str(error).splitlines()]
+            raise UsageError("\n".join(lines)) from error
+
+    def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            data = self._socket.recv(_CHUNK)
+            if not data or len(self._buffer) > MOST:
+                raise UsageError("the daemon broke off without an answer: see its log")
+            self._buffer += data
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def pieces(self) -> Iterator[bytes]:
+        """Whole lines as they come, several at once, until the daemon ends. Waits for ever."""
+        self._socket.settimeout(None)
+        while True:
+            end = self._buffer.rfind(b"\n") + 1
+            if end:
+                yield bytes(self._buffer[:end])
+                del self._buffer[:end]
+            try:
+                data = self._socket.recv(_CHUNK)
+            except ConnectionResetError:
+                return
+            if not data:
+                return
+            self._buffer += data
+
+
+@contextmanager
+def connected(path: str, *, patience: float = PATIENCE) -> Iterator[Connection]:
+    """Connect to a daemon.
+
+    Args:
+        path: of its control socket.
+        patience: seconds for each answer.
+
+    Raises:
+        UsageError: nobody is there, or not for us.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(patience)
+        try:
+            client.connect(path)
+        except (OSError, ValueError) as error:
+            raise UsageError(_explained(path, error)) from error
+        yield Connection(client)
+
+
+def _explained(path: str, error: OSError | ValueError) -> str:
+    shown = printable(path, 200)
+    if isinstance(error, PermissionError):
+        return (
+            f"{shown}: permission denied: ask as root, or have sockets.control of the "
+            "configuration (mode, group, users) let you in"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED):
+        return f"no daemon listens at {shown}: start `notifyd serve`, or give its --socket"
+    why = getattr(error, "strerror", None) or str(error)
+    return f"{shown}: {why}: give the control socket of a daemon with --socket"

@@ -1,0 +1,214 @@
+"""A daemon in the test's own loop, with its control socket, and children that it supervises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from notifyd.audit.jsonl import JsonLines
+from notifyd.listen.arrival import Arrival, Kind, Peer
+from notifyd.service.control import Reload, serve_control
+from notifyd.service.daemon import Daemon
+from notifyd.service.policies import Policies, load_policies
+from notifyd.service.supervised import Supervised
+
+PATIENCE = 20.0  # seconds; what a test waits at most
+
+RULES = """
+import errno
+import trio
+from notifyd import *
+
+always(Deny(errno.EPERM), Ptrace)
+
+@on(Raw("getppid"))
+def parent(call):
+    return Return(7)
+
+@on(Raw("getpgrp"))
+def group(call):
+    return Deny(errno.EACCES, reason="no groups here")
+
+@on(Raw("getsid"))
+def breaks(call):
+    raise ValueError("broken")
+
+@on(Raw("getuid"))
+async def waits(call):
+    await trio.sleep_forever()
+"""
+
+CALLS = {
+    b"p": os.getppid,
+    b"g": os.getpgrp,
+    b"s": lambda: os.getsid(0),
+    b"u": os.getuid,
+}
+
+
+class Client:
+    """One who talks to the control socket, properly or not."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = trio.socket.socket(socket.AF_UNIX)
+        self._path = path
+        self._buffer = b""
+
+    async def __aenter__(self) -> Client:
+        await self.socket.connect(str(self._path))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.socket.close()
+
+    async def send(self, data: bytes) -> None:
+        """All of it."""
+        while data:
+            data = data[await self.socket.send(data) :]
+
+    async def line(self) -> dict[str, Any] | None:
+        """The next line; None at the end."""
+        while b"\n" not in self._buffer:
+            try:
+                data = await self.socket.recv(1 << 16)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                assert self._buffer == b""
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    async def ask(self, command: str, **fields: Any) -> Any:
+        """The result of a command, or the text of the error."""
+        request = {"notifyd": 1, "command": command, **fields}
+        await self.send(json.dumps(request).encode() + b"\n")
+        reply = await self.line()
+        assert reply is not None
+        assert reply.pop("notifyd") == 1
+        ((_, found),) = reply.items()
+        return found
+
+
+@dataclass
+class Ground:
+    """Where a test happens: `path` is that of the control socket."""
+
+    daemon: Daemon
+    path: Path
+    start: Callable[..., Supervised]
+    told: dict[str, int] = field(default_factory=dict)
+
+    def client(self) -> Client:
+        """A new connection: `async with ground.client() as client`."""
+        return Client(self.path)
+
+    def call(self, name: str, calls: bytes) -> None:
+        """Have a workload make calls, a letter of `CALLS` each."""
+        os.write(self.told[name], calls)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds."""
+        while not holds():
+            await trio.sleep(0.01)
+
+    async def counted(self, supervised: Supervised, calls: int) -> None:
+        """Wait until so many calls of a workload are answered."""
+        tally = supervised.reporter.tally
+        await self.until(lambda: sum(one.count for one in tally.sums().values()) >= calls)
+
+
+Work = Callable[[Ground], Awaitable[None]]
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Callable[..., Policies]:
+    """Policies of one section, `all`: `policies(rules, users="any")`."""
+
+    def make(rules: str = RULES, users: object = ()) -> Policies:
+        (tmp_path / "r.py").write_text(rules)
+        told = json.dumps(users if isinstance(users, str) else list(users))  # type: ignore[call-overload]
+        (tmp_path / "notifyd.toml").write_text(
+            f'[sockets.native]\npath = "{tmp_path}/native.sock"\n'
+            f'[sockets.control]\npath = "{tmp_path}/control.sock"\nusers = {told}\n'
+            '[[workload]]\nname = "all"\nrules = ["./r.py"]\n'
+        )
+        return load_policies(tmp_path / "notifyd.toml")
+
+    return make
+
+
+@pytest.fixture
+def live(
+    tmp_path: Path,
+    start_child: Callable[..., Any],
+    policies: Callable[..., Policies],
+    no_fd_left: None,
+) -> Iterator[Callable[..., Daemon]]:
+    """Run a daemon while an async function is at work: `live(work, children=["a"])`."""
+    with contextlib.ExitStack() as stack:
+
+        def run(
+            work: Work,
+            *,
+            children: tuple[str, ...] = (),
+            audit: str | None = None,
+            reload: Reload | None = None,
+            users: object = (),
+            **limits: float,
+        ) -> Daemon:
+            found = policies(users=users)
+            sink = None if audit is None else stack.enter_context(JsonLines.open(audit))
+            server = stack.enter_context(socket.socket(socket.AF_UNIX))
+            server.bind(str(tmp_path / "control.sock"))
+            server.listen(1024)
+            daemon = Daemon(found, sink)
+            told: dict[str, int] = {}
+
+            def start(name: str) -> Supervised:
+                reading, told[name] = os.pipe()
+                stack.callback(os.close, told[name])
+                child = start_child(lambda: _obey(reading), found.sections[0].program)
+                os.close(reading)
+                peer = Peer(os.getpid(), os.geteuid(), os.getegid(), "test")
+                arrival = Arrival(
+                    Kind.NATIVE, peer, name, child.listener, pid=child.pid, killable=True
+                )
+                handed = daemon.take_handover(arrival, found.sections[0].digest)
+                return daemon.workloads[handed.workload]
+
+            async def main() -> None:
+                with trio.fail_after(PATIENCE):
+                    async with trio.open_nursery() as nursery:
+                        await nursery.start(daemon.run, {})
+                        for name in children:
+                            start(name)
+                        nursery.start_soon(lambda: serve_control(server, daemon, reload, **limits))
+                        await work(Ground(daemon, tmp_path / "control.sock", start, told))
+                        nursery.cancel_scope.cancel()
+
+            trio.run(main)
+            return daemon
+
+        yield run
+
+
+def _obey(reading: int) -> int:
+    """Make the calls that are asked for, until nobody asks any more."""
+    os.closerange(3, reading)  # a copy of a test's connection would keep it open
+    os.closerange(reading + 1, 4096)
+    while letter := os.read(reading, 1):
+        with contextlib.suppress(OSError):
+            CALLS[letter]()
+    return 0
