@@ -94,7 +94,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "workload.shared": EventKind(
             "Somebody else takes notifications from a listener that we were given; it is let go.",
-            {},
+            {"held_s": "for how many seconds that held everybody up, at most"},
             "{workload}: somebody else reads its listener, too: let go",
         ),
         "workload.unheard": EventKind(

@@ -18,7 +18,7 @@ import trio
 from notifyd.engine.case import Case
 from notifyd.engine.hot import Stop, answer_calls
 from notifyd.engine.report import Reporter
-from notifyd.engine.watchdog import SharedListener, Watchdog
+from notifyd.engine.watchdog import LOOK, SharedListener, Watchdog
 from notifyd.engine.workload import Workload
 from notifyd.kernel.unotify import RECEIVE
 from notifyd.policy.rule import Rule
@@ -148,7 +148,7 @@ class Supervisor:
     def _part(self, workload: Workload) -> None:
         """Let go of a listener that somebody else reads as well."""
         workload.shared = True
-        workload.reporter.event("workload.shared", "error", workload=workload.name)
+        workload.reporter.event("workload.shared", "error", workload=workload.name, held_s=2 * LOOK)
         self.remove(workload)
 
     def _attend(self, case: Case) -> None:

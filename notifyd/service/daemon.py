@@ -1,12 +1,11 @@
 """The daemon: arrivals in, workloads under supervision, until it is told to stop.
 
-Owns the supervisor and every workload. Who may come in at all is decided here (`take`); who gets
-which rules is the configuration's to say.
+Owns the supervisor and every workload. Who may come in at all is `door`'s to say; who gets which
+rules, the configuration's.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections import Counter
@@ -30,17 +29,13 @@ from notifyd.listen.native import serve_native
 from notifyd.listen.native_wire import Handover, Offer
 from notifyd.listen.oci import serve_oci
 from notifyd.service.complaints import Complaints
-from notifyd.service.config import SocketConfig
+from notifyd.service.door import Door
 from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies, Policy
 from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
 
 __all__ = ["Daemon"]
-
-MOST = 4096  # listeners at once; each is a few descriptors
-BAN = 60.0  # seconds for a user whose listener held everybody up
-MOST_PER_USER = 256  # of them from one user other than root and us
 
 
 class Daemon:
@@ -69,8 +64,7 @@ class Daemon:
         self._audit = audit
         self._stream = EventStream() if audit is None else audit
         self._by_key: dict[Key, Supervised] = {}
-        self._present: Counter[int] = Counter()  # listeners by the uid that brought them
-        self._banned: dict[int, float] = {}  # until when, by uid
+        self._door = Door()
         self._complaints = Complaints(self.log)
         self._nursery: trio.Nursery | None = None
 
@@ -136,7 +130,7 @@ class Daemon:
             Refused: as `take`.
         """
         installed = UNKNOWN
-        if arrival.bundle and self._trusts(arrival.peer):
+        if arrival.bundle and self._door.trusts(arrival.peer):
             # A runtime may keep its bundles on any file system.
             try:
                 installed = await trio.to_thread.run_sync(
@@ -159,7 +153,7 @@ class Daemon:
         installed = replace(UNKNOWN, killable=arrival.killable)
         for policy in self.policies.sections:
             if digest == policy.digest:
-                heard = policy.heard if self._trusts(arrival.peer) else None
+                heard = policy.heard if self._door.trusts(arrival.peer) else None
                 installed = replace(installed, heard=heard, ours=True)
         supervised = self.take(arrival, installed)
         return Handover(supervised.id, supervised.policy.name)
@@ -186,26 +180,12 @@ class Daemon:
         self.refused["control"] += 1
         self._complaints.add("control", peer, why)
 
-    def _trusts(self, peer: Peer) -> bool:
-        """Whether what a peer says of its filter is believed: if it lied, it would harm us."""
-        return peer.uid in (0, os.geteuid())
+    def _welcome(self, kind: Kind, peer: Peer) -> None:
+        self._door.welcome(self.policies.config, kind, peer)
 
     def _check(self, arrival: Arrival) -> None:
         self._welcome(arrival.kind, arrival.peer)
-        uid = arrival.peer.uid
-        room = MOST if self._trusts(arrival.peer) else MOST_PER_USER
-        if self._present.total() >= MOST or self._present[uid] >= room:
-            raise Refused(f"{self._present[uid]} listeners of uid {uid} are supervised already")
-
-    def _welcome(self, kind: Kind, peer: Peer) -> None:
-        config: SocketConfig | None = getattr(self.policies.config.sockets, kind.value)
-        if config is None or not config.serves(peer.uid, os.geteuid()):
-            raise Refused(
-                f"{peer} may not use this socket; sockets.{kind.value}.users of the configuration "
-                "says who may"
-            )
-        if self._banned.get(peer.uid, 0.0) > time.monotonic():
-            raise Refused(f"uid {peer.uid} handed over what it went on reading; wait {BAN:g} s")
+        self._door.check_room(arrival.peer)
 
     # -- workloads
 
@@ -265,7 +245,7 @@ class Daemon:
                 metadata=arrival.metadata or None,
             )
         supervised.members.append(member)
-        self._present[arrival.peer.uid] += 1
+        self._door.enter(arrival.peer)
         self.tell_unheard(supervised, member)
         self.supervisor.add(workload)
         if self._nursery is not None:
@@ -290,10 +270,7 @@ class Daemon:
         finally:
             member.close()
         supervised.members.remove(member)
-        uid = supervised.arrival.peer.uid
-        self._present[uid] -= 1
-        if member.workload.shared and not self._trusts(supervised.arrival.peer):
-            self._banned[uid] = time.monotonic() + BAN
+        self._door.leave(supervised.arrival.peer, shared=member.workload.shared)
         if not supervised.members:
             self._end(supervised)
 
