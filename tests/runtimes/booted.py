@@ -59,7 +59,8 @@ soon() {{
 drop() {{ printf '%s\\n' "$@" >>$changes; systemctl daemon-reload; }}
 anew() {{
     mkdir -p $(dirname $changes)
-    printf '%s\\n' '[Service]' ExecStart= 'ExecStart={NOTIFYD} serve' "$@" >$changes
+    printf '%s\\n' '[Service]' ExecStart= 'ExecStart={NOTIFYD} serve' \
+        ExecReload= 'ExecReload={NOTIFYD} ctl reload' "$@" >$changes
     systemctl daemon-reload
 }}
 anew

@@ -71,7 +71,7 @@ def test_reload(booted) -> None:
         named() { [ "$(under named uname -n)" = $1 ]; }
         soon named second
         echo nonsense >>/etc/notifyd/notifyd.toml
-        systemctl reload notifyd.service
+        ! systemctl reload notifyd.service 2>/dev/null
         soon grep -q '"rules.rejected"' /var/log/notifyd/events.jsonl
         soon is SubState running
         under named uname -n

@@ -90,7 +90,8 @@ class Service:
 
     def connect(self, name: str) -> socket.socket:
         """A connection to one of its sockets."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        kind = socket.SOCK_SEQPACKET if name == "lxc" else socket.SOCK_STREAM
+        connection = socket.socket(socket.AF_UNIX, kind)
         connection.settimeout(PATIENCE)
         connection.connect(self.path(name))
         return connection

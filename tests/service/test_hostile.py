@@ -17,12 +17,16 @@ CONFIGURATION = """
 path = "{here}/oci.sock"
 [sockets.native]
 path = "{here}/native.sock"
+[sockets.lxc]
+path = "{here}/lxc.sock"
+[sockets.control]
+path = "{here}/control.sock"
 [[workload]]
 name = "everything"
 rules = ["fake-hostname"]
 options.name = "elsewhere"
 """
-SOCKETS = ("oci", "native")
+SOCKETS = ("oci", "native", "lxc", "control")
 
 
 @pytest.fixture
@@ -108,12 +112,19 @@ def test_huge_message(service, unharmed):
 
 
 @pytest.mark.parametrize("name", SOCKETS)
-def test_says_nothing(service, unharmed, name):
+def test_says_nothing(service, unharmed, behind, name):
     """Whoever connects and says nothing, or leaves at once, holds nobody up."""
     service.connect(name).close()
     with service.connect(name):
-        unharmed()
+        _served(service, behind, "meanwhile")
     unharmed()
+
+
+@pytest.mark.parametrize("name", ["oci", "native", "lxc"])
+def test_never_closes(service, unharmed, name):
+    """Whoever brings nothing is hung up on after some seconds."""
+    with service.connect(name):
+        unharmed()
 
 
 def test_late_descriptors(service, unharmed):
@@ -131,10 +142,7 @@ def test_a_thousand_connections(service, unharmed, name):
     """More connections than there is room for are closed at once; later there is room again."""
     with contextlib.ExitStack() as stack:
         for _ in range(1000):
-            connection = socket.socket(socket.AF_UNIX)
-            stack.enter_context(connection)
-            connection.settimeout(10)
-            connection.connect(service.path(name))
+            stack.enter_context(service.connect(name))
         service.wait_for("arrival.refused")
     service.wait_for("arrivals.refused")
     unharmed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def installed(tmp_path: Path) -> Path:
     command.write_text(f"#!{sys.executable}\n")
     command.chmod(0o755)
     for unit in UNITS:
-        text = unit.read_text().replace("ExecStart=notifyd ", f"ExecStart={command} ")
+        text = re.sub(r"^(Exec\w+)=notifyd ", rf"\1={command} ", unit.read_text(), flags=re.M)
         (tmp_path / unit.name).write_text(text)
     return tmp_path
 
