@@ -20,6 +20,7 @@ from notifyd.errors import UsageError
 __all__ = [
     "ARCH_NAMES",
     "CAPABILITIES",
+    "FLAGS",
     "Act",
     "ArchMap",
     "Op",
@@ -38,6 +39,10 @@ ARCH_NAMES: Mapping[str, str] = {
     "aarch64": "SCMP_ARCH_AARCH64",
 }
 _GO_NAMES: Mapping[str, str] = {"x86_64": "amd64", "aarch64": "arm64"}
+
+FLAGS = tuple(
+    f"SECCOMP_FILTER_FLAG_{name}" for name in ("TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV")
+)
 
 CAPABILITIES = (
     *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW"),
@@ -77,7 +82,7 @@ class Op(enum.Enum):
 
 
 _Errno = Annotated[int, msgspec.Meta(ge=0, le=4095)]
-_Register = Annotated[int, msgspec.Meta(ge=0, le=(1 << 64) - 1)]
+_Register = Annotated[int, msgspec.Meta(ge=0)]  # and 64 bits, which msgspec cannot say
 
 
 class _Value(
@@ -173,6 +178,8 @@ def as_profile(data: Mapping[str, Any], place: str) -> Seccomp:
     for at, entry in enumerate(found.syscalls or ()):
         if bool(entry.names) == bool(entry.name):
             raise UsageError(f"{place}: syscalls[{at}] needs names, or a name")
+        if any(max(test.value, test.value_two) >> 64 for test in entry.args or ()):
+            raise UsageError(f"{place}: syscalls[{at}] compares with more than 64 bits")
     if found.architectures and found.arch_map:
         raise UsageError(f"{place}: has architectures and archMap; leave one out")
     return found

@@ -15,7 +15,7 @@ from notifyd.filter.cubes import both, subtract
 from notifyd.filter.oci_meaning import Said, refuses
 from notifyd.filter.profile import ALLOW, KILL_PROCESS, NOTIFY, Action, Clause, Cube
 
-__all__ = ["MOST_EXACT", "MOST_PIECES", "Call", "Question", "merge_call"]
+__all__ = ["MOST_EXACT", "MOST_PIECES", "Call", "Question", "merge_call", "refusal"]
 
 MOST_EXACT = 128  # pieces, above which the whole call is notified instead where that is safe
 MOST_PIECES = 1024  # pieces; libseccomp takes longer than anybody waits for many more
@@ -53,12 +53,15 @@ class Call:
     Attributes:
         clauses: its meaning; the first that holds decides, else the default.
         pieces: the same without order, and without what the default says anyway.
+        silenced: the notes of rules that wanted to be asked, and never are, since the base refuses
+            the call by name; and where.
         lifted: rules are asked about what the base refuses by default.
         widened: more is notified than was wanted.
     """
 
     clauses: tuple[Clause, ...]
     pieces: tuple[Piece, ...]
+    silenced: tuple[tuple[str, Said], ...] = ()
     lifted: bool = False
     widened: bool = False
 
@@ -72,14 +75,19 @@ def merge_call(asked: Question) -> Call:
     _check_contradictions(asked)
     clauses = tuple(_ordered(asked))
     pieces = _pieces(asked, clauses)
-    lifted = refuses(asked.default) and any(
-        clause.action == NOTIFY and _minus(clause.cubes, _permitted(asked))
-        for clause in asked.rules
+    silenced = tuple(_silenced(asked))
+    lifted = (
+        refuses(asked.default)
+        and not silenced
+        and any(
+            clause.action == NOTIFY and _minus(clause.cubes, _permitted(asked))
+            for clause in asked.rules
+        )
     )
     if len(pieces) > MOST_EXACT and asked.heard and _all_permitted(asked):
         # Whoever hears of it decides again, refusals of the kernel's own included.
-        return Call((Clause(NOTIFY, ((),)),), ((NOTIFY, ()),), lifted, widened=True)
-    return Call(clauses, tuple(pieces), lifted)
+        return Call((Clause(NOTIFY, ((),)),), ((NOTIFY, ()),), (), lifted, widened=True)
+    return Call(clauses, tuple(pieces), silenced, lifted)
 
 
 def _ordered(asked: Question) -> Iterator[Clause]:
@@ -112,31 +120,37 @@ def _all_permitted(asked: Question) -> bool:
 
 
 def _check_contradictions(asked: Question) -> None:
+    """A call that rules always allow is one that the base does not refuse."""
     refusals = [said for said in asked.base if refuses(said.action)]
     earlier: list[Cube] = []
     for clause in asked.rules:
-        if clause.action == NOTIFY:
-            for said in refusals:
-                if () in said.cubes:
-                    _contradiction(asked, said, f"{clause.note} wants to be asked about it")
-        elif clause.action == ALLOW:
-            mine = _minus(clause.cubes, earlier)
-            for said in refusals:
-                if both(mine, said.cubes):
-                    _contradiction(asked, said, f"{clause.note} always allows it")
-            if _minus(mine, _permitted(asked)):
-                _contradiction(asked, None, f"{clause.note} always allows it")
+        mine = _minus(clause.cubes, earlier)
         earlier += clause.cubes
+        if clause.action != ALLOW:
+            continue
+        against = f"but {clause.note} always allows it"
+        for said in refusals:
+            if both(mine, said.cubes):
+                raise UsageError(f"{refusal(asked.place, asked.name, said)}, {against}; {_MEND}")
+        if _minus(mine, _permitted(asked)):
+            raise UsageError(
+                f"{asked.place}: refuses {asked.name} by default ({asked.default}), {against}; name"
+                " it there as allowed, or leave the rule out"
+            )
 
 
-def _contradiction(asked: Question, said: Said | None, rule: str) -> None:
-    where = "by its default" if said is None else f"in syscalls[{said.at}]"
-    action = asked.default if said is None else said.action
-    mend = "name it there as allowed" if said is None else f"take {asked.name} out there"
-    raise UsageError(
-        f"{asked.place}: refuses {asked.name} {where} ({action}), but {rule}; {mend}, or leave the "
-        "rule out"
-    )
+_MEND = "take it out there, or leave the rule out"
+
+
+def refusal(place: str, name: str, said: Said) -> str:
+    """Where a base refuses a call, as the beginning of a complaint."""
+    return f"{place}: syscalls[{said.at}] refuses {name} ({said.action})"
+
+
+def _silenced(asked: Question) -> Iterator[tuple[str, Said]]:
+    whole = [said for said in asked.base if refuses(said.action) and () in said.cubes]
+    if whole:
+        yield from ((one.note, whole[0]) for one in asked.rules if one.action == NOTIFY)
 
 
 def _pieces(asked: Question, clauses: Iterable[Clause]) -> list[Piece]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from notifyd.errors import UsageError
 from notifyd.filter.oci import ARCH_NAMES, Act, Seccomp, Syscall
-from notifyd.filter.oci_call import Call, Question, merge_call
+from notifyd.filter.oci_call import Call, Question, merge_call, refusal
 from notifyd.filter.oci_meaning import as_entries, default_of, said_of
 from notifyd.filter.profile import KILL_THREAD, NOTIFY, Clause, Cube, Entry, Profile
 from notifyd.kernel.arch import ARCHES, Arch
@@ -71,11 +72,14 @@ def merge(base: Seccomp, wanted: Wanted, place: str) -> Merged:
     Raises:
         UsageError: base and rules contradict each other, or the result would be too long.
     """
+    if default_of(base) == NOTIFY:
+        raise UsageError(f"{place}: asks about every call, which runtimes refuse; choose another")
     native, *others = (_arch(entry) for entry in wanted.profile.entries)
     named = base.architectures or tuple(map(_scmp, (native, *others)))
     kept = (native, *(arch for arch in others if _scmp(arch) in named))
     clauses = _by_name(wanted.profile, kept)
     calls = _calls(base, wanted, {name: found[0] for name, found in clauses.items()}, place)
+    _check_heard(calls, clauses, place)
     merged = Merged(
         seccomp=msgspec.structs.replace(
             base,
@@ -132,6 +136,26 @@ def _calls(
     }
 
 
+def _check_heard(
+    calls: Mapping[str, Call], clauses: Mapping[str, tuple[tuple[Clause, ...], ...]], place: str
+) -> None:
+    """A rule may go unheard about some of an operation's calls, and not about all of them."""
+    heard = {
+        clause.note
+        for name, found in clauses.items()
+        if not calls[name].silenced
+        for clause in found[0]
+        if clause.action == NOTIFY
+    }
+    for name, call in calls.items():
+        for note, said in call.silenced:
+            if note not in heard:
+                raise UsageError(
+                    f"{refusal(place, name, said)}, and {note} wants to be asked about it; take it"
+                    " out there, or leave the rule out"
+                )
+
+
 def _by_name(profile: Profile, arches: Sequence[Arch]) -> dict[str, tuple[tuple[Clause, ...], ...]]:
     """By a call's name, what is wanted of it: more than one thing where architectures differ."""
     found: dict[str, dict[tuple[Clause, ...], None]] = {}
@@ -185,6 +209,8 @@ def _strange(named: Iterable[str], kept: Iterable[Arch]) -> Iterator[str]:
 def _told(calls: Mapping[str, Call]) -> Iterator[str]:
     if lifted := [name for name, call in calls.items() if call.lifted]:
         yield f"rules are asked where the base refuses by default: {', '.join(lifted)}"
+    if silenced := [name for name, call in calls.items() if call.silenced]:
+        yield f"rules are not asked, since the base refuses these by name: {', '.join(silenced)}"
     if widened := [name for name, call in calls.items() if call.widened]:
         yield f"all of these calls are notified, as conditions were too many: {', '.join(widened)}"
 
