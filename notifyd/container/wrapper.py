@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -163,7 +163,7 @@ def _complain(text: str, words: Words) -> None:
     )  # crun also takes `file:` and `journald:`
     if not path or (colon and kind in ("journald", "syslog")):
         return
-    time = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     line = json.dumps({"level": "error", "msg": text, "time": time})
     try:
         with open(path, "a", encoding="utf-8") as file:
