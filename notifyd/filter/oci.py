@@ -23,10 +23,10 @@ __all__ = [
     "FLAGS",
     "Act",
     "ArchMap",
+    "Comparison",
     "Op",
     "Seccomp",
     "Syscall",
-    "Test",
     "When",
     "read",
     "resolve",
@@ -91,7 +91,7 @@ class _Value(
     """Fields are called as the specification calls them, and one that it has not is a mistake."""
 
 
-class Test(_Value, frozen=True):
+class Comparison(_Value, frozen=True):
     """One condition on one argument; with MASKED_EQUAL `value` is the mask."""
 
     index: Annotated[int, msgspec.Meta(ge=0, le=5)]
@@ -114,7 +114,7 @@ class Syscall(_Value, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     action: Act
     errno_ret: _Errno | None = None
-    args: tuple[Test, ...] | None = None
+    args: tuple[Comparison, ...] | None = None
     includes: When | None = None
     excludes: When | None = None
     name: str | None = None

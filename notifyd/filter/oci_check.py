@@ -15,7 +15,7 @@ import msgspec
 import pyseccomp
 
 from notifyd.errors import FilterError, UsageError
-from notifyd.filter.oci import Op, Seccomp, Syscall, Test
+from notifyd.filter.oci import Comparison, Op, Seccomp, Syscall
 from notifyd.filter.oci_meaning import action_of, default_of, refuses, said_of
 from notifyd.filter.oci_merge import Merged, without_others
 from notifyd.filter.ordered import order
@@ -97,7 +97,7 @@ def _add(made: pyseccomp.SyscallFilter, entry: Syscall, action: Action) -> None:
                 raise FilterError(f"libseccomp refuses {name}: {error.strerror}") from error
 
 
-def _argument(test: Test) -> pyseccomp.Arg:
+def _argument(test: Comparison) -> pyseccomp.Arg:
     return pyseccomp.Arg(test.index, _OPS[test.op], test.value, test.value_two)
 
 

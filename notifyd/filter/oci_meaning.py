@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from notifyd.errors import UsageError
 from notifyd.filter.cubes import between, both, none_of
-from notifyd.filter.oci import Act, Op, Seccomp, Syscall, Test
+from notifyd.filter.oci import Act, Comparison, Op, Seccomp, Syscall
 from notifyd.filter.profile import (
     ALLOW,
     KILL_PROCESS,
@@ -109,7 +109,7 @@ def said_of(profile: Seccomp, name: str, place: str) -> list[Said]:
     return sorted(found, key=lambda said: strictness(said.action))
 
 
-def cubes_of(tests: Sequence[Test]) -> tuple[Cube, ...]:
+def cubes_of(tests: Sequence[Comparison]) -> tuple[Cube, ...]:
     """The registers that an entry's conditions hold for.
 
     All of them have to hold. But where two are about the same argument, runc and crun make an entry
@@ -129,7 +129,7 @@ def cubes_of(tests: Sequence[Test]) -> tuple[Cube, ...]:
     return found
 
 
-def _cubes(test: Test) -> tuple[Cube, ...]:
+def _cubes(test: Comparison) -> tuple[Cube, ...]:
     at, value = test.index, test.value
     if test.op is Op.MASKED_EQUAL:
         mask, value = value, test.value_two & value
@@ -147,12 +147,12 @@ def _cubes(test: Test) -> tuple[Cube, ...]:
     return between(at, 64, lo, hi) if lo <= hi else ()
 
 
-def _tests(cube: Cube) -> tuple[Test, ...]:
+def _tests(cube: Cube) -> tuple[Comparison, ...]:
     """A cube as an entry's conditions: one for each argument, as runc 1.1 wants it."""
     return tuple(
-        Test(one.arg, one.value, Op.EQUAL)
+        Comparison(one.arg, one.value, Op.EQUAL)
         if one.mask == _LAST
-        else Test(one.arg, one.mask, Op.MASKED_EQUAL, one.value)
+        else Comparison(one.arg, one.mask, Op.MASKED_EQUAL, one.value)
         for one in cube
     )
 
