@@ -13,7 +13,7 @@ from pathlib import Path
 
 from notifyd.errors import UsageError
 from notifyd.filter.oci import CAPABILITIES, Seccomp, read, resolve
-from notifyd.filter.oci_merge import OPEN
+from notifyd.filter.oci_merge import open_base
 from notifyd.kernel.arch import native
 from notifyd.kernel.capability import NAMES
 
@@ -34,7 +34,7 @@ def find_base(text: str, caps: Collection[str] = ()) -> tuple[Seccomp, str]:
         UsageError: no such file, no profile in it, or a power that there is not.
     """
     if text == "none":
-        return OPEN, "--base none"
+        return open_base(), "--base none"
     path = _default() if text == "docker" else Path(text)
     try:
         raw = path.read_bytes()

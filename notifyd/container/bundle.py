@@ -20,12 +20,17 @@ from notifyd.container.compose import Listener, compose
 from notifyd.container.settings import Settings
 from notifyd.errors import UsageError
 from notifyd.filter.oci import Seccomp, as_profile
-from notifyd.filter.oci_merge import OPEN
+from notifyd.filter.oci_merge import open_base
 
 __all__ = ["PREFIX", "Request", "prepare", "requested"]
 
 PREFIX = "org.notifyd."
 _RULES, _METADATA, _OPTION = (PREFIX + name for name in ("rules", "metadata", "option."))
+
+# crun's: with these a container brings a filter of its own, or sends the listener elsewhere.
+_OVERRIDES = frozenset(
+    {"run.oci.seccomp_bpf_data", "run.oci.seccomp.receiver", "run.oci.seccomp.plugins"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,8 @@ def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = Fa
         return False
     if restores:
         raise UsageError("a container under notifyd cannot be restored from a checkpoint")
+    if overriding := sorted(_OVERRIDES & (config.get("annotations") or {}).keys()):
+        raise UsageError(f"{overriding[0]}: crun would drop what notifyd adds; leave it out")
     linux = config.setdefault("linux", {})
     base = _base(linux.get("seccomp"), path)
     listener = Listener(settings.listener, request.metadata, runtime=runtime)
@@ -108,7 +115,7 @@ def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = Fa
 
 def _base(seccomp: Any, path: Path) -> Seccomp:
     if seccomp is None:
-        return OPEN
+        return open_base()
     if not isinstance(seccomp, dict):
         raise UsageError(f"{path}: linux.seccomp is no profile")
     return as_profile(seccomp, f"{path} (linux.seccomp)")

@@ -120,7 +120,7 @@ def find_runtime() -> str:
         for folder in [""] if "/" in name else folders:
             path = os.path.join(folder, name)
             if os.access(path, os.X_OK) and os.path.isfile(path):
-                if os.path.samefile(path, sys.argv[0]):
+                if os.path.exists(sys.argv[0]) and os.path.samefile(path, sys.argv[0]):
                     raise WrapperError(f"{path}: this is notifyd-runtime itself; name runc or crun")
                 return path
     raise WrapperError(

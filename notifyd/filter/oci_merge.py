@@ -16,12 +16,14 @@ from notifyd.filter.oci import ARCH_NAMES, Act, Seccomp, Syscall
 from notifyd.filter.oci_call import Call, Question, merge_call, refusal
 from notifyd.filter.oci_meaning import as_entries, default_of, said_of
 from notifyd.filter.profile import KILL_THREAD, NOTIFY, Clause, Cube, Entry, Profile
-from notifyd.kernel.arch import ARCHES, Arch
+from notifyd.kernel.arch import ARCHES, Arch, entries, native
 
-__all__ = ["OPEN", "Merged", "Wanted", "merge", "without_others"]
+__all__ = ["Merged", "Wanted", "merge", "open_base", "without_others"]
 
-OPEN = Seccomp(Act.ALLOW)
-"""The base that refuses nothing."""
+
+def open_base() -> Seccomp:
+    """The base that refuses nothing, through any entry that notifyd knows on this machine."""
+    return Seccomp(Act.ALLOW, architectures=tuple(map(_scmp, entries(native()))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,10 @@ def merge(base: Seccomp, wanted: Wanted, place: str) -> Merged:
     """
     if default_of(base) == NOTIFY:
         raise UsageError(f"{place}: asks about every call, which runtimes refuse; choose another")
-    native, *others = (_arch(entry) for entry in wanted.profile.entries)
-    named = base.architectures or tuple(map(_scmp, (native, *others)))
-    kept = (native, *(arch for arch in others if _scmp(arch) in named))
+    own, *others = (_arch(entry) for entry in wanted.profile.entries)
+    named = base.architectures or ()
+    # libseccomp always has the machine's own entry, also where a profile names others.
+    kept = (own, *(arch for arch in others if _scmp(arch) in named))
     clauses = _by_name(wanted.profile, kept)
     calls = _calls(base, wanted, {name: found[0] for name, found in clauses.items()}, place)
     _check_heard(calls, clauses, place)
@@ -99,10 +102,10 @@ def merge(base: Seccomp, wanted: Wanted, place: str) -> Merged:
 
 def without_others(merged: Merged, why: str) -> Merged:
     """The same for programs that use the machine's own entry; those of other entries are killed."""
-    native, *others = merged.seccomp.architectures or ()
+    own, *others = merged.seccomp.architectures or ()
     return replace(
         merged,
-        seccomp=msgspec.structs.replace(merged.seccomp, architectures=(native,)),
+        seccomp=msgspec.structs.replace(merged.seccomp, architectures=(own,)),
         meaning=replace(merged.meaning, entries=merged.meaning.entries[:1]),
         notes=(
             *merged.notes,
@@ -168,7 +171,7 @@ def _by_name(profile: Profile, arches: Sequence[Arch]) -> dict[str, tuple[tuple[
 
 
 def _meaning(base: Seccomp, calls: Mapping[str, Call], arches: Iterable[Arch]) -> Profile:
-    entries = tuple(
+    meant = tuple(
         Entry(
             arch.name,
             {
@@ -180,7 +183,7 @@ def _meaning(base: Seccomp, calls: Mapping[str, Call], arches: Iterable[Arch]) -
         for arch in arches
     )
     # libseccomp's answer to other entries, which no runtime changes: seccomp_attr_set(3).
-    return Profile(default_of(base), entries, KILL_THREAD)
+    return Profile(default_of(base), meant, KILL_THREAD)
 
 
 def _untouched(base: Seccomp, calls: Mapping[str, Call]) -> Iterator[Syscall]:

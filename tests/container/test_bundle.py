@@ -158,6 +158,14 @@ def test_what_cannot_be_changed_is_an_error(what, tmp_path):
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("name", ["run.oci.seccomp_bpf_data", "run.oci.seccomp.receiver"])
+def test_crun_s_own_annotations_cannot_take_it_away(config, name):
+    """They replace the filter, or send its listener elsewhere; without rules they are nobody's."""
+    with pytest.raises(UsageError, match=name):
+        prepare(config(annotations=ASKS | {name: "x"}), Settings(), runtime="runc")
+    assert not prepare(config(annotations={name: "x"}), Settings(), runtime="crun")
+
+
 def test_a_checkpoint_has_no_listener(config):
     """A container that asks cannot be restored; any other one can."""
     with pytest.raises(UsageError, match="checkpoint"):
