@@ -18,7 +18,7 @@ from notifyd.filter.profile import ALLOW, KILL_PROCESS, NOTIFY, Action, Clause, 
 __all__ = ["MOST_EXACT", "MOST_PIECES", "Call", "Question", "merge_call", "refusal"]
 
 MOST_EXACT = 128  # pieces, above which the whole call is notified instead where that is safe
-MOST_PIECES = 1024  # pieces; libseccomp takes longer than anybody waits for many more
+MOST_PIECES = 512  # pieces; libseccomp takes longer than anybody waits for many more
 
 Piece = tuple[Action, Cube]
 
@@ -177,6 +177,6 @@ def _minus(cubes: Sequence[Cube], taken: Sequence[Cube]) -> tuple[Cube, ...]:
     left = tuple(cubes)
     for cube in taken:
         left = tuple(piece for one in left for piece in subtract(one, cube))
-        if len(left) > 4 * MOST_PIECES:
+        if len(left) > 8 * MOST_PIECES:
             break  # the caller finds that there are too many
     return left

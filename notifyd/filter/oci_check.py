@@ -19,7 +19,7 @@ from notifyd.filter.oci import Comparison, Op, Seccomp, Syscall
 from notifyd.filter.oci_meaning import action_of, default_of, refuses, said_of
 from notifyd.filter.oci_merge import Merged, without_others
 from notifyd.filter.ordered import order
-from notifyd.filter.profile import Action, decide
+from notifyd.filter.profile import Action, Clause, Cube, decide
 from notifyd.filter.program import Program
 from notifyd.filter.simulate import Machine
 from notifyd.filter.verify import ANY, Compiled, points
@@ -146,14 +146,23 @@ def _agree(got: int, wanted: int, arch: Arch, nr: int) -> None:
 
 def _touched(merged: Merged, arch: Arch) -> Iterator[tuple[int, Sequence[int]]]:
     default = merged.meaning.default
-    calls = {
-        arch.numbers[name]: order(call.clauses, default, _ALL, may_notify=False)
+    known = {
+        arch.numbers[name]: call
         for name, call in merged.calls.items()
         if name in arch.numbers and _known(name)
     }
-    for nr, args in points(Compiled(arch.name, arch.audit, calls)):
-        if nr in calls or nr >= X32_BIT:
-            yield nr, _fitting(args, arch)
+    for clauses in (
+        {nr: call.clauses for nr, call in known.items()},
+        {nr: _as_clauses(call.pieces) for nr, call in known.items()},
+    ):
+        calls = {nr: order(found, default, _ALL, may_notify=False) for nr, found in clauses.items()}
+        for nr, args in points(Compiled(arch.name, arch.audit, calls)):
+            if nr in calls or nr >= X32_BIT:
+                yield nr, _fitting(args, arch)
+
+
+def _as_clauses(pieces: Sequence[tuple[Action, Cube]]) -> tuple[Clause, ...]:
+    return tuple(Clause(action, (cube,)) for action, cube in pieces)
 
 
 def _others(

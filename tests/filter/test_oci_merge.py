@@ -10,6 +10,7 @@ from notifyd.errors import UsageError
 from notifyd.filter import profile as p
 from notifyd.filter.oci import Act, Comparison, Op, Seccomp, Syscall
 from notifyd.filter.oci_check import checked, compile_oci
+from notifyd.filter.oci_meaning import said_of
 from notifyd.filter.oci_merge import Wanted, merge
 from notifyd.filter.simulate import Machine
 from notifyd.kernel.arch import ARCHES, AUDIT_ARCH_I386, AUDIT_ARCH_X86_64
@@ -192,7 +193,7 @@ def test_calls_newer_than_libseccomp():
 
 def test_too_many_conditions_are_all_notified_where_somebody_listens():
     """Who listens decides again, what the kernel would have refused included."""
-    many = tuple((p.Masked(1, 0xFFFFFFFF, n * n * 7919 % 65536),) for n in range(40))
+    many = tuple((p.Masked(1, 0xFFFFFFFF, n * n * 7919 % 65536),) for n in range(12))
     before = base(entry("ioctl", Act.ALLOW))
     asks = {"ioctl": (clause(EACCES, many),), "bpf": (clause(p.NOTIFY),)}
     merged = made(before, wanted(asks))
@@ -224,25 +225,27 @@ CLAUSES = st.lists(
 ).map(tuple)
 SMALL = st.integers(0, 7)
 TESTS = st.lists(
-    st.builds(
-        Comparison, st.integers(0, 2), st.integers(0, 7), st.sampled_from(Op), st.integers(0, 7)
-    ),
+    st.builds(Comparison, st.integers(0, 2), SMALL, st.sampled_from(Op), SMALL), max_size=1
+) | st.lists(
+    st.builds(Comparison, st.integers(0, 2), SMALL, st.just(Op.MASKED_EQUAL), SMALL),
     max_size=2,
     unique_by=lambda test: test.index,
 )
-ENTRIES = st.lists(
-    st.builds(
-        lambda name, action, tests: entry(name, action, *tests),
-        st.sampled_from(NAMES),
-        st.sampled_from([Act.ALLOW, Act.LOG]),
-        TESTS,
-    ),
-    max_size=4,
+# One answer for each call: entries with several are in no order, and runtimes refuse some of them.
+ENTRIES = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.tuples(st.sampled_from([Act.ALLOW, Act.LOG]), st.lists(TESTS, min_size=1, max_size=2)),
+).map(
+    lambda found: [
+        entry(name, action, *tests)
+        for name, (action, several) in found.items()
+        for tests in several
+    ]
 )
 POINTS = [(a, b, c, 0, 0, 0) for a in range(8) for b in (0, 1, 5) for c in (0, 2, 7)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(NAMES), CLAUSES, max_size=3),
     ENTRIES,
@@ -256,22 +259,26 @@ def test_libseccomp_does_what_was_merged(rules, entries, default, watch):
     try:
         merged = made(before, rules_alone)
     except UsageError as error:
-        assert "more than 1024 entries" in str(error)
+        if "more than 512 entries" not in str(error):
+            raise
         reject()
-    after, alone = Machine(compile_oci(merged.seccomp)), Machine(compile_oci(before))
+    after = Machine(compile_oci(merged.seccomp))
     watched = {
         name: [cube for one, found in watch if one == name for cube in found] for name in NAMES
     }
     for name in NAMES:
         nr = X86_64.numbers[name]
-        if not _orderly(entries, name):
-            continue
         for args in POINTS:
             rule = p.decide(rules_alone.profile, "x86_64", nr, args)
-            was = p.Action(alone.run(X86_64.audit, nr, args))
+            was = said(before, name, args)
             got = p.Action(after.run(X86_64.audit, nr, args))
-            assert got == p.decide(merged.meaning, "x86_64", nr, args) or name not in merged.calls
-            if rule != p.ALLOW:
+            if name not in merged.calls:
+                continue  # libseccomp answers as it did, rightly or wrongly: `checked` compares
+            assert got == p.decide(merged.meaning, "x86_64", nr, args)
+            if merged.calls[name].widened:
+                assert got == p.NOTIFY
+                assert was != EPERM
+            elif rule != p.ALLOW:
                 assert got == rule
             elif was == EPERM:
                 assert got == EPERM
@@ -281,6 +288,9 @@ def test_libseccomp_does_what_was_merged(rules, entries, default, watch):
                 assert got == was
 
 
-def _orderly(entries, name):
-    """Whether the base itself says one thing: entries with different answers are in no order."""
-    return len({one.action for one in entries if name in one.names}) <= 1
+def said(before, name, args):
+    """What the base's text says. libseccomp 2.5.4 itself gets some tangles of entries wrong."""
+    for one in said_of(before, name, "base.json"):
+        if p.Clause(one.action, one.cubes).holds(args):
+            return one.action
+    return p.ALLOW if before.default_action is Act.ALLOW else EPERM
