@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-__all__ = ["command", "complete_files", "complete_operations", "complete_rules"]
+__all__ = ["command", "complete_bases", "complete_files", "complete_operations", "complete_rules"]
 
 VARIABLE = "_NOTIFYD_COMPLETE"  # click asks for completions by it: the program's name in capitals
 
@@ -39,6 +39,16 @@ def complete_operations(
         for name, operation in OPERATIONS.items()
         if name.lower().startswith(incomplete.lower())
     ]
+
+
+def complete_bases(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """What a profile can begin with."""
+    found = [CompletionItem(name) for name in ("docker", "none") if name.startswith(incomplete)]
+    return [*found, CompletionItem(incomplete, type="file")]
 
 
 def complete_files(

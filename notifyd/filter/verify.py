@@ -17,12 +17,12 @@ from notifyd.filter.program import Program
 from notifyd.filter.simulate import Machine
 from notifyd.kernel.arch import X32_BIT
 
-__all__ = ["Compiled", "verify"]
+__all__ = ["ANY", "Compiled", "points", "verify"]
 
 _NO_ARCH = 0  # AUDIT_ARCH_* are never 0: EM_NONE, linux/elf-em.h
 # What fills the bits that a condition leaves open; none of them a usual small number.
 _FILLS = (0xA5A5_5A5A_C3C3_3C3C, 0xFFFF_FFFF_FFFF_FFFF, 0, 0x5A5A_A5A5_3C3C_C3C3)
-_ANY = (*_FILLS, 0, 1)
+ANY = (*_FILLS, 0, 1)
 _EDGES = (0, 1, X32_BIT - 1, X32_BIT, X32_BIT | 1, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
@@ -42,9 +42,9 @@ def verify(program: Program, profile: Profile, entries: Sequence[Compiled]) -> N
         FilterError: they do not, or the kernel would not take the program.
     """
     machine = Machine(program)
-    _agree(machine.run(_NO_ARCH, 0, _ANY), profile.unknown_arch, "an unknown architecture")
+    _agree(machine.run(_NO_ARCH, 0, ANY), profile.unknown_arch, "an unknown architecture")
     for entry in entries:
-        for nr, args in _points(entry):
+        for nr, args in points(entry):
             got = machine.run(entry.audit, nr, args)
             call = entry.calls.get(nr)
             if call is None or not call.widened or got != NOTIFY.value:
@@ -60,10 +60,11 @@ def _agree(got: int, wanted: Action, where: str) -> None:
         )
 
 
-def _points(entry: Compiled) -> Iterator[tuple[int, Sequence[int]]]:
+def points(entry: Compiled) -> Iterator[tuple[int, Sequence[int]]]:
+    """Numbers and arguments: inside of each condition and outside, and the numbers next to them."""
     seen: set[int] = set()
     for nr, call in entry.calls.items():
-        yield nr, _ANY
+        yield nr, ANY
         # Calls with the same clauses share their instructions: once is enough.
         if id(call) not in seen:
             seen.add(id(call))
@@ -71,7 +72,7 @@ def _points(entry: Compiled) -> Iterator[tuple[int, Sequence[int]]]:
                 yield nr, args
     around = {near & 0xFFFFFFFF for nr in entry.calls for near in (nr - 1, nr + 1)}
     for nr in sorted(around.union(_EDGES) - entry.calls.keys()):
-        yield nr, _ANY
+        yield nr, ANY
 
 
 def _arguments(call: Ordered) -> Iterator[Sequence[int]]:

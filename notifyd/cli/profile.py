@@ -1,0 +1,117 @@
+"""`notifyd profile`: the seccomp profile of a container that reports to notifyd."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from notifyd.cli import complain, options_of
+from notifyd.cli.completion import complete_bases, complete_rules
+from notifyd.container.base import find_base
+from notifyd.container.compose import LISTENER, RUNTIMES, Listener, compose
+from notifyd.errors import UsageError
+from notifyd.filter.oci import FLAGS, write
+
+
+@click.command(epilog="Exit status: 0; 2 for a usage error, with nothing written.")
+@click.option(
+    "-r",
+    "--rules",
+    multiple=True,
+    required=True,
+    metavar="NAME|FILE",
+    shell_complete=complete_rules,
+    help="A shipped rule's name or a rule file. May be given again.",
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the rules; `notifyd rules --options NAME` shows which they take.",
+)
+@click.option(
+    "--base",
+    default="docker",
+    show_default=True,
+    metavar="FILE|docker|none",
+    shell_complete=complete_bases,
+    help="The profile to begin with: a file, the engines' default, or one that allows everything.",
+)
+@click.option(
+    "--cap",
+    "caps",
+    multiple=True,
+    metavar="NAME",
+    help="A capability that the containers get beside the usual ones: the base may allow more.",
+)
+@click.option(
+    "--listener",
+    default=LISTENER,
+    show_default=True,
+    metavar="PATH",
+    help="The socket that the runtime hands the listener to.",
+)
+@click.option("--metadata", default="", metavar="TEXT", help="A text that goes with the listener.")
+@click.option(
+    "--flag",
+    "flags",
+    multiple=True,
+    type=click.Choice(FLAGS),
+    help="A flag for the kernel. runc 1.1 refuses all of them.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    default="runc",
+    show_default=True,
+    help="Whose own calls to leave alone.",
+)
+@click.option("--output", metavar="FILE", type=click.Path(), help="Write there, not to the screen.")
+def command(
+    rules: tuple[str, ...],
+    options: tuple[str, ...],
+    base: str,
+    caps: tuple[str, ...],
+    listener: str,
+    metadata: str,
+    flags: tuple[str, ...],
+    runtime: str,
+    output: str | None,
+) -> None:
+    """Write the seccomp profile of containers whose calls notifyd decides.
+
+    The base loses what the rules are about; what they refuse, the kernel refuses, and what they
+    want to be asked about, it asks. Whatever a profile cannot express is told.
+
+    \b
+    notifyd profile --rules harmless-devices --output devices.json
+    docker run --security-opt seccomp=devices.json debian
+    podman run --security-opt seccomp=devices.json debian
+    """  # noqa: D301 (click's mark is the character itself)
+    if not listener.startswith("/"):
+        raise UsageError(f"--listener {listener}: give an absolute path")
+    if len(listener.encode()) > LONGEST_PATH:
+        raise UsageError(f"--listener {listener}: more than {LONGEST_PATH} bytes; unix(7)")
+    found, place = find_base(base, caps)
+    to = Listener(listener, metadata, flags, runtime)
+    made = compose(rules, options_of(options), found, place, to)
+    for note in made.notes:
+        complain(note)
+    _write(write(made.seccomp), output)
+
+
+LONGEST_PATH = 107  # bytes: sun_path has 108, and ends with a NUL
+
+
+def _write(text: bytes, output: str | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(text)
+        return
+    try:
+        Path(output).write_bytes(text)
+    except OSError as error:
+        raise UsageError(f"--output {output}: {error.strerror}") from error

@@ -1,0 +1,151 @@
+"""A container's bundle: what its annotations ask for, and the change to its `config.json`.
+
+Owns the annotations' names and the rewriting of the file, in one step and with all else as it was.
+Whatever is wrong is an error: a container never starts without what was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from notifyd.container.compose import Listener, compose
+from notifyd.container.settings import Settings
+from notifyd.errors import UsageError
+from notifyd.filter.oci import Seccomp, as_profile
+from notifyd.filter.oci_merge import open_base
+
+__all__ = ["PREFIX", "Request", "prepare", "requested"]
+
+PREFIX = "org.notifyd."
+_RULES, _METADATA, _OPTION = (PREFIX + name for name in ("rules", "metadata", "option."))
+
+# crun's: with these a container brings a filter of its own, or sends the listener elsewhere.
+_OVERRIDES = frozenset(
+    {"run.oci.seccomp_bpf_data", "run.oci.seccomp.receiver", "run.oci.seccomp.plugins"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a container is to get. No rules: it is left alone."""
+
+    rules: tuple[str, ...]
+    options: Mapping[str, tuple[str, ...]]
+    metadata: str
+
+
+def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
+    """What the machine's settings and a container's annotations ask for together.
+
+    Args:
+        annotations: all of the container's. `org.notifyd.rules` is names with commas between;
+            `org.notifyd.option.NAME` is a text, or one for each line.
+        settings: the administrator's.
+
+    Raises:
+        UsageError: an annotation asks for what the settings do not give to it, or is none of ours
+            though it begins like one.
+    """
+    ours = {name: text for name, text in annotations.items() if name.startswith(PREFIX)}
+    asked = [name.strip() for name in ours.pop(_RULES, "").split(",") if name.strip()]
+    rules = tuple(dict.fromkeys((*settings.rules, *map(settings.rule, asked))))
+    metadata = ours.pop(_METADATA, None)
+    if metadata is not None and settings.metadata is not None:
+        raise UsageError(f"{_METADATA}: the settings of this machine do not leave it to containers")
+    options = {
+        name: (texts,) if isinstance(texts, str) else texts
+        for name, texts in settings.options.items()
+    }
+    for name, text in ours.items():
+        option = name.removeprefix(_OPTION)
+        if option == name:
+            raise UsageError(
+                f"{name}: no such annotation; there are {_RULES}, {_METADATA} and {_OPTION}NAME"
+            )
+        if option not in settings.settable:
+            raise UsageError(f"{name}: the settings of this machine do not leave it to containers")
+        options[option] = tuple(text.splitlines())
+    if ours and not rules:
+        raise UsageError(f"{next(iter(ours))}: an option without rules; add {_RULES}")
+    chosen = settings.metadata if settings.metadata is not None else metadata
+    named = ",".join((*settings.rules, *asked))
+    return Request(rules, options, named if chosen is None else chosen)
+
+
+def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = False) -> bool:
+    """Have a container's `config.json` say what the container is to get.
+
+    Args:
+        path: the file.
+        settings: the administrator's.
+        runtime: the name of the real runtime.
+        restores: whether the container comes from a checkpoint, which cannot have a listener.
+
+    Returns:
+        Whether the file was changed.
+
+    Raises:
+        UsageError: it cannot be had; the file is as it was.
+        OSError: the file cannot be read or written.
+    """
+    config = _read(path)
+    request = requested(config.get("annotations") or {}, settings)
+    if not request.rules:
+        return False
+    if restores:
+        raise UsageError("a container under notifyd cannot be restored from a checkpoint")
+    if overriding := sorted(_OVERRIDES & (config.get("annotations") or {}).keys()):
+        raise UsageError(f"{overriding[0]}: crun would drop what notifyd adds; leave it out")
+    linux = config.setdefault("linux", {})
+    base = _base(linux.get("seccomp"), path)
+    listener = Listener(settings.listener, request.metadata, runtime=runtime)
+    made = compose(request.rules, request.options, base, f"{path} (linux.seccomp)", listener)
+    linux["seccomp"] = msgspec.to_builtins(made.seccomp)
+    _replace(path, json.dumps(config).encode())
+    return True
+
+
+def _base(seccomp: Any, path: Path) -> Seccomp:
+    if seccomp is None:
+        return open_base()
+    if not isinstance(seccomp, dict):
+        raise UsageError(f"{path}: linux.seccomp is no profile")
+    return as_profile(seccomp, f"{path} (linux.seccomp)")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{path}: no JSON: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("linux", {}), dict):
+        raise UsageError(f"{path}: no configuration of a Linux container")
+    annotations = config.get("annotations") or {}
+    if not isinstance(annotations, dict) or not all(
+        isinstance(text, str) for text in annotations.values()
+    ):
+        raise UsageError(f"{path}: annotations are no texts by name")
+    return config
+
+
+def _replace(path: Path, text: bytes) -> None:
+    """Put another file in the place of this one, with the same owner and mode, in one step."""
+    before = path.stat()
+    number, name = tempfile.mkstemp(prefix=".config.json.", dir=path.parent)
+    try:
+        with open(number, "wb") as file:
+            file.write(text)
+            os.fchown(number, before.st_uid, before.st_gid)
+            os.fchmod(number, before.st_mode & 0o7777)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,79 @@
+"""What the administrator of a machine says to the runtime wrapper: /etc/notifyd/runtime.toml.
+
+Who may start a container writes its annotations; who is root here writes this file. Rule files are
+programs that the wrapper runs as root, and their options may name files of the machine. Therefore
+annotations choose among the names that stand here, add to what every container gets and never take
+anything away, and set only the options that stand here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from notifyd.container.compose import LISTENER
+from notifyd.errors import UsageError
+from notifyd.policy.load import shipped
+
+__all__ = ["Settings", "read_settings"]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file's keys.
+
+    Attributes:
+        runtime: the real runtime; by default what NOTIFYD_RUNTIME or PATH gives.
+        listener: the daemon's socket.
+        rules: for every container: names of shipped rules, or files by their absolute paths.
+        choices: what an annotation may ask for beside them: a name, and the rule's name or file
+            that it means. By default the rules that ship, by their names.
+        options: for the rules of every container: by their names, one text or several.
+        settable: the options that an annotation may set. By default none.
+        metadata: what goes with every listener. By default a container's annotation says it, or
+            else it is the names of its rules.
+    """
+
+    runtime: str = ""
+    listener: str = LISTENER
+    rules: tuple[str, ...] = ()
+    choices: Mapping[str, str] | None = None
+    options: Mapping[str, str | tuple[str, ...]] = {}
+    settable: tuple[str, ...] = ()
+    metadata: str | None = None
+
+    def rule(self, name: str) -> str:
+        """The rule that an annotation's name means.
+
+        Raises:
+            UsageError: it is not one to choose.
+        """
+        choices = dict.fromkeys(shipped()) if self.choices is None else self.choices
+        if name not in choices:
+            raise UsageError(
+                f"org.notifyd.rules: {name!r} is none of the choices here; they are: "
+                f"{', '.join(choices) or 'none'}"
+            )
+        return choices[name] or name
+
+
+def read_settings(path: Path) -> Settings:
+    """The file, or the defaults if there is none.
+
+    Raises:
+        UsageError: it cannot be read, or says something that it cannot say.
+    """
+    try:
+        found = msgspec.toml.decode(path.read_bytes(), type=Settings)
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    for rule in (*found.rules, *(found.choices or {}).values()):
+        if "/" in rule and not os.path.isabs(rule):
+            raise UsageError(f"{path}: {rule}: give the absolute path of a rule file")
+    return found
