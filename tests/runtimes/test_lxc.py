@@ -46,7 +46,10 @@ def test_the_proxy_answers_for_a_container(lxc, responder, user_namespace):
     cookie = f"one:{user_namespace}"
     profile = oci.profile(*MKNOD, listener=path, metadata=cookie)
     finished = lxc.run(TRIES, profile, user_namespace=user_namespace)
-    assert (finished.status, REFUSED in finished.stderr) == (1, True), finished
+    assert (finished.status, REFUSED in finished.stderr) == (1, True), (
+        finished,
+        asked(log, cookie),
+    )
     (request,) = asked(log, cookie)
     process, memory, listener = request["descriptors"]
     assert native().name_of(request["call"]) in MKNOD
