@@ -90,7 +90,7 @@ from notifyd.policy.operations import (
 from notifyd.policy.redirect import redirected
 from notifyd.policy.rule import always, on, option
 from notifyd.policy.ruleset import RuleSet
-from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply, Verdict
+from notifyd.policy.verdicts import Allow, Ask, Continue, Deny, Kill, Return, Supply, Verdict
 
 __version__ = "0.1.0"
 
@@ -103,6 +103,7 @@ __all__ = [
     "Access",
     "Acct",
     "Allow",
+    "Ask",
     "Bind",
     "Bpf",
     "Call",

@@ -35,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         racy: the kernel read memory again that a rule had looked at.
         took_ns: from receiving to answering, without `waited_ns`.
         waited_ns: spent waiting for a person.
+        approval: the question that the person was asked; 0 for none.
     """
 
     time_ns: int
@@ -54,6 +55,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     racy: bool
     took_ns: int
     waited_ns: int = 0
+    approval: int = 0
 
 
 class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag="call"):
@@ -83,3 +85,4 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag=
     racy: bool = False
     took_us: float | None = None
     waited_s: float | None = None
+    approval: int | None = None

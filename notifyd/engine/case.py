@@ -13,8 +13,10 @@ from typing import Any
 
 import trio
 
+from notifyd.approvals.question import Resolution
 from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Outcome
+from notifyd.engine.asking import ask_person, concluded
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.executed import executed, tell_mismatch
 from notifyd.engine.workload import Workload
@@ -24,7 +26,7 @@ from notifyd.perform import RECIPES, Done, Execution, Fate, FileDeed, Moved, per
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.ruleset import Step
-from notifyd.policy.verdicts import Allow, Deny
+from notifyd.policy.verdicts import Allow, Ask, Deny
 from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
 from notifyd.target.watch import Change
@@ -38,12 +40,14 @@ class Case:
 
     __slots__ = (
         "_args",
+        "_asked",
         "_begun",
         "_decision",
         "_deed",
         "_identity",
         "_look",
         "_moved",
+        "_waited",
         "answered",
         "inquiry",
         "note",
@@ -64,6 +68,8 @@ class Case:
         self._look: WouldBlock | None = None
         self._deed: FileDeed | None = None
         self._moved = 0
+        self._asked: tuple[Ask, Resolution] | None = None
+        self._waited = 0  # nanoseconds for a person
 
     # -- inline
 
@@ -100,6 +106,9 @@ class Case:
     def conclude(self, decision: Decision) -> Case | None:
         """Answer, if that can be done inline; returns as `decide` does."""
         verdict = decision.verdict
+        if isinstance(verdict, Ask):
+            self._decision = decision
+            return self
         if isinstance(verdict, Allow) and (decision.looked or verdict.changes or verdict.grant):
             self._decision = decision
             return self._perform_now(decision) if self._deed is None else self
@@ -164,6 +173,8 @@ class Case:
                     look, self._look = self._look, None
                     await worker.run(look.look)
                 decision = self._decision or await self.inquiry.ask_async()
+                if isinstance(decision.verdict, Ask):
+                    decision = self._decision = await self._have_asked(decision, decision.verdict)
                 waits = self.conclude(decision) is not None and self._look is None
                 if waits and self._decision is not None:  # else the rules are asked again
                     await self._perform(decision)
@@ -171,6 +182,20 @@ class Case:
                 self._look = again
             except TargetGone as gone:
                 self._gone(gone)
+
+    async def _have_asked(self, decision: Decision, ask: Ask) -> Decision:
+        """Ask a person. What moved meanwhile is looked at again, and not asked again."""
+        if self._asked is None or _question(self._asked[0]) != _question(ask):
+            self._witness(decision.call)
+            begun = clock()
+            try:
+                resolution = await ask_person(
+                    self.workload, self.note, decision, self._identity, self._args
+                )
+            finally:
+                self._waited += clock() - begun
+            self._asked = ask, resolution
+        return concluded(decision, self._asked[1])
 
     async def _perform(self, decision: Decision) -> None:
         call = decision.call
@@ -319,11 +344,18 @@ class Case:
         # fmt: off
         workload.reporter.answered(Record(
             workload.reporter.epoch + self._begun, workload.name, self._identity, self.note[PID],
-            operation, syscall, arch_name(self.note[ARCH]), self._args, outcome.verdict,
+            operation, syscall, arch_name(self.note[ARCH]), self._args,
+            "ask" if self._asked else outcome.verdict,
             outcome.how, outcome.errno, outcome.value, decision.rule, outcome.reason, outcome.racy,
-            clock() - self._begun,
+            clock() - self._begun - self._waited, self._waited,
+            self._asked[1].question if self._asked else 0,
         ))
         # fmt: on
+
+
+def _question(ask: Ask) -> str:
+    """What two questions of a rule have in common that are the same."""
+    return ask.question if ask.key is None else ask.key
 
 
 def arch_name(audit: int) -> str:

@@ -17,9 +17,20 @@ from notifyd.errors import CannotPerform, StaleCall, TargetFault, TargetGone
 from notifyd.policy.call import Call, Note, Origin
 from notifyd.policy.rule import Always, Declaration, Rule
 from notifyd.policy.ruleset import RuleSet, Step
-from notifyd.policy.verdicts import VERDICTS, Allow, Continue, Deny, Verdict
+from notifyd.policy.verdicts import (
+    VERDICTS,
+    Allow,
+    Ask,
+    Continue,
+    Deny,
+    Kill,
+    Return,
+    Supply,
+    Verdict,
+)
 from notifyd.target.paths import WouldBlock
 
+_REMEMBER = frozenset({"process", "workload", "minutes", "always"})
 MAX_TRACE = 4096  # characters of a traceback in an event
 
 
@@ -170,6 +181,8 @@ class Inquiry:
             return None
         if not isinstance(verdict, VERDICTS):
             raise TypeError(f"returned {shown(verdict)}, which is no verdict")
+        if isinstance(verdict, Ask):
+            check_ask(verdict)
         return self._decision(verdict, rule, call, getattr(verdict, "reason", None))
 
     def _kernel_should_have(self, always: Always, step: Step) -> Decision | None:
@@ -201,11 +214,30 @@ class Inquiry:
         lookers = [one for one in self._calls.values() if one.looked]
         if isinstance(verdict, Continue) and self._rules.strict and lookers:
             verdict, reason = Deny(errno.EPERM), "Continue() after a look at memory, in strict mode"
-        if isinstance(verdict, Allow) and any(one is not call for one in lookers):
+        if isinstance(verdict, Allow | Ask) and any(one is not call for one in lookers):
             verdict = Deny(errno.EPERM)
             reason = "two operations looked at this call; what each saw cannot be told apart"
         name = declaration.name if declaration is not None else None
         return Decision(verdict, call, bool(lookers), name, reason)
+
+
+def check_ask(ask: Ask) -> None:
+    """See that a question can be asked.
+
+    Raises:
+        TypeError, ValueError: it is nonsense; what its rule's failure comes to is refused.
+    """
+    if not isinstance(ask.question, str) or not isinstance(ask.key, str | None):
+        raise TypeError("Ask: the question and its key are text")
+    if ask.within is not None and not ask.within > 0:
+        raise ValueError(f"Ask: within={ask.within!r} seconds are none to wait")
+    if not isinstance(ask.otherwise, Deny | Return | Supply | Kill):
+        raise TypeError(
+            f"Ask: otherwise={shown(ask.otherwise)} would let a call through unanswered"
+        )
+    unknown = set(ask.remember) - _REMEMBER
+    if unknown:
+        raise ValueError(f"Ask: remember has {sorted(unknown)}; there are {sorted(_REMEMBER)}")
 
 
 def shown(value: object) -> str:

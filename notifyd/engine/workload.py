@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import trio
 
+from notifyd.approvals.desk import Desk
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.record import Line, Record
 from notifyd.audit.stream import BATCH, EventStream
@@ -82,6 +83,8 @@ class Workload:
         reported: what of that the filter is known to report whenever it happens; by default all.
         killable: whether the filter was installed with WAIT_KILLABLE_RECV: nothing but what kills
             disturbs a call that was received.
+        desk: where a person is asked; None if nobody can be.
+        section: the part of a configuration that it is under, for the person who is asked.
         notifier: how `listener` is received from and answered, where that is not by its ioctls.
     """
 
@@ -96,8 +99,12 @@ class Workload:
         reported: Sequence[Watched] | None = None,
         killable: bool = False,
         notifier: Notifier | None = None,
+        desk: Desk | None = None,
+        section: str = "",
     ) -> None:
         self.name = name
+        self.desk = desk
+        self.section = section
         self.listener = listener
         self.reporter = reporter
         self.notifier = notifier or Notifier(listener)

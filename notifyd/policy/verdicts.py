@@ -6,8 +6,9 @@ made as fast. What a verdict holds is checked when it is answered, not when it i
 
 from __future__ import annotations
 
+import errno as _errno
 import signal as _signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
@@ -106,8 +107,33 @@ class Allow:
         return f"Allow({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
 
+class Ask(msgspec.Struct, frozen=True):
+    """A person decides. The call waits; nothing else does.
+
+    Granted, the call happens as the rule saw it, as with `Allow()`. A refusal, no answer in time,
+    too many questions, and nobody to ask, all give `otherwise`; the event tells them apart. If the
+    target goes away the question is withdrawn.
+
+    Args:
+        question: one line for the person: who wants what.
+        within: seconds to wait for the answer; None waits until there is one.
+        otherwise: the verdict if the answer is not yes.
+        remember: how long the person may have the answer remembered, besides once: any of
+            `process`, `workload`, `minutes`, `always`.
+        key: what makes two questions of a rule the same: asked once, answered and remembered
+            together; the question's own text by default.
+    """
+
+    kind: ClassVar[str] = "ask"
+    question: str
+    within: float | None = None
+    otherwise: Deny | Return | Supply | Kill = Deny(_errno.EPERM)
+    remember: Collection[str] = ("process", "workload", "minutes", "always")
+    key: str | None = None
+
+
 _set = object.__setattr__
 _NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
-Verdict: TypeAlias = Allow | Deny | Return | Supply | Kill | Continue
-VERDICTS: tuple[type, ...] = (Allow, Deny, Return, Supply, Kill, Continue)
+Verdict: TypeAlias = Allow | Ask | Deny | Return | Supply | Kill | Continue
+VERDICTS: tuple[type, ...] = (Allow, Ask, Deny, Return, Supply, Kill, Continue)

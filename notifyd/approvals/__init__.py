@@ -1,0 +1,1 @@
+"""Asking a person: questions, answers, what is remembered of them."""

@@ -1,0 +1,314 @@
+"""The desk: questions come in, wait for a person, and leave with what became of them.
+
+Owns everything that is open. Who may answer is not decided here, nor how a person is shown a
+question; the faces do that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import trio
+
+from notifyd.approvals.memory import Grant, Memory
+from notifyd.approvals.question import Answer, Question, Resolution, Scope, State
+from notifyd.approvals.store import Store
+from notifyd.errors import UsageError
+
+__all__ = ["MOST_A_MINUTE", "MOST_OPEN", "Desk", "Tell"]
+
+MOST_OPEN = 64  # questions of one workload that wait at the same time
+MOST_A_MINUTE = 60  # new questions of one workload
+LINGER = 1.0  # seconds that a question waits for its call to come again, after a signal
+_MINUTE = 60.0
+
+Tell = Callable[..., None]
+"""Takes an event: its name, its level, and its fields. See the catalogue in `audit.event`."""
+
+T = TypeVar("T")
+Key = tuple[str, str, str]  # workload, rule, key
+
+
+class _Open:
+    """A question that waits."""
+
+    def __init__(self, question: Question, deadline: float) -> None:
+        self.question = question
+        self.deadline = deadline
+        self.done = trio.Event()
+        self.resolution: Resolution | None = None
+        self.waiters = 0
+        self.lonely_since = 0.0
+        self.begun = time.monotonic()
+
+
+class Desk:
+    """Asks, and remembers.
+
+    Args:
+        tell: where events go.
+        store: what survives us; None where nothing shall.
+
+    Attributes:
+        attended: how many faces could show a question to a person. Nothing is asked while it is 0.
+        nobody: what is said then.
+        version: rises with every question that comes, is answered or goes.
+    """
+
+    def __init__(self, tell: Tell, store: Store | None = None) -> None:
+        self.attended = 0
+        self.nobody = "there is nobody to ask"
+        self.version = 0
+        self._tell = tell
+        self._store = store
+        self._memory = Memory(store.grants() if store is not None else ())
+        self._last = store.last_question() if store is not None else 0
+        self._open: dict[Key, _Open] = {}
+        self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._changed = trio.Event()
+        self._one_by_one = trio.CapacityLimiter(1)  # what is written keeps its order
+
+    @property
+    def pending(self) -> tuple[Question, ...]:
+        """The questions that wait, the oldest first."""
+        return tuple(sorted((one.question for one in self._open.values()), key=_id))
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """The answers that are remembered for good, or for some minutes."""
+        return self._memory.grants(time.time())
+
+    # -- asking
+
+    async def ask(self, draft: Question) -> Resolution:
+        """Ask, and wait for what becomes of it. Cancelled if whoever wants to know is gone.
+
+        Args:
+            draft: the question; its `id` and `asked` are given here.
+        """
+        known = self._memory.recall(draft, time.time())
+        if known is not None:
+            state = State.GRANTED if known.granted else State.REFUSED
+            return Resolution(state, answer=known, why="remembered")
+        key = _key(draft)
+        one = self._open.get(key)
+        if one is None:
+            refusal = self._refusal(draft.workload)
+            if refusal:
+                self._tell("approval.unasked", "warning", **_told(draft), reason=refusal)
+                return Resolution(State.UNASKED, why=refusal)
+            one = await self._begin(key, draft)
+        one.waiters += 1
+        try:
+            with trio.move_on_at(one.deadline):
+                await one.done.wait()
+            if one.resolution is None:
+                await self._end(one, Resolution(State.EXPIRED, one.question.id, why="no answer"))
+        finally:
+            one.waiters -= 1
+            one.lonely_since = time.monotonic()
+        assert one.resolution is not None
+        return one.resolution
+
+    def _refusal(self, workload: str) -> str:
+        """Why nothing can be asked; "" if it can."""
+        if not self.attended:
+            return self.nobody
+        if sum(key[0] == workload for key in self._open) >= MOST_OPEN:
+            return f"{MOST_OPEN} questions of this workload wait already"
+        recent, now = self._recent[workload], time.monotonic()
+        while recent and recent[0] < now - _MINUTE:
+            recent.popleft()
+        if len(recent) >= MOST_A_MINUTE:
+            return f"this workload has asked {MOST_A_MINUTE} questions within a minute"
+        recent.append(now)
+        return ""
+
+    async def _begin(self, key: Key, draft: Question) -> _Open:
+        self._last += 1
+        question = replace(draft, id=self._last, asked=time.time())
+        within = draft.within
+        deadline = trio.current_time() + within if within is not None else float("inf")
+        one = self._open[key] = _Open(question, deadline)
+        self._tell("approval.asked", "info", **_told(question))
+        self._change()
+        if self._store is not None:
+            await self._try_to_keep(partial(self._store.ask, question))
+        return one
+
+    async def _end(self, one: _Open, resolution: Resolution) -> None:
+        """Let everybody know who waits for a question, and keep what became of it."""
+        waited = round(time.monotonic() - one.begun, 3)
+        one.resolution = resolution
+        self._open.pop(_key(one.question), None)
+        one.done.set()
+        self._change()
+        answer = resolution.answer
+        said: dict[str, Any] = {"reason": resolution.why or None}
+        if answer is not None:
+            said = {
+                "by": str(answer.person),
+                "by_uid": answer.person.uid,
+                "scope": answer.scope.value,
+                "minutes": answer.minutes or None,
+                "reason": answer.reason or None,
+            }
+        self._tell(
+            "approval.answered" if answer is not None else "approval.ended",
+            "info",
+            workload=one.question.workload,
+            approval=one.question.id,
+            state=resolution.state.value,
+            waited_s=waited,
+            **said,
+        )
+        if self._store is not None:
+            keep = partial(self._store.end, one.question.id, resolution, time.time(), waited)
+            await self._try_to_keep(keep)
+
+    # -- answering
+
+    async def answer(self, id: int, answer: Answer) -> Question:  # noqa: A002
+        """Take a person's answer.
+
+        Raises:
+            UsageError: there is no such question any more, or it cannot be remembered so long.
+        """
+        one = self._find(id)
+        question = one.question
+        if answer.scope not in question.scopes:
+            can = ", ".join(scope.value for scope in question.scopes)
+            raise UsageError(f"question {id} cannot be answered for {answer.scope.value}: {can}")
+        if answer.scope is Scope.MINUTES and not 0 < answer.minutes <= 525_600:
+            raise UsageError("an answer for some minutes says how many: 1 to 525600")
+        if answer.scope.lasts:
+            self._memory.add(await self._granted(question, answer))
+        else:
+            self._memory.keep(question, answer)
+        if one.resolution is None:  # nobody was quicker meanwhile
+            state = State.GRANTED if answer.granted else State.REFUSED
+            await self._end(one, Resolution(state, id, answer))
+        await self._supersede(id)
+        return question
+
+    def _find(self, id: int) -> _Open:  # noqa: A002
+        for one in self._open.values():
+            if one.question.id == id:
+                return one
+        raise UsageError(f"no question {id} waits: it was answered, or whoever asked is gone")
+
+    async def _granted(self, question: Question, answer: Answer) -> Grant:
+        """Write down an answer that lasts. What cannot be kept is not promised."""
+        now = time.time()
+        until = now + answer.minutes * _MINUTE if answer.scope is Scope.MINUTES else None
+        grant = Grant(
+            0,
+            question.subject,
+            answer.granted,
+            answer.person,
+            answer.reason,
+            question.id,
+            now,
+            until,
+        )
+        if self._store is None:
+            return replace(grant, id=question.id)
+        try:
+            number = await self._in_thread(partial(self._store.grant, grant))
+        except sqlite3.Error as error:
+            raise UsageError(
+                f"the answer cannot be kept ({error}): choose a shorter scope"
+            ) from error
+        return replace(grant, id=number)
+
+    async def _supersede(self, id: int) -> None:  # noqa: A002
+        """End the other questions that what is remembered now answers, too."""
+        for one in tuple(self._open.values()):
+            known = self._memory.recall(one.question, time.time())
+            if known is not None and one.resolution is None:
+                why = f"answered with question {id}"
+                resolution = Resolution(State.SUPERSEDED, one.question.id, known, why)
+                await self._end(one, resolution)
+
+    async def revoke(self, id: int, person: str) -> Grant:  # noqa: A002
+        """Forget an answer that lasts.
+
+        Raises:
+            UsageError: there is none of that id.
+        """
+        grant = self._memory.revoke(id)
+        if grant is None:
+            raise UsageError(f"no grant {id} holds: see `notifyd ctl grants`")
+        self._tell("approval.revoked", "info", grant=id, by=person, rule=grant.subject.rule)
+        if self._store is not None:
+            await self._try_to_keep(partial(self._store.revoke, id, person, time.time()))
+        return grant
+
+    # -- the rest
+
+    def forget_workload(self, workload: str) -> None:
+        """A workload has ended."""
+        self._memory.forget_workload(workload)
+        self._recent.pop(workload, None)
+
+    async def wait_change(self, since: int) -> int:
+        """Wait until `version` is not `since` any more; return what it is."""
+        while self.version == since:
+            await self._changed.wait()
+        return self.version
+
+    async def run(self) -> None:
+        """Withdraw questions that nobody waits for any more, until cancelled."""
+        while True:
+            await trio.sleep(LINGER / 2)
+            late = time.monotonic() - LINGER
+            for one in tuple(self._open.values()):
+                if not one.waiters and one.resolution is None and 0 < one.lonely_since < late:
+                    why = "whoever asked is gone"
+                    await self._end(one, Resolution(State.WITHDRAWN, one.question.id, why=why))
+
+    def _change(self) -> None:
+        self.version += 1
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def _try_to_keep(self, write: Callable[[], object]) -> None:
+        """Write to the store. That it fails is told; what a person decided holds all the same."""
+        try:
+            await self._in_thread(write)
+        except sqlite3.Error as error:
+            self._tell("approval.lost", "error", error=str(error))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._one_by_one)
+
+
+def _id(question: Question) -> int:
+    return question.id
+
+
+def _key(question: Question) -> Key:
+    return question.workload, question.subject.rule, question.subject.key
+
+
+def _told(question: Question) -> Mapping[str, Any]:
+    """The fields of an event about a question."""
+    subject = question.subject
+    return {
+        "workload": question.workload,
+        "approval": question.id or None,
+        "question": question.text,
+        "pid": question.pid,
+        "exe": subject.exe,
+        "uid": subject.uid,
+        "operation": question.operation,
+        "args": dict(question.args) or None,
+        "rule": subject.rule,
+        "within_s": question.within,
+    }

@@ -1,0 +1,282 @@
+"""What survives a restart: questions, answers and lasting grants, in SQLite.
+
+Owns the file and its schema. Called from one thread at a time, which may be another each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from notifyd.approvals.memory import Grant
+from notifyd.approvals.question import Answer, Person, Question, Resolution, Scope, State, Subject
+from notifyd.errors import UsageError
+
+__all__ = ["DEFAULT_PATH", "Store", "user_path"]
+
+DEFAULT_PATH = "/var/lib/notifyd/notifyd.db"
+VERSION = 1
+BUSY = 10.0  # seconds that a write waits for another process
+
+_SCHEMA = """
+CREATE TABLE question (
+    id INTEGER PRIMARY KEY,
+    text TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    key TEXT NOT NULL,
+    uid INTEGER NOT NULL,
+    exe TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    program TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    section TEXT NOT NULL,
+    process TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    operation TEXT NOT NULL,
+    syscall TEXT NOT NULL,
+    args TEXT NOT NULL,
+    asked REAL NOT NULL,
+    within REAL,
+    state TEXT NOT NULL DEFAULT 'asked',
+    ended REAL,
+    waited REAL,
+    granted INTEGER,
+    scope TEXT,
+    minutes REAL,
+    person TEXT,
+    person_uid INTEGER,
+    face TEXT,
+    place TEXT,
+    reason TEXT
+) STRICT;
+CREATE INDEX question_subject ON question (rule, key);
+CREATE TABLE granted (
+    id INTEGER PRIMARY KEY,
+    rule TEXT NOT NULL,
+    key TEXT NOT NULL,
+    uid INTEGER NOT NULL,
+    exe TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    program TEXT NOT NULL,
+    granted INTEGER NOT NULL,
+    person TEXT NOT NULL,
+    person_uid INTEGER,
+    face TEXT NOT NULL,
+    place TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    question INTEGER NOT NULL,
+    made REAL NOT NULL,
+    until REAL,
+    revoked REAL,
+    revoked_by TEXT
+) STRICT;
+"""
+_SUBJECT = ("rule", "key", "uid", "exe", "digest", "program")
+
+
+class Store:
+    """An open database. A context manager that closes it.
+
+    Args:
+        path: the file; made, 0600, if it is not there, as is its folder, 0700.
+
+    Raises:
+        UsageError: it cannot be opened, or was made by a newer notifyd.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(
+                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
+            )
+            self._db.row_factory = sqlite3.Row
+            self._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise UsageError(f"{path}: cannot be used for approvals ({error})") from error
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # an answer that was promised is kept
+        with self._writing():
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise UsageError(
+                    f"{self._path}: made by a newer notifyd (version {version}): use that one"
+                )
+            if not version:
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # -- questions
+
+    def last_question(self) -> int:
+        """The highest id that was given; 0 if there was no question yet."""
+        (found,) = self._db.execute("SELECT max(id) FROM question").fetchone()
+        return found or 0
+
+    def ask(self, question: Question) -> None:
+        """Keep a question.
+
+        Raises:
+            sqlite3.Error.
+        """
+        row = {
+            **_subject_row(question.subject),
+            "id": question.id,
+            "text": question.text,
+            "workload": question.workload,
+            "section": question.section,
+            "process": question.process,
+            "pid": question.pid,
+            "operation": question.operation,
+            "syscall": question.syscall,
+            "args": json.dumps(dict(question.args), default=str),
+            "asked": question.asked,
+            "within": question.within,
+        }
+        self._insert("question", row)
+
+    def end(self, id: int, resolution: Resolution, when: float, waited: float) -> None:  # noqa: A002
+        """Keep what became of a question.
+
+        Raises:
+            sqlite3.Error.
+        """
+        row: dict[str, Any] = {"state": resolution.state.value, "ended": when, "waited": waited}
+        row["reason"] = resolution.why
+        if resolution.answer is not None:
+            row |= _answer_row(resolution.answer)
+        sets = ", ".join(f"{name} = :{name}" for name in row)
+        with self._writing():
+            self._db.execute(f"UPDATE question SET {sets} WHERE id = :id", {**row, "id": id})  # noqa: S608
+
+    def history(self, subject: Subject, most: int = 20) -> list[dict[str, Any]]:
+        """How questions of the same rule and key ended before, the latest first."""
+        rows = self._db.execute(
+            "SELECT * FROM question WHERE rule = ? AND key = ? AND state != ? "
+            "ORDER BY id DESC LIMIT ?",
+            (subject.rule, subject.key, State.ASKED.value, most),
+        )
+        return [dict(row) for row in rows]
+
+    # -- grants
+
+    def grants(self) -> list[Grant]:
+        """All that hold, or will be found to have ended."""
+        rows = self._db.execute("SELECT * FROM granted WHERE revoked IS NULL ORDER BY id")
+        return [_grant(row) for row in rows]
+
+    def grant(self, grant: Grant) -> int:
+        """Keep a grant, which replaces an older one of the same subject.
+
+        Returns:
+            Its id.
+
+        Raises:
+            sqlite3.Error.
+        """
+        subject = _subject_row(grant.subject)
+        where = " AND ".join(f"{name} = :{name}" for name in _SUBJECT)
+        row = {
+            **subject,
+            "granted": int(grant.granted),
+            **_person_row(grant.person),
+            "reason": grant.reason,
+            "question": grant.question,
+            "made": grant.made,
+            "until": grant.until,
+        }
+        with self._writing():
+            self._db.execute(
+                f"UPDATE granted SET revoked = :now, revoked_by = 'a later answer' "  # noqa: S608
+                f"WHERE revoked IS NULL AND {where}",
+                {**subject, "now": grant.made},
+            )
+            return self._insert("granted", row, own=False)
+
+    def revoke(self, id: int, person: str, when: float) -> None:  # noqa: A002
+        """Keep that a grant holds no more.
+
+        Raises:
+            sqlite3.Error.
+        """
+        with self._writing():
+            self._db.execute(
+                "UPDATE granted SET revoked = ?, revoked_by = ? WHERE id = ?", (when, person, id)
+            )
+
+    def _insert(self, table: str, row: dict[str, Any], *, own: bool = True) -> int:
+        names = ", ".join(row)
+        values = ", ".join(f":{name}" for name in row)
+        statement = f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608
+        if not own:
+            return self._db.execute(statement, row).lastrowid or 0
+        with self._writing(), closing(self._db.execute(statement, row)) as cursor:
+            return cursor.lastrowid or 0
+
+
+def user_path() -> Path:
+    """Where an ordinary user's answers are kept: the XDG base directories."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base) / "notifyd" / "notifyd.db"
+
+
+def _subject_row(subject: Subject) -> dict[str, Any]:
+    return {name: getattr(subject, name) for name in _SUBJECT}
+
+
+def _person_row(person: Person) -> dict[str, Any]:
+    return {
+        "person": person.name,
+        "person_uid": person.uid,
+        "face": person.face,
+        "place": person.place,
+    }
+
+
+def _answer_row(answer: Answer) -> dict[str, Any]:
+    return {
+        "granted": int(answer.granted),
+        "scope": answer.scope.value,
+        "minutes": answer.minutes if answer.scope is Scope.MINUTES else None,
+        "reason": answer.reason,
+        **_person_row(answer.person),
+    }
+
+
+def _grant(row: sqlite3.Row) -> Grant:
+    return Grant(
+        row["id"],
+        Subject(*(row[name] for name in _SUBJECT)),
+        bool(row["granted"]),
+        Person(row["person"], row["person_uid"], row["face"], row["place"]),
+        row["reason"],
+        row["question"],
+        row["made"],
+        row["until"],
+    )

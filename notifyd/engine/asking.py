@@ -1,0 +1,129 @@
+"""Having a person decide a call: from the rule's `Ask` to a verdict that can be answered."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from notifyd.approvals.question import Question, Resolution, Scope, State, Subject
+from notifyd.audit.harmless import printable
+from notifyd.engine.decide import Decision
+from notifyd.errors import TargetGone
+from notifyd.perform import worker
+from notifyd.policy.call import ID, PID, Note
+from notifyd.policy.operations import Exec
+from notifyd.policy.verdicts import Allow, Ask
+from notifyd.target.paths import WouldBlock
+
+if TYPE_CHECKING:
+    from notifyd.engine.workload import Workload
+    from notifyd.target.identity import Identity
+
+__all__ = ["ask_person", "concluded"]
+
+MOST_TEXT = 2000  # characters of a question
+MOST_KEY = 4000  # characters of its key
+
+
+async def ask_person(
+    workload: Workload,
+    note: Note,
+    decision: Decision,
+    identity: Identity | None,
+    args: Mapping[str, Any] | None,
+) -> Resolution:
+    """Ask, and wait for what comes of it.
+
+    Args:
+        workload: whose call it is.
+        note: the notification.
+        decision: with an `Ask`.
+        identity: who calls.
+        args: of the call, as events tell them.
+
+    Raises:
+        TargetGone.
+    """
+    if workload.desk is None:
+        return Resolution(State.UNASKED, why="there is nobody to ask")
+    identity = identity or workload.identities.of(note[PID])
+    ask: Any = decision.verdict
+    subject = Subject(
+        decision.rule or "",
+        printable(ask.key if ask.key is not None else ask.question, MOST_KEY),
+        identity.uid,
+        identity.who[0] or "",
+        await _digest_of(workload, note, identity.tid),
+        await _program_of(decision),
+    )
+    call = decision.call
+    operation, syscall = workload.named(note, call)
+    return await workload.desk.ask(
+        Question(
+            0,
+            printable(ask.question, MOST_TEXT),
+            subject,
+            workload.name,
+            workload.section,
+            identity.who[2],
+            identity.pid,
+            operation,
+            syscall,
+            args or {},
+            _scopes(ask, subject, decision),
+            0.0,
+            ask.within,
+        )
+    )
+
+
+def concluded(decision: Decision, resolution: Resolution) -> Decision:
+    """What a decision to ask comes to, now that it was asked."""
+    ask = decision.verdict
+    assert isinstance(ask, Ask)
+    verdict = Allow() if resolution.granted else ask.otherwise
+    return decision._replace(verdict=verdict, reason=resolution.reason)
+
+
+def _scopes(ask: Ask, subject: Subject, decision: Decision) -> tuple[Scope, ...]:
+    """What the person may choose from. What lasts needs to know whom it lasts for."""
+    known = subject.digest and (subject.program or not isinstance(decision.call, Exec))
+    return tuple(
+        scope
+        for scope in Scope
+        if scope is Scope.ONCE or (scope.value in ask.remember and (known or not scope.lasts))
+    )
+
+
+async def _digest_of(workload: Workload, note: Note, tid: int) -> str:
+    """The digest of the program that calls; "" where it cannot be read."""
+    try:
+        descriptor = os.open(f"/proc/{tid}/exe", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        # Invariant: a number means its target only while the call is known to stand.
+        if not workload.id_valid(note[ID]):
+            raise TargetGone("the target is no longer in its call")
+        # Held: what is being executed cannot be written (ETXTBSY).
+        return await worker.run(lambda: workload.digests.compute(descriptor, held=True))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise TargetGone("the target is gone") from error
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+async def _program_of(decision: Decision) -> str:
+    """Of an execve, the digest of what is to be executed: that is a part of the question."""
+    call = decision.call
+    if not isinstance(call, Exec):
+        return ""
+    while True:
+        try:
+            return call.sha256
+        except WouldBlock as look:
+            await worker.run(look.look)
