@@ -130,6 +130,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
     Attributes:
         audit: the event log; none by default.
+        approvals: the database of questions and answers; nothing outlives the daemon by default.
         metrics_port: a TCP port of 127.0.0.1 for Prometheus; none by default.
         watch: whether changed files are loaded by themselves.
         sockets: at least one of `oci`, `lxc` and `native`.
@@ -139,6 +140,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     sockets: Sockets
     workload: Sections
     audit: str | None = None
+    approvals: FilePath | None = None
     metrics_port: Port | None = None
     watch: bool = True
 

@@ -16,6 +16,8 @@ from functools import partial
 
 import trio
 
+from notifyd.approvals.desk import Desk
+from notifyd.approvals.store import Store
 from notifyd.audit.followers import Follower, Wanted
 from notifyd.audit.jsonl import JsonLines
 from notifyd.audit.stream import EventStream
@@ -44,21 +46,27 @@ class Daemon:
     Args:
         policies: whom to supervise under which rules.
         audit: the event log, or None; it stays the caller's.
+        store: where answers that last are kept, or None; it stays the caller's.
 
     Attributes:
         workloads: those that have not ended, by id.
         refused: arrivals that came to nothing, by how they came.
         log: where the daemon's own events go.
+        desk: where people are asked.
         past: the counts of those that have ended.
         since: seconds since 1970 when it began; `loaded`, when its policies came into force.
     """
 
-    def __init__(self, policies: Policies, audit: JsonLines | None) -> None:
+    def __init__(
+        self, policies: Policies, audit: JsonLines | None, store: Store | None = None
+    ) -> None:
         self.policies = policies
         self.supervisor = Supervisor()
         self.workloads: dict[str, Supervised] = {}
         self.refused: Counter[str] = Counter()
         self.log = Reporter(audit=audit, counts=True, narrates=True)
+        self.desk = Desk(self.log.event, store)
+        self.desk.nobody = "nobody can be asked: the configuration has no sockets.control"
         self.past = Tally()
         self.since = self.loaded = time.time()
         self._audit = audit
@@ -83,6 +91,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self.supervisor.run)
+            nursery.start_soon(self.desk.run)
             if "oci" in sockets:
                 refuse = partial(self.refuse, Kind.OCI)
                 welcome = partial(self._welcome, Kind.OCI)
@@ -233,6 +242,8 @@ class Daemon:
             reported=reported,
             killable=installed.killable,
             notifier=arrival.notifier,
+            desk=self.desk,
+            section=policy.name,
         )
         pid, descriptor = open_first(arrival)
         member = Member(workload, installed, pid, descriptor)
@@ -279,6 +290,7 @@ class Daemon:
             return
         if self._by_key.get(supervised.key) is supervised:
             del self._by_key[supervised.key]
+        self.desk.forget_workload(supervised.id)
         rows = supervised.reporter.tally.rows()
         self.past.merge(supervised.reporter.tally)
         supervised.reporter.event(

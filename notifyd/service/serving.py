@@ -11,6 +11,7 @@ from contextlib import ExitStack
 
 import trio
 
+from notifyd.approvals.store import Store
 from notifyd.audit.jsonl import JsonLines
 from notifyd.listen.sockets import SocketAt, Sockets
 from notifyd.service.activation import TYPES, take_activated
@@ -46,7 +47,9 @@ def serve(policies: Policies) -> None:
         _raise_limit()
         port = policies.config.metrics_port
         metrics = stack.enter_context(open_port(port)) if port is not None else None
-        daemon = Daemon(policies, audit)
+        place = policies.config.approvals
+        store = stack.enter_context(Store(place)) if place is not None else None
+        daemon = Daemon(policies, audit, store)
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
         for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
@@ -81,6 +84,7 @@ async def _live(
             nursery.start_soon(manager.watch, lambda: True)
             nursery.start_soon(reloader.watch)
             if "control" in sockets:
+                daemon.desk.attended += 1  # somebody may look; questions wait for them
                 nursery.start_soon(serve_control, sockets["control"], daemon, reloader.reload)
             if metrics is not None:
                 nursery.start_soon(serve_metrics, metrics, daemon)

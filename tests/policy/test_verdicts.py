@@ -22,7 +22,7 @@ def test_a_verdict_is_frozen(verdict):
 def test_the_set_is_closed():
     """Every verdict is in the table, with a kind of its own."""
     assert {kind.kind for kind in VERDICTS} == {
-        "allow", "deny", "return", "supply", "kill", "continue",
+        "allow", "ask", "deny", "return", "supply", "kill", "continue",
     }  # fmt: skip
 
 
