@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -21,7 +21,7 @@ from notifyd.approvals.question import Answer, Question, Resolution, Scope, Stat
 from notifyd.approvals.store import Store
 from notifyd.errors import UsageError
 
-__all__ = ["MOST_A_MINUTE", "MOST_OPEN", "Desk", "Tell"]
+__all__ = ["MOST_A_MINUTE", "MOST_OPEN", "Asks", "Desk", "Tell"]
 
 MOST_OPEN = 64  # questions of one workload that wait at the same time
 MOST_A_MINUTE = 60  # new questions of one workload
@@ -32,6 +32,15 @@ Tell = Callable[..., None]
 """Takes an event: its name, its level, and its fields. See the catalogue in `audit.event`."""
 
 T = TypeVar("T")
+
+
+class Asks(Protocol):
+    """Whoever can be asked: a desk, or somebody who gets one when it is needed."""
+
+    async def ask(self, draft: Question) -> Resolution:
+        """See `Desk.ask`."""
+
+
 Key = tuple[str, str, str]  # workload, rule, key
 
 
@@ -68,7 +77,7 @@ class Desk:
         self._tell = tell
         self._store = store
         self._memory = Memory(store.grants() if store is not None else ())
-        self._last = store.last_question() if store is not None else 0
+        self._last = 0  # the last id, where no store gives them
         self._open: dict[Key, _Open] = {}
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._changed = trio.Event()
@@ -77,7 +86,8 @@ class Desk:
     @property
     def pending(self) -> tuple[Question, ...]:
         """The questions that wait, the oldest first."""
-        return tuple(sorted((one.question for one in self._open.values()), key=_id))
+        questions = (one.question for one in self._open.values() if one.question.id)
+        return tuple(sorted(questions, key=_id))
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -101,7 +111,7 @@ class Desk:
         if one is None:
             refusal = self._refusal(draft.workload)
             if refusal:
-                self._tell("approval.unasked", "warning", **_told(draft), reason=refusal)
+                self._tell("approval.unasked", "info", **_told(draft), reason=refusal)
                 return Resolution(State.UNASKED, why=refusal)
             one = await self._begin(key, draft)
         one.waiters += 1
@@ -131,16 +141,25 @@ class Desk:
         return ""
 
     async def _begin(self, key: Key, draft: Question) -> _Open:
-        self._last += 1
-        question = replace(draft, id=self._last, asked=time.time())
+        """A question that waits from now on, and can be joined; it is shown when it has its id."""
         within = draft.within
         deadline = trio.current_time() + within if within is not None else float("inf")
-        one = self._open[key] = _Open(question, deadline)
-        self._tell("approval.asked", "info", **_told(question))
+        one = self._open[key] = _Open(replace(draft, asked=time.time()), deadline)
+        with trio.CancelScope(shield=True):
+            number = await self._number(one.question)
+        one.question = replace(one.question, id=number)
+        self._tell("approval.asked", "info", **_told(one.question))
         self._change()
-        if self._store is not None:
-            await self._try_to_keep(partial(self._store.ask, question))
         return one
+
+    async def _number(self, question: Question) -> int:
+        """The id of a question: the store's, which others may use as well."""
+        if self._store is not None:
+            number = await self._try_to_keep(partial(self._store.ask, question))
+            if number is not None:
+                return number
+        self._last += 1
+        return self._last
 
     async def _end(self, one: _Open, resolution: Resolution) -> None:
         """Let everybody know who waits for a question, and keep what became of it."""
@@ -278,12 +297,13 @@ class Desk:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
-    async def _try_to_keep(self, write: Callable[[], object]) -> None:
+    async def _try_to_keep(self, write: Callable[[], T]) -> T | None:
         """Write to the store. That it fails is told; what a person decided holds all the same."""
         try:
-            await self._in_thread(write)
+            return await self._in_thread(write)
         except sqlite3.Error as error:
             self._tell("approval.lost", "error", error=str(error))
+            return None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._one_by_one)

@@ -25,7 +25,7 @@ BUSY = 10.0  # seconds that a write waits for another process
 
 _SCHEMA = """
 CREATE TABLE question (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     text TEXT NOT NULL,
     rule TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -134,20 +134,17 @@ class Store:
 
     # -- questions
 
-    def last_question(self) -> int:
-        """The highest id that was given; 0 if there was no question yet."""
-        (found,) = self._db.execute("SELECT max(id) FROM question").fetchone()
-        return found or 0
-
-    def ask(self, question: Question) -> None:
+    def ask(self, question: Question) -> int:
         """Keep a question.
+
+        Returns:
+            Its id; `question.id` does not matter.
 
         Raises:
             sqlite3.Error.
         """
         row = {
             **_subject_row(question.subject),
-            "id": question.id,
             "text": question.text,
             "workload": question.workload,
             "section": question.section,
@@ -159,7 +156,8 @@ class Store:
             "asked": question.asked,
             "within": question.within,
         }
-        self._insert("question", row)
+        with self._writing():
+            return self._insert("question", row)
 
     def end(self, id: int, resolution: Resolution, when: float, waited: float) -> None:  # noqa: A002
         """Keep what became of a question.
@@ -217,7 +215,7 @@ class Store:
                 f"WHERE revoked IS NULL AND {where}",
                 {**subject, "now": grant.made},
             )
-            return self._insert("granted", row, own=False)
+            return self._insert("granted", row)
 
     def revoke(self, id: int, person: str, when: float) -> None:  # noqa: A002
         """Keep that a grant holds no more.
@@ -230,13 +228,11 @@ class Store:
                 "UPDATE granted SET revoked = ?, revoked_by = ? WHERE id = ?", (when, person, id)
             )
 
-    def _insert(self, table: str, row: dict[str, Any], *, own: bool = True) -> int:
+    def _insert(self, table: str, row: dict[str, Any]) -> int:
         names = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
         statement = f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608
-        if not own:
-            return self._db.execute(statement, row).lastrowid or 0
-        with self._writing(), closing(self._db.execute(statement, row)) as cursor:
+        with closing(self._db.execute(statement, row)) as cursor:
             return cursor.lastrowid or 0
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from notifyd.audit.terminal import Refusals
+from notifyd.cli.questions import Questions
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.watching import watched_for
@@ -144,18 +145,20 @@ class Session:
         self._tell_start()
         async with trio.open_nursery() as nursery:
             want_end = trio.Event()
-            nursery.start_soon(
-                partial(relay_signals, self._spawned, self._signals, want_end=want_end)
-            )
-            workload = await self._supervise_listener(nursery)
-            status = await wait_status(self._spawned)
-            if workload is not None:
-                await _first(want_end, workload.ended)
-            nursery.cancel_scope.cancel()
+            with Questions(nursery, self._reporter) as questions:
+                relay = partial(relay_signals, want_end=want_end, heard=questions.heard)
+                nursery.start_soon(relay, self._spawned, self._signals)
+                workload = await self._supervise_listener(nursery, questions)
+                status = await wait_status(self._spawned)
+                if workload is not None:
+                    await _first(want_end, workload.ended)
+                nursery.cancel_scope.cancel()
         self._tell_end(status, time.monotonic() - begun)
         return status
 
-    async def _supervise_listener(self, nursery: trio.Nursery) -> Workload | None:
+    async def _supervise_listener(
+        self, nursery: trio.Nursery, questions: Questions
+    ) -> Workload | None:
         if self._spawned.listener is None:
             return None
         listener, self._spawned.listener = self._spawned.listener, None
@@ -166,6 +169,7 @@ class Session:
             self._reporter,
             watched=self._watched,
             killable=self._killable,
+            desk=questions,
         )
         supervisor = Supervisor()
         supervisor.add(workload)

@@ -174,6 +174,8 @@ class Case:
                     await worker.run(look.look)
                 decision = self._decision or await self.inquiry.ask_async()
                 if isinstance(decision.verdict, Ask):
+                    if await self._fails_anyway(decision):
+                        continue
                     decision = self._decision = await self._have_asked(decision, decision.verdict)
                 waits = self.conclude(decision) is not None and self._look is None
                 if waits and self._decision is not None:  # else the rules are asked again
@@ -182,6 +184,30 @@ class Case:
                 self._look = again
             except TargetGone as gone:
                 self._gone(gone)
+
+    async def _fails_anyway(self, decision: Decision) -> bool:
+        """Whether an execve comes to nothing without anybody's leave, and is answered so.
+
+        A shell tries every directory of PATH: nobody wants to be asked about those.
+        """
+        call, workload = decision.call, self.workload
+        if not isinstance(call, Exec) or self._asked is not None:
+            return False
+        self._witness(call)
+        files, digests, killable = workload.files, workload.digests, workload.killable
+        try:
+            with Execution(files, digests, call, Allow(), killable=killable) as execution:
+                expected = await execution.prepare()
+        except Moved:
+            return False  # it will move again, or not
+        except (NotifydError, OSError) as error:
+            if isinstance(error, TargetGone):
+                raise
+            self._not_done(decision, error)
+            return True
+        if isinstance(expected, Done):
+            self._done(decision, expected)
+        return self.answered
 
     async def _have_asked(self, decision: Decision, ask: Ask) -> Decision:
         """Ask a person. What moved meanwhile is looked at again, and not asked again."""

@@ -11,11 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 from signal import pidfd_send_signal
 from time import perf_counter_ns as clock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
-from notifyd.approvals.desk import Desk
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.record import Line, Record
 from notifyd.audit.stream import BATCH, EventStream
@@ -37,6 +36,9 @@ from notifyd.target.lazy import LazyThread
 from notifyd.target.paths import WouldBlock
 from notifyd.target.thread import StoppedThread
 from notifyd.target.watch import IDENTITY, LAZINESS, Change, Watched
+
+if TYPE_CHECKING:
+    from notifyd.approvals.desk import Asks
 
 _NOTHING: frozenset[Change] = frozenset()
 _ANYWAY = frozenset({Change.NONE})
@@ -99,7 +101,7 @@ class Workload:
         reported: Sequence[Watched] | None = None,
         killable: bool = False,
         notifier: Notifier | None = None,
-        desk: Desk | None = None,
+        desk: Asks | None = None,
         section: str = "",
     ) -> None:
         self.name = name

@@ -20,7 +20,7 @@ from notifyd.kernel import proc
 from notifyd.kernel.signalfd import SI_KERNEL
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Container
 
     from notifyd.listen.signals import TakenSignals
     from notifyd.listen.spawned import Spawned
@@ -49,6 +49,7 @@ async def relay_signals(
     *,
     want_end: trio.Event,
     spare: Container[int] = (),
+    heard: Callable[[int], object] = bool,
 ) -> None:
     """Live with the command at the terminal, until cancelled.
 
@@ -57,6 +58,7 @@ async def relay_signals(
         signals: Taken before the command was spawned. Stays the caller's.
         want_end: Set when a person wants an end (SIGINT, SIGQUIT, SIGTERM, SIGHUP, also from the
             keyboard) and the command has ended already, so that only its descendants are left.
+        heard: Told of every signal that came for us.
         spare: Pids of other children that have somebody to wait for them. All others are reaped
             as orphans: no other part of the process may wait for a child meanwhile.
     """
@@ -65,6 +67,7 @@ async def relay_signals(
         for number, code, sender in signals.read():
             if number == signal.SIGCHLD:
                 continue
+            heard(number)
             if spawned.running:
                 _pass_on(spawned, number, code, sender)
             elif number in _END:

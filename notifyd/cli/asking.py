@@ -1,0 +1,226 @@
+"""Asking at the terminal of `notifyd run`: one question after the other, on /dev/tty.
+
+The command may have standard input and output elsewhere; they are never touched. Where notifyd is
+in the background of its terminal, the question waits until it is in front.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import termios
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from notifyd.approvals.question import Answer, Person, Question, Scope
+from notifyd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from notifyd.approvals.desk import Desk
+
+__all__ = ["Terminal", "parse_answer"]
+
+_FRONT = 0.3  # seconds between two looks at whether we are in front
+_MOST = 4096  # bytes of a line
+_MINUTES = re.compile(r"(no|n)?\s*(\d{1,6})\s*m(in(utes?)?)?")
+_WORDS: Mapping[str, tuple[bool, Scope]] = MappingProxyType(
+    {
+        "y": (True, Scope.ONCE),
+        "yes": (True, Scope.ONCE),
+        "n": (False, Scope.ONCE),
+        "no": (False, Scope.ONCE),
+        "p": (True, Scope.PROCESS),
+        "process": (True, Scope.PROCESS),
+        "r": (True, Scope.WORKLOAD),
+        "run": (True, Scope.WORKLOAD),
+        "always": (True, Scope.ALWAYS),
+        "never": (False, Scope.ALWAYS),
+    }
+)
+_HELP = """\
+  y, yes      this time
+  n, no       not this time
+  p, process  as long as this process lives
+  r, run      as long as this run lasts
+  10m         for ten minutes; `no 10m` refuses for so long
+  always      from now on, for this program and user, until `notifyd grants` forgets it
+  never       refuse from now on, likewise"""
+
+
+class Terminal:
+    """The controlling terminal. A context manager that closes it.
+
+    Raises:
+        OSError: there is none.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.open("/dev/tty", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        self._interrupted = trio.Event()
+        self._person = Person(getpass.getuser(), os.getuid(), "terminal", os.ttyname(self._fd))
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def interrupt(self) -> None:
+        """Ctrl-C was pressed: no, to the question that is on the screen."""
+        self._interrupted.set()
+
+    async def attend(self, desk: Desk) -> None:
+        """Show the questions of a desk, and take the answers, until cancelled."""
+        while True:
+            version = desk.version
+            if desk.pending:
+                await self._one(desk, desk.pending[0])
+            else:
+                await desk.wait_change(version)
+
+    async def _one(self, desk: Desk, question: Question) -> None:
+        """Ask one question, for as long as it waits."""
+
+        async def until_it_ended() -> None:
+            version = desk.version
+            while question in desk.pending:
+                version = await desk.wait_change(version)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_it_ended)
+            answer = await self._answer(question)
+            with trio.CancelScope(shield=True):
+                try:
+                    await desk.answer(question.id, answer)
+                except UsageError as error:
+                    await self._say(f"notifyd: {error}\n")
+            nursery.cancel_scope.cancel()
+            return
+        await self._say("\nnotifyd: nobody waits for that any more\n")
+
+    async def _answer(self, question: Question) -> Answer:
+        await self._in_front()
+        with self._lines():
+            # What was typed before it could be read is no answer.
+            termios.tcflush(self._fd, termios.TCIFLUSH)
+            await self._say(_shown(question))
+            while True:
+                await self._say(f"notifyd: allow it? {_choices(question.scopes)} ")
+                text = (await self._line()).strip().lower()
+                answer = parse_answer(text, question.scopes)
+                if answer is not None:
+                    return Answer(answer.granted, self._person, answer.scope, answer.minutes)
+                await self._say(_help(question.scopes))
+
+    async def _in_front(self) -> None:
+        """Wait until a line that is typed is for us: reading in the background would stop us."""
+        while os.tcgetpgrp(self._fd) != os.getpgrp():
+            await trio.sleep(_FRONT)
+
+    @contextmanager
+    def _lines(self) -> Iterator[None]:
+        """Read by lines that are shown, however the command has set the terminal."""
+        before = termios.tcgetattr(self._fd)
+        ours: list[Any] = termios.tcgetattr(self._fd)
+        ours[0] |= termios.ICRNL
+        ours[1] |= termios.OPOST | termios.ONLCR
+        ours[3] |= termios.ICANON | termios.ECHO | termios.ECHOE | termios.ISIG
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, ours)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
+
+    async def _line(self) -> str:
+        """A line that was typed; "no" for Ctrl-D, and for Ctrl-C.
+
+        The kernel sends Ctrl-C to the command as well; but a call that a person was asked about is
+        ended by nothing but what kills.
+        """
+        self._interrupted = trio.Event()
+        while True:
+            await self._readable()
+            if self._interrupted.is_set():
+                return "no"
+            try:
+                data = os.read(self._fd, _MOST)
+            except BlockingIOError:
+                continue
+            return data.decode("utf-8", "replace") if data else "no"
+
+    async def _readable(self) -> None:
+        """Wait until there is a line, or an interruption."""
+
+        async def wait() -> None:
+            await self._interrupted.wait()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.lowlevel.wait_readable(self._fd)
+            nursery.cancel_scope.cancel()
+
+    async def _say(self, text: str) -> None:
+        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a line means."""
+
+    granted: bool
+    scope: Scope
+    minutes: float = 0.0
+
+
+def parse_answer(text: str, scopes: tuple[Scope, ...]) -> Said | None:
+    """What a line means; None if that is nothing, or nothing that is offered."""
+    minutes = _MINUTES.fullmatch(text)
+    if minutes is not None:
+        said = Said(not minutes[1], Scope.MINUTES, float(minutes[2]))
+    elif text in _WORDS:
+        said = Said(*_WORDS[text])
+    else:
+        return None
+    return said if said.scope in scopes else None
+
+
+def _shown(question: Question) -> str:
+    subject = question.subject
+    who = f"{subject.exe.rpartition('/')[2] or '?'} (pid {question.pid}, uid {subject.uid})"
+    lines = [f"notifyd: {question.text}", f"notifyd:   {who}, by {subject.rule}"]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _choices(scopes: tuple[Scope, ...]) -> str:
+    words = ["y", "n"]
+    words += ["process"] if Scope.PROCESS in scopes else []
+    words += ["run"] if Scope.WORKLOAD in scopes else []
+    words += ["10m"] if Scope.MINUTES in scopes else []
+    words += ["always", "never"] if Scope.ALWAYS in scopes else []
+    return f"[{'/'.join(words)}, ? for help]"
+
+
+def _help(scopes: tuple[Scope, ...]) -> str:
+    known = {"p, process": Scope.PROCESS, "r, run": Scope.WORKLOAD, "10m": Scope.MINUTES}
+    known |= {"always": Scope.ALWAYS, "never": Scope.ALWAYS}
+    lines = [
+        line
+        for line in _HELP.splitlines()
+        if known.get(line.strip().split("  ")[0], Scope.ONCE) in scopes
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,79 @@
+"""The questions of one `notifyd run`: nothing is opened before the first one comes."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from notifyd.errors import UsageError
+
+if TYPE_CHECKING:
+    from notifyd.approvals.desk import Desk
+    from notifyd.approvals.question import Question, Resolution
+    from notifyd.approvals.store import Store
+    from notifyd.cli.asking import Terminal
+    from notifyd.engine.report import Reporter
+
+__all__ = ["Questions"]
+
+_NOBODY = "nobody can be asked: there is no terminal, and no daemon (--service)"
+
+
+class Questions:
+    """Asks at the terminal, and remembers in a database of the user's. A context manager.
+
+    Args:
+        nursery: where the terminal is attended.
+        reporter: where events go.
+    """
+
+    def __init__(self, nursery: trio.Nursery, reporter: Reporter) -> None:
+        self._nursery = nursery
+        self._reporter = reporter
+        self._desk: Desk | None = None
+        self._terminal: Terminal | None = None
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Questions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def heard(self, number: int) -> None:
+        """A signal came: whoever presses Ctrl-C at a question says no."""
+        if self._terminal is not None and number in (signal.SIGINT, signal.SIGQUIT):
+            self._terminal.interrupt()
+
+    async def ask(self, draft: Question) -> Resolution:
+        """Ask, as `approvals.desk.Desk` does."""
+        if self._desk is None:
+            self._desk = self._open()
+        return await self._desk.ask(draft)
+
+    def _open(self) -> Desk:
+        from notifyd.approvals.desk import Desk
+        from notifyd.cli.asking import Terminal
+
+        desk = Desk(self._reporter.event, self._store())
+        desk.nobody = _NOBODY
+        self._nursery.start_soon(desk.run)
+        try:
+            self._terminal = self._undo.enter_context(Terminal())
+        except OSError:
+            return desk  # what is remembered holds all the same
+        desk.attended = 1
+        self._nursery.start_soon(self._terminal.attend, desk)
+        return desk
+
+    def _store(self) -> Store | None:
+        from notifyd.approvals.store import Store, user_path
+
+        try:
+            return self._undo.enter_context(Store(user_path()))
+        except UsageError as error:
+            self._reporter.event("approval.lost", "warning", error=str(error))
+            return None

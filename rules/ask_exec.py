@@ -1,0 +1,40 @@
+"""Ask exec: a person decides about every program that is executed.
+
+    notifyd run --rules ask-exec --option free=/bin/sh -- sh -c ls
+
+Asked is the terminal, or with a daemon whoever answers its questions; where nobody can be asked,
+it is refused (EACCES). An answer that is remembered holds for the very file that was asked about:
+one with another content is asked about again. `free` is never asked about. What was asked about is
+what runs: it is compared again before the first instruction. Interpreters run any script, and any
+program may load any code that it can read. Mounts, chroot, tracing and io_uring are refused.
+"""
+
+import errno
+import os
+import shlex
+from pathlib import PurePosixPath
+
+from notifyd import BYPASSES, Allow, Ask, Deny, Exec, always, on, option
+
+LONGEST = 300  # characters of a command line in a question
+
+
+def program(text: str) -> PurePosixPath:
+    """An absolute path with no symbolic link in it, as `call.path` is."""
+    return PurePosixPath(os.path.realpath(text, strict=True))
+
+
+FREE = frozenset(option("free", (), convert=program, summary="a program that is never asked about"))
+
+always(Deny(errno.EPERM), *BYPASSES)
+
+
+@on(Exec)
+def ask_exec(call: Exec) -> Allow | Ask:
+    """The question has the arguments; what is remembered is about the program."""
+    if call.path in FREE:
+        return Allow()
+    words = shlex.join(os.fsdecode(word) for word in call.argv)
+    short = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
+    text = f"{call.process.exe.name} wants to execute {call.path}: {short}"
+    return Ask(text, otherwise=Deny(errno.EACCES), key=str(call.path))

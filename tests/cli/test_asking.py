@@ -1,0 +1,239 @@
+"""Questions at the terminal of `notifyd run`: a real pty, real commands, what is remembered."""
+
+import contextlib
+import http.server
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from notifyd.approvals.question import Scope
+from notifyd.cli.asking import Said, parse_answer
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 40.0  # seconds
+CONNECT = """
+import socket, sys
+for port in map(int, sys.argv[1:]):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+        print("connected", flush=True)
+    except OSError as error:
+        print("refused", error.errno, flush=True)
+"""
+
+
+@pytest.fixture
+def server():
+    """A port of this machine that takes connections."""
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as found:
+        thread = threading.Thread(target=found.serve_forever, daemon=True)
+        thread.start()
+        yield found.server_address[1]
+        found.shutdown()
+        thread.join()
+
+
+class Sitting:
+    """Somebody at a terminal, with a command."""
+
+    def __init__(self, home: Path, words: list[str], **more: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(home), **more}
+        self.pid, self.terminal = pty.fork()
+        if not self.pid:
+            os.execve(sys.executable, [sys.executable, "-m", "notifyd", *words], environment)
+        self.seen = ""
+
+    def until(self, text: str) -> None:
+        """Read until a text is on the screen."""
+        end = time.monotonic() + PATIENCE
+        while not re.search(text, self.seen):
+            assert time.monotonic() < end, self.seen
+            if select.select([self.terminal], [], [], 0.1)[0]:
+                self._read()
+
+    def type(self, text: str) -> None:
+        """Type."""
+        os.write(self.terminal, text.encode())
+
+    def end(self) -> int:
+        """Read to the end; the exit status."""
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while True:
+                self._read()
+        os.close(self.terminal)
+        _, status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self) -> None:
+        data = os.read(self.terminal, 4096)
+        if not data:
+            raise OSError
+        self.seen += data.decode(errors="replace")
+
+
+def _words(*ports: int, rule="ask-connect") -> list[str]:
+    return ["run", "--rules", rule, "--", sys.executable, "-c", CONNECT, *map(str, ports)]
+
+
+@pytest.fixture
+def sit(tmp_path):
+    """`sit(*ports)`: a command under ask-connect that connects to these."""
+    return lambda *ports: Sitting(tmp_path, _words(*ports))
+
+
+@pytest.mark.parametrize(("typed", "result"), [("y", "connected"), ("n", "refused 13")])
+def test_yes_and_no(sit, server, typed, result):
+    """The question has who and where; the answer is for this one call."""
+    sitting = sit(server, server)
+    sitting.until(rf"wants to connect to 127\.0\.0\.1:{server}[\s\S]*allow it\?")
+    sitting.type(f"{typed}\n")
+    sitting.until(result)
+    sitting.until(r"(?s)allow it\?.*allow it\?")
+    sitting.type(f"{typed}\n")
+    assert sitting.end() == 0
+    assert sitting.seen.count(result) == 2, sitting.seen
+
+
+def test_always(sit, server):
+    """A second run does not ask again; another destination is asked about."""
+    sitting = sit(server)
+    sitting.until(r"allow it\?")
+    sitting.type("always\n")
+    assert sitting.end() == 0
+    assert "connected" in sitting.seen
+    again = sit(server)
+    assert again.end() == 0
+    assert "connected" in again.seen
+    assert "allow it?" not in again.seen
+
+
+def test_never(sit, server):
+    """Refused from now on, without a question."""
+    sitting = sit(server)
+    sitting.until(r"allow it\?")
+    sitting.type("never\n")
+    sitting.end()
+    again = sit(server)
+    again.end()
+    assert "refused 13" in again.seen
+    assert "allow it?" not in again.seen
+
+
+def test_for_the_run(sit, server):
+    """Asked once in this run."""
+    sitting = sit(server, server, server)
+    sitting.until(r"allow it\?")
+    sitting.type("run\n")
+    assert sitting.end() == 0
+    assert sitting.seen.count("connected") == 3
+    assert sitting.seen.count("allow it?") == 1
+
+
+def test_help_and_typing_errors(sit, server):
+    """What is no answer gets an explanation, and the question again."""
+    sitting = sit(server)
+    sitting.until(r"allow it\?")
+    sitting.type("perhaps\n")
+    sitting.until(r"this time[\s\S]*allow it\?")
+    sitting.type("y\n")
+    assert sitting.end() == 0
+    assert "connected" in sitting.seen
+
+
+def test_what_was_typed_before_is_no_answer(tmp_path, server):
+    """A yes that was meant for something else grants nothing."""
+    script = f"import time; time.sleep(1.5)\n{CONNECT}"
+    words = ["run", "--rules", "ask-connect", "--", sys.executable, "-c", script, str(server)]
+    sitting = Sitting(tmp_path, words)
+    time.sleep(0.7)
+    sitting.type("y\n")
+    sitting.until(r"allow it\?")
+    time.sleep(0.5)
+    assert "connected" not in sitting.seen
+    sitting.type("n\n")
+    sitting.end()
+    assert "refused 13" in sitting.seen
+
+
+def test_the_commands_input_is_its_own(tmp_path, server):
+    """Standard input from elsewhere is not touched."""
+    shell = (
+        f"echo 'y for the command' | {sys.executable} -m notifyd run --rules ask-connect -- "
+        f"{sys.executable} -c '{CONNECT}print(\"got\", sys.stdin.read())' {server}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path)}
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve("/bin/bash", ["bash", "-c", shell], environment)
+    sitting = object.__new__(Sitting)
+    sitting.pid, sitting.terminal, sitting.seen = pid, terminal, ""
+    sitting.until(r"allow it\?")
+    sitting.type("y\n")
+    sitting.until("connected")
+    sitting.until("got y for the command")
+    assert sitting.end() == 0
+
+
+def test_ctrl_c(sit, server):
+    """It is for the command, as ever; the question goes with it."""
+    sitting = sit(server)
+    sitting.until(r"allow it\?")
+    sitting.type("\x03")
+    assert sitting.end() == 130
+
+
+def test_no_terminal(tmp_path, server):
+    """It is refused at once, and says why; what is remembered holds."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path)}
+    words = [sys.executable, "-m", "notifyd", *_words(server)]
+
+    def run() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=environment,
+            start_new_session=True,
+        )
+
+    done = run()
+    assert done.stdout == "refused 13\n"
+    assert "there is no terminal, and no daemon (--service)" in done.stderr
+    sitting = Sitting(tmp_path, _words(server))
+    sitting.until(r"allow it\?")
+    sitting.type("always\n")
+    sitting.end()
+    assert run().stdout == "connected\n"
+
+
+EVERY = tuple(Scope)
+
+
+@pytest.mark.parametrize(
+    ("text", "scopes", "said"),
+    [
+        ("y", EVERY, Said(True, Scope.ONCE)),
+        ("no", EVERY, Said(False, Scope.ONCE)),
+        ("process", EVERY, Said(True, Scope.PROCESS)),
+        ("10m", EVERY, Said(True, Scope.MINUTES, 10)),
+        ("no 5 minutes", EVERY, Said(False, Scope.MINUTES, 5)),
+        ("never", EVERY, Said(False, Scope.ALWAYS)),
+        ("always", (Scope.ONCE,), None),
+        ("10m", (Scope.ONCE,), None),
+        ("", EVERY, None),
+        ("yes please", EVERY, None),
+    ],
+)
+def test_lines(text, scopes, said):
+    """What a line means, if it is offered."""
+    assert parse_answer(text, scopes) == said
