@@ -51,7 +51,7 @@ _HELP = """\
   p, process  as long as this process lives
   r, run      as long as this run lasts
   10m         for ten minutes; `no 10m` refuses for so long
-  always      from now on, for this program and user, until `notifyd grants` forgets it
+  always      from now on, for this program and user, until it is revoked
   never       refuse from now on, likewise"""
 
 

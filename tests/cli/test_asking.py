@@ -26,7 +26,8 @@ for port in map(int, sys.argv[1:]):
         socket.create_connection(("127.0.0.1", port)).close()
         print("connected", flush=True)
     except OSError as error:
-        print("refused", error.errno, flush=True)
+        sys.stdout.write(f"refused {error.errno}\\n")
+        sys.stdout.flush()
 """
 
 
