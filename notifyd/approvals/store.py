@@ -122,6 +122,18 @@ class Store:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
 
+    def end_all(self, when: float) -> None:
+        """Questions that a predecessor has left are asked again, by whoever still waits.
+
+        Raises:
+            sqlite3.Error.
+        """
+        with self._writing():
+            self._db.execute(
+                "UPDATE question SET state = ?, ended = ?, reason = ? WHERE state = ?",
+                (State.WITHDRAWN.value, when, "notifyd was started anew", State.ASKED.value),
+            )
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")

@@ -93,6 +93,11 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             },
             "{workload}: joined by pid {pid}",
         ),
+        "workload.restored": EventKind(
+            "The daemon was started anew and has a listener of the one before.",
+            {"waiting": "how many calls were under way; they are decided anew"},
+            "{workload}: restored, with {waiting} calls that wait",
+        ),
         "workload.shared": EventKind(
             "Somebody else takes notifications from a listener that we were given; it is let go.",
             {"held_s": "for how many seconds that held everybody up, at most"},

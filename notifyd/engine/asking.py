@@ -11,7 +11,7 @@ from notifyd.approvals.question import Question, Resolution, Scope, State, Subje
 from notifyd.audit.harmless import printable
 from notifyd.engine.decide import Decision
 from notifyd.errors import TargetGone
-from notifyd.perform import worker
+from notifyd.perform import Done, Execution, Moved, worker
 from notifyd.policy.call import ID, PID, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from notifyd.engine.workload import Workload
     from notifyd.target.identity import Identity
 
-__all__ = ["ask_person", "concluded"]
+__all__ = ["ask_person", "concluded", "what_it_comes_to"]
 
 MOST_TEXT = 2000  # characters of a question
 MOST_KEY = 4000  # characters of its key
@@ -115,6 +115,21 @@ async def _digest_of(workload: Workload, note: Note, tid: int) -> str:
         return ""
     finally:
         os.close(descriptor)
+
+
+async def what_it_comes_to(workload: Workload, call: Exec) -> Done | None:
+    """What an execve gets without anybody's leave: there is no such file. None if it may run.
+
+    Raises:
+        TargetGone, NotifydError, OSError: it could not be verified.
+    """
+    files, digests, killable = workload.files, workload.digests, workload.killable
+    try:
+        with Execution(files, digests, call, Allow(), killable=killable) as execution:
+            expected = await execution.prepare()
+    except Moved:
+        return None  # it will move again, or not
+    return expected if isinstance(expected, Done) else None
 
 
 async def _program_of(decision: Decision) -> str:

@@ -16,7 +16,7 @@ import trio
 from notifyd.approvals.question import Resolution
 from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Outcome
-from notifyd.engine.asking import ask_person, concluded
+from notifyd.engine.asking import ask_person, concluded, what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.executed import executed, tell_mismatch
 from notifyd.engine.workload import Workload
@@ -47,6 +47,7 @@ class Case:
         "_identity",
         "_look",
         "_moved",
+        "_slot",
         "_waited",
         "answered",
         "inquiry",
@@ -68,6 +69,7 @@ class Case:
         self._look: WouldBlock | None = None
         self._deed: FileDeed | None = None
         self._moved = 0
+        self._slot = 0  # in the ledger
         self._asked: tuple[Ask, Resolution] | None = None
         self._waited = 0  # nanoseconds for a person
 
@@ -146,6 +148,18 @@ class Case:
 
     # -- in a task
 
+    def enter_ledger(self) -> bool:
+        """Go on record as a call that waits; refused, and False, if there is no room for it."""
+        ledger = self.workload.ledger
+        if ledger is None or self._slot:
+            return True
+        self._slot = ledger.enter(self.note)
+        if not self._slot:
+            reason = "too many calls of this workload wait"
+            outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, reason)
+            self._close(Decision(Deny(errno.EPERM), None, False, None, reason), outcome)
+        return bool(self._slot)
+
     async def attend(self) -> None:
         """See the case through in a task of its own: slow looks, async rules, performing.
 
@@ -165,6 +179,8 @@ class Case:
             self._let_go()
             if not self.answered:
                 self._abandoned()
+            if self._slot and not self.workload.left:
+                self.workload.ledger.leave(self._slot)  # type: ignore[union-attr]
 
     async def _see_through(self) -> None:
         while not self.answered:
@@ -190,23 +206,18 @@ class Case:
 
         A shell tries every directory of PATH: nobody wants to be asked about those.
         """
-        call, workload = decision.call, self.workload
-        if not isinstance(call, Exec) or self._asked is not None:
+        if not isinstance(decision.call, Exec) or self._asked is not None:
             return False
-        self._witness(call)
-        files, digests, killable = workload.files, workload.digests, workload.killable
+        self._witness(decision.call)
         try:
-            with Execution(files, digests, call, Allow(), killable=killable) as execution:
-                expected = await execution.prepare()
-        except Moved:
-            return False  # it will move again, or not
+            done = await what_it_comes_to(self.workload, decision.call)
+        except TargetGone:
+            raise
         except (NotifydError, OSError) as error:
-            if isinstance(error, TargetGone):
-                raise
             self._not_done(decision, error)
             return True
-        if isinstance(expected, Done):
-            self._done(decision, expected)
+        if done is not None:
+            self._done(decision, done)
         return self.answered
 
     async def _have_asked(self, decision: Decision, ask: Ask) -> Decision:
@@ -313,6 +324,10 @@ class Case:
 
     def _abandoned(self) -> None:
         """The task was cancelled: the target is gone, or the supervisor ends while it waits."""
+        if self.workload.left:
+            self.answered = True  # by whoever finds it on record
+            self.inquiry.close()
+            return
         if self.workload.listener >= 0 and self.workload.notifier.id_valid(self.note[ID]):
             reason = "the supervisor ended before there was a verdict"
             outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, reason)

@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 
 import trio
 
@@ -21,6 +22,7 @@ from notifyd.engine.report import Reporter
 from notifyd.engine.watchdog import LOOK, SharedListener, Watchdog
 from notifyd.engine.workload import Workload
 from notifyd.kernel.unotify import RECEIVE
+from notifyd.policy.call import ID, Note
 from notifyd.policy.rule import Rule
 
 TURN = 256  # calls of one listener before the next one has its turn
@@ -151,7 +153,23 @@ class Supervisor:
         workload.reporter.event("workload.shared", "error", workload=workload.name, held_s=2 * LOOK)
         self.remove(workload)
 
+    def resume(self, workload: Workload, notes: Iterable[Note]) -> int:
+        """Decide calls anew that somebody received before us; return how many still wait.
+
+        The supervisor has to run, and the workload be added.
+        """
+        found = 0
+        for note in notes:
+            if workload.id_valid(note[ID]):
+                found += 1
+                case = Case(workload, note, _clock()).decide()
+                if case is not None:
+                    self._attend(case)
+        return found
+
     def _attend(self, case: Case) -> None:
+        if not case.enter_ledger():
+            return
         self.attended += 1
         self._waiting.set()
         if self._handover is not None and not self._handover:

@@ -19,6 +19,7 @@ from notifyd.audit.errnos import errno_name
 from notifyd.audit.record import Line, Record
 from notifyd.audit.stream import BATCH, EventStream
 from notifyd.engine.answer import GONE, Answerer
+from notifyd.engine.ledger import Ledger
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import ARCHES, native
@@ -86,6 +87,7 @@ class Workload:
         killable: whether the filter was installed with WAIT_KILLABLE_RECV: nothing but what kills
             disturbs a call that was received.
         desk: where a person is asked; None if nobody can be.
+        ledger: where calls are on record for a successor; owned from here on.
         section: the part of a configuration that it is under, for the person who is asked.
         notifier: how `listener` is received from and answered, where that is not by its ioctls.
     """
@@ -103,6 +105,7 @@ class Workload:
         notifier: Notifier | None = None,
         desk: Asks | None = None,
         section: str = "",
+        ledger: Ledger | None = None,
     ) -> None:
         self.name = name
         self.desk = desk
@@ -111,6 +114,10 @@ class Workload:
         self.reporter = reporter
         self.notifier = notifier or Notifier(listener)
         self.poll, self.receive = self.notifier.poll, self.notifier.receive
+        self.ledger = ledger
+        if ledger is not None:
+            self.receive = ledger.receiver(self.receive)
+        self.left = False  # whether calls that wait are left to a successor
         self.respond = self.notifier.respond
         self.id_valid = self.notifier.id_valid
         self.answerer = Answerer(self.notifier)
@@ -304,6 +311,8 @@ class Workload:
             self.listener = -1
             self.files.close()
             self.identities.close()
+            if self.ledger is not None:
+                self.ledger.close()
             self.ended.set()
 
 

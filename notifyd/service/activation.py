@@ -6,6 +6,7 @@ Owns reading LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, and whatever descriptors
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, suppress
@@ -27,6 +28,7 @@ TYPES = MappingProxyType(
     }
 )
 
+_KEPT = re.compile(r"[0-9a-f]{16}\.(listener|ledger)")  # names of `keeping`
 _FIRST = 3  # SD_LISTEN_FDS_START
 _MOST = 1024  # descriptors; more than any service has units for
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -42,11 +44,13 @@ class Activated:
 
     Attributes:
         sockets: by name; listening, non-blocking, close-on-exec. The caller owns them.
+        kept: descriptors that a predecessor had kept, by name; the caller owns them.
         refused: what was closed, and why; a line each, for the log.
     """
 
     sockets: Mapping[str, socket.socket]
     refused: tuple[str, ...]
+    kept: Mapping[str, int]
 
 
 def take_activated(
@@ -68,15 +72,20 @@ def take_activated(
     """
     told = {name: environment.pop(name, "") for name in _VARIABLES}
     if told["LISTEN_PID"] != str(os.getpid()):
-        return Activated({}, ())  # nothing, or for another process whose child we are
+        return Activated({}, (), {})  # nothing, or for another process whose child we are
     names = dict(enumerate(_names(told["LISTEN_FDS"], told["LISTEN_FDNAMES"]), first))
     sockets: dict[str, socket.socket] = {}
+    kept: dict[str, int] = {}
     refused: dict[int, str] = {}
     with ExitStack() as undo:
         # Invariant: every descriptor has its owner before anything can raise.
         for fd in names:
             undo.callback(_close, fd)
         for fd, name in names.items():
+            if _KEPT.fullmatch(name) and name not in kept:
+                os.set_inheritable(fd, False)
+                kept[name] = fd
+                continue
             if name not in types or name in sockets:
                 refused[fd] = _why_not(fd, name, name in sockets)
                 continue
@@ -85,7 +94,7 @@ def take_activated(
         undo.pop_all()
     for fd in refused:
         _close(fd)
-    return Activated(sockets, tuple(refused.values()))
+    return Activated(sockets, tuple(refused.values()), kept)
 
 
 def _names(count: str, names: str) -> Iterator[str]:

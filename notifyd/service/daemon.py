@@ -33,6 +33,7 @@ from notifyd.listen.oci import serve_oci
 from notifyd.service.complaints import Complaints
 from notifyd.service.door import Door
 from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
+from notifyd.service.keeping import Keeper, Kept
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies, Policy
 from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
@@ -47,6 +48,7 @@ class Daemon:
         policies: whom to supervise under which rules.
         audit: the event log, or None; it stays the caller's.
         store: where answers that last are kept, or None; it stays the caller's.
+        keeper: has listeners kept for a successor, or None.
 
     Attributes:
         workloads: those that have not ended, by id.
@@ -58,7 +60,11 @@ class Daemon:
     """
 
     def __init__(
-        self, policies: Policies, audit: JsonLines | None, store: Store | None = None
+        self,
+        policies: Policies,
+        audit: JsonLines | None,
+        store: Store | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.policies = policies
         self.supervisor = Supervisor()
@@ -73,6 +79,7 @@ class Daemon:
         self._stream = EventStream() if audit is None else audit
         self._by_key: dict[Key, Supervised] = {}
         self._door = Door()
+        self._keeper = keeper
         self._complaints = Complaints(self.log)
         self._nursery: trio.Nursery | None = None
 
@@ -207,20 +214,7 @@ class Daemon:
         supervised = Supervised(self._unique(arrival.id), arrival, policy, reporter)
         self.workloads[supervised.id] = supervised
         self._by_key[supervised.key] = supervised
-        section = policy.section
-        reporter.event(
-            "workload.started",
-            workload=supervised.id,
-            pid=arrival.pid or None,
-            arrival=arrival.kind.value,
-            peer=str(arrival.peer),
-            section=policy.name,
-            metadata=arrival.metadata or None,
-            annotations=dict(arrival.annotations) or None,
-            rules=list(section.rules),
-            otherwise=section.otherwise,
-            strict=section.strict,
-        )
+        supervised.tell_begin()
         return supervised
 
     def _unique(self, wanted: str) -> str:
@@ -230,8 +224,19 @@ class Daemon:
             name = f"{wanted}~{number}"
         return name
 
-    def _join(self, supervised: Supervised, arrival: Arrival, installed: Installed) -> None:
+    def _join(
+        self,
+        supervised: Supervised,
+        arrival: Arrival,
+        installed: Installed,
+        kept: Kept | None = None,
+    ) -> Member:
         policy = supervised.policy
+        name, ledger = "", None
+        if kept is not None:
+            name, ledger = kept.name, kept.ledger
+        elif self._keeper is not None:
+            name, ledger = self._keeper.keep(arrival, installed)
         reported = watched_by(installed, policy.watched)
         workload = Workload(
             supervised.id,
@@ -244,9 +249,10 @@ class Daemon:
             notifier=arrival.notifier,
             desk=self.desk,
             section=policy.name,
+            ledger=ledger,
         )
         pid, descriptor = open_first(arrival)
-        member = Member(workload, installed, pid, descriptor)
+        member = Member(workload, installed, pid, descriptor, name)
         if supervised.members:
             supervised.reporter.event(
                 "workload.joined",
@@ -261,6 +267,7 @@ class Daemon:
         self.supervisor.add(workload)
         if self._nursery is not None:
             self._nursery.start_soon(self._until_end, supervised, member)
+        return member
 
     def tell_unheard(self, supervised: Supervised, member: Member) -> tuple[str, ...]:
         """Report what the rules ask for and the filter, which cannot be changed, never reports."""
@@ -280,6 +287,8 @@ class Daemon:
             await member.workload.ended.wait()
         finally:
             member.close()
+            if self._keeper is not None and not member.workload.left:
+                self._keeper.drop(member.kept)
         supervised.members.remove(member)
         self._door.leave(supervised.arrival.peer, shared=member.workload.shared)
         if not supervised.members:
@@ -291,20 +300,45 @@ class Daemon:
         if self._by_key.get(supervised.key) is supervised:
             del self._by_key[supervised.key]
         self.desk.forget_workload(supervised.id)
-        rows = supervised.reporter.tally.rows()
         self.past.merge(supervised.reporter.tally)
-        supervised.reporter.event(
-            "workload.ended",
-            workload=supervised.id,
-            calls=sum(row.count for row in rows),
-            refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
-            lasted_s=round(time.monotonic() - supervised.begun, 6),
-        )
+        supervised.tell_end()
 
     def detach(self, supervised: Supervised) -> None:
         """Let a workload go: what it calls from now on, and its filter reports, fails (ENOSYS)."""
         for member in tuple(supervised.members):
             self.supervisor.remove(member.workload)
+
+    # -- from one daemon to the next
+
+    def leave(self) -> None:
+        """End without an answer for calls that wait: a successor finds them on record."""
+        for supervised in self.workloads.values():
+            for member in supervised.members:
+                member.workload.left = bool(member.kept)
+
+    def restore(self, kept: Mapping[str, int]) -> None:
+        """Supervise what a predecessor has left, and decide its calls anew.
+
+        Args:
+            kept: its descriptors by name; ours from here on.
+        """
+        for one in self._keeper.restore(kept) if self._keeper is not None else ():
+            try:
+                supervised = self._by_key.get(key_of(one.arrival))
+                if supervised is None:
+                    choose = partial(cgroups_of, one.arrival)
+                    policy = self.policies.choose(one.arrival, choose)
+                    supervised = self._begin(one.arrival, policy)
+            except Refused as refused:
+                one.arrival.close()
+                one.ledger.close()
+                self._keeper.drop(one.name)  # type: ignore[union-attr]
+                self.refuse(one.arrival.kind, one.arrival.peer, str(refused))
+                continue
+            notes = one.ledger.take()
+            member = self._join(supervised, one.arrival, one.installed, one)
+            found = self.supervisor.resume(member.workload, notes)
+            self.log.event("workload.restored", workload=supervised.id, waiting=found)
 
     # -- whoever watches
 

@@ -14,13 +14,16 @@ from struct import Struct
 
 import trio
 
-__all__ = ["Manager"]
+from notifyd.kernel import unix
+
+__all__ = ["Manager", "is_restart"]
 
 _TIMEVAL = Struct("@ll")
 _LONGEST = 500  # characters of a status; it is one line for people
 # Microseconds that a message may wait while systemd has so many to read. One that says that we are
 # ready must not get lost; the pets of the watchdog do not wait.
 _PATIENCE = 200_000
+_ASK = 3.0  # seconds that systemd may take to say why it ends us
 
 
 class Manager:
@@ -66,6 +69,29 @@ class Manager:
         """
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a service manager that could keep descriptors for us."""
+        return self._socket is not None
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Have a copy of a descriptor kept: a successor gets it, as from socket activation.
+
+        Only as many as FileDescriptorStoreMax= says; nobody tells if it is one too many.
+
+        Args:
+            name: printable, at most 255 characters, without a colon.
+            descriptor: stays ours.
+        """
+        if self._socket is not None:
+            text = f"FDSTORE=1\nFDNAME={name}".encode()
+            with suppress(OSError):
+                unix.send_fds(self._socket, text, [descriptor])
+
+    def drop(self, name: str) -> None:
+        """Have the descriptors of a name kept no more."""
+        self._tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
     def stopping(self) -> None:
         """The end has begun: STOPPING=1."""
         self._tell("STOPPING=1")
@@ -109,3 +135,30 @@ def _half(limit: str, pid: str) -> float | None:
     if not (limit.isascii() and limit.isdigit() and int(limit)):
         return None
     return int(limit) / 2_000_000 if pid in ("", str(os.getpid())) else None
+
+
+async def is_restart() -> bool:
+    """Whether systemd ends us to start us anew; False if that cannot be found out.
+
+    systemd (252) keeps the descriptors of a service that was stopped for as long as it likes: who
+    is stopped has to let go by itself.
+    """
+    unit = _own_unit()
+    if not unit:
+        return False
+    command = ["systemctl", "list-jobs", "--no-legend", "--plain"]
+    with trio.move_on_after(_ASK), suppress(OSError):
+        done = await trio.run_process(command, capture_stdout=True, check=False)
+        jobs = [line.split() for line in done.stdout.decode("utf-8", "replace").splitlines()]
+        return any(job[1:3] == [unit, "restart"] for job in jobs)
+    return False
+
+
+def _own_unit() -> str:
+    """The unit that we run in, by our cgroup; "" if that is none."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            names = [line.rstrip("\n").rpartition("/")[2] for line in file]
+    except OSError:
+        return ""
+    return next((name for name in names if name.endswith(".service")), "")

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 
@@ -17,10 +18,11 @@ from notifyd.listen.sockets import SocketAt, Sockets
 from notifyd.service.activation import TYPES, take_activated
 from notifyd.service.control import serve_control
 from notifyd.service.daemon import Daemon
+from notifyd.service.keeping import Keeper
 from notifyd.service.metrics_port import open_port, serve_metrics
 from notifyd.service.policies import Policies
 from notifyd.service.reload import Reloader
-from notifyd.service.sd_notify import Manager
+from notifyd.service.sd_notify import Manager, is_restart
 
 __all__ = ["serve"]
 
@@ -49,11 +51,13 @@ def serve(policies: Policies) -> None:
         metrics = stack.enter_context(open_port(port)) if port is not None else None
         place = policies.config.approvals
         store = stack.enter_context(Store(place)) if place is not None else None
-        daemon = Daemon(policies, audit, store)
+        if store is not None:
+            store.end_all(time.time())
+        daemon = Daemon(policies, audit, store, Keeper(manager))
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
         for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
-        trio.run(_live, daemon, sockets, manager, metrics)
+        trio.run(_live, daemon, sockets, manager, metrics, given.kept)
 
 
 def _wanted(policies: Policies) -> Mapping[str, SocketAt]:
@@ -76,11 +80,13 @@ async def _live(
     sockets: Mapping[str, socket.socket],
     manager: Manager,
     metrics: socket.socket | None,
+    kept: Mapping[str, int],
 ) -> None:
     reloader = Reloader(daemon, manager)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(daemon.run, sockets)
+            daemon.restore(kept)
             nursery.start_soon(manager.watch, lambda: True)
             nursery.start_soon(reloader.watch)
             if "control" in sockets:
@@ -96,6 +102,8 @@ async def _live(
                     break
                 nursery.start_soon(reloader.try_reload, "SIGHUP")
             manager.stopping()
+            if manager.keeps and await is_restart():
+                daemon.leave()
             daemon.log.event("service.stopping", signal=signal.Signals(number).name)
             nursery.cancel_scope.cancel()
 

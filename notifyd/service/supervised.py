@@ -33,12 +33,14 @@ class Member:
     Attributes:
         installed: what is known of its filter.
         pidfd: its first process; -1 where that is not known. Closed with the member.
+        kept: by which name a successor would get it; "" if none would.
     """
 
     workload: Workload
     installed: Installed
     pid: int
     pidfd: int
+    kept: str = ""
 
     def close(self) -> None:
         """Let go of the process."""
@@ -87,6 +89,34 @@ class Supervised:
         self.reporter.audit = audit
         for member in self.members:
             member.workload.record(audit)
+
+    def tell_begin(self) -> None:
+        """Log that it is supervised from now on."""
+        arrival, section = self.arrival, self.policy.section
+        self.reporter.event(
+            "workload.started",
+            workload=self.id,
+            pid=arrival.pid or None,
+            arrival=arrival.kind.value,
+            peer=str(arrival.peer),
+            section=section.name,
+            metadata=arrival.metadata or None,
+            annotations=dict(arrival.annotations) or None,
+            rules=list(section.rules),
+            otherwise=section.otherwise,
+            strict=section.strict,
+        )
+
+    def tell_end(self) -> None:
+        """Log that nothing is left of it."""
+        rows = self.reporter.tally.rows()
+        self.reporter.event(
+            "workload.ended",
+            workload=self.id,
+            calls=sum(row.count for row in rows),
+            refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
+            lasted_s=round(time.monotonic() - self.begun, 6),
+        )
 
     def kill(self) -> int:
         """Kill the first process of each listener; return how many there were."""

@@ -30,6 +30,9 @@ options.name = "first"
 name = "hangs"
 rules = ["{HERE}/rules/hangs.py"]
 [[workload]]
+name = "waits"
+rules = ["{HERE}/rules/waits.py"]
+[[workload]]
 name = "deeds"
 rules = [
     "harmless-devices", "bind-low-ports",

@@ -161,3 +161,48 @@ def test_a_socket_elsewhere_has_to_be_allowed(booted) -> None:
         ls /srv
     """)
     assert said.splitlines() == ["1", "oci.sock"]
+
+
+@pytest.mark.parametrize(
+    "end", ["kill -KILL $before", "systemctl restart notifyd.service"], ids=["killed", "restarted"]
+)
+def test_no_call_is_lost(booted, end: str) -> None:
+    """Neither what waits when the daemon ends, nor what comes before the next one is there."""
+    said = booted(f"""
+        systemctl start notifyd.service
+        before=$(the MainPID)
+        {{ under waits uname -n; echo waited $?; }} >/run/waited &
+        script='uname -n; until [ -e /run/go ]; do :; done; uname -n'
+        under named sh -c "$script" >/run/named &
+        calling() {{ [ $(grep -c '"workload.started"' /var/log/notifyd/events.jsonl) = 2 ]; }}
+        soon calling
+        sleep 0.3
+        {end}
+        later() {{ [ "$(the MainPID)" != $before ] && is SubState running; }}
+        soon later
+        sleep 0.2
+        touch /run/go
+        wait
+        cat /run/waited /run/named
+        grep -c '"workload.restored"' /var/log/notifyd/events.jsonl
+        gone() {{ [ "$(the NFileDescriptorStore)" = 0 ]; }}
+        soon gone
+    """)
+    assert said.splitlines() == ["waited", "waited 0", "first", "first", "2"]
+
+
+def test_a_stop_lets_everything_go(booted) -> None:
+    """Calls that wait are refused, and later ones get ENOSYS, since nobody comes after it."""
+    said = booted("""
+        systemctl start notifyd.service
+        { under waits sh -c 'uname -n; uname -n' 2>&1; echo $?; } >/run/waited &
+        calling() { grep -q '"workload.started"' /var/log/notifyd/events.jsonl; }
+        soon calling
+        sleep 0.3
+        systemctl stop 'notifyd*.socket' notifyd.service
+        wait
+        cat /run/waited
+        the NFileDescriptorStore
+    """)
+    assert "Operation not permitted" in said
+    assert said.splitlines()[-1] == "0"

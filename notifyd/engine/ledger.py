@@ -1,0 +1,124 @@
+"""The notifications of one listener that are under way, in memory that outlives the supervisor.
+
+The kernel does not offer a received notification again, but whoever holds the listener and knows
+the id can answer it (measured). So a supervisor that is killed loses no call, if its successor gets
+the listener and this.
+
+The memory is a memfd: first, text about the listener; then slots of one notification each. The
+first slot is for the call that is decided inline, the others are for those that wait in tasks. A
+slot is not emptied when its call is answered inline: an id that is not valid any more says so.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable
+from struct import Struct
+
+from notifyd.kernel.unotify import NOTIF
+from notifyd.policy.call import Note
+
+__all__ = ["MOST_ABOUT", "SLOTS", "Ledger"]
+
+MOST_ABOUT = 1 << 19  # bytes of text; it has a container's annotations
+SLOTS = 4096  # calls of one listener that can be under way
+_LENGTH = Struct("=Q")
+_FIRST = MOST_ABOUT + _LENGTH.size
+_SIZE = _FIRST + SLOTS * NOTIF.size
+_EMPTY = bytes(NOTIF.size)
+
+
+class Ledger:
+    """Owns a memfd and its mapping.
+
+    Attributes:
+        descriptor: the memfd.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Take over a memfd that was made by `create`.
+
+        Raises:
+            ValueError, OSError: it is none; it is closed.
+        """
+        self.descriptor = descriptor
+        try:
+            # Longer than the file: ValueError.
+            self._memory = mmap.mmap(descriptor, _SIZE)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._free = list(range(SLOTS - 1, 0, -1))
+
+    @classmethod
+    def create(cls, about: bytes) -> Ledger:
+        """A new one, with a text about its listener.
+
+        Raises:
+            ValueError: the text is too long. OSError: no memory, no descriptor.
+        """
+        if len(about) > MOST_ABOUT:
+            raise ValueError(f"{len(about)} bytes about a listener are too many")
+        descriptor = os.memfd_create("notifyd-ledger", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, _SIZE)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        ledger = cls(descriptor)
+        _LENGTH.pack_into(ledger._memory, 0, len(about))
+        ledger._memory[_LENGTH.size : _LENGTH.size + len(about)] = about
+        return ledger
+
+    @property
+    def about(self) -> bytes:
+        """The text."""
+        (length,) = _LENGTH.unpack_from(self._memory, 0)
+        return self._memory[_LENGTH.size : _LENGTH.size + min(length, MOST_ABOUT)]
+
+    def receiver(self, receive: Callable[[], tuple[int, ...]]) -> Callable[[], tuple[int, ...]]:
+        """`receive`, with what it received on record before anybody sees it."""
+        memory, pack, at = self._memory, NOTIF.pack_into, _FIRST
+
+        def receive_on_record() -> tuple[int, ...]:
+            note = receive()
+            # Invariant: the id of a received call is on record outside of the process first.
+            pack(memory, at, *note)
+            return note
+
+        return receive_on_record
+
+    def enter(self, note: Note) -> int:
+        """Record a call that is going to wait; its slot, or 0 if there is none left."""
+        if not self._free:
+            return 0
+        slot = self._free.pop()
+        NOTIF.pack_into(self._memory, _FIRST + slot * NOTIF.size, *note)
+        return slot
+
+    def leave(self, slot: int) -> None:
+        """A call that waited is over."""
+        if self._memory.closed:
+            return
+        begin = _FIRST + slot * NOTIF.size
+        self._memory[begin : begin + NOTIF.size] = _EMPTY
+        self._free.append(slot)
+
+    def take(self) -> list[Note]:
+        """The calls that were on record, each once; all slots are free then."""
+        found: dict[int, Note] = {}
+        for slot in range(SLOTS):
+            begin = _FIRST + slot * NOTIF.size
+            note = NOTIF.unpack_from(self._memory, begin)
+            if note[0]:
+                found[note[0]] = note
+                self._memory[begin : begin + NOTIF.size] = _EMPTY
+        self._free = list(range(SLOTS - 1, 0, -1))
+        return list(found.values())
+
+    def close(self) -> None:
+        """Let go; somebody else's copy stays."""
+        if not self._memory.closed:
+            self._memory.close()
+            os.close(self.descriptor)

@@ -1,0 +1,168 @@
+"""Workloads that outlive the daemon: what a successor needs, kept by the service manager.
+
+For each listener there are two descriptors in systemd's store: the listener, and its ledger, which
+has the calls under way and, as JSON, what is known of the arrival.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from notifyd.engine.ledger import Ledger
+from notifyd.kernel import proc, seccomp
+from notifyd.listen.arrival import Arrival, Kind, Peer
+from notifyd.service.installed import Installed
+from notifyd.service.sd_notify import Manager
+
+__all__ = ["Keeper", "Kept"]
+
+
+class _About(msgspec.Struct):
+    """What is known of a listener, for a successor."""
+
+    kind: str
+    peer: tuple[int, int, int, str]
+    id: str
+    pid: int
+    start: int
+    metadata: str
+    annotations: dict[str, str]
+    section: str
+    killable: bool
+    joins: bool
+    heard: list[tuple[int, int]] | None
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A listener that a predecessor had.
+
+    Attributes:
+        name: of its descriptors in the store.
+        ledger: owned by whoever takes this, as is the arrival's listener.
+    """
+
+    name: str
+    arrival: Arrival
+    installed: Installed
+    ledger: Ledger
+
+
+class Keeper:
+    """Has listeners kept."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is anybody to keep them."""
+        return self._manager.keeps
+
+    def keep(self, arrival: Arrival, installed: Installed) -> tuple[str, Ledger | None]:
+        """Have a listener kept; the name by which it is, and its ledger. "" and None if it is not.
+
+        LXC's are not: its monitors keep them, and connect again.
+        """
+        if not self._manager.keeps or arrival.notifier is not None:
+            return "", None
+        try:
+            ledger = Ledger.create(msgspec.json.encode(_about(arrival, installed)))
+        except (OSError, ValueError):
+            return "", None
+        name = secrets.token_hex(8)
+        self._manager.keep(f"{name}.ledger", ledger.descriptor)
+        self._manager.keep(f"{name}.listener", arrival.listener)
+        return name, ledger
+
+    def drop(self, name: str) -> None:
+        """A listener is kept no more."""
+        if name:
+            self._manager.drop(f"{name}.listener")
+            self._manager.drop(f"{name}.ledger")
+
+    def restore(self, kept: Mapping[str, int]) -> Iterator[Kept]:
+        """What a predecessor had, of what came from the store. All descriptors are owned then."""
+        left = dict(kept)
+        for name in sorted({one.partition(".")[0] for one in kept}):
+            listener = left.pop(f"{name}.listener", -1)
+            memory = left.pop(f"{name}.ledger", -1)
+            found = _restored(name, listener, memory)
+            if found is None:
+                self.drop(name)
+            else:
+                yield found
+
+
+def _restored(name: str, listener: int, memory: int) -> Kept | None:
+    try:
+        ledger = Ledger(memory) if memory >= 0 else None
+    except (OSError, ValueError):
+        ledger = None
+    if ledger is not None and listener >= 0 and seccomp.is_listener(listener):
+        try:
+            about = msgspec.json.decode(ledger.about, type=_About)
+            return Kept(name, _arrival(about, listener), _installed(about), ledger)
+        except (msgspec.DecodeError, ValueError):
+            pass
+    if ledger is not None:
+        ledger.close()
+    if listener >= 0:
+        os.close(listener)
+    return None
+
+
+def _about(arrival: Arrival, installed: Installed) -> _About:
+    peer = arrival.peer
+    return _About(
+        arrival.kind.value,
+        (peer.pid, peer.uid, peer.gid, peer.name),
+        arrival.id,
+        arrival.pid,
+        _start_of(arrival.pid),
+        arrival.metadata,
+        dict(arrival.annotations),
+        arrival.section,
+        installed.killable,
+        arrival.joins,
+        sorted(installed.heard) if installed.heard is not None else None,
+        installed.ours,
+    )
+
+
+def _arrival(about: _About, listener: int) -> Arrival:
+    return Arrival(
+        Kind(about.kind),
+        Peer(*about.peer),
+        about.id,
+        listener,
+        pid=about.pid if about.start == _start_of(about.pid) else 0,
+        metadata=about.metadata,
+        annotations=about.annotations,
+        section=about.section,
+        killable=about.killable,
+        joins=True,
+    )
+
+
+def _installed(about: _About) -> Installed:
+    heard = frozenset(about.heard) if about.heard is not None else None
+    return Installed(heard, about.killable, about.ours)
+
+
+def _start_of(pid: int) -> int:
+    """When a process began, in clock ticks since boot; 0 if it is not there."""
+    try:
+        directory = proc.open_dir(pid)
+        try:
+            return proc.start_time(proc.read_stat(directory))
+        finally:
+            os.close(directory)
+    except OSError:
+        return 0

@@ -1,0 +1,89 @@
+"""Calls on record: what a successor finds, and answers."""
+
+import errno
+import os
+
+import pytest
+import trio
+
+from notifyd.engine.ledger import MOST_ABOUT, SLOTS, Ledger
+from notifyd.engine.supervisor import Supervisor
+from notifyd.engine.workload import Workload
+
+NOTE = (7, 1, 0, 63, 0xC000003E, 0x1000, 1, 2, 3, 4, 5, 2**64 - 1)
+
+
+@pytest.fixture
+def ledger():
+    """A new one."""
+    made = Ledger.create(b"about it")
+    yield made
+    made.close()
+
+
+def test_a_successor_reads_it(ledger):
+    """From another mapping of the same memory: the text, the inline call, those that wait."""
+    receive = ledger.receiver(lambda: NOTE)
+    assert receive() == NOTE
+    slots = [ledger.enter((number, *NOTE[1:])) for number in (8, 9, 10)]
+    ledger.leave(slots[1])
+    other = Ledger(os.dup(ledger.descriptor))
+    try:
+        assert other.about == b"about it"
+        assert [note[0] for note in other.take()] == [7, 8, 10]
+        assert other.take() == []
+    finally:
+        other.close()
+
+
+def test_room(ledger):
+    """So many calls and no more; what has left makes room."""
+    slots = [ledger.enter(NOTE) for _ in range(SLOTS - 1)]
+    assert 0 not in slots
+    assert ledger.enter(NOTE) == 0
+    ledger.leave(slots[5])
+    assert ledger.enter(NOTE) == slots[5]
+
+
+def test_what_is_no_ledger():
+    """A text that is too long, and memory of another size; nothing is left open."""
+    with pytest.raises(ValueError, match="too many"):
+        Ledger.create(bytes(MOST_ABOUT + 1))
+    with pytest.raises((ValueError, OSError)):
+        Ledger(os.memfd_create("x"))
+
+
+def test_a_successor_answers(start, supervise, reporter):
+    """A call that was received, and never answered, is decided by the next supervisor."""
+    text = (
+        "@on(Uname)\nasync def waits(call):\n    await trio.sleep({})\n    return Deny(errno.{})\n"
+    )
+
+    def ask() -> int:
+        try:
+            os.uname()
+        except OSError as error:
+            return error.errno or 1
+        return 0
+
+    child, first, _ = start(ask, text.format(1000, "EPERM"))
+    ledger = Ledger.create(b"")
+    first.ledger, first.receive = ledger, ledger.receiver(first.receive)
+    copies = os.dup(first.listener), os.dup(ledger.descriptor)
+
+    async def receive(supervisor):
+        while not first.waiting:
+            await trio.sleep(0.01)
+        first.left = True
+
+    supervise(receive, first)
+    _, other, _ = start(lambda: 0, text.format(0, "EXDEV"))
+    found = Ledger(copies[1])
+    second = Workload("second", copies[0], other.rules, reporter, ledger=found)
+
+    async def resume(supervisor: Supervisor):
+        assert supervisor.resume(second, found.take()) == 1
+        assert await child.status() == errno.EXDEV
+        await second.ended.wait()
+
+    supervise(resume, second)

@@ -1,0 +1,16 @@
+"""An answer that waits until a file is there."""
+
+import os
+
+import trio
+
+from notifyd import Return, Uname, on
+
+NAMES = b"Linux\0".ljust(65, b"\0") + b"waited\0".ljust(65, b"\0") + bytes(65 * 4)
+
+
+@on(Uname, patience=None)
+async def waits(call: Uname) -> Return:
+    while not os.path.exists("/run/go"):
+        await trio.sleep(0.05)
+    return Return(0, memory={call.buffer: NAMES})
