@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from notifyd.engine.workload import Workload
     from notifyd.target.identity import Identity
 
-__all__ = ["ask_person", "concluded", "what_it_comes_to"]
+__all__ = ["ask_person", "concluded", "same_question", "what_it_comes_to"]
 
 MOST_TEXT = 2000  # characters of a question
 MOST_KEY = 4000  # characters of its key
@@ -85,6 +85,11 @@ def concluded(decision: Decision, resolution: Resolution) -> Decision:
     assert isinstance(ask, Ask)
     verdict = Allow() if resolution.granted else ask.otherwise
     return decision._replace(verdict=verdict, reason=resolution.reason)
+
+
+def same_question(one: Ask, other: Ask) -> bool:
+    """Whether an answer to one of two questions of a call is one to the other."""
+    return (one.key or one.question) == (other.key or other.question)
 
 
 def _scopes(ask: Ask, subject: Subject, decision: Decision) -> tuple[Scope, ...]:

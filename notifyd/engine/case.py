@@ -16,7 +16,7 @@ import trio
 from notifyd.approvals.question import Resolution
 from notifyd.audit.record import Record
 from notifyd.engine.answer import GONE, Outcome
-from notifyd.engine.asking import ask_person, concluded, what_it_comes_to
+from notifyd.engine.asking import ask_person, concluded, same_question, what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.executed import executed, tell_mismatch
 from notifyd.engine.workload import Workload
@@ -222,7 +222,7 @@ class Case:
 
     async def _have_asked(self, decision: Decision, ask: Ask) -> Decision:
         """Ask a person. What moved meanwhile is looked at again, and not asked again."""
-        if self._asked is None or _question(self._asked[0]) != _question(ask):
+        if self._asked is None or not same_question(self._asked[0], ask):
             self._witness(decision.call)
             begun = clock()
             try:
@@ -392,11 +392,6 @@ class Case:
             self._asked[1].question if self._asked else 0,
         ))
         # fmt: on
-
-
-def _question(ask: Ask) -> str:
-    """What two questions of a rule have in common that are the same."""
-    return ask.question if ask.key is None else ask.key
 
 
 def arch_name(audit: int) -> str:
