@@ -95,6 +95,7 @@ def test_the_watchdog(booted) -> None:
         soon grep -q '"hangs"' /var/log/notifyd/events.jsonl
         under named uname -n
         is NRestarts 1 && [ $before != "$(the MainPID)" ]
+        journalctl --sync
         journalctl -q -o cat -u notifyd.service --grep 'Watchdog timeout' | wc -l
     """)
     assert said.splitlines() == ["first", "1"]

@@ -231,7 +231,8 @@ def wait_until(condition: Callable[[], bool], what: object, begun: Begun) -> Non
 
 
 def serve(ground: Ground, words: Sequence[str], socket: Path) -> Begun:
-    """Start a daemon, and wait for its socket."""
+    """Start a daemon, and wait for its socket, which nobody may have made before."""
+    assert not socket.exists(), f"{socket} is somebody else's"
     begun = ground.begin(words)
     wait_until(socket.is_socket, words, begun)
     return begun
