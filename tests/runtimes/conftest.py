@@ -13,20 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))
-
-from booted import boot  # noqa: E402
-from containers import oci  # noqa: E402
-from containers.containerd import Containerd  # noqa: E402
-from containers.docker import Docker  # noqa: E402
-from containers.ground import PATIENCE, Ground  # noqa: E402
-from containers.lxc import Lxc  # noqa: E402
-from containers.podman import Podman  # noqa: E402
-from containers.runc_like import Crun, Runc  # noqa: E402
-from containers.runtime import Runtime, serve  # noqa: E402
+from booted import boot
+from containers import oci
+from containers.containerd import Containerd
+from containers.docker import Docker
+from containers.ground import PATIENCE, Ground
+from containers.lxc import Lxc
+from containers.podman import Podman
+from containers.runc_like import Crun, Runc
+from containers.runtime import Runtime, serve
 
 OCI = {one.name: one for one in (Runc, Crun, Docker, Podman, Containerd)}
 ALL = {**OCI, Lxc.name: Lxc}
