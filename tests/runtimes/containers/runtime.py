@@ -2,7 +2,9 @@
 
 import abc
 import itertools
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from .ground import PATIENCE, VARIABLE, Begun, Finished, Ground, find_program
 
 Profile = Mapping[str, Any]  # an OCI seccomp profile (runtime-spec, config-linux.md)
 
+WRAPPER = Path(sys.executable).with_name("notifyd-runtime")
 _READY = "container is up"
 _NUMBERS = itertools.count(1)
 FIRST_USER = 100_000  # on the host: root of a container that has a user namespace
@@ -74,20 +77,33 @@ class Runtime(abc.ABC):
 
     Args:
         ground: where everything is started and kept.
+        wrapped: whether `notifyd-runtime` is called in place of the OCI runtime, with `settings`.
     """
 
     name: ClassVar[str]
+    real: ClassVar[str] = "runc"  # the OCI runtime
     programs: ClassVar[Sequence[str]]  # that have to be there
     user_namespaces: ClassVar[bool] = False  # whether it can be asked for them here
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, wrapped: bool = False) -> None:
         self.ground = ground
-        self.folder = ground.folder / self.name
+        self.wrapped = wrapped
+        self.folder = ground.folder / (f"{self.name}-wrapped" if wrapped else self.name)
         self.folder.mkdir(mode=0o711)
         self._run = self.folder / "run"
         self._run.mkdir()
         self.socket = self.folder / "s"  # of the daemon, if there is one
+        self.settings = self.folder / "runtime.toml"
+        self.program = self._wrap() if wrapped else self.real
         self.daemon: Begun | None = None
+
+    def _wrap(self) -> str:
+        # A script, since Podman hands its runtime no environment.
+        path = self.folder / "notifyd-runtime"
+        variables = f"NOTIFYD_RUNTIME={self.real} NOTIFYD_RUNTIME_CONFIG={self.settings}"
+        path.write_text(f'#!/bin/sh\n{variables} exec {shlex.quote(str(WRAPPER))} "$@"\n')
+        path.chmod(0o755)
+        return str(path)
 
     @classmethod
     def require(cls) -> None:
