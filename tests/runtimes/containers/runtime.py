@@ -163,27 +163,19 @@ class Runtime(abc.ABC):
         for command in self.remove_commands(name):
             self.ground.run(command)
 
-    def run(
-        self,
-        script: str,
-        profile: Profile,
-        *,
-        annotations: Mapping[str, str] | None = None,
-        metadata: str | None = None,
-        name: str | None = None,
-        user_namespace: bool = False,
-    ) -> Finished:
+    def run(self, script: str, profile: Profile, **more: Any) -> Finished:
         """Run a shell script in a container of its own, to its end.
 
         Args:
             script: for the container's /bin/sh.
             profile: an OCI seccomp profile.
-            annotations: for the container's state.
-            metadata: the profile's listenerMetadata.
-            name: the container's id; one is made up if there is none.
-            user_namespace: give it one, with its root being `FIRST_USER`.
+            **more: any of
+                annotations: for the container's state;
+                metadata: the profile's listenerMetadata;
+                name: the container's id; one is made up if there is none;
+                user_namespace: give it one, with its root being `FIRST_USER`.
         """
-        asked = self._asked(script, profile, annotations, metadata, name, user_namespace)
+        asked = self.asked(script, profile, **more)
         try:
             return self.ground.run(self.run_command(asked))
         finally:
@@ -191,18 +183,10 @@ class Runtime(abc.ABC):
 
     @contextmanager
     def start(
-        self,
-        profile: Profile,
-        *,
-        script: str = "exec sleep 600",
-        annotations: Mapping[str, str] | None = None,
-        metadata: str | None = None,
-        name: str | None = None,
-        user_namespace: bool = False,
+        self, profile: Profile, *, script: str = "exec sleep 600", **more: Any
     ) -> Iterator[Container]:
         """A container that runs `script` and is there to be entered; arguments as of `run`."""
-        script = f"echo {_READY}; {script}"
-        asked = self._asked(script, profile, annotations, metadata, name, user_namespace)
+        asked = self.asked(f"echo {_READY}; {script}", profile, **more)
         container = Container(asked.name, self, self.ground.begin(self.run_command(asked)))
         try:
             _wait_up(container)
@@ -212,15 +196,17 @@ class Runtime(abc.ABC):
             if container.begun.process.returncode is None:
                 container.begun.wait()
 
-    def _asked(
+    def asked(
         self,
         script: str,
         profile: Profile,
-        annotations: Mapping[str, str] | None,
-        metadata: str | None,
-        name: str | None,
-        user_namespace: bool,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        metadata: str | None = None,
+        name: str | None = None,
+        user_namespace: bool = False,
     ) -> Asked:
+        """What a container is to be; arguments as of `run`."""
         assert self.user_namespaces or not user_namespace, f"{self.name}: not here"
         if metadata is not None:
             profile = {**profile, "listenerMetadata": metadata}
