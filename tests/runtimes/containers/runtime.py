@@ -64,7 +64,7 @@ class Container:
 
     def exec(self, words: Sequence[str]) -> Finished:
         """Run a second process in it to its end."""
-        return self.runtime.ground.run(self.runtime.exec_command(self.name, words))
+        return self.runtime.enter(self.name, words)
 
     def kill(self) -> Finished:
         """End it with all its processes; what its first process left behind."""
@@ -158,6 +158,10 @@ class Runtime(abc.ABC):
         if self.daemon is not None:
             self.daemon.stop(signal.SIGTERM)
 
+    def enter(self, name: str, words: Sequence[str]) -> Finished:
+        """Run a second process in a container that runs, to its end."""
+        return self.ground.run(self.exec_command(name, words))
+
     def remove(self, name: str) -> None:
         """End a container, if it runs, and forget it."""
         for command in self.remove_commands(name):
@@ -219,16 +223,17 @@ def _wait_up(container: Container) -> None:
     wait_until(lambda: begun.output()[0].startswith(_READY), container, begun)
 
 
-def wait_until(condition: Callable[[], bool], what: object, begun: Begun) -> None:
-    """Wait until `condition()`, while `begun` lives.
+def wait_until(condition: Callable[[], bool], what: object, begun: Begun | None = None) -> None:
+    """Wait until `condition()`, while `begun` lives, if there is one.
 
     Raises:
         AssertionError: it ended, or the time is up and it was killed.
     """
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        if begun.process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"not ready: {what}: {begun.stop()}")
+        ended = begun is not None and begun.process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            raise AssertionError(f"not ready: {what}: {begun and begun.stop()}")
         time.sleep(0.01)
 
 
