@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from . import oci
 from .ground import PATIENCE, Ground
 from .lxc import Lxc
-from .runtime import Runtime, serve
+from .runtime import Runtime, serve, wait_until
 
 RULES = Path(__file__).parents[1] / "rules"
 CONFIGURATION = """
@@ -76,6 +77,7 @@ class Service:
         words = [sys.executable, *program, "serve", "--config", str(configuration)]
         begun = serve(ground, words, made.socket)
         yield made
+        wait_until(lambda: not _targets(begun.process.pid), "no target is held open", begun)
         finished = begun.stop(signal.SIGTERM)
         assert finished.status == 0, finished
         assert "Traceback" not in finished.stderr
@@ -123,3 +125,12 @@ class Service:
         *lines, _ = (self.folder / "events.jsonl").read_text().split("\n")  # the last may be half
         events = [json.loads(line) for line in lines]
         return [one for one in events if one["event"] in kinds and fields.items() <= one.items()]
+
+
+def _targets(pid: int) -> list[str]:
+    """What of /proc the daemon has open: of workloads that have ended, nothing."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return [one for one in found if one.startswith("/proc/")]
