@@ -8,10 +8,10 @@ from containers.runtime import wait_until
 from devices import MADE, TRIES
 
 from notifyd.cli import main
+from notifyd.filter.oci import KILLABLE
 
 pytestmark = pytest.mark.root
 
-KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
 PROGRAMS = """
 cp /bin/busybox /tmp/echo && /tmp/echo same
 cp /bin/busybox /tmp/echo && echo more >>/tmp/echo

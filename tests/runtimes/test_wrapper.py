@@ -6,6 +6,9 @@ import pytest
 from containers import oci
 from devices import MADE, TRIES
 
+from notifyd.container.base import find_base
+from notifyd.filter.oci import KILLABLE, write
+
 pytestmark = pytest.mark.root
 
 ASKS = {"org.notifyd.rules": "harmless-devices"}
@@ -127,6 +130,22 @@ def test_every_command_of_a_runtime_goes_through(bare, service):
     finally:
         call("delete", "--force", name)
     assert told(service, bare, name, 2) == ["harmless-devices"] * 2
+
+
+@pytest.mark.parametrize("name", ["crun", "podman-crun"])
+def test_programs_are_verified(name, runtimes, service):
+    """With the flag in the settings, which crun takes."""
+    runtime = runtimes(name, wrapped=True)
+    rules = 'rules = ["exec-allowlist"]', f'flags = ["{KILLABLE}"]', 'metadata = "programs"'
+    service.settle(runtime, *rules)
+    name = f"{name}-programs"
+    script = "cp /bin/busybox /tmp/no; echo more >>/tmp/no; /tmp/no || busybox true && echo done"
+    base, _ = find_base("docker")  # one that refuses what libseccomp does not know
+    finished = runtime.run(script, json.loads(write(base)), name=name)
+    assert (finished.stdout, finished.status) == ("done\n", 0), finished.stderr
+    calls = service.calls(runtime.id_of(name), 3)
+    assert {"verified", "answered"} == {one["how"] for one in calls}
+    assert service.unheard(runtime.id_of(name)) == []
 
 
 def test_nothing_of_a_bundle_changes_that_does_not_ask(bare):
