@@ -58,16 +58,16 @@ def test_every_container_gets_what_the_settings_say(wrapped, service):
 
 
 def test_annotations_choose_a_section_of_the_daemon(wrapped, service):
-    """Two containers at once with the same rules in their filters, and different ones outside."""
+    """Two containers with the same rules in their filters, and different ones outside."""
     own = {"org.notifyd.rules": "fake-hostname", "org.example.name": "own"}
     other = own | {"org.notifyd.metadata": "host=x", "org.example.name": "another"}
-    with (
-        wrapped.start(oci.profile(), annotations=own) as first,
-        wrapped.start(oci.profile(), annotations=other) as second,
-    ):
-        names = [one.exec(["/bin/uname", "-n"]).stdout for one in (first, second)]
+    first = f"{wrapped.name}-own"
+    names = [
+        wrapped.run("uname -n", oci.profile(), annotations=own, name=first).stdout,
+        wrapped.run("uname -n", oci.profile(), annotations=other).stdout,
+    ]
     assert names == ["annotated\n", "elsewhere\n"]
-    assert told(service, wrapped, first.name, 2) == ["fake-hostname"] * 2
+    assert told(service, wrapped, first) == ["fake-hostname"]
 
 
 def test_one_that_does_not_ask_is_left_alone(wrapped, service):
