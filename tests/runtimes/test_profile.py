@@ -33,15 +33,19 @@ def write(tmp_path, service):
     return written
 
 
-@pytest.mark.parametrize("base", ["docker", "none"])
-def test_the_runtime_hands_the_listener_over(base, oci_runtime, service, write):
+ENGINES = ("runc", "crun", "docker", "podman", "containerd")
+BASES = [*((name, "docker") for name in ENGINES), ("runc", "none"), ("crun", "none")]
+
+
+@pytest.mark.parametrize(("name", "base"), BASES)
+def test_the_runtime_hands_the_listener_over(name, base, runtimes, service, write):
     """With its metadata; what the rules are about is asked, and all else is as it was."""
-    made = write(oci_runtime, "--rules", "harmless-devices", "--metadata", "yes", "--base", base)
-    name = f"{oci_runtime.name}-{base}"
+    runtime, name = runtimes(name), f"{name}-{base}"
+    made = write(runtime, "--rules", "harmless-devices", "--metadata", "yes", "--base", base)
     script = f"{TRIES} && mknod /tmp/fifo p && stat -c %F /tmp/fifo"
-    finished = oci_runtime.run(script, made, name=name)
+    finished = runtime.run(script, made, name=name)
     assert (finished.stdout, finished.status) == (f"{MADE}fifo\n", 0), finished.stderr
-    id_ = oci_runtime.id_of(name)
+    id_ = runtime.id_of(name)
     assert [one["metadata"] for one in service.arrivals(id_, 1)] == ["yes"]
     assert [one["verdict"] for one in service.calls(id_, 2)] == ["allow", "deny"]
     assert service.unheard(id_) == []
