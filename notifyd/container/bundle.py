@@ -106,7 +106,7 @@ def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = Fa
         raise UsageError(f"{overriding[0]}: crun would drop what notifyd adds; leave it out")
     linux = config.setdefault("linux", {})
     base = _base(linux.get("seccomp"), path)
-    listener = Listener(settings.listener, request.metadata, runtime=runtime)
+    listener = Listener(settings.listener, request.metadata, settings.flags, runtime)
     made = compose(request.rules, request.options, base, f"{path} (linux.seccomp)", listener)
     linux["seccomp"] = msgspec.to_builtins(made.seccomp)
     _replace(path, json.dumps(config).encode())

@@ -13,11 +13,14 @@ import msgspec
 
 from notifyd.engine.watching import watched_for
 from notifyd.errors import FilterError, UsageError
-from notifyd.filter.oci import Seccomp
+from notifyd.filter.oci import KILLABLE, Seccomp
 from notifyd.filter.oci_merge import Merged, Wanted, merge
 from notifyd.filter.profile import NOTIFY
 from notifyd.policy.load import load
 from notifyd.policy.lower import lower
+from notifyd.policy.operations import Exec
+from notifyd.policy.rule import Rule
+from notifyd.policy.ruleset import RuleSet
 
 __all__ = ["LISTENER", "RUNTIMES", "Listener", "compose"]
 
@@ -82,6 +85,10 @@ def compose(
     if not merged.notifies:
         note = "no call leaves the kernel: the profile has no listener"
         return replace(merged, notes=(*merged.notes, note))
+    flags = tuple(dict.fromkeys((*(base.flags or ()), *listener.flags)))
+    if KILLABLE not in flags and _asks_about_exec(loaded):
+        note = f"without the flag {KILLABLE} every execve is refused that a rule allows"
+        merged = replace(merged, notes=(*merged.notes, note))
     if base.listener_path not in ("", listener.path):
         raise UsageError(
             f"{place}: has the listener {base.listener_path}, and the kernel allows one; take it "
@@ -91,9 +98,17 @@ def compose(
         merged.seccomp,
         listener_path=listener.path,
         listener_metadata=listener.metadata or base.listener_metadata,
-        flags=tuple(dict.fromkeys((*(base.flags or ()), *listener.flags))) or None,
+        flags=flags or None,
     )
     return replace(merged, seccomp=seccomp)
+
+
+def _asks_about_exec(rules: RuleSet) -> bool:
+    return any(
+        step.operation is Exec and isinstance(step.declaration, Rule)
+        for steps in rules.plans.values()
+        for step in steps
+    )
 
 
 def _checked(merged: Merged, base: Seccomp, place: str) -> Merged:

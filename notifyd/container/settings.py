@@ -16,6 +16,7 @@ import msgspec
 
 from notifyd.container.compose import LISTENER
 from notifyd.errors import UsageError
+from notifyd.filter.oci import FLAGS
 from notifyd.policy.load import shipped
 
 __all__ = ["Settings", "read_settings"]
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             that it means. By default the rules that ship, by their names.
         options: for the rules of every container: by their names, one text or several.
         settable: the options that an annotation may set. By default none.
+        flags: for the kernel, where the real runtime knows them: `SECCOMP_FILTER_FLAG_*`.
         metadata: what goes with every listener. By default a container's annotation says it, or
             else it is the names of its rules.
     """
@@ -42,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choices: Mapping[str, str] | None = None
     options: Mapping[str, str | tuple[str, ...]] = {}
     settable: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     metadata: str | None = None
 
     def rule(self, name: str) -> str:
@@ -73,6 +76,8 @@ def read_settings(path: Path) -> Settings:
         raise UsageError(f"{path}: {error.strerror}") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
+    if strange := sorted({*found.flags} - {*FLAGS}):
+        raise UsageError(f"{path}: flags: {strange[0]}: none of {', '.join(FLAGS)}")
     for rule in (*found.rules, *(found.choices or {}).values()):
         if "/" in rule and not os.path.isabs(rule):
             raise UsageError(f"{path}: {rule}: give the absolute path of a rule file")

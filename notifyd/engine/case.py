@@ -21,7 +21,7 @@ from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.executed import executed, tell_mismatch
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
-from notifyd.kernel.arch import ARCHES
+from notifyd.kernel.arch import arch_name
 from notifyd.perform import RECIPES, Done, Execution, Fate, FileDeed, Moved, perform, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
@@ -148,17 +148,20 @@ class Case:
 
     # -- in a task
 
-    def enter_ledger(self) -> bool:
+    def enter_ledger(self, tries: int = 1) -> bool:
         """Go on record as a call that waits; refused, and False, if there is no room for it."""
         ledger = self.workload.ledger
         if ledger is None or self._slot:
             return True
-        self._slot = ledger.enter(self.note)
+        self._slot = ledger.enter(self.note, tries)
         if not self._slot:
-            reason = "too many calls of this workload wait"
-            outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, reason)
-            self._close(Decision(Deny(errno.EPERM), None, False, None, reason), outcome)
+            self.give_up("too many calls of this workload wait")
         return bool(self._slot)
+
+    def give_up(self, reason: str) -> None:
+        """Refuse without asking the rules."""
+        outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, reason)
+        self._close(Decision(Deny(errno.EPERM), None, False, None, reason), outcome)
 
     async def attend(self) -> None:
         """See the case through in a task of its own: slow looks, async rules, performing.
@@ -179,8 +182,6 @@ class Case:
             self._let_go()
             if not self.answered:
                 self._abandoned()
-            if self._slot and not self.workload.left:
-                self.workload.ledger.leave(self._slot)  # type: ignore[union-attr]
 
     async def _see_through(self) -> None:
         while not self.answered:
@@ -373,6 +374,8 @@ class Case:
         self._let_go()
         self.inquiry.close()
         workload = self.workload
+        if self._slot:
+            workload.ledger.leave(self._slot)  # type: ignore[union-attr]
         if outcome.how == GONE:
             workload.notifier.gone(self.note[ID])
         call = decision.call
@@ -392,9 +395,3 @@ class Case:
             self._asked[1].question if self._asked else 0,
         ))
         # fmt: on
-
-
-def arch_name(audit: int) -> str:
-    """`x86_64` for AUDIT_ARCH_X86_64; the number as text where it is not ours."""
-    arch = ARCHES.get(audit)
-    return arch.name if arch is not None else hex(audit)

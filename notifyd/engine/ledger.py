@@ -7,6 +7,9 @@ the listener and this.
 The memory is a memfd: first, text about the listener; then slots of one notification each. The
 first slot is for the call that is decided inline, the others are for those that wait in tasks. A
 slot is not emptied when its call is answered inline: an id that is not valid any more says so.
+
+What killed one supervisor may kill the next. So a call is not decided for ever: the one that was
+being decided inline is refused, and the others after some tries.
 """
 
 from __future__ import annotations
@@ -19,14 +22,17 @@ from struct import Struct
 from notifyd.kernel.unotify import NOTIF
 from notifyd.policy.call import Note
 
-__all__ = ["MOST_ABOUT", "SLOTS", "Ledger"]
+__all__ = ["MOST_ABOUT", "SLOTS", "TRIES", "Ledger"]
 
 MOST_ABOUT = 1 << 19  # bytes of text; it has a container's annotations
 SLOTS = 4096  # calls of one listener that can be under way
+TRIES = 3  # supervisors that may begin to decide a call
 _LENGTH = Struct("=Q")
+_TRIES = Struct("=Q")
+_SLOT = NOTIF.size + _TRIES.size
 _FIRST = MOST_ABOUT + _LENGTH.size
-_SIZE = _FIRST + SLOTS * NOTIF.size
-_EMPTY = bytes(NOTIF.size)
+_SIZE = _FIRST + SLOTS * _SLOT
+_EMPTY = bytes(_SLOT)
 
 
 class Ledger:
@@ -89,31 +95,42 @@ class Ledger:
 
         return receive_on_record
 
-    def enter(self, note: Note) -> int:
-        """Record a call that is going to wait; its slot, or 0 if there is none left."""
+    def enter(self, note: Note, tries: int = 1) -> int:
+        """Record a call that is going to wait; its slot, or 0 if there is none left.
+
+        Args:
+            note: the notification.
+            tries: how many supervisors have begun to decide it, this one included.
+        """
         if not self._free:
             return 0
         slot = self._free.pop()
-        NOTIF.pack_into(self._memory, _FIRST + slot * NOTIF.size, *note)
+        begin = _FIRST + slot * _SLOT
+        NOTIF.pack_into(self._memory, begin, *note)
+        _TRIES.pack_into(self._memory, begin + NOTIF.size, tries)
         return slot
 
     def leave(self, slot: int) -> None:
         """A call that waited is over."""
         if self._memory.closed:
             return
-        begin = _FIRST + slot * NOTIF.size
-        self._memory[begin : begin + NOTIF.size] = _EMPTY
+        begin = _FIRST + slot * _SLOT
+        self._memory[begin : begin + _SLOT] = _EMPTY
         self._free.append(slot)
 
-    def take(self) -> list[Note]:
-        """The calls that were on record, each once; all slots are free then."""
-        found: dict[int, Note] = {}
+    def take(self) -> list[tuple[Note, int]]:
+        """The calls that were on record, each once, and how often each was begun.
+
+        All slots are free then. What was being decided inline counts as begun `TRIES` times.
+        """
+        found: dict[int, tuple[Note, int]] = {}
         for slot in range(SLOTS):
-            begin = _FIRST + slot * NOTIF.size
+            begin = _FIRST + slot * _SLOT
             note = NOTIF.unpack_from(self._memory, begin)
-            if note[0]:
-                found[note[0]] = note
-                self._memory[begin : begin + NOTIF.size] = _EMPTY
+            if note[0] and (slot or note[0] not in found):
+                (tries,) = _TRIES.unpack_from(self._memory, begin + NOTIF.size)
+                found[note[0]] = note, tries if slot else TRIES
+                self._memory[begin : begin + _SLOT] = _EMPTY
         self._free = list(range(SLOTS - 1, 0, -1))
         return list(found.values())
 

@@ -18,6 +18,7 @@ import trio
 
 from notifyd.engine.case import Case
 from notifyd.engine.hot import Stop, answer_calls
+from notifyd.engine.ledger import TRIES
 from notifyd.engine.report import Reporter
 from notifyd.engine.watchdog import LOOK, SharedListener, Watchdog
 from notifyd.engine.workload import Workload
@@ -153,18 +154,25 @@ class Supervisor:
         workload.reporter.event("workload.shared", "error", workload=workload.name, held_s=2 * LOOK)
         self.remove(workload)
 
-    def resume(self, workload: Workload, notes: Iterable[Note]) -> int:
+    def resume(self, workload: Workload, calls: Iterable[tuple[Note, int]]) -> int:
         """Decide calls anew that somebody received before us; return how many still wait.
 
         The supervisor has to run, and the workload be added.
+
+        Args:
+            workload: whose they are.
+            calls: from its ledger.
         """
         found = 0
-        for note in notes:
-            if workload.id_valid(note[ID]):
-                found += 1
-                case = Case(workload, note, _clock()).decide()
-                if case is not None:
-                    self._attend(case)
+        for note, tries in calls:
+            if not workload.id_valid(note[ID]):
+                continue
+            found += 1
+            case = Case(workload, note, _clock())
+            if tries >= TRIES:
+                case.give_up("the supervisor ended while it was decided")
+            elif case.enter_ledger(tries + 1) and case.decide() is not None:
+                self._attend(case)
         return found
 
     def _attend(self, case: Case) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "ARCH_NAMES",
     "CAPABILITIES",
     "FLAGS",
+    "KILLABLE",
     "Act",
     "ArchMap",
     "Comparison",
@@ -43,6 +44,8 @@ _GO_NAMES: Mapping[str, str] = {"x86_64": "amd64", "aarch64": "arm64"}
 FLAGS = tuple(
     f"SECCOMP_FILTER_FLAG_{name}" for name in ("TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV")
 )
+KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+"""Nothing but what kills disturbs a call that the supervisor has received. Since Linux 5.19."""
 
 CAPABILITIES = (
     *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW"),

@@ -26,6 +26,7 @@ __all__ = [
     "AUDIT_ARCH_X86_64",
     "X32_BIT",
     "Arch",
+    "arch_name",
     "entries",
     "native",
 ]
@@ -102,3 +103,9 @@ def entries(native: Arch) -> tuple[Arch, ...]:
     The 32-bit Arm entry is not among them: a filter has to refuse what it does not know.
     """
     return (_X86_64, _I386) if native is _X86_64 else (native,)
+
+
+def arch_name(audit: int) -> str:
+    """`x86_64` for AUDIT_ARCH_X86_64; the number as text where it is not ours."""
+    arch = ARCHES.get(audit)
+    return arch.name if arch is not None else hex(audit)

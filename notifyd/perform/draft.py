@@ -55,6 +55,11 @@ class Draft:
         thread: Any = self.call.target
         return thread  # type: ignore[no-any-return]
 
+    def hand_over(self) -> ExitStack:
+        """The owner of all that it has opened, and will open yet: the caller's to close."""
+        self._stack = self._stack.pop_all()
+        return self._stack
+
     @property
     def directory(self) -> int:
         """The open /proc/TID of the target."""

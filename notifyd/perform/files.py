@@ -90,7 +90,7 @@ class Files:
                 self._check_room(draft)
             places = tuple(draft.places)
             order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
-            grant, owned = verdict.grant, stack.pop_all()
+            grant, owned = verdict.grant, draft.hand_over()
             return FileDeed(self, recipe, draft, order, drawn.cloexec, grant, owned, helper)
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:

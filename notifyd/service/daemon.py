@@ -6,6 +6,7 @@ rules, the configuration's.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections import Counter
@@ -145,13 +146,13 @@ class Daemon:
         Raises:
             Refused: as `take`.
         """
-        installed = UNKNOWN
-        if arrival.bundle and self._door.trusts(arrival.peer):
+        installed, bundle = UNKNOWN, self._bundle_of(arrival)
+        if bundle and self._door.trusts(arrival.peer):
             # A runtime may keep its bundles on any file system.
             try:
                 installed = await trio.to_thread.run_sync(
                     of_bundle,
-                    arrival.bundle,
+                    bundle,
                     abandon_on_cancel=True,
                     limiter=trio.CapacityLimiter(1),  # one that hangs is alone
                 )
@@ -159,6 +160,13 @@ class Daemon:
                 arrival.close()
                 raise
         self.take(replace(arrival, killable=installed.killable), installed)
+
+    def _bundle_of(self, arrival: Arrival) -> str:
+        """Where the `config.json` lies that its filter was made from; "" if nobody can say."""
+        # crun 1.8 says "." of a process that is executed into a container (measured).
+        joined = self._joined(arrival)
+        told = (arrival, joined.arrival) if joined is not None else (arrival,)
+        return next((one.bundle for one in told if os.path.isabs(one.bundle)), "")
 
     def take_handover(self, arrival: Arrival, digest: str) -> Handover:
         """The same, for a program that has installed a filter of its own, or ours.
@@ -169,8 +177,8 @@ class Daemon:
         installed = replace(UNKNOWN, killable=arrival.killable)
         for policy in self.policies.sections:
             if digest == policy.digest:
-                heard = policy.heard if self._door.trusts(arrival.peer) else None
-                installed = replace(installed, heard=heard, ours=True)
+                profile = policy.profile if self._door.trusts(arrival.peer) else None
+                installed = replace(installed, profile=profile, ours=True)
         supervised = self.take(arrival, installed)
         return Handover(supervised.id, supervised.policy.name)
 
@@ -183,7 +191,7 @@ class Daemon:
         self._check(arrival)
         policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
         return Offer(
-            policy.name, policy.program, policy.digest, bool(policy.heard), policy.section.rules
+            policy.name, policy.program, policy.digest, policy.notifies, policy.section.rules
         )
 
     def refuse(self, kind: Kind, peer: Peer, why: str) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from notifyd.engine.ledger import Ledger
+from notifyd.engine.ledger import MOST_ABOUT, Ledger
+from notifyd.filter.profile import Profile
 from notifyd.kernel import proc, seccomp
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.service.installed import Installed
@@ -35,7 +36,7 @@ class _About(msgspec.Struct):
     section: str
     killable: bool
     joins: bool
-    heard: list[tuple[int, int]] | None
+    profile: Profile | None
     ours: bool
 
 
@@ -72,8 +73,11 @@ class Keeper:
         """
         if not self._manager.keeps or arrival.notifier is not None:
             return "", None
+        about = msgspec.json.encode(_about(arrival, installed))
+        if len(about) > MOST_ABOUT:  # of a long profile nothing is known then
+            about = msgspec.json.encode(_about(arrival, replace(installed, profile=None)))
         try:
-            ledger = Ledger.create(msgspec.json.encode(_about(arrival, installed)))
+            ledger = Ledger.create(about)
         except (OSError, ValueError):
             return "", None
         name = secrets.token_hex(8)
@@ -131,7 +135,7 @@ def _about(arrival: Arrival, installed: Installed) -> _About:
         arrival.section,
         installed.killable,
         arrival.joins,
-        sorted(installed.heard) if installed.heard is not None else None,
+        installed.profile,
         installed.ours,
     )
 
@@ -152,8 +156,7 @@ def _arrival(about: _About, listener: int) -> Arrival:
 
 
 def _installed(about: _About) -> Installed:
-    heard = frozenset(about.heard) if about.heard is not None else None
-    return Installed(heard, about.killable, about.ours)
+    return Installed(about.profile, about.killable, about.ours)
 
 
 def _start_of(pid: int) -> int:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from notifyd.engine.watching import watched_for
 from notifyd.errors import FilterError, UsageError
-from notifyd.filter.profile import NOTIFY, Profile
-from notifyd.kernel.arch import entries, native
+from notifyd.filter.profile import Profile
 from notifyd.listen.arrival import Arrival, Refused
 from notifyd.policy.load import find, load
 from notifyd.policy.lower import lower
@@ -27,7 +26,6 @@ from notifyd.target.watch import Watched
 __all__ = ["Policies", "Policy", "load_policies"]
 
 EPERM = 1
-Heard = frozenset[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +37,8 @@ class Policy:
         watched: what its filter has to report for our own sake.
         program: the filter, `struct sock_filter` records of 8 bytes.
         digest: names the program.
-        heard: (AUDIT_ARCH, number) of the system calls that its program reports.
+        profile: what its program says.
+        notifies: whether its program reports any call.
         files: the rule files.
         kernel: the operations that the kernel decides by itself.
     """
@@ -49,7 +48,8 @@ class Policy:
     watched: tuple[Watched, ...]
     program: bytes
     digest: str
-    heard: Heard
+    profile: Profile
+    notifies: bool
     files: tuple[Path, ...]
     kernel: tuple[str, ...]
 
@@ -141,8 +141,8 @@ def _load(section: Section, folder: Path) -> Policy:
     program = _compiled(lowered.profile)
     digest = hashlib.sha256(program).hexdigest()[:32]
     kernel = tuple(sorted({operation for operation, _ in lowered.decided}))
-    heard = _heard(lowered.profile)
-    return Policy(section, rules, watched, program, digest, heard, files, kernel)
+    profile, notifies = lowered.profile, lowered.notifies
+    return Policy(section, rules, watched, program, digest, profile, notifies, files, kernel)
 
 
 def _located(name: str, folder: Path) -> str:
@@ -171,16 +171,6 @@ def _compiled(profile: Profile) -> bytes:
             f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2)"
         ) from error
     return compile_profile(profile).program.to_bytes()
-
-
-def _heard(profile: Profile) -> Heard:
-    audits = {arch.name: arch.audit for arch in entries(native())}
-    return frozenset(
-        (audits[entry.arch], number)
-        for entry in profile.entries
-        for number, clauses in entry.clauses.items()
-        if any(clause.action == NOTIFY for clause in clauses)
-    )
 
 
 def check_ownership(path: Path) -> None:

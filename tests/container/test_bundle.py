@@ -98,6 +98,17 @@ def test_all_else_stays_as_it_is(config):
     assert [one.name for one in path.parent.iterdir()] == ["config.json"]
 
 
+def test_flags_are_the_administrator_s(config):
+    """They go with the listener, and one that there is not is found at once."""
+    flag = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+    path = config(annotations=ASKS)
+    prepare(path, Settings(flags=(flag,)), runtime="crun")
+    assert json.loads(path.read_text())["linux"]["seccomp"]["flags"] == [flag]
+    path.write_text('flags = ["WAIT_KILLABLE_RECV"]')
+    with pytest.raises(UsageError, match="flags: WAIT_KILLABLE_RECV: none of"):
+        read_settings(path)
+
+
 def test_a_second_time_changes_nothing(config):
     """The profile that is there already means the same, merged with the same rules."""
     path = config(annotations=ASKS)

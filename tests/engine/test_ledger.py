@@ -6,7 +6,7 @@ import os
 import pytest
 import trio
 
-from notifyd.engine.ledger import MOST_ABOUT, SLOTS, Ledger
+from notifyd.engine.ledger import MOST_ABOUT, SLOTS, TRIES, Ledger
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 
@@ -30,7 +30,7 @@ def test_a_successor_reads_it(ledger):
     other = Ledger(os.dup(ledger.descriptor))
     try:
         assert other.about == b"about it"
-        assert [note[0] for note in other.take()] == [7, 8, 10]
+        assert [(note[0], tries) for note, tries in other.take()] == [(7, 3), (8, 1), (10, 1)]
         assert other.take() == []
     finally:
         other.close()
@@ -84,6 +84,41 @@ def test_a_successor_answers(start, supervise, reporter):
     async def resume(supervisor: Supervisor):
         assert supervisor.resume(second, found.take()) == 1
         assert await child.status() == errno.EXDEV
+        await second.ended.wait()
+
+    supervise(resume, second)
+
+
+def test_what_ends_every_supervisor_is_refused(start, supervise, reporter):
+    """A call that was begun too often, and one that was being decided inline, are not decided."""
+
+    def ask() -> int:
+        try:
+            os.uname()
+        except OSError as error:
+            return error.errno or 1
+        return 0
+
+    text = "@on(Uname)\nasync def waits(call):\n    await trio.sleep(1000)\n"
+    child, first, _ = start(ask, text)
+    ledger = Ledger.create(b"")
+    first.ledger, first.receive = ledger, ledger.receiver(first.receive)
+    copies = os.dup(first.listener), os.dup(ledger.descriptor)
+
+    async def receive(supervisor):
+        while not first.waiting:
+            await trio.sleep(0.01)
+        first.left = True
+
+    supervise(receive, first)
+    found = Ledger(copies[1])
+    ((note, tries),) = found.take()
+    assert tries == 1
+    second = Workload("second", copies[0], first.rules, reporter, ledger=found)
+
+    async def resume(supervisor: Supervisor):
+        assert supervisor.resume(second, [(note, TRIES)]) == 1
+        assert await child.status() == errno.EPERM
         await second.ended.wait()
 
     supervise(resume, second)

@@ -2,17 +2,14 @@
 
 import pytest
 from containers import oci
+from devices import MADE, MAKES, REFUSED, TRIES
 
 pytestmark = pytest.mark.root
-
-MAKES = 'mknod /tmp/n c 1 3 && echo text > /tmp/n && stat -c "%F %t:%T %u:%g" /tmp/n'
-REFUSED = "! mknod /tmp/d b 8 0 && ! [ -e /tmp/d ]"
-MADE = "character special file 1:3 0:0\n"
 
 
 def test_a_container_makes_harmless_devices(runtime, service):
     """It can use the node that it made, which is its own; a disk is refused."""
-    finished = runtime.run(f"{MAKES} && {REFUSED}", service.profile(runtime))
+    finished = runtime.run(TRIES, service.profile(runtime))
     assert (finished.stdout, finished.status) == (MADE, 0), finished.stderr
     assert "Operation not permitted" in finished.stderr
 
@@ -27,22 +24,21 @@ def test_without_a_listener_it_makes_none(runtime):
 def test_a_second_process_is_supervised_too(runtime, service):
     """One that enters a container that runs."""
     with runtime.start(service.profile(runtime)) as container:
-        finished = container.exec(["/bin/sh", "-c", f"{MAKES} && {REFUSED}"])
+        finished = container.exec(["/bin/sh", "-c", TRIES])
     assert (finished.stdout, finished.status) == (MADE, 0), finished.stderr
 
 
 @pytest.mark.parametrize("name", ["runc", "crun", "lxc"])
 def test_a_container_with_a_user_namespace_makes_them(runtimes, service, name):
     """Nobody there may make devices, whatever powers they hold: the kernel wants them outside."""
-    done = f"{MAKES} && {REFUSED}"
     runtime = runtimes(name)
-    finished = runtime.run(done, service.profile(runtime), user_namespace=True)
+    finished = runtime.run(TRIES, service.profile(runtime), user_namespace=True)
     assert (finished.stdout, finished.status) == (MADE, 0), finished.stderr
 
 
 def test_a_user_of_a_container_makes_them(runtime, service):
     """The node is the user's, though the power to make it was never theirs."""
-    script = f"su user -c '{MAKES} && {REFUSED}'"
+    script = f"su user -c '{TRIES}'"
     finished = runtime.run(script, service.profile(runtime))
     told = MADE.replace("0:0", "1000:1000")
     assert (finished.stdout, finished.status) == (told, 0), finished.stderr

@@ -26,7 +26,9 @@ def lxc(runtimes):
 @pytest.fixture(scope="module")
 def responder(ground):
     """Who refuses; gives the socket, and the file that the requests are in."""
-    path, log = ground.folder / "responder.sock", ground.folder / "lxc.jsonl"
+    # Names of its own: the daemon has a socket of this session, too, and whoever finds that one
+    # instead gets its device.
+    path, log = ground.folder / "responder.sock", ground.folder / "responder.jsonl"
     program = Path(__file__).with_name("lxc_responder.py")
     begun = serve(ground, [sys.executable, str(program), str(path), str(log)], path)
     yield path, log

@@ -65,7 +65,7 @@ def test_good(written):
 def test_rules_are_loaded(written):
     """With their options, their verdict for the rest, and no more patience than the section's."""
     web, rest = load_policies(written(GOOD)).sections
-    assert web.heard
+    assert web.notifies
     assert rest.rules.strict
     assert {rule.patience for rule in rest.rules.rules} == {2.5}
     assert rest.digest != web.digest

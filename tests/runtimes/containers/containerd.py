@@ -42,7 +42,8 @@ class Containerd(Runtime):
         rootfs = self.ground.copy_rootfs(self.folder / asked.name)
         config = self.folder / f"{asked.name}.json"
         config.write_text(json.dumps(oci.config(asked, rootfs)))
-        return self.command("run", f"--config={config}", asked.name)
+        runc = [f"--runc-binary={self.program}"] if self.wrapped else []
+        return self.command("run", *runc, f"--config={config}", asked.name)
 
     def exec_command(self, name: str, words: Sequence[str]) -> list[str]:
         """`ctr task exec`."""

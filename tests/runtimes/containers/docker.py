@@ -1,6 +1,6 @@
 """Docker: a daemon of its own, and an image of busybox.
 
-Where the profile alone is not enough (20.10), listenerPath is added by a runtime that wraps runc.
+What this Docker does not hand on (20.10: listenerPath, annotations) is added by a runtime of ours.
 """
 
 import json
@@ -24,9 +24,8 @@ class Docker(Runtime):
     programs = ("dockerd", "docker", "containerd", "runc")
 
     def _make_wrapper(self) -> Path:
-        # The place for the real `notifyd-runtime`, once containers can be told to use it.
         path = self.folder / "wrapper"
-        program = shlex.join([sys.executable, "-I", wrapper.__file__, "runc"])
+        program = shlex.join([sys.executable, "-I", wrapper.__file__, self.program])
         path.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
         path.chmod(0o755)
         return path

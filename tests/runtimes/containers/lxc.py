@@ -23,7 +23,7 @@ class Lxc(Runtime):
     """LXC without a daemon; listenerPath is its proxy, listenerMetadata its cookie."""
 
     name = "lxc"
-    programs = ("lxc-execute", "lxc-attach", "lxc-stop")
+    programs = ("lxc-execute", "lxc-start", "lxc-attach", "lxc-stop")
     user_namespaces = True
 
     def private(self, words: Sequence[str], *steps: str) -> list[str]:
@@ -36,7 +36,12 @@ class Lxc(Runtime):
 
     def run_command(self, asked: Asked) -> list[str]:
         """`lxc-execute`."""
-        return self.command("lxc-execute", asked.name, self._configure(asked), asked.words)
+        return self.command("lxc-execute", asked.name, self.configure(asked), asked.words)
+
+    def start_command(self, asked: Asked) -> list[str]:
+        """`lxc-start`, which leaves a monitor behind that shows the container's name."""
+        configuration = self.configure(asked)
+        return self.command("lxc-start", asked.name, configuration, asked.words, "--daemon")
 
     def exec_command(self, name: str, words: Sequence[str]) -> list[str]:
         """`lxc-attach`; the container's environment is not inherited, so it is given again."""
@@ -54,6 +59,14 @@ class Lxc(Runtime):
         place = [f"--lxcpath={self.folder}", f"--name={name}", f"--rcfile={configuration}"]
         return self.private([program, *place, *options, "--", *words])
 
+    def seccomp(self, name: str) -> Path:
+        """The profile of a container, in LXC's words."""
+        return self.folder / f"{name}.seccomp"
+
+    def rootfs(self, name: str) -> Path:
+        """The root file system of a container."""
+        return self.folder / f"{name}.rootfs"
+
     @property
     def _environment(self) -> tuple[str, str]:
         return "PATH=/bin", self.ground.variable
@@ -61,10 +74,11 @@ class Lxc(Runtime):
     def _configuration(self, name: str) -> Path:
         return self.folder / f"{name}.conf"
 
-    def _configure(self, asked: Asked) -> Path:
+    def configure(self, asked: Asked) -> Path:
+        """Make its root file system, its seccomp profile and its configuration ready; the last."""
         owner = FIRST_USER if asked.user_namespace else 0
-        rootfs = self.ground.copy_rootfs(self.folder / f"{asked.name}.rootfs", owner)
-        seccomp = self.folder / f"{asked.name}.seccomp"
+        rootfs = self.ground.copy_rootfs(self.rootfs(asked.name), owner)
+        seccomp = self.seccomp(asked.name)
         seccomp.write_text(seccomp_text(asked.profile))
         lines = [
             f"lxc.rootfs.path = dir:{rootfs}",

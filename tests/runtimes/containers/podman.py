@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from . import oci
 from .ground import Ground
+from .runc_like import OnOneVersion
 from .runtime import Asked, Runtime
 
 # The machine's own Podman must not notice us: no lock of its, no storage, no events.
@@ -18,7 +19,6 @@ log_driver = "k8s-file"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 lock_type = "file"
-runtime = "runc"
 infra_image = ""
 """
 
@@ -29,8 +29,8 @@ class Podman(Runtime):
     name = "podman"
     programs = ("podman", "conmon", "runc")
 
-    def __init__(self, ground: Ground) -> None:
-        super().__init__(ground)
+    def __init__(self, ground: Ground, wrapped: bool = False) -> None:
+        super().__init__(ground, wrapped)
         self.configuration = self.folder / "containers.conf"
         self.configuration.write_text(CONFIGURATION)
 
@@ -65,8 +65,17 @@ class Podman(Runtime):
         """Podman with these words, and with storage of its own."""
         own = {"root": "root", "runroot": "runroot", "tmpdir": "tmp"}
         places = [f"--{option}={self.folder / folder}" for option, folder in own.items()]
-        program = ["podman", *places, "--storage-driver=vfs", *words]
+        program = ["podman", *places, "--storage-driver=vfs"]
+        program += [f"--runtime={self.program}", *words]
         return self.private(["env", f"CONTAINERS_CONF={self.configuration}", *program])
+
+
+class PodmanOverCrun(OnOneVersion, Podman):
+    """The same over crun."""
+
+    name = "podman-crun"
+    programs = ("podman", "conmon", "crun")
+    real = "crun"
 
 
 def _field(key: str, value: str) -> str:

@@ -28,16 +28,20 @@ class Runc(Runtime):
 
     def command(self, *words: str) -> list[str]:
         """The program with these words, and a root of its own."""
-        (program,) = self.programs
-        return self.private([program, "--root", str(self.folder / "state"), *words])
+        return self.private([self.program, "--root", str(self.folder / "state"), *words])
 
 
-class Crun(Runc):
-    """crun by itself; it refuses machines that mount both versions of control groups."""
-
-    name = "crun"
-    programs = ("crun",)
+class OnOneVersion(Runtime):
+    """What crun needs: it refuses machines that mount both versions of control groups."""
 
     def private(self, words: Sequence[str], *steps: str) -> list[str]:
         """As for others, with one version only."""
         return super().private(words, cgroups.one_version(), *steps)
+
+
+class Crun(OnOneVersion, Runc):
+    """crun by itself."""
+
+    name = "crun"
+    programs = ("crun",)
+    real = "crun"

@@ -2,7 +2,9 @@
 
 import abc
 import itertools
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from .ground import PATIENCE, VARIABLE, Begun, Finished, Ground, find_program
 
 Profile = Mapping[str, Any]  # an OCI seccomp profile (runtime-spec, config-linux.md)
 
+WRAPPER = Path(sys.executable).with_name("notifyd-runtime")
 _READY = "container is up"
 _NUMBERS = itertools.count(1)
 FIRST_USER = 100_000  # on the host: root of a container that has a user namespace
@@ -61,7 +64,7 @@ class Container:
 
     def exec(self, words: Sequence[str]) -> Finished:
         """Run a second process in it to its end."""
-        return self.runtime.ground.run(self.runtime.exec_command(self.name, words))
+        return self.runtime.enter(self.name, words)
 
     def kill(self) -> Finished:
         """End it with all its processes; what its first process left behind."""
@@ -74,20 +77,33 @@ class Runtime(abc.ABC):
 
     Args:
         ground: where everything is started and kept.
+        wrapped: whether `notifyd-runtime` is called in place of the OCI runtime, with `settings`.
     """
 
     name: ClassVar[str]
+    real: ClassVar[str] = "runc"  # the OCI runtime
     programs: ClassVar[Sequence[str]]  # that have to be there
     user_namespaces: ClassVar[bool] = False  # whether it can be asked for them here
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, wrapped: bool = False) -> None:
         self.ground = ground
-        self.folder = ground.folder / self.name
+        self.wrapped = wrapped
+        self.folder = ground.folder / (f"{self.name}-wrapped" if wrapped else self.name)
         self.folder.mkdir(mode=0o711)
         self._run = self.folder / "run"
         self._run.mkdir()
         self.socket = self.folder / "s"  # of the daemon, if there is one
+        self.settings = self.folder / "runtime.toml"
+        self.program = self._wrap() if wrapped else self.real
         self.daemon: Begun | None = None
+
+    def _wrap(self) -> str:
+        # A script, since Podman hands its runtime no environment.
+        path = self.folder / "notifyd-runtime"
+        variables = f"NOTIFYD_RUNTIME={self.real} NOTIFYD_RUNTIME_CONFIG={self.settings}"
+        path.write_text(f'#!/bin/sh\n{variables} exec {shlex.quote(str(WRAPPER))} "$@"\n')
+        path.chmod(0o755)
+        return str(path)
 
     @classmethod
     def require(cls) -> None:
@@ -142,32 +158,28 @@ class Runtime(abc.ABC):
         if self.daemon is not None:
             self.daemon.stop(signal.SIGTERM)
 
+    def enter(self, name: str, words: Sequence[str]) -> Finished:
+        """Run a second process in a container that runs, to its end."""
+        return self.ground.run(self.exec_command(name, words))
+
     def remove(self, name: str) -> None:
         """End a container, if it runs, and forget it."""
         for command in self.remove_commands(name):
             self.ground.run(command)
 
-    def run(
-        self,
-        script: str,
-        profile: Profile,
-        *,
-        annotations: Mapping[str, str] | None = None,
-        metadata: str | None = None,
-        name: str | None = None,
-        user_namespace: bool = False,
-    ) -> Finished:
+    def run(self, script: str, profile: Profile, **more: Any) -> Finished:
         """Run a shell script in a container of its own, to its end.
 
         Args:
             script: for the container's /bin/sh.
             profile: an OCI seccomp profile.
-            annotations: for the container's state.
-            metadata: the profile's listenerMetadata.
-            name: the container's id; one is made up if there is none.
-            user_namespace: give it one, with its root being `FIRST_USER`.
+            **more: any of
+                annotations: for the container's state;
+                metadata: the profile's listenerMetadata;
+                name: the container's id; one is made up if there is none;
+                user_namespace: give it one, with its root being `FIRST_USER`.
         """
-        asked = self._asked(script, profile, annotations, metadata, name, user_namespace)
+        asked = self.asked(script, profile, **more)
         try:
             return self.ground.run(self.run_command(asked))
         finally:
@@ -175,18 +187,10 @@ class Runtime(abc.ABC):
 
     @contextmanager
     def start(
-        self,
-        profile: Profile,
-        *,
-        script: str = "exec sleep 600",
-        annotations: Mapping[str, str] | None = None,
-        metadata: str | None = None,
-        name: str | None = None,
-        user_namespace: bool = False,
+        self, profile: Profile, *, script: str = "exec sleep 600", **more: Any
     ) -> Iterator[Container]:
         """A container that runs `script` and is there to be entered; arguments as of `run`."""
-        script = f"echo {_READY}; {script}"
-        asked = self._asked(script, profile, annotations, metadata, name, user_namespace)
+        asked = self.asked(f"echo {_READY}; {script}", profile, **more)
         container = Container(asked.name, self, self.ground.begin(self.run_command(asked)))
         try:
             _wait_up(container)
@@ -196,15 +200,17 @@ class Runtime(abc.ABC):
             if container.begun.process.returncode is None:
                 container.begun.wait()
 
-    def _asked(
+    def asked(
         self,
         script: str,
         profile: Profile,
-        annotations: Mapping[str, str] | None,
-        metadata: str | None,
-        name: str | None,
-        user_namespace: bool,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        metadata: str | None = None,
+        name: str | None = None,
+        user_namespace: bool = False,
     ) -> Asked:
+        """What a container is to be; arguments as of `run`."""
         assert self.user_namespaces or not user_namespace, f"{self.name}: not here"
         if metadata is not None:
             profile = {**profile, "listenerMetadata": metadata}
@@ -217,21 +223,23 @@ def _wait_up(container: Container) -> None:
     wait_until(lambda: begun.output()[0].startswith(_READY), container, begun)
 
 
-def wait_until(condition: Callable[[], bool], what: object, begun: Begun) -> None:
-    """Wait until `condition()`, while `begun` lives.
+def wait_until(condition: Callable[[], bool], what: object, begun: Begun | None = None) -> None:
+    """Wait until `condition()`, while `begun` lives, if there is one.
 
     Raises:
         AssertionError: it ended, or the time is up and it was killed.
     """
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        if begun.process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"not ready: {what}: {begun.stop()}")
+        ended = begun is not None and begun.process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            raise AssertionError(f"not ready: {what}: {begun and begun.stop()}")
         time.sleep(0.01)
 
 
 def serve(ground: Ground, words: Sequence[str], socket: Path) -> Begun:
-    """Start a daemon, and wait for its socket."""
+    """Start a daemon, and wait for its socket, which nobody may have made before."""
+    assert not socket.exists(), f"{socket} is somebody else's"
     begun = ground.begin(words)
     wait_until(socket.is_socket, words, begun)
     return begun

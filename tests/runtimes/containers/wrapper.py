@@ -1,9 +1,9 @@
-"""Stands in for `notifyd-runtime`: gives a container the listener that Docker's profile lost.
+"""Stands in for a newer Docker: gives a container the listener that its profile lost.
 
     wrapper.py RUNTIME ARGUMENT...
 
 Docker 20.10 reads seccomp profiles without listenerPath, and knows no annotations. What is missing
-comes in the container's environment here; the real wrapper goes by its own configuration.
+comes in the container's environment here. RUNTIME may be `notifyd-runtime`.
 """
 
 import json
