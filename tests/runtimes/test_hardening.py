@@ -102,7 +102,10 @@ def test_a_container_starts_the_service_and_makes_a_device(booted) -> None:
         for group in /sys/fs/cgroup/*; do mount -o remount,rw,bind $group; done
         runc run --no-new-keyring box 2>/dev/null
         is ActiveState active
-        grep '"event":"call"' /var/log/notifyd/events.jsonl
+        calls() {{ grep '"event":"call"' /var/log/notifyd/events.jsonl; }}
+        both() {{ [ "$(calls | wc -l)" = 2 ]; }}
+        soon both
+        calls
     """)
     made, no, *events = said.splitlines()
     calls = [json.loads(line) for line in events]
