@@ -52,11 +52,15 @@ class Supervisor:
         return tuple(self._workloads.values())
 
     def add(self, workload: Workload) -> None:
-        """Supervise a workload until its last task is gone or it is removed."""
-        self._workloads[workload.listener] = workload
+        """Supervise a workload until its last task is gone or it is removed.
+
+        Raises:
+            OSError: it cannot be watched (ENOSPC, ENOMEM: epoll_ctl(2)); it stays the caller's.
+        """
         # One-shot: while a listener is being drained, its wake-ups must not climb through two
         # epolls for every single call.
         self._epoll.register(workload.listener, _WATCH)
+        self._workloads[workload.listener] = workload
 
     def remove(self, workload: Workload) -> None:
         """End a workload: waiting calls are given up, and its listener is closed."""

@@ -94,8 +94,8 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
 
     Returns:
         The bytes (none: the peer closed), the descriptors (close-on-exec, the caller's), and
-        whether the kernel cut something off: data of a packet, or descriptors. Then what did
-        arrive is closed already and the list is empty, since nobody can tell which are missing.
+        whether the kernel cut something off: data of a packet, or descriptors. Then nobody can
+        tell which are missing; what did arrive is the caller's all the same, to be closed.
 
     Raises:
         OSError: As recvmsg(2). EMFILE does not exist here: a full table shows as cut off.
@@ -105,10 +105,7 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
     data, messages, flags, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
     fds, foreign = _descriptors(messages)
     close_all(foreign)
-    if flags & _CUT:
-        close_all(fds)
-        return data, [], True
-    return data, fds, False
+    return data, fds, bool(flags & _CUT)
 
 
 def recv_fds_into(

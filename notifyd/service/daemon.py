@@ -32,7 +32,7 @@ from notifyd.service.complaints import Complaints
 from notifyd.service.door import Door
 from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
 from notifyd.service.matching import cgroups_of
-from notifyd.service.policies import Policies, Policy
+from notifyd.service.policies import Policies
 from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
 
 __all__ = ["Daemon"]
@@ -113,14 +113,15 @@ class Daemon:
         """
         try:
             self._check(arrival)
-            supervised = self._joined(arrival)
-            if supervised is None:
-                policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
-                supervised = self._begin(arrival, policy)
+            supervised = self._joined(arrival) or self._chosen(arrival)
+            member = self._supervise(supervised, arrival, installed)
         except BaseException:
             arrival.close()
             raise
-        self._join(supervised, arrival, installed)
+        # Invariant: nothing is on our lists before it is supervised: it would stay there for ever.
+        if not supervised.members:
+            self._begin(supervised)
+        self._join(supervised, member, arrival)
         return supervised
 
     async def take_container(self, arrival: Arrival) -> None:
@@ -193,26 +194,29 @@ class Daemon:
         """The workload that an arrival is a part of, if it is there already."""
         return self._by_key.get(key_of(arrival)) if arrival.joins else None
 
-    def _begin(self, arrival: Arrival, policy: Policy) -> Supervised:
+    def _chosen(self, arrival: Arrival) -> Supervised:
+        """A new workload under the section that is for an arrival."""
+        policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
         reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
-        supervised = Supervised(self._unique(arrival.id), arrival, policy, reporter)
+        return Supervised(self._unique(arrival.id), arrival, policy, reporter)
+
+    def _begin(self, supervised: Supervised) -> None:
         self.workloads[supervised.id] = supervised
         self._by_key[supervised.key] = supervised
-        section = policy.section
-        reporter.event(
+        arrival, section = supervised.arrival, supervised.policy.section
+        supervised.reporter.event(
             "workload.started",
             workload=supervised.id,
             pid=arrival.pid or None,
             arrival=arrival.kind.value,
             peer=str(arrival.peer),
-            section=policy.name,
+            section=section.name,
             metadata=arrival.metadata or None,
             annotations=dict(arrival.annotations) or None,
             rules=list(section.rules),
             otherwise=section.otherwise,
             strict=section.strict,
         )
-        return supervised
 
     def _unique(self, wanted: str) -> str:
         name, number = wanted, 1
@@ -221,7 +225,8 @@ class Daemon:
             name = f"{wanted}~{number}"
         return name
 
-    def _join(self, supervised: Supervised, arrival: Arrival, installed: Installed) -> None:
+    def _supervise(self, supervised: Supervised, arrival: Arrival, installed: Installed) -> Member:
+        """Answer the calls behind an arrival. If this raises, the listener stays the caller's."""
         policy = supervised.policy
         reported = watched_by(installed, policy.watched)
         workload = Workload(
@@ -234,20 +239,26 @@ class Daemon:
             killable=installed.killable,
             notifier=arrival.notifier,
         )
-        pid, descriptor = open_first(arrival)
-        member = Member(workload, installed, pid, descriptor)
+        member = Member(workload, installed, *open_first(arrival))
+        try:
+            self.supervisor.add(workload)
+        except BaseException:
+            member.close()
+            raise
+        return member
+
+    def _join(self, supervised: Supervised, member: Member, arrival: Arrival) -> None:
         if supervised.members:
             supervised.reporter.event(
                 "workload.joined",
                 workload=supervised.id,
-                pid=pid or None,
+                pid=member.pid or None,
                 peer=str(arrival.peer),
                 metadata=arrival.metadata or None,
             )
         supervised.members.append(member)
         self._door.enter(arrival.peer)
         self.tell_unheard(supervised, member)
-        self.supervisor.add(workload)
         if self._nursery is not None:
             self._nursery.start_soon(self._until_end, supervised, member)
 

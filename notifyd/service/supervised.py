@@ -114,7 +114,7 @@ def open_first(arrival: Arrival) -> tuple[int, int]:
         return 0, -1
     try:
         descriptor = pidfd.open_process(arrival.pid)
-    except OSError:
+    except (OSError, OverflowError):  # a peer's number may be larger than any that the kernel has
         return 0, -1
     try:
         directory = proc.open_dir(arrival.pid)

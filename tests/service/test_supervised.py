@@ -35,8 +35,15 @@ def test_ones_own(process):
 @pytest.mark.root
 @pytest.mark.parametrize(
     ("pid", "uid", "peer_pid"),
-    [(1, 65534, None), (0, 0, None), (-1, 0, None), (2**31 - 1, 0, None), (1, 0, 0)],
-    ids=["another's", "none", "negative", "not there", "another namespace"],
+    [
+        (1, 65534, None),
+        (0, 0, None),
+        (-1, 0, None),
+        (2**31 - 1, 0, None),
+        (2**40, 0, None),
+        (1, 0, 0),
+    ],
+    ids=["another's", "none", "negative", "not there", "too large", "another namespace"],
 )
 def test_not_theirs(pid, uid, peer_pid):
     """Numbers that mean nothing here, or somebody else."""
