@@ -25,6 +25,7 @@ __all__ = [
     "Packet",
     "close_all",
     "peer_cred",
+    "peer_pidfd",
     "post_fds",
     "recv_fds",
     "recv_fds_into",
@@ -42,6 +43,7 @@ _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
 _TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS_OLD and SCM_TIMESTAMPNS: socket(7)
 _TIMESPEC = Struct("@ll")  # seconds and nanoseconds since 1970
+_PEERPIDFD: Final = 77  # SO_PEERPIDFD
 _SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
 
 
@@ -213,3 +215,14 @@ def peer_cred(sock: socket.socket) -> tuple[int, int, int]:
     packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(packed)
     return pid, uid, gid
+
+
+def peer_pidfd(sock: socket.socket) -> int:
+    """Return a pidfd of the process that `peer_cred` names: SO_PEERPIDFD, since 6.5.
+
+    The caller owns it. It means that very process, whoever has its pid by now.
+
+    Raises:
+        OSError: ENOPROTOOPT: before 6.5. ESRCH, EINVAL: it has ended and was waited for.
+    """
+    return sock.getsockopt(socket.SOL_SOCKET, _PEERPIDFD)

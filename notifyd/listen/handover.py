@@ -49,8 +49,8 @@ def handover(
 ) -> Handover:
     """Hand a seccomp listener to a daemon, which decides its calls from then on.
 
-    The filter must let this process connect, send and receive without a notification, unless
-    another process does this: nobody would answer. Waits at most 30 seconds.
+    The filter must let this process connect, send, receive and ask who listens (getsockopt) without
+    a notification, unless another process does this: nobody would answer. Waits at most 30 seconds.
 
     Args:
         listener: the notify descriptor. It stays the caller's, who should close it: as long as it
@@ -68,7 +68,8 @@ def handover(
         What the daemon calls the workload, and the section that it is supervised under.
 
     Raises:
-        UsageError: there is no daemon, or it refuses; the text says why.
+        UsageError: there is no daemon, it is neither root's nor ours, or it refuses; the text says
+            why.
     """
     request = {
         "request": "handover",
@@ -122,6 +123,7 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
         connection.settimeout(PATIENCE)
         try:
             connection.connect(path)
+            _check_owner(path, unix.peer_cred(connection)[1])
             data = json.dumps({"notifyd": VERSION, **request}).encode()
             with contextlib.suppress(BrokenPipeError):  # it may have refused by now, and told why
                 rest = data[unix.send_fds(connection, data, fds) :]
@@ -133,6 +135,18 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
     if not answer:
         raise UsageError(f"the daemon at {path} left without an answer; look at its log")
     return parse_reply(answer)
+
+
+def _check_owner(path: str, uid: int) -> None:
+    """See that a daemon is root's or our own: it will decide what our calls do, and get results.
+
+    The path alone does not say so: `su` leaves $XDG_RUNTIME_DIR as it was.
+    """
+    if uid not in (0, os.geteuid()):
+        raise UsageError(
+            f"the daemon at {path} belongs to uid {uid}, who could do as he likes with what it "
+            "supervises: name root's or your own with $NOTIFYD_SOCKET"
+        )
 
 
 def _read(connection: socket.socket) -> bytes:

@@ -166,7 +166,7 @@ class Daemon:
             Refused: nobody would take it.
         """
         self._check(arrival)
-        policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
+        policy = self.policies.choose(arrival, cgroups_of(arrival))
         return Offer(
             policy.name, policy.program, policy.digest, bool(policy.heard), policy.section.rules
         )
@@ -196,9 +196,10 @@ class Daemon:
 
     def _chosen(self, arrival: Arrival) -> Supervised:
         """A new workload under the section that is for an arrival."""
-        policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
+        cgroups = cgroups_of(arrival)
+        policy = self.policies.choose(arrival, cgroups)
         reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
-        return Supervised(self._unique(arrival.id), arrival, policy, reporter)
+        return Supervised(self._unique(arrival.id), arrival, policy, reporter, cgroups)
 
     def _begin(self, supervised: Supervised) -> None:
         self.workloads[supervised.id] = supervised
@@ -345,7 +346,7 @@ class Daemon:
         for supervised in tuple(self.workloads.values()):
             arrival = supervised.arrival
             try:
-                policy = policies.choose(arrival, partial(cgroups_of, arrival))
+                policy = policies.choose(arrival, supervised.cgroups)
             except Refused as refused:
                 notes.append(f"{supervised.id} keeps its rules: {refused}")
                 continue

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from notifyd.audit.stream import EventStream
@@ -55,6 +56,7 @@ class Supervised:
         arrival: the first one: what the section was chosen by.
         policy: what decides.
         reporter: counts its calls.
+        cgroups: of its first process when it came: by now, its pid may be somebody else's.
         since: seconds since 1970; `begun` is the same moment on the monotonic clock.
     """
 
@@ -62,6 +64,7 @@ class Supervised:
     arrival: Arrival
     policy: Policy
     reporter: Reporter
+    cgroups: Sequence[str] = ()
     members: list[Member] = field(default_factory=list)
     since: float = field(default_factory=time.time)
     begun: float = field(default_factory=time.monotonic)

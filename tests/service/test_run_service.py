@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -236,6 +237,26 @@ def test_the_daemon_dies(serve):
     service.process.wait()
     # The command cannot even be executed any more: execve is among what was reported.
     assert "elsewhere" not in out
+
+
+@pytest.mark.root
+def test_somebody_elses_daemon():
+    """Whoever decides what calls do has to be root, or oneself: nothing is even sent to others."""
+    with tempfile.TemporaryDirectory(prefix="nd-") as folder, socket.socket(socket.AF_UNIX) as trap:
+        os.chmod(folder, 0o755)
+        trap.bind(f"{folder}/native.sock")
+        os.chmod(f"{folder}/native.sock", 0o666)
+        os.seteuid(OTHER)
+        try:
+            trap.listen()  # as of now it is theirs: SO_PEERCRED
+        finally:
+            os.seteuid(0)
+        for user in (None, NOBODY):
+            done = _run(f"{folder}/native.sock", "--", "echo", "started", user=user)
+            assert (done.stdout, done.returncode) == ("", 2), done
+            assert f"belongs to uid {OTHER}" in done.stderr
+            with trap.accept()[0] as connection:
+                assert connection.recv(100) == b""
 
 
 def test_no_daemon(tmp_path):
