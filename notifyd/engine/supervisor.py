@@ -24,6 +24,7 @@ from notifyd.kernel.unotify import RECEIVE
 from notifyd.policy.rule import Rule
 
 TURN = 256  # calls of one listener before the next one has its turn
+TURN_TIME = 2_000_000  # nanoseconds after which it has, too; a rule may take long for each call
 SLICE = 5_000_000  # nanoseconds of draining before trio's other tasks run
 SWEEP = 0.05  # seconds between two looks at whether the targets of waiting calls are still there
 TIDY = 2.0  # seconds between two looks for helpers that are idle
@@ -131,14 +132,17 @@ class Supervisor:
         if workload.reporter not in self._telling:
             workload.reporter.set_clock()
             self._telling.add(workload.reporter)
+        until = _clock() + TURN_TIME
         for _ in range(TURN):
             try:
-                stop = answer_calls(workload, TURN)
+                stop = answer_calls(workload, TURN, until)
             except SharedListener:
                 self._part(workload)
                 return False
             if isinstance(stop, Case):
                 self._attend(stop)
+                if _clock() > until:
+                    return True
             elif stop is Stop.TURN:
                 return True
             elif stop is Stop.ENDED:

@@ -20,7 +20,7 @@ from notifyd.service.sd_notify import Manager
 __all__ = ["Reloader"]
 
 _DEBOUNCE = 300  # milliseconds in which an editor writes a file in several steps
-_LOOK = 5_000  # milliseconds after which a watch that was cancelled notices, at the latest
+_LOOK = 1_000  # milliseconds after which a watch that was cancelled notices, at the latest
 _PAUSE = 1.0  # seconds between two looks whether a folder that is gone is there again
 PATIENCE = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
 
