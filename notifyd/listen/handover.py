@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from notifyd.errors import UsageError
+from notifyd.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +23,7 @@ SYSTEM_SOCKET = "/run/notifyd/native.sock"
 PATIENCE = 30.0  # seconds for the daemon's reply
 _MOST = 1 << 20  # bytes of it
 _CHUNK = 1 << 16
+_MOST_TEXT = 1000  # characters of what it says
 
 
 def default_socket() -> str:
@@ -83,7 +84,7 @@ def handover(
     }
     reply = _ask(path or default_socket(), request, (listener,))
     if reply.handover is None:
-        raise UsageError(f"the daemon refuses to supervise {id!r}: {reply.error}")
+        raise UsageError(f"the daemon refuses to supervise {id!r}: {_harmless(reply.error)}")
     return reply.handover
 
 
@@ -108,8 +109,15 @@ def ask_program(
     request = {"request": "program", "id": id, "section": section, "metadata": metadata}
     reply = _ask(path or default_socket(), request, ())
     if reply.offer is None:
-        raise UsageError(f"the daemon has no program for {id!r}: {reply.error}")
+        raise UsageError(f"the daemon has no program for {id!r}: {_harmless(reply.error)}")
     return reply.offer
+
+
+def _harmless(text: str) -> str:
+    """What a daemon says, on one line: it may repeat what others have sent it."""
+    from notifyd.audit.harmless import printable
+
+    return printable(text, _MOST_TEXT)
 
 
 def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Reply:
@@ -134,7 +142,12 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
             raise UsageError(_remedy(path, error)) from error
     if not answer:
         raise UsageError(f"the daemon at {path} left without an answer; look at its log")
-    return parse_reply(answer)
+    try:
+        return parse_reply(answer)
+    except PeerError as error:
+        raise UsageError(
+            f"what answers at {path} is no notifyd of this version: {error}"
+        ) from error
 
 
 def _check_owner(path: str, uid: int) -> None:

@@ -280,3 +280,35 @@ def test_no_such_command(serve):
     assert (done.returncode, "no such command" in done.stderr) == (127, True)
     done = _run(service, "--", "/", user=None)
     assert done.returncode == 126
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (b"\x1b[31mred\n", "is no notifyd of this version"),
+        (b'{"notifyd":1,"error":"\\u001b[2J\\nnotifyd: fine"}\n', r"\x1b[2J\x0anotifyd: fine"),
+        (b'{"notifyd":1,"offer":{"section":"x","filter":"Z2FyYmFnZSE=","digest":"d",'
+         b'"listens":true}}\n', "cannot install the filter"),
+        (b"", "left without an answer"),
+    ],
+    ids=["garbage", "escapes", "no filter", "nothing"],
+)  # fmt: skip
+def test_what_a_daemon_says(reply, said):
+    """Whatever it is: one harmless line, and nothing was started."""
+    with tempfile.TemporaryDirectory(prefix="nd-") as folder, socket.socket(socket.AF_UNIX) as trap:
+        trap.bind(f"{folder}/native.sock")
+        trap.listen()
+        with subprocess.Popen(
+            _command(f"{folder}/native.sock", "--", "echo", "started"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_environment(),
+        ) as command:
+            with trap.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(reply)
+            out, err = command.communicate(timeout=30)
+    assert (out, command.returncode) == ("", 2), err
+    (line,) = err.splitlines()
+    assert said in line
