@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import traceback
 from collections import Counter
@@ -62,8 +63,9 @@ async def reception(
         attend: what to do with a connection.
         refuse: is told.
         welcome: who may use the socket; everybody who can connect by default.
-        most: how many connections at once; more are closed at once.
-        most_per_user: how many of them one user other than root may have.
+        most: how many connections at once; more are closed at once. Root and our own user have as
+            many each, whoever else is there.
+        most_per_user: how many of them one user may have, other than those two.
     """
     waiting = trio.socket.from_stdlib_socket(server.dup())
     present: Counter[int] = Counter()
@@ -90,8 +92,10 @@ async def reception(
                     await trio.sleep(_PAUSE)
                     continue
                 peer = Peer.of(connection)
-                room = most if peer.uid == 0 else most_per_user
-                if present.total() >= most or present[peer.uid] >= room:
+                # Others can fill what is theirs, under many user ids, and root still comes in.
+                trusted = peer.uid in (0, os.geteuid())
+                crowd = present[peer.uid] if trusted else present.total()
+                if crowd >= most or (not trusted and present[peer.uid] >= most_per_user):
                     nursery.start_soon(hang_up, connection)
                     refuse(peer, f"{present[peer.uid]} connections of this user are open already")
                     continue
