@@ -23,8 +23,7 @@ from notifyd.engine.workload import Workload
 from notifyd.kernel.unotify import RECEIVE
 from notifyd.policy.rule import Rule
 
-TURN = 256  # calls of one listener before the next one has its turn
-TURN_TIME = 2_000_000  # nanoseconds after which it has, too; a rule may take long for each call
+TURN = 2_000_000  # nanoseconds for one listener; then, after a whole call, the next has its turn
 SLICE = 5_000_000  # nanoseconds of draining before trio's other tasks run
 SWEEP = 0.05  # seconds between two looks at whether the targets of waiting calls are still there
 TIDY = 2.0  # seconds between two looks for helpers that are idle
@@ -132,10 +131,10 @@ class Supervisor:
         if workload.reporter not in self._telling:
             workload.reporter.set_clock()
             self._telling.add(workload.reporter)
-        until = _clock() + TURN_TIME
-        for _ in range(TURN):
+        until = _clock() + TURN
+        while True:
             try:
-                stop = answer_calls(workload, TURN, until)
+                stop = answer_calls(workload, until)
             except SharedListener:
                 self._part(workload)
                 return False
@@ -151,7 +150,6 @@ class Supervisor:
             else:
                 self._epoll.modify(workload.listener, _WATCH)
                 return False
-        return True
 
     def _part(self, workload: Workload) -> None:
         """Let go of a listener that somebody else reads as well."""
