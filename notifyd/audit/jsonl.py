@@ -6,6 +6,7 @@ for a reader: what cannot be written is counted, told once, and the gap is marke
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -216,4 +217,5 @@ def _count(lines: bytes) -> int:
 
 
 def _to_stderr(text: str) -> None:
-    print(f"notifyd: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # its reader may be gone
+        print(f"notifyd: {text}", file=sys.stderr)

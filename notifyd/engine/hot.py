@@ -34,19 +34,25 @@ class Stop(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
-def answer_calls(workload: Workload, turn: int) -> Stop | Case:  # noqa: C901 (hot)
-    """Answer up to `turn` calls inline; return why it stopped, or a case for a task to attend."""
+def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (hot)
+    """Answer calls inline; return why it stopped, or a case for a task to attend.
+
+    Args:
+        workload: whose calls; one at least, if any is pending.
+        until: nanoseconds of perf_counter_ns; a call that began after that is the last one.
+    """
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
-    for _ in range(turn):
+    begun = 0
+    while begun <= until:
         events = poll(0) or _poll_again(poll)
         if not events or not events[0][1] & POLLIN:
             return Stop.ENDED if events else Stop.EMPTY  # POLLHUP, or nothing at all
+        begun = clock()
         try:
             note = receive()
         except (FileNotFoundError, InterruptedError):
             continue  # the target left between poll and RECV, or a signal came: look again
-        begun = 0 if silent else clock()
         try:
             plan = quick(note[3])
             if plan is None or note[4] != own_arch:

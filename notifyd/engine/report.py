@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import traceback
@@ -70,7 +71,9 @@ class Reporter:
             if not self._quiet:
                 self.audit.flush()  # a service may have no call for a long time
         if level not in self._quiet:
-            getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
+            # Whoever read standard error may be gone (EPIPE), or slow (EAGAIN): deciding goes on.
+            with contextlib.suppress(OSError):
+                getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
 
     def broke(self, error: Exception, **fields: Any) -> None:
         """Log an error of notifyd itself, with its traceback."""

@@ -26,7 +26,7 @@ from notifyd.kernel.unotify import RECEIVE
 from notifyd.policy.call import ID, Note
 from notifyd.policy.rule import Rule
 
-TURN = 256  # calls of one listener before the next one has its turn
+TURN = 2_000_000  # nanoseconds for one listener; then, after a whole call, the next has its turn
 SLICE = 5_000_000  # nanoseconds of draining before trio's other tasks run
 SWEEP = 0.05  # seconds between two looks at whether the targets of waiting calls are still there
 TIDY = 2.0  # seconds between two looks for helpers that are idle
@@ -55,11 +55,15 @@ class Supervisor:
         return tuple(self._workloads.values())
 
     def add(self, workload: Workload) -> None:
-        """Supervise a workload until its last task is gone or it is removed."""
-        self._workloads[workload.listener] = workload
+        """Supervise a workload until its last task is gone or it is removed.
+
+        Raises:
+            OSError: it cannot be watched (ENOSPC, ENOMEM: epoll_ctl(2)); it stays the caller's.
+        """
         # One-shot: while a listener is being drained, its wake-ups must not climb through two
         # epolls for every single call.
         self._epoll.register(workload.listener, _WATCH)
+        self._workloads[workload.listener] = workload
 
     def remove(self, workload: Workload) -> None:
         """End a workload: waiting calls are given up, and its listener is closed."""
@@ -130,14 +134,17 @@ class Supervisor:
         if workload.reporter not in self._telling:
             workload.reporter.set_clock()
             self._telling.add(workload.reporter)
-        for _ in range(TURN):
+        until = _clock() + TURN
+        while True:
             try:
-                stop = answer_calls(workload, TURN)
+                stop = answer_calls(workload, until)
             except SharedListener:
                 self._part(workload)
                 return False
             if isinstance(stop, Case):
                 self._attend(stop)
+                if _clock() > until:
+                    return True
             elif stop is Stop.TURN:
                 return True
             elif stop is Stop.ENDED:
@@ -146,7 +153,6 @@ class Supervisor:
             else:
                 self._epoll.modify(workload.listener, _WATCH)
                 return False
-        return True
 
     def _part(self, workload: Workload) -> None:
         """Let go of a listener that somebody else reads as well."""

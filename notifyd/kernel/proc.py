@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "Status",
+    "cgroups",
     "cmdline",
     "cwd",
     "exe",
@@ -256,6 +257,23 @@ def cmdline(dirfd: int) -> list[bytes]:
     finally:
         os.close(fd)
     return data.removesuffix(b"\0").split(b"\0") if data else []
+
+
+def cgroups(pid: int) -> tuple[str, ...]:
+    r"""A process's cgroups: that of the unified hierarchy if it is in one, or else all others.
+
+    As seen from our cgroup namespace; bytes that are no UTF-8 as `\\xNN`. Source: cgroups(7).
+
+    Raises:
+        OSError: ENOENT, ESRCH: there is no such process.
+    """
+    with open(f"/proc/{pid}/cgroup", "rb") as file:
+        lines = file.read(_MOST).decode("utf-8", "backslashreplace").split("\n")
+    # Nothing but a newline ends a line here: it alone cannot be in the name of a cgroup, which
+    # somebody else may have chosen.
+    paths = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+    unified = tuple(path for number, _, path in paths if number == "0" and path != "/")
+    return unified or tuple(path for _, _, path in paths)
 
 
 def mount_id(fd: int) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "Packet",
     "close_all",
     "peer_cred",
+    "peer_pidfd",
     "post_fds",
     "recv_fds",
     "recv_fds_into",
@@ -42,6 +43,7 @@ _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
 _TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS_OLD and SCM_TIMESTAMPNS: socket(7)
 _TIMESPEC = Struct("@ll")  # seconds and nanoseconds since 1970
+_PEERPIDFD: Final = 77  # SO_PEERPIDFD
 _SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
 
 
@@ -94,8 +96,8 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
 
     Returns:
         The bytes (none: the peer closed), the descriptors (close-on-exec, the caller's), and
-        whether the kernel cut something off: data of a packet, or descriptors. Then what did
-        arrive is closed already and the list is empty, since nobody can tell which are missing.
+        whether the kernel cut something off: data of a packet, or descriptors. Then nobody can
+        tell which are missing; what did arrive is the caller's all the same, to be closed.
 
     Raises:
         OSError: As recvmsg(2). EMFILE does not exist here: a full table shows as cut off.
@@ -105,10 +107,7 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
     data, messages, flags, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
     fds, foreign = _descriptors(messages)
     close_all(foreign)
-    if flags & _CUT:
-        close_all(fds)
-        return data, [], True
-    return data, fds, False
+    return data, fds, bool(flags & _CUT)
 
 
 def recv_fds_into(
@@ -216,3 +215,14 @@ def peer_cred(sock: socket.socket) -> tuple[int, int, int]:
     packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(packed)
     return pid, uid, gid
+
+
+def peer_pidfd(sock: socket.socket) -> int:
+    """Return a pidfd of the process that `peer_cred` names: SO_PEERPIDFD, since 6.5.
+
+    The caller owns it. It means that very process, whoever has its pid by now.
+
+    Raises:
+        OSError: ENOPROTOOPT: before 6.5. ESRCH, EINVAL: it has ended and was waited for.
+    """
+    return sock.getsockopt(socket.SOL_SOCKET, _PEERPIDFD)

@@ -7,6 +7,7 @@ know whom it came from.
 from __future__ import annotations
 
 import enum
+import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from notifyd.errors import PeerError
-from notifyd.kernel import unix
+from notifyd.kernel import pidfd, proc, unix
 from notifyd.kernel.unotify import Notifier
 
 __all__ = ["Arrival", "Kind", "Peer", "Refused", "Take"]
@@ -36,21 +37,39 @@ class Peer:
         pid: 0 if not visible from here; it may be somebody else's by now.
         uid: in our user namespace, as is `gid`.
         name: what the process calls itself, for people only.
+        cgroups: of the process; none where it had ended when we looked.
     """
 
     pid: int
     uid: int
     gid: int
     name: str
+    cgroups: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
         """The peer of a connected AF_UNIX socket (SO_PEERCRED)."""
         pid, uid, gid = unix.peer_cred(connection)
-        return cls(pid, uid, gid, _name(pid))
+        return cls(pid, uid, gid, _name(pid), _cgroups(connection, pid))
 
     def __str__(self) -> str:
         return f"{self.name or '?'} (pid {self.pid}, uid {self.uid})"
+
+
+def _cgroups(connection: socket.socket, pid: int) -> tuple[str, ...]:
+    """The cgroups of the process that connected, and of no other that has its number by now."""
+    if not pid:
+        return ()  # in another pid namespace
+    try:
+        found = proc.cgroups(pid)
+        process = unix.peer_pidfd(connection)
+    except OSError as error:
+        # Before Linux 6.5 nobody can tell whether it still is the same.
+        return found if error.errno == errno.ENOPROTOOPT else ()
+    try:
+        return found if pidfd.alive(process) else ()
+    finally:
+        os.close(process)
 
 
 def _name(pid: int) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from notifyd.errors import UsageError
+from notifyd.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +23,7 @@ SYSTEM_SOCKET = "/run/notifyd/native.sock"
 PATIENCE = 30.0  # seconds for the daemon's reply
 _MOST = 1 << 20  # bytes of it
 _CHUNK = 1 << 16
+_MOST_TEXT = 1000  # characters of what it says
 
 
 def default_socket() -> str:
@@ -49,8 +50,8 @@ def handover(
 ) -> Handover:
     """Hand a seccomp listener to a daemon, which decides its calls from then on.
 
-    The filter must let this process connect, send and receive without a notification, unless
-    another process does this: nobody would answer. Waits at most 30 seconds.
+    The filter must let this process connect, send, receive and ask who listens (getsockopt) without
+    a notification, unless another process does this: nobody would answer. Waits at most 30 seconds.
 
     Args:
         listener: the notify descriptor. It stays the caller's, who should close it: as long as it
@@ -68,7 +69,8 @@ def handover(
         What the daemon calls the workload, and the section that it is supervised under.
 
     Raises:
-        UsageError: there is no daemon, or it refuses; the text says why.
+        UsageError: there is no daemon, it is neither root's nor ours, or it refuses; the text says
+            why.
     """
     request = {
         "request": "handover",
@@ -82,7 +84,7 @@ def handover(
     }
     reply = _ask(path or default_socket(), request, (listener,))
     if reply.handover is None:
-        raise UsageError(f"the daemon refuses to supervise {id!r}: {reply.error}")
+        raise UsageError(f"the daemon refuses to supervise {id!r}: {_harmless(reply.error)}")
     return reply.handover
 
 
@@ -107,8 +109,15 @@ def ask_program(
     request = {"request": "program", "id": id, "section": section, "metadata": metadata}
     reply = _ask(path or default_socket(), request, ())
     if reply.offer is None:
-        raise UsageError(f"the daemon has no program for {id!r}: {reply.error}")
+        raise UsageError(f"the daemon has no program for {id!r}: {_harmless(reply.error)}")
     return reply.offer
+
+
+def _harmless(text: str) -> str:
+    """What a daemon says, on one line: it may repeat what others have sent it."""
+    from notifyd.audit.harmless import printable
+
+    return printable(text, _MOST_TEXT)
 
 
 def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Reply:
@@ -122,6 +131,7 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
         connection.settimeout(PATIENCE)
         try:
             connection.connect(path)
+            _check_owner(path, unix.peer_cred(connection)[1])
             data = json.dumps({"notifyd": VERSION, **request}).encode()
             with contextlib.suppress(BrokenPipeError):  # it may have refused by now, and told why
                 rest = data[unix.send_fds(connection, data, fds) :]
@@ -132,7 +142,24 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
             raise UsageError(_remedy(path, error)) from error
     if not answer:
         raise UsageError(f"the daemon at {path} left without an answer; look at its log")
-    return parse_reply(answer)
+    try:
+        return parse_reply(answer)
+    except PeerError as error:
+        raise UsageError(
+            f"what answers at {path} is no notifyd of this version: {error}"
+        ) from error
+
+
+def _check_owner(path: str, uid: int) -> None:
+    """See that a daemon is root's or our own: it will decide what our calls do, and get results.
+
+    The path alone does not say so: `su` leaves $XDG_RUNTIME_DIR as it was.
+    """
+    if uid not in (0, os.geteuid()):
+        raise UsageError(
+            f"the daemon at {path} belongs to uid {uid}, who could do as he likes with what it "
+            "supervises: name root's or your own with $NOTIFYD_SOCKET"
+        )
 
 
 def _read(connection: socket.socket) -> bytes:

@@ -22,9 +22,10 @@ from notifyd.audit.harmless import printable
 from notifyd.errors import PeerError
 from notifyd.kernel import unix
 from notifyd.listen import lxc_peer
-from notifyd.listen.arrival import Arrival, Kind, Peer, Refused, Take
+from notifyd.listen.arrival import Arrival, Kind, Peer, Take
 from notifyd.listen.lxc_notifier import ANSWER_WITHIN, Link, LxcNotifier
 from notifyd.listen.lxc_wire import MAX_PACKET, Request, decode
+from notifyd.listen.reception import hang_up, our_fault
 
 __all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
 
@@ -105,8 +106,8 @@ class _Desk:
 
     async def receive(self, connection: socket.socket) -> None:
         """Wait for the first request of a connection, and hand it over or close it."""
-        with connection, ExitStack() as place:  # the socket closes nothing once it was detached
-            peer = Peer.of(connection)
+        peer = Peer.of(connection)
+        with ExitStack() as place:
             try:
                 self._places.enter(peer.uid)
                 place.callback(self._places.leave, peer.uid)
@@ -115,8 +116,13 @@ class _Desk:
                 if request is not None:
                     lxc_peer.check_pids(peer)
                     self._hand_over(connection.detach(), peer, request, place.pop_all())
-            except PeerError as error:
+            except (PeerError, OSError) as error:
                 self._refuse(peer, str(error))
+            except Exception as error:  # ours; but all others are to be served
+                self._refuse(peer, our_fault(error))
+            finally:
+                if connection.fileno() >= 0:  # it was not handed over
+                    await hang_up(connection)
 
     async def _first(self, connection: socket.socket) -> Request | None:
         """The first request, which stays in the socket; None if the peer left without a word."""
@@ -155,7 +161,7 @@ class _Desk:
         )
         try:
             self._take(arrival)
-        except Refused:
+        except BaseException:
             notifier.close()
             raise
 
@@ -170,9 +176,11 @@ class _Places:
 
     def enter(self, uid: int) -> None:
         """Take a place; PeerError if there is none."""
-        if self._taken.total() >= self._most:
+        # Others can fill what is theirs, under many user ids, and root still comes in.
+        trusted = uid in (0, os.geteuid())
+        if (self._taken[uid] if trusted else self._taken.total()) >= self._most:
             raise PeerError(f"{self._most} connections are open already")
-        if uid not in (0, os.geteuid()) and self._taken[uid] >= self._most_of_one:
+        if not trusted and self._taken[uid] >= self._most_of_one:
             raise PeerError(f"{self._most_of_one} connections of user {uid} are open already")
         self._taken[uid] += 1
 

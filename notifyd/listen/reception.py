@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -13,12 +17,15 @@ from notifyd.errors import PeerError
 from notifyd.kernel import unix
 from notifyd.listen.arrival import Peer
 from notifyd.listen.oci_wire import MOST_BYTES, Assembly
+from notifyd.perform import worker
 
 __all__ = [
     "Attend",
     "Refuse",
     "Welcome",
     "discard",
+    "hang_up",
+    "our_fault",
     "receive_message",
     "reception",
     "send_all",
@@ -56,21 +63,26 @@ async def reception(
         attend: what to do with a connection.
         refuse: is told.
         welcome: who may use the socket; everybody who can connect by default.
-        most: how many connections at once; more are closed at once.
-        most_per_user: how many of them one user other than root may have.
+        most: how many connections at once; more are closed at once. Root and our own user have as
+            many each, whoever else is there.
+        most_per_user: how many of them one user may have, other than those two.
     """
     waiting = trio.socket.from_stdlib_socket(server.dup())
     present: Counter[int] = Counter()
 
     async def one(connection: socket.socket, peer: Peer) -> None:
         try:
-            with connection:
-                welcome(peer)
-                await attend(connection, peer)
+            welcome(peer)
+            await attend(connection, peer)
         except (PeerError, OSError) as error:
             refuse(peer, str(error))
+        except Exception as error:  # ours; but all others are to be served
+            refuse(peer, our_fault(error))
         finally:
+            await hang_up(connection)
             present[peer.uid] -= 1
+            if not present[peer.uid]:
+                del present[peer.uid]
 
     async with trio.open_nursery() as nursery:
         with waiting:
@@ -80,9 +92,11 @@ async def reception(
                     await trio.sleep(_PAUSE)
                     continue
                 peer = Peer.of(connection)
-                room = most if peer.uid == 0 else most_per_user
-                if present.total() >= most or present[peer.uid] >= room:
-                    connection.close()
+                # Others can fill what is theirs, under many user ids, and root still comes in.
+                trusted = peer.uid in (0, os.geteuid())
+                crowd = present[peer.uid] if trusted else present.total()
+                if crowd >= most or (not trusted and present[peer.uid] >= most_per_user):
+                    nursery.start_soon(hang_up, connection)
                     refuse(peer, f"{present[peer.uid]} connections of this user are open already")
                     continue
                 present[peer.uid] += 1
@@ -148,14 +162,32 @@ async def receive_message(
 async def discard(fds: Collection[int]) -> None:
     """Close descriptors that somebody sent.
 
-    Where that may wait: a close(2) asks the file system (FUSE: whoever serves it) to flush. What
-    waits holds a place among the connections of its user, and nothing else.
+    Where that may wait: a close(2) asks the file system (FUSE: whoever serves it) to flush, and one
+    of a TCP socket lingers (SO_LINGER), which a nudge ends. What waits holds a place among the
+    connections of its user, and nothing else.
     """
-    if fds:
-        # A limiter of its own: threads that wait for ever must not use up those of others.
-        limiter = trio.CapacityLimiter(1)
-        close = unix.close_all
-        await trio.to_thread.run_sync(close, fds, abandon_on_cancel=True, limiter=limiter)
+    while fds:
+        try:
+            await worker.run(partial(unix.close_all, fds), disturbed=lambda: True)
+            break
+        except OSError:  # no thread can be had
+            await trio.sleep(_PAUSE)
+
+
+async def hang_up(connection: socket.socket) -> None:
+    """Close a connection, and with it the descriptors that its peer sent and nobody received.
+
+    The kernel lets go of those within our close(2): as `discard`, that may wait.
+    """
+    with suppress(OSError):  # ENOTCONN: the peer was quicker
+        connection.shutdown(socket.SHUT_RDWR)
+    await discard([connection.detach()])
+
+
+def our_fault(error: Exception) -> str:
+    """What is said of an error that is not the peer's: which, and where in the code."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"an error in notifyd itself: {error!r} ({at.filename}:{at.lineno})"
 
 
 async def send_all(connection: socket.socket, data: bytes, *, patience: float = PATIENCE) -> bool:

@@ -250,13 +250,18 @@ class Helpers:
         return len(self._busy) + len(self._making) + self._resting
 
     def tidy(self) -> None:
-        """End those that had nothing to do for some time. To be called now and then."""
+        """End those that had nothing to do for some time. To be called now and then.
+
+        With the last of them goes the zygote: of many workloads, most are idle.
+        """
         old = time.monotonic() - IDLE
         for key, free in list(self._idle.items()):
             for helper in [one for one in free if one.used <= old]:
                 self._end(helper)
             if not self._idle[key]:
                 del self._idle[key]
+        if not self.count:
+            self._end_zygote()
 
     def settle(self) -> None:
         """See that no helper holds a copy of a descriptor that a target got: it keeps files busy.
@@ -281,6 +286,9 @@ class Helpers:
         self._by_key.clear()
         self._idle.clear()
         self._resting = 0
+        self._end_zygote()
+
+    def _end_zygote(self) -> None:
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None

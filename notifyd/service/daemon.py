@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -36,7 +36,7 @@ from notifyd.service.door import Door
 from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
 from notifyd.service.keeping import Keeper, Kept
 from notifyd.service.matching import cgroups_of
-from notifyd.service.policies import Policies, Policy
+from notifyd.service.policies import Policies
 from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
 
 __all__ = ["Daemon"]
@@ -130,14 +130,15 @@ class Daemon:
         """
         try:
             self._check(arrival)
-            supervised = self._joined(arrival)
-            if supervised is None:
-                policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
-                supervised = self._begin(arrival, policy)
+            supervised = self._joined(arrival) or self._chosen(arrival)
+            member = self._supervise(supervised, arrival, installed)
         except BaseException:
             arrival.close()
             raise
-        self._join(supervised, arrival, installed)
+        # Invariant: nothing is on our lists before it is supervised: it would stay there for ever.
+        if not supervised.members:
+            self._begin(supervised)
+        self._join(supervised, member, arrival)
         return supervised
 
     async def take_container(self, arrival: Arrival) -> None:
@@ -189,7 +190,7 @@ class Daemon:
             Refused: nobody would take it.
         """
         self._check(arrival)
-        policy = self.policies.choose(arrival, partial(cgroups_of, arrival))
+        policy = self.policies.choose(arrival, cgroups_of(arrival))
         return Offer(
             policy.name, policy.program, policy.digest, policy.notifies, policy.section.rules
         )
@@ -217,13 +218,17 @@ class Daemon:
         """The workload that an arrival is a part of, if it is there already."""
         return self._by_key.get(key_of(arrival)) if arrival.joins else None
 
-    def _begin(self, arrival: Arrival, policy: Policy) -> Supervised:
+    def _chosen(self, arrival: Arrival, known: Sequence[str] | None = None) -> Supervised:
+        """A new workload under the section that is for an arrival; by cgroups that are known."""
+        cgroups = cgroups_of(arrival) if known is None else known
+        policy = self.policies.choose(arrival, cgroups)
         reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
-        supervised = Supervised(self._unique(arrival.id), arrival, policy, reporter)
+        return Supervised(self._unique(arrival.id), arrival, policy, reporter, cgroups)
+
+    def _begin(self, supervised: Supervised) -> None:
         self.workloads[supervised.id] = supervised
         self._by_key[supervised.key] = supervised
         supervised.tell_begin()
-        return supervised
 
     def _unique(self, wanted: str) -> str:
         name, number = wanted, 1
@@ -232,19 +237,20 @@ class Daemon:
             name = f"{wanted}~{number}"
         return name
 
-    def _join(
+    def _supervise(
         self,
         supervised: Supervised,
         arrival: Arrival,
         installed: Installed,
         kept: Kept | None = None,
     ) -> Member:
+        """Answer the calls behind an arrival. If this raises, the listener stays the caller's."""
         policy = supervised.policy
         name, ledger = "", None
         if kept is not None:
             name, ledger = kept.name, kept.ledger
         elif self._keeper is not None:
-            name, ledger = self._keeper.keep(arrival, installed)
+            name, ledger = self._keeper.keep(arrival, installed, supervised.cgroups)
         reported = watched_by(installed, policy.watched)
         workload = Workload(
             supervised.id,
@@ -259,23 +265,31 @@ class Daemon:
             section=policy.name,
             ledger=ledger,
         )
-        pid, descriptor = open_first(arrival)
-        member = Member(workload, installed, pid, descriptor, name)
+        member = Member(workload, installed, *open_first(arrival), name)
+        try:
+            self.supervisor.add(workload)
+        except BaseException:
+            member.close()
+            if self._keeper is not None and ledger is not None:
+                self._keeper.drop(name)
+                ledger.close()
+            raise
+        return member
+
+    def _join(self, supervised: Supervised, member: Member, arrival: Arrival) -> None:
         if supervised.members:
             supervised.reporter.event(
                 "workload.joined",
                 workload=supervised.id,
-                pid=pid or None,
+                pid=member.pid or None,
                 peer=str(arrival.peer),
                 metadata=arrival.metadata or None,
             )
         supervised.members.append(member)
         self._door.enter(arrival.peer)
         self.tell_unheard(supervised, member)
-        self.supervisor.add(workload)
         if self._nursery is not None:
             self._nursery.start_soon(self._until_end, supervised, member)
-        return member
 
     def tell_unheard(self, supervised: Supervised, member: Member) -> tuple[str, ...]:
         """Report what the rules ask for and the filter, which cannot be changed, never reports."""
@@ -331,21 +345,21 @@ class Daemon:
             kept: its descriptors by name; ours from here on.
         """
         for one in self._keeper.restore(kept) if self._keeper is not None else ():
+            arrival = one.arrival
             try:
-                supervised = self._by_key.get(key_of(one.arrival))
-                if supervised is None:
-                    choose = partial(cgroups_of, one.arrival)
-                    policy = self.policies.choose(one.arrival, choose)
-                    supervised = self._begin(one.arrival, policy)
+                supervised = self._joined(arrival) or self._chosen(arrival, one.cgroups)
             except Refused as refused:
-                one.arrival.close()
+                arrival.close()
                 one.ledger.close()
                 self._keeper.drop(one.name)  # type: ignore[union-attr]
-                self.refuse(one.arrival.kind, one.arrival.peer, str(refused))
+                self.refuse(arrival.kind, arrival.peer, str(refused))
                 continue
-            notes = one.ledger.take()
-            member = self._join(supervised, one.arrival, one.installed, one)
-            found = self.supervisor.resume(member.workload, notes)
+            calls = one.ledger.take()
+            member = self._supervise(supervised, arrival, one.installed, one)
+            if not supervised.members:
+                self._begin(supervised)
+            self._join(supervised, member, arrival)
+            found = self.supervisor.resume(member.workload, calls)
             self.log.event("workload.restored", workload=supervised.id, waiting=found)
 
     # -- whoever watches
@@ -371,32 +385,3 @@ class Daemon:
         self.log.audit = stream
         for supervised in self.workloads.values():
             supervised.record(stream)
-
-    # -- rules
-
-    def adopt(self, policies: Policies) -> list[str]:
-        """Decide by a new configuration, for those that are here and those that come.
-
-        A workload that no section fits any more keeps the rules that it has.
-
-        Returns:
-            What does not go as the configuration says, a line each.
-        """
-        self.policies = policies
-        self.loaded = time.time()
-        notes = []
-        for supervised in tuple(self.workloads.values()):
-            arrival = supervised.arrival
-            try:
-                policy = policies.choose(arrival, partial(cgroups_of, arrival))
-            except Refused as refused:
-                notes.append(f"{supervised.id} keeps its rules: {refused}")
-                continue
-            supervised.use(policy)
-            for member in supervised.members:
-                missing = self.tell_unheard(supervised, member)
-                if missing:
-                    notes.append(
-                        f"{supervised.id}: its filter does not report {', '.join(missing)}"
-                    )
-        return notes

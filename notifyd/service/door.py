@@ -48,8 +48,10 @@ class Door:
         Raises:
             Refused: there is none.
         """
-        room = MOST if self.trusts(peer) else MOST_PER_USER
-        if self._present.total() >= MOST or self._present[peer.uid] >= room:
+        # Others can fill what is theirs, under many user ids, and root still comes in.
+        trusted = self.trusts(peer)
+        crowd = self._present[peer.uid] if trusted else self._present.total()
+        if crowd >= MOST or (not trusted and self._present[peer.uid] >= MOST_PER_USER):
             raise Refused(
                 f"{self._present[peer.uid]} listeners of uid {peer.uid} are supervised already"
             )

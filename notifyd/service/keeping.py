@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -37,6 +37,7 @@ class _About(msgspec.Struct):
     killable: bool
     joins: bool
     profile: Profile | None
+    cgroups: list[str]
     ours: bool
 
 
@@ -52,6 +53,7 @@ class Kept:
     name: str
     arrival: Arrival
     installed: Installed
+    cgroups: tuple[str, ...]
     ledger: Ledger
 
 
@@ -66,16 +68,18 @@ class Keeper:
         """Whether there is anybody to keep them."""
         return self._manager.keeps
 
-    def keep(self, arrival: Arrival, installed: Installed) -> tuple[str, Ledger | None]:
+    def keep(
+        self, arrival: Arrival, installed: Installed, cgroups: Sequence[str]
+    ) -> tuple[str, Ledger | None]:
         """Have a listener kept; the name by which it is, and its ledger. "" and None if it is not.
 
         LXC's are not: its monitors keep them, and connect again.
         """
         if not self._manager.keeps or arrival.notifier is not None:
             return "", None
-        about = msgspec.json.encode(_about(arrival, installed))
+        about = msgspec.json.encode(_about(arrival, installed, cgroups))
         if len(about) > MOST_ABOUT:  # of a long profile nothing is known then
-            about = msgspec.json.encode(_about(arrival, replace(installed, profile=None)))
+            about = msgspec.json.encode(_about(arrival, replace(installed, profile=None), cgroups))
         try:
             ledger = Ledger.create(about)
         except (OSError, ValueError):
@@ -112,7 +116,8 @@ def _restored(name: str, listener: int, memory: int) -> Kept | None:
     if ledger is not None and listener >= 0 and seccomp.is_listener(listener):
         try:
             about = msgspec.json.decode(ledger.about, type=_About)
-            return Kept(name, _arrival(about, listener), _installed(about), ledger)
+            arrival, cgroups = _arrival(about, listener), tuple(about.cgroups)
+            return Kept(name, arrival, _installed(about), cgroups, ledger)
         except (msgspec.DecodeError, ValueError):
             pass
     if ledger is not None:
@@ -122,7 +127,7 @@ def _restored(name: str, listener: int, memory: int) -> Kept | None:
     return None
 
 
-def _about(arrival: Arrival, installed: Installed) -> _About:
+def _about(arrival: Arrival, installed: Installed, cgroups: Sequence[str]) -> _About:
     peer = arrival.peer
     return _About(
         arrival.kind.value,
@@ -136,6 +141,7 @@ def _about(arrival: Arrival, installed: Installed) -> _About:
         installed.killable,
         arrival.joins,
         installed.profile,
+        list(cgroups),
         installed.ours,
     )
 

@@ -7,6 +7,8 @@ import socket
 import trio
 
 from notifyd.errors import PeerError
+from notifyd.kernel import unix
+from notifyd.listen.reception import discard
 from notifyd.service.protocol import MOST_BYTES
 
 __all__ = ["IDLE", "Lines"]
@@ -71,10 +73,12 @@ class Lines:
         while True:
             await trio.lowlevel.wait_readable(self._connection)
             try:
-                # The kernel closes descriptors that come along: recv(2) has no room for them.
-                data = self._connection.recv(_CHUNK)
+                # With room for descriptors, though none is wanted: without it the kernel lets go
+                # of them within recv(2), and that may wait (SO_LINGER).
+                data, fds, _ = unix.recv_fds(self._connection, _CHUNK, unix.MAX_FDS)
             except BlockingIOError:
                 continue
+            await discard(fds)
             self._buffer += data
             return bool(data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,12 +72,12 @@ class Policies:
     config: Config
     sections: tuple[Policy, ...]
 
-    def choose(self, arrival: Arrival, cgroups: Callable[[], Sequence[str]]) -> Policy:
+    def choose(self, arrival: Arrival, cgroups: Sequence[str]) -> Policy:
         """The first section that fits.
 
         Args:
             arrival: what has come.
-            cgroups: the paths of the cgroups of its first process; asked for only if it matters.
+            cgroups: the paths of the cgroups of its first process when it came.
 
         Raises:
             Refused: none does, or not the one that was asked for.

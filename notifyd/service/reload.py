@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from notifyd.errors import UsageError
+from notifyd.listen.arrival import Refused
+from notifyd.perform import worker
 from notifyd.service.config import Config
 from notifyd.service.daemon import Daemon
 from notifyd.service.policies import Policies, load_policies
@@ -18,7 +22,9 @@ from notifyd.service.sd_notify import Manager
 __all__ = ["Reloader"]
 
 _DEBOUNCE = 300  # milliseconds in which an editor writes a file in several steps
-_LOOK = 5_000  # milliseconds after which a watch that was cancelled notices, at the latest
+_LOOK = 1_000  # milliseconds after which a watch that was cancelled notices, at the latest
+_PAUSE = 1.0  # seconds between two looks whether a folder that is gone is there again
+PATIENCE = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
 
 
 class Reloader:
@@ -27,10 +33,12 @@ class Reloader:
     Args:
         daemon: what gets the new policies.
         manager: is told of each reload.
+        patience: seconds that loading may take.
     """
 
-    def __init__(self, daemon: Daemon, manager: Manager) -> None:
+    def __init__(self, daemon: Daemon, manager: Manager, patience: float = PATIENCE) -> None:
         self._daemon = daemon
+        self._patience = patience
         self._manager = manager
         self._one_by_one = trio.Lock()
 
@@ -57,20 +65,21 @@ class Reloader:
 
     async def try_reload(self, why: str) -> None:
         """The same, where nobody waits for the result: the log has it."""
+        if self._one_by_one.statistics().tasks_waiting:
+            return  # one that has not begun yet will see what this one would
         with contextlib.suppress(UsageError):
             await self.reload(why)
 
     async def _reload(self, why: str) -> list[str]:
         daemon = self._daemon
-        load = partial(load_policies, daemon.policies.path)
         try:
-            policies = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
+            policies = await self._loaded(daemon.policies.path)
         except UsageError as error:
             for line in str(error).splitlines():
                 daemon.log.event("rules.rejected", "error", reason=line, why=why)
             raise
         notes = list(_fixed(daemon.policies.config, policies.config))
-        notes += daemon.adopt(policies)
+        notes += _adopt(daemon, policies)
         for policy in policies.sections:
             daemon.log.event(
                 "rules.loaded",
@@ -83,10 +92,26 @@ class Reloader:
             daemon.log.event("reload.note", "warning", reason=note)
         return notes
 
+    async def _loaded(self, path: Path) -> Policies:
+        """The policies, from a thread of its own: one that never ends is left behind."""
+        with trio.move_on_after(self._patience):
+            return await worker.run(partial(_load, path))
+        raise UsageError(
+            f"{path}: its rule files have not been loaded within {self._patience:g} seconds: see "
+            "what they do outside of their functions, and restart notifyd to be rid of that"
+        )
+
     async def watch(self) -> None:
         """Reload whenever a file changes that the policies were read from, for ever."""
         while self._daemon.policies.config.watch:
-            await self._changed(self._daemon.policies)
+            try:
+                await self._changed(self._daemon.policies)
+            except FileNotFoundError:
+                await _are_there(_folders(self._daemon.policies))
+            except (OSError, RuntimeError) as error:  # no room: inotify(7), max_user_watches
+                said = f"files are not watched any more ({error}): use `notifyd ctl reload`"
+                self._daemon.log.event("reload.note", "warning", reason=said)
+                return
             await self.try_reload("a file changed")
 
     async def _changed(self, policies: Policies) -> None:
@@ -94,12 +119,51 @@ class Reloader:
         from watchfiles import awatch
 
         files = {str(file.resolve()) for file in policies.files}
-        folders = {str(Path(file).parent) for file in files}
         async for changes in awatch(
-            *folders, debounce=_DEBOUNCE, rust_timeout=_LOOK, recursive=False
+            *_folders(policies), debounce=_DEBOUNCE, rust_timeout=_LOOK, recursive=False
         ):
             if any(path in files for _, path in changes):
                 return
+
+
+def _load(path: Path) -> Policies:
+    """As `load_policies`; whatever a file raises, it is the file's fault."""
+    try:
+        return load_policies(path)
+    except UsageError:
+        raise
+    except BaseException as error:  # GeneratorExit, KeyboardInterrupt, what a file has made up
+        raise UsageError(f"{path}: its rule files cannot be loaded: {error!r}") from error
+
+
+def _folders(policies: Policies) -> set[str]:
+    return {str(file.resolve().parent) for file in policies.files}
+
+
+async def _are_there(folders: Collection[str]) -> None:
+    """Wait until folders that were watched exist again."""
+    while not all(map(os.path.isdir, folders)):
+        await trio.sleep(_PAUSE)
+
+
+def _adopt(daemon: Daemon, policies: Policies) -> Iterator[str]:
+    """Decide by new policies, for those that are here and those that come; what to know of it.
+
+    A workload that no section fits any more keeps the rules that it has.
+    """
+    daemon.policies = policies
+    daemon.loaded = time.time()
+    for supervised in tuple(daemon.workloads.values()):
+        try:
+            policy = policies.choose(supervised.arrival, supervised.cgroups)
+        except Refused as refused:
+            yield f"{supervised.id} keeps its rules: {refused}"
+            continue
+        supervised.use(policy)
+        for member in supervised.members:
+            missing = daemon.tell_unheard(supervised, member)
+            if missing:
+                yield f"{supervised.id}: its filter does not report {', '.join(missing)}"
 
 
 def _fixed(old: Config, new: Config) -> Iterator[str]:

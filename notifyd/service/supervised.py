@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from notifyd.audit.stream import EventStream
@@ -57,6 +58,7 @@ class Supervised:
         arrival: the first one: what the section was chosen by.
         policy: what decides.
         reporter: counts its calls.
+        cgroups: of its first process when it came: by now, its pid may be somebody else's.
         since: seconds since 1970; `begun` is the same moment on the monotonic clock.
     """
 
@@ -64,6 +66,7 @@ class Supervised:
     arrival: Arrival
     policy: Policy
     reporter: Reporter
+    cgroups: Sequence[str] = ()
     members: list[Member] = field(default_factory=list)
     since: float = field(default_factory=time.time)
     begun: float = field(default_factory=time.monotonic)
@@ -144,7 +147,7 @@ def open_first(arrival: Arrival) -> tuple[int, int]:
         return 0, -1
     try:
         descriptor = pidfd.open_process(arrival.pid)
-    except OSError:
+    except (OSError, OverflowError):  # a peer's number may be larger than any that the kernel has
         return 0, -1
     try:
         directory = proc.open_dir(arrival.pid)

@@ -4,7 +4,10 @@ import errno
 import json
 import os
 
+import pytest
 import trio
+
+from notifyd.engine.supervisor import Supervisor
 
 RETURNS = "@on(Raw('getppid'))\ndef answer(call):\n    return Return({value})\n"
 WAITS = """
@@ -164,3 +167,60 @@ def test_a_target_that_is_killed_is_noticed(start, supervise, reporter, tmp_path
     supervise(work, workload)
     (event,) = events(reporter, tmp_path)
     assert event["how"] == "gone"
+
+
+SLOW = """
+import time
+asked = []
+
+@on(Raw("getppid"))
+def answer(call):
+    asked.append(call.note)
+    time.sleep(0.02)
+    return Return(7)
+"""
+
+
+def from_four_processes():
+    """Make 100 calls, of which one always waits; threads of Python would hold each other up."""
+    children = [os.fork() for _ in range(2)]  # the first child has a child, too
+    calls(25)
+    for child in filter(None, children):
+        os.waitpid(child, 0)
+    if not all(children):
+        os._exit(0)
+    return 0
+
+
+def calls(count):
+    """Make some calls; return what the last one gives."""
+    return [os.getppid() for _ in range(count)][-1]
+
+
+def test_a_turn_is_over_after_some_time_too(start, supervise):
+    """A workload whose plain rule takes long for each call does not keep others for many calls."""
+    busy, slow, rules = start(from_four_processes, SLOW)
+    reading, writing = os.pipe()
+    other, quick, _ = start(lambda: os.read(reading, 1) and calls(5), RETURNS.format(value=12))
+
+    async def work(supervisor):
+        await until(lambda: rules.asked)
+        os.write(writing, b"x")
+        os.close(reading)
+        os.close(writing)
+        assert await other.status() == 12
+        assert len(rules.asked) < 60
+        assert await busy.status() == 0
+
+    supervise(work, slow, quick)
+
+
+def test_what_cannot_be_watched_stays_the_callers(start):
+    """Where the kernel has no room for one more in its epoll, nothing is left behind."""
+    _, workload, _ = start(os.getppid, RETURNS.format(value=12))
+    supervisor = Supervisor()
+    supervisor.close()
+    with pytest.raises(ValueError, match="closed epoll"):
+        supervisor.add(workload)
+    assert supervisor.workloads == ()
+    assert workload.listener >= 0

@@ -224,3 +224,25 @@ def test_what_cannot_be_is_told(no_fd_left):
             assert helpers.count == 0
 
     run(body)
+
+
+def test_idle_ones_go_and_the_zygote_with_them(no_fd_left, monkeypatch):
+    """Nothing is left of a workload that does nothing; its next call makes all of it anew."""
+    monkeypatch.setattr(pool, "IDLE", 0.0)
+
+    def children() -> str:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return file.read()
+
+    async def body():
+        before = children()
+        async with helping() as helpers:
+            for _ in range(2):
+                helper = await helpers.get(KEY, plan)
+                helpers.tidy()
+                assert children() != before  # it is busy
+                helpers.give_back(helper)
+                helpers.tidy()
+                assert children() == before
+
+    run(body)

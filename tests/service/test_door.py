@@ -45,11 +45,21 @@ def test_room():
     found.check_room(ROOT)
     found.leave(USER, shared=False)
     found.check_room(USER)
-    for _ in range(door.MOST - door.MOST_PER_USER + 1):
+    for _ in range(door.MOST):
         found.check_room(ROOT)
         found.enter(ROOT)
     with pytest.raises(Refused):
         found.check_room(ROOT)
+
+
+def test_room_for_root():
+    """Many users, who may be one person, fill their own room only."""
+    found = door.Door()
+    for number in range(door.MOST):
+        found.enter(Peer(1, 100_000 + number, 0, "sub"))
+    with pytest.raises(Refused):
+        found.check_room(USER)
+    found.check_room(ROOT)
 
 
 def test_who_shared_a_listener_waits(monkeypatch):

@@ -1,10 +1,17 @@
 """Loading the configuration anew: all or nothing, for those that are here and those that come."""
 
 import os
+import shutil
 import signal
 import time
 
 import pytest
+import trio
+
+from notifyd.errors import UsageError
+from notifyd.service.daemon import Daemon
+from notifyd.service.reload import Reloader
+from notifyd.service.sd_notify import Manager
 
 CONFIGURATION = """
 watch = false
@@ -146,3 +153,74 @@ def test_many_at_once(reloading, asking, tmp_path):
         time.sleep(0.01)
     _says(said, "n19")
     assert "Traceback" not in service.log()
+
+
+def test_a_storm(reloading, tmp_path):
+    """Of reloads that nobody waits for, one is under way and one more is to come."""
+    service = reloading()
+    for _ in range(500):
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
+    (tmp_path / "rule.py").write_text("last = 1\n")
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_for("rules.rejected")
+    at_once = len(service.events("rules.rejected"))
+    time.sleep(0.5)
+    assert len(service.events("rules.rejected")) - at_once <= 1
+
+
+@pytest.mark.parametrize(
+    "raised",
+    ["SystemExit(3)", "KeyboardInterrupt", "GeneratorExit", "type('X', (BaseException,), {})"],
+)
+def test_whatever_a_file_raises(reloading, asking, tmp_path, raised):
+    """It is the file's mistake, and the old rules stay in force."""
+    service = reloading()
+    said = asking(service)
+    _says(said, "one")
+    (tmp_path / "rule.py").write_text(f"raise {raised}\n")
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_for("rules.rejected")
+    said.unlink()
+    _says(said, "one")
+
+
+def test_a_folder_that_goes(reloading, asking, tmp_path):
+    """Watching a folder survives its end, and goes on when it is there again."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    shutil.copy(tmp_path / "rule.py", folder)
+    text = CONFIGURATION.replace("watch = false", "watch = true")
+    service = reloading(text.replace("./rule.py", f"{folder}/rule.py"))
+    said = asking(service)
+    _says(said, "one")
+    time.sleep(0.5)
+    shutil.rmtree(folder)
+    service.wait_for("rules.rejected")
+    time.sleep(0.5)
+    folder.mkdir()
+    (folder / "rule.py").write_text(_rule("two"))
+    _says(said, "two")
+
+
+def test_a_file_that_never_ends(policies, tmp_path):
+    """Loading it is given up, and the next reload is not kept waiting."""
+    daemon = Daemon(policies(), None)
+    good, over = (tmp_path / "r.py").read_text(), tmp_path / "over"
+    waits = f"import os, time\nwhile not os.path.exists({str(over)!r}):\n    time.sleep(0.01)\n"
+
+    async def main() -> None:
+        reloader = Reloader(daemon, Manager({}), patience=0.3)
+        (tmp_path / "r.py").write_text(waits + good)
+        with pytest.raises(UsageError, match=r"have not been loaded within 0\.3 seconds"):
+            await reloader.reload("test")
+        (tmp_path / "r.py").write_text(good)
+        before = daemon.policies
+        assert await reloader.reload("test") == []
+        assert daemon.policies is not before
+
+    try:
+        trio.run(main)
+    finally:
+        over.touch()
+        daemon.supervisor.close()

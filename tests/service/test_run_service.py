@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -238,6 +239,26 @@ def test_the_daemon_dies(serve):
     assert "elsewhere" not in out
 
 
+@pytest.mark.root
+def test_somebody_elses_daemon():
+    """Whoever decides what calls do has to be root, or oneself: nothing is even sent to others."""
+    with tempfile.TemporaryDirectory(prefix="nd-") as folder, socket.socket(socket.AF_UNIX) as trap:
+        os.chmod(folder, 0o755)
+        trap.bind(f"{folder}/native.sock")
+        os.chmod(f"{folder}/native.sock", 0o666)
+        os.seteuid(OTHER)
+        try:
+            trap.listen()  # as of now it is theirs: SO_PEERCRED
+        finally:
+            os.seteuid(0)
+        for user in (None, NOBODY):
+            done = _run(f"{folder}/native.sock", "--", "echo", "started", user=user)
+            assert (done.stdout, done.returncode) == ("", 2), done
+            assert f"belongs to uid {OTHER}" in done.stderr
+            with trap.accept()[0] as connection:
+                assert connection.recv(100) == b""
+
+
 def test_no_daemon(tmp_path):
     """Nobody is there: one line, and nothing was started."""
     done = _run(str(tmp_path / "none.sock"), "--", "echo", "started", user=None)
@@ -259,3 +280,35 @@ def test_no_such_command(serve):
     assert (done.returncode, "no such command" in done.stderr) == (127, True)
     done = _run(service, "--", "/", user=None)
     assert done.returncode == 126
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (b"\x1b[31mred\n", "is no notifyd of this version"),
+        (b'{"notifyd":1,"error":"\\u001b[2J\\nnotifyd: fine"}\n', r"\x1b[2J\x0anotifyd: fine"),
+        (b'{"notifyd":1,"offer":{"section":"x","filter":"Z2FyYmFnZSE=","digest":"d",'
+         b'"listens":true}}\n', "cannot install the filter"),
+        (b"", "left without an answer"),
+    ],
+    ids=["garbage", "escapes", "no filter", "nothing"],
+)  # fmt: skip
+def test_what_a_daemon_says(reply, said):
+    """Whatever it is: one harmless line, and nothing was started."""
+    with tempfile.TemporaryDirectory(prefix="nd-") as folder, socket.socket(socket.AF_UNIX) as trap:
+        trap.bind(f"{folder}/native.sock")
+        trap.listen()
+        with subprocess.Popen(
+            _command(f"{folder}/native.sock", "--", "echo", "started"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_environment(),
+        ) as command:
+            with trap.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(reply)
+            out, err = command.communicate(timeout=30)
+    assert (out, command.returncode) == ("", 2), err
+    (line,) = err.splitlines()
+    assert said in line

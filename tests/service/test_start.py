@@ -1,6 +1,7 @@
 """Starting a daemon that cannot start: one clear line, exit status 2, nothing left behind."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+from notifyd import handover
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -119,3 +122,29 @@ def test_ends(serve):
     assert service.stop() == 0
     assert not Path(service.path("oci")).exists()
     assert service.events("service.stopping")[0]["signal"] == "SIGTERM"
+
+
+def test_nobody_reads_standard_error(behind):
+    """Its reader has gone: the daemon goes on, and ends in order."""
+    reading, writing = os.pipe()
+    with tempfile.TemporaryDirectory(prefix="nd-") as name:
+        config = Path(name, "n.toml")
+        config.write_text(GOOD.replace("{here}", name))
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "notifyd", "serve", "--config", str(config)],
+            stderr=writing,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        os.close(writing)
+        try:
+            assert b"ready" in os.read(reading, 1000)
+            os.close(reading)
+            for number in range(3):
+                one = behind(["true"], "no-network")
+                handover(one.listener, id=f"n{number}", path=f"{name}/native.sock", pid=one.pid)
+                os.close(one.listener)
+                one.listener = None
+                os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(20) == 0
