@@ -177,11 +177,28 @@ async def discard(fds: Collection[int]) -> None:
 async def hang_up(connection: socket.socket) -> None:
     """Close a connection, and with it the descriptors that its peer sent and nobody received.
 
-    The kernel lets go of those within our close(2): as `discard`, that may wait.
+    The kernel lets go of those within our close(2): as `discard`, that may wait. Of most peers
+    there are none, and a thread for each of a crowd would be a crowd of threads.
     """
     with suppress(OSError):  # ENOTCONN: the peer was quicker
         connection.shutdown(socket.SHUT_RDWR)
-    await discard([connection.detach()])
+    if _is_drained(connection):
+        connection.close()
+    else:
+        await discard([connection.detach()])
+
+
+def _is_drained(connection: socket.socket) -> bool:
+    """Whether nothing that was sent is left unread. Its peer cannot send any more.
+
+    On a stream, descriptors come with a byte at least. A packet may have none: nobody can tell.
+    """
+    if connection.type != socket.SOCK_STREAM:
+        return False
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError as error:
+        return error.errno in (errno.EAGAIN, errno.ENOTCONN, errno.ECONNRESET)
 
 
 def our_fault(error: Exception) -> str:
