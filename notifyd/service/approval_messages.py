@@ -10,6 +10,7 @@ from msgspec import Meta
 from notifyd.service.request import Glob, Request
 
 __all__ = [
+    "MOST_MINUTES",
     "Answered",
     "ApproveRequest",
     "DecisionView",

@@ -91,13 +91,20 @@ class Desk:
         """
         if self.daemon.policies.config.asking.self_approval:
             return
-        known = person is not None and person.uid is not None
-        uids = {peer.uid, person.uid} if known and person is not None else {peer.uid}
-        if question.subject.uid != 0 and question.subject.uid in uids:
+        spoken = person.uid if person is not None and person.uid is not None else peer.uid
+        own = self._owners(question) & {peer.uid, spoken}
+        if own:
             raise Forbidden(
-                f"uid {question.subject.uid} may not approve what its own programs ask for: have "
-                "somebody else do it, or set approvals.self-approval"
+                f"uid {min(own)} may not approve what its own programs ask for: have somebody else "
+                "do it, or set approvals.self-approval"
             )
+
+    def _owners(self, question: Question) -> set[int]:
+        """Whose call it is: of who calls, and of who brought the workload; never root."""
+        supervised = self.daemon.workloads.get(question.workload)
+        # In a user namespace a program has another uid than whoever started it.
+        brought = {supervised.arrival.peer.uid} if supervised is not None else set()
+        return (brought | {question.subject.uid}) - {0}
 
     def _serves(self, peer: Peer) -> bool:
         config = self.daemon.policies.config.sockets.control
