@@ -49,6 +49,21 @@ async def waits(call):
     await trio.sleep_forever()
 """
 
+ASKS = '''
+"""Names are asked for."""
+import errno
+from notifyd import *
+
+@on(Raw("uname"))
+def name(call):
+    remember = ("process", "workload")
+    return Ask("may it know the name?", otherwise=Deny(errno.EACCES), remember=remember)
+
+@on(Raw("getppid"))
+def parent(call):
+    return Return(7)
+'''
+
 CALLS = {
     b"p": os.getppid,
     b"g": os.getpgrp,
@@ -151,6 +166,11 @@ class Ground:
         """Wait until so many calls of a workload are answered."""
         tally = supervised.reporter.tally
         await self.until(lambda: sum(one.count for one in tally.sums().values()) >= calls)
+
+
+def results(supervised) -> list[str]:
+    """What the calls of a workload got."""
+    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
 
 
 Work = Callable[[Ground], Awaitable[None]]

@@ -6,6 +6,7 @@ import pwd
 
 import pytest
 import trio
+from living import ASKS, results
 
 from notifyd.approvals.question import Question, Scope, Subject
 from notifyd.approvals.store import Store
@@ -14,20 +15,6 @@ from notifyd.service.approval_messages import OnBehalf
 from notifyd.service.daemon import Daemon
 from notifyd.service.rights import Desk, Forbidden
 
-ASKS = '''
-"""Names are asked for."""
-import errno
-from notifyd import *
-
-@on(Raw("uname"))
-def name(call):
-    remember = ("process", "workload")
-    return Ask("may it know the name?", otherwise=Deny(errno.EACCES), remember=remember)
-
-@on(Raw("getppid"))
-def parent(call):
-    return Return(7)
-'''
 OWN = "[approvals]\nself-approval = true\n"
 
 
@@ -36,11 +23,6 @@ def store(tmp_path):
     """An empty database."""
     with Store(tmp_path / "approvals.db") as found:
         yield found
-
-
-def results(supervised) -> list[str]:
-    """What the calls of a workload got."""
-    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
 
 
 async def asked(ground, client, name: str = "web") -> dict:
