@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +72,7 @@ CALLS = {
     b"s": lambda: os.getsid(0),
     b"u": os.getuid,
     b"n": os.uname,
+    b"5": lambda: _at_once(5),
 }
 
 
@@ -250,6 +253,16 @@ def live(
             return daemon
 
         yield run
+
+
+def _at_once(count: int) -> None:
+    """Make some calls that wait at the same time, each with another argument."""
+    libc = ctypes.CDLL(None)  # os.getpgid would keep Python's lock, and the others waiting
+    threads = [threading.Thread(target=libc.getpgid, args=(number,)) for number in range(count)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
 
 
 def _obey(reading: int) -> int:
