@@ -25,6 +25,7 @@ __all__ = [
     "Packet",
     "close_all",
     "peer_cred",
+    "peer_groups",
     "peer_pidfd",
     "post_fds",
     "recv_fds",
@@ -44,6 +45,9 @@ _CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
 _TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS_OLD and SCM_TIMESTAMPNS: socket(7)
 _TIMESPEC = Struct("@ll")  # seconds and nanoseconds since 1970
 _PEERPIDFD: Final = 77  # SO_PEERPIDFD
+_PEERGROUPS: Final = 59  # SO_PEERGROUPS, since 4.13
+_MOST_GROUPS = 256  # what Python's getsockopt has room for
+_GROUP = Struct("=I")  # gid_t
 _SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
 
 
@@ -226,3 +230,15 @@ def peer_pidfd(sock: socket.socket) -> int:
         OSError: ENOPROTOOPT: before 6.5. ESRCH, EINVAL: it has ended and was waited for.
     """
     return sock.getsockopt(socket.SOL_SOCKET, _PEERPIDFD)
+
+
+def peer_groups(sock: socket.socket) -> tuple[int, ...]:
+    """Return the supplementary groups of who connected, as of that moment: SO_PEERGROUPS.
+
+    Empty as well for one that has more than 256, or where nobody is known to have connected.
+    """
+    try:
+        packed = sock.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, _MOST_GROUPS * _GROUP.size)
+    except OSError:  # ERANGE, ENODATA
+        return ()
+    return tuple(gid for (gid,) in _GROUP.iter_unpack(packed))

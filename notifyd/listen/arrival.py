@@ -37,6 +37,7 @@ class Peer:
         pid: 0 if not visible from here; it may be somebody else's by now.
         uid: in our user namespace, as is `gid`.
         name: what the process calls itself, for people only.
+        groups: its supplementary groups.
         cgroups: of the process; none where it had ended when we looked.
     """
 
@@ -44,13 +45,15 @@ class Peer:
     uid: int
     gid: int
     name: str
+    groups: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
-        """The peer of a connected AF_UNIX socket (SO_PEERCRED)."""
+        """The peer of a connected AF_UNIX socket (SO_PEERCRED, SO_PEERGROUPS)."""
         pid, uid, gid = unix.peer_cred(connection)
-        return cls(pid, uid, gid, _name(pid), _cgroups(connection, pid))
+        groups = unix.peer_groups(connection)
+        return cls(pid, uid, gid, _name(pid), groups, _cgroups(connection, pid))
 
     def __str__(self) -> str:
         return f"{self.name or '?'} (pid {self.pid}, uid {self.uid})"

@@ -37,6 +37,7 @@ from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, wa
 from notifyd.service.keeping import Keeper, Kept
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies
+from notifyd.service.scenes import Scenes
 from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
 
 __all__ = ["Daemon"]
@@ -56,6 +57,7 @@ class Daemon:
         refused: arrivals that came to nothing, by how they came.
         log: where the daemon's own events go.
         desk: where people are asked.
+        scenes: what is known around the questions there.
         past: the counts of those that have ended.
         since: seconds since 1970 when it began; `loaded`, when its policies came into force.
     """
@@ -73,7 +75,10 @@ class Daemon:
         self.refused: Counter[str] = Counter()
         self.log = Reporter(audit=audit, counts=True, narrates=True)
         self.desk = Desk(self.log.event, store)
-        self.desk.nobody = "nobody can be asked: the configuration has no sockets.control"
+        self.desk.nobody = (
+            "nobody can be asked: the configuration has no sockets.control and no webhook"
+        )
+        self.scenes = Scenes(self.desk, self.workloads)
         self.past = Tally()
         self.since = self.loaded = time.time()
         self._audit = audit

@@ -23,6 +23,7 @@ from notifyd.service.metrics_port import open_port, serve_metrics
 from notifyd.service.policies import Policies
 from notifyd.service.reload import Reloader
 from notifyd.service.sd_notify import Manager, is_restart
+from notifyd.service.webhook import Webhook, read_secret
 
 __all__ = ["serve"]
 
@@ -49,15 +50,18 @@ def serve(policies: Policies) -> None:
         _raise_limit()
         port = policies.config.metrics_port
         metrics = stack.enter_context(open_port(port)) if port is not None else None
-        place = policies.config.approvals
+        place = policies.config.asking.path
         store = stack.enter_context(Store(place)) if place is not None else None
         if store is not None:
             store.end_all(time.time())
+        hook = policies.config.webhook
+        secret = read_secret(hook.secret_file) if hook is not None else b""
         daemon = Daemon(policies, audit, store, Keeper(manager))
+        webhook = Webhook(daemon, hook, secret) if hook is not None else None
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
         for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
-        trio.run(_live, daemon, sockets, manager, metrics, given.kept)
+        trio.run(_live, daemon, sockets, manager, metrics, webhook, given.kept)
 
 
 def _wanted(policies: Policies) -> Mapping[str, SocketAt]:
@@ -80,6 +84,7 @@ async def _live(
     sockets: Mapping[str, socket.socket],
     manager: Manager,
     metrics: socket.socket | None,
+    webhook: Webhook | None,
     kept: Mapping[str, int],
 ) -> None:
     reloader = Reloader(daemon, manager)
@@ -92,6 +97,9 @@ async def _live(
             if "control" in sockets:
                 daemon.desk.attended += 1  # somebody may look; questions wait for them
                 nursery.start_soon(serve_control, sockets["control"], daemon, reloader.reload)
+            if webhook is not None:
+                daemon.desk.attended += 1
+                nursery.start_soon(webhook.run)
             if metrics is not None:
                 nursery.start_soon(serve_metrics, metrics, daemon)
             nursery.start_soon(_tell_status, daemon, manager)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
+import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 import trio
 
+from notifyd.approvals.store import Store
 from notifyd.audit.jsonl import JsonLines
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.service.control import Reload, serve_control
@@ -47,12 +51,50 @@ async def waits(call):
     await trio.sleep_forever()
 """
 
+ASKS = '''
+"""Names are asked for."""
+import errno
+from notifyd import *
+
+@on(Raw("uname"))
+def name(call):
+    remember = ("process", "workload")
+    return Ask("may it know the name?", otherwise=Deny(errno.EACCES), remember=remember)
+
+@on(Raw("getppid"))
+def parent(call):
+    return Return(7)
+'''
+
 CALLS = {
     b"p": os.getppid,
     b"g": os.getpgrp,
     b"s": lambda: os.getsid(0),
     b"u": os.getuid,
+    b"n": os.uname,
+    b"5": lambda: _at_once(5),
 }
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command said."""
+
+    out: str
+    err: str
+    status: int
+
+
+async def ctl(path, *words: str, **more: str) -> Done:
+    """Run `notifyd ctl` in a process of its own."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "notifyd", *(("ctl", *words) if words else ())],
+        env={**os.environ, "NOTIFYD_CONTROL": str(path), **more},
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    return Done(done.stdout.decode(), done.stderr.decode(), done.returncode)
 
 
 class Client:
@@ -129,18 +171,23 @@ class Ground:
         await self.until(lambda: sum(one.count for one in tally.sums().values()) >= calls)
 
 
+def results(supervised) -> list[str]:
+    """What the calls of a workload got."""
+    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
+
+
 Work = Callable[[Ground], Awaitable[None]]
 
 
 @pytest.fixture
 def policies(tmp_path: Path) -> Callable[..., Policies]:
-    """Policies of one section, `all`: `policies(rules, users="any")`."""
+    """Policies of one section, `all`: `policies(rules, users="any", top="watch = false")`."""
 
-    def make(rules: str = RULES, users: object = ()) -> Policies:
+    def make(rules: str = RULES, users: object = (), top: str = "") -> Policies:
         (tmp_path / "r.py").write_text(rules)
         told = json.dumps(users if isinstance(users, str) else list(users))  # type: ignore[call-overload]
         (tmp_path / "notifyd.toml").write_text(
-            f'[sockets.native]\npath = "{tmp_path}/native.sock"\n'
+            f'{top}\n[sockets.native]\npath = "{tmp_path}/native.sock"\n'
             f'[sockets.control]\npath = "{tmp_path}/control.sock"\nusers = {told}\n'
             '[[workload]]\nname = "all"\nrules = ["./r.py"]\n'
         )
@@ -166,14 +213,18 @@ def live(
             audit: str | None = None,
             reload: Reload | None = None,
             users: object = (),
+            rules: str = RULES,
+            top: str = "",
+            store: Store | None = None,
             **limits: float,
         ) -> Daemon:
-            found = policies(users=users)
+            found = policies(rules, users, top)
             sink = None if audit is None else stack.enter_context(JsonLines.open(audit))
             server = stack.enter_context(socket.socket(socket.AF_UNIX))
             server.bind(str(tmp_path / "control.sock"))
             server.listen(1024)
-            daemon = Daemon(found, sink)
+            daemon = Daemon(found, sink, store)
+            daemon.desk.attended = 1
             told: dict[str, int] = {}
 
             def start(name: str) -> Supervised:
@@ -202,6 +253,16 @@ def live(
             return daemon
 
         yield run
+
+
+def _at_once(count: int) -> None:
+    """Make some calls that wait at the same time, each with another argument."""
+    libc = ctypes.CDLL(None)  # os.getpgid would keep Python's lock, and the others waiting
+    threads = [threading.Thread(target=libc.getpgid, args=(number,)) for number in range(count)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
 
 
 def _obey(reading: int) -> int:
