@@ -169,6 +169,21 @@ def metrics(socket: str | None) -> None:
     _print(_ask(socket, protocol.MetricsRequest()).text.splitlines())
 
 
+@command.command()
+@_reaching
+@click.option("--end", is_flag=True, help="End your sessions instead; as root, everybody's.")
+@_as_json
+def console(socket: str | None, end: bool, as_json: bool) -> None:
+    """Print an address that opens the web console, logged in as you. It works once."""
+    from notifyd.web.login import Told, ask_console, login_socket
+
+    def lines(told: Told) -> Iterable[str]:
+        return [f"{told.ended} sessions ended" if end else told.url]
+
+    path = login_socket(socket or default_socket(os.environ), os.environ, making=False)
+    _show(ask_console(path, "end" if end else "login"), as_json, lines)
+
+
 def _ask(path: str | None, request: protocol.Request) -> Any:
     with connected(path or default_socket(os.environ)) as connection:
         return connection.ask(request)
