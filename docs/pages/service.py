@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from notifyd.listen.reception import PATIENCE
 from notifyd.service import protocol
-from notifyd.service.config import Config, Match, Section, SocketConfig
+from notifyd.service.config import Approvals, Config, Match, Section, SocketConfig
 from notifyd.service.lines import IDLE
 from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS
 from pages.markdown import paragraphs, table
@@ -28,6 +29,7 @@ def configuration() -> str:
     for heading, kind in (
         ("The file", Config),
         ("[sockets.oci], [sockets.lxc], [sockets.native], [sockets.control]", SocketConfig),
+        ("[approvals]", Approvals),
         ("[[workload]]", Section),
         ("match", Match),
     ):
@@ -67,7 +69,8 @@ def shown_default(field: msgspec.structs.FieldInfo) -> str:
 
 def control() -> str:
     """What is said over the control socket."""
-    changing = ", ".join(f"`{name}`" for name, one in protocol.COMMANDS.items() if one.changes)
+    changing = _names(one for one in protocol.COMMANDS.items() if one[1].changes)
+    answering = _names(one for one in protocol.COMMANDS.items() if one[1].answers)
     parts = [
         "# Control socket",
         "`sockets.control` of the configuration is a unix stream socket, over which the daemon is "
@@ -89,6 +92,11 @@ def control() -> str:
         'that the kernel tells (SO_PEERCRED). With `users = "any"` everybody else may ask too, '
         f"but not for what changes something: {changing}. Every such request is "
         "[in the log](events.md#controlcommand) with who made it, done or not.",
+        "Whom [`approvals`](configuration.md#approvals) names, by user or group (SO_PEERGROUPS), "
+        f"may ask for everything that changes nothing, and for {answering}. No user may `approve` "
+        "what their own programs ask for unless `approvals.self-approval` says so; root may. Who "
+        "is refused is [in the log](events.md#approvalforbidden), too. A front end with logins of "
+        "its own, as root or the daemon's user, says in `on_behalf_of` who answers.",
         "Times are seconds since 1970.",
     ]
     for name, command in protocol.COMMANDS.items():
@@ -98,6 +106,10 @@ def control() -> str:
         told = described(result, "The result is a list; each has" if many else "The result has")
         parts += [one for one in told if one not in parts[-2:] or one.startswith("|")]
     return "\n\n".join(parts)
+
+
+def _names(commands: Iterable[tuple[str, protocol.Command]]) -> str:
+    return ", ".join(f"`{name}`" for name, _ in commands)
 
 
 def described(kind: type[Any], having: str, *but: str) -> list[str]:

@@ -18,13 +18,14 @@ import trio
 
 from notifyd.approvals.memory import Grant, Memory
 from notifyd.approvals.question import Answer, Question, Resolution, Scope, State
-from notifyd.approvals.store import Store
+from notifyd.approvals.store import Past, Store
 from notifyd.errors import UsageError
 
 __all__ = ["MOST_A_MINUTE", "MOST_OPEN", "Desk", "Tell"]
 
 MOST_OPEN = 64  # questions of one workload that wait at the same time
 MOST_A_MINUTE = 60  # new questions of one workload
+MOST_ENDED = 1000  # questions of which is known what became of them, for who answers too late
 LINGER = 1.0  # seconds that a question waits for its call to come again, after a signal
 _MINUTE = 60.0
 
@@ -70,9 +71,11 @@ class Desk:
         self._memory = Memory(store.grants() if store is not None else ())
         self._last = store.last_question() if store is not None else 0
         self._open: dict[Key, _Open] = {}
+        self._ended: dict[int, Resolution] = {}
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._changed = trio.Event()
         self._one_by_one = trio.CapacityLimiter(1)  # what is written keeps its order
+        self._readers = trio.CapacityLimiter(4)
 
     @property
     def pending(self) -> tuple[Question, ...]:
@@ -147,6 +150,9 @@ class Desk:
         waited = round(time.monotonic() - one.begun, 3)
         one.resolution = resolution
         self._open.pop(_key(one.question), None)
+        self._ended[one.question.id] = resolution
+        if len(self._ended) > MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
         one.done.set()
         self._change()
         answer = resolution.answer
@@ -197,11 +203,24 @@ class Desk:
         await self._supersede(id)
         return question
 
+    def find(self, id: int) -> Question:  # noqa: A002
+        """A question that waits.
+
+        Raises:
+            UsageError: it does not; with what became of it.
+        """
+        return self._find(id).question
+
     def _find(self, id: int) -> _Open:  # noqa: A002
         for one in self._open.values():
             if one.question.id == id:
                 return one
-        raise UsageError(f"no question {id} waits: it was answered, or whoever asked is gone")
+        ended = self._ended.get(id)
+        if ended is None:
+            raise UsageError(f"no question {id} waits: see `notifyd ctl pending`")
+        if ended.answer is not None:
+            raise UsageError(f"question {id} is answered already: {ended.reason}")
+        raise UsageError(f"question {id} waits no more, it is {ended.state.value}: {ended.why}")
 
     async def _granted(self, question: Question, answer: Answer) -> Grant:
         """Write down an answer that lasts. What cannot be kept is not promised."""
@@ -251,6 +270,19 @@ class Desk:
         return grant
 
     # -- the rest
+
+    async def history(self, wanted: Past) -> list[dict[str, Any]]:
+        """How questions ended before, the latest first; none without a store.
+
+        Raises:
+            UsageError: the store cannot be read.
+        """
+        if self._store is None:
+            return []
+        try:
+            return await trio.to_thread.run_sync(self._store.history, wanted, limiter=self._readers)
+        except sqlite3.Error as error:
+            raise UsageError(f"the database of approvals cannot be read: {error}") from error
 
     def forget_workload(self, workload: str) -> None:
         """A workload has ended."""

@@ -10,14 +10,15 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from notifyd.approvals.memory import Grant
-from notifyd.approvals.question import Answer, Person, Question, Resolution, Scope, State, Subject
+from notifyd.approvals.question import Answer, Person, Question, Resolution, Scope, Subject
 from notifyd.errors import UsageError
 
-__all__ = ["DEFAULT_PATH", "Store", "user_path"]
+__all__ = ["DEFAULT_PATH", "Past", "Store", "user_path"]
 
 DEFAULT_PATH = "/var/lib/notifyd/notifyd.db"
 VERSION = 1
@@ -77,6 +78,26 @@ CREATE TABLE granted (
 ) STRICT;
 """
 _SUBJECT = ("rule", "key", "uid", "exe", "digest", "program")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Which questions of before. Globs, as in a shell; "" is any.
+
+    Attributes:
+        key: compared as it is; then so is `rule`.
+        person: who answered.
+        most: how many, the latest ones.
+    """
+
+    workload: str = ""
+    rule: str = ""
+    key: str = ""
+    operation: str = ""
+    exe: str = ""
+    person: str = ""
+    state: str = ""
+    most: int = 20
 
 
 class Store:
@@ -175,14 +196,26 @@ class Store:
         with self._writing():
             self._db.execute(f"UPDATE question SET {sets} WHERE id = :id", {**row, "id": id})  # noqa: S608
 
-    def history(self, subject: Subject, most: int = 20) -> list[dict[str, Any]]:
-        """How questions of the same rule and key ended before, the latest first."""
-        rows = self._db.execute(
-            "SELECT * FROM question WHERE rule = ? AND key = ? AND state != ? "
-            "ORDER BY id DESC LIMIT ?",
-            (subject.rule, subject.key, State.ASKED.value, most),
-        )
-        return [dict(row) for row in rows]
+    def history(self, wanted: Past) -> list[dict[str, Any]]:
+        """How questions ended before, the latest first. May be called from any thread.
+
+        Raises:
+            sqlite3.Error.
+        """
+        given = {name: value for name, value in asdict(wanted).items() if value and name != "most"}
+        # A key may have stars of its own; and this way there is an index for the two.
+        exact = ("rule", "key") if wanted.key else ()
+        tests = [f"{name} {'=' if name in exact else 'GLOB'} :{name}" for name in given]
+        where = " AND ".join(["state != 'asked'", *tests])
+        values = {**given, "most": wanted.most}
+        with closing(sqlite3.connect(self._path, timeout=BUSY)) as db:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA query_only = ON")
+            rows = db.execute(
+                f"SELECT * FROM question WHERE {where} ORDER BY id DESC LIMIT :most",  # noqa: S608
+                values,
+            )
+            return [dict(row) for row in rows]
 
     # -- grants
 

@@ -63,6 +63,13 @@ _CALL = {
     "approval": "the id of the question that the person was asked",
 }
 
+_CONTROL = {
+    "command": "`reload`, `detach`, `kill`, `approve`, `deny` or `revoke`",
+    "approval": "the id of the question that was to be answered",
+    "grant": "the id of the grant that was to be revoked",
+    "by": "for whom the peer spoke, if that is a front end, and its name",
+}
+
 EVENTS: Mapping[str, EventKind] = MappingProxyType(
     {
         "call": EventKind("A call was answered.", MappingProxyType(_CALL)),
@@ -128,14 +135,14 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "control.command": EventKind(
             "Somebody changed something over the control socket.",
-            {"peer": "who: name, pid and uid", "command": "`reload`, `detach` or `kill`"},
+            {"peer": "who: name, pid and uid", **_CONTROL},
             "control: {command} by {peer}",
         ),
         "control.refused": EventKind(
             "Somebody wanted to change something over the control socket, and nothing came of it.",
             {
                 "peer": "who: name, pid and uid",
-                "command": "`reload`, `detach` or `kill`",
+                **_CONTROL,
                 "reason": "why",
             },
             "control: no {command} for {peer}: {reason}",
@@ -285,6 +292,15 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "reason": "why: nobody is there, or too much has been asked",
             },
             "{workload}: not asked ({reason}): {question}",
+        ),
+        "approval.forbidden": EventKind(
+            "Somebody wanted to answer a question, or revoke an answer, and may not.",
+            {
+                "peer": "who: name, pid and uid; of a webhook, its host",
+                **_CONTROL,
+                "reason": "why",
+            },
+            "no {command} for {peer}: {reason}",
         ),
         "approval.revoked": EventKind(
             "An answer that was remembered for good holds no more.",

@@ -61,8 +61,17 @@ class Connection:
             ) from None
         except OSError as error:
             raise UsageError(f"the daemon broke off ({error.strerror}): see its log") from error
+        return self.parsed(line, protocol.command_of(request))
+
+    @staticmethod
+    def parsed(line: bytes, command: str) -> Any:
+        """The result in a line that answers a command.
+
+        Raises:
+            UsageError: as `ask`.
+        """
         try:
-            return protocol.parse_reply(line, protocol.command_of(request))
+            return protocol.parse_reply(line, command)
         except PeerError as error:
             raise UsageError(
                 f"what answers there is no notifyd of this version: {error}"
@@ -82,21 +91,35 @@ class Connection:
         del self._buffer[: end + 1]
         return line
 
+    def fileno(self) -> int:
+        """For select(2)."""
+        return self._socket.fileno()
+
     def pieces(self) -> Iterator[bytes]:
         """Whole lines as they come, several at once, until the daemon ends. Waits for ever."""
         self._socket.settimeout(None)
-        while True:
-            end = self._buffer.rfind(b"\n") + 1
-            if end:
-                yield bytes(self._buffer[:end])
-                del self._buffer[:end]
+        while (piece := self.piece()) is not None:
+            if piece:
+                yield piece
+
+    def piece(self) -> bytes | None:
+        """The whole lines that are here, after receiving once if there are none; None at the end.
+
+        Raises:
+            TimeoutError: nothing came in time.
+        """
+        if not (end := self._buffer.rfind(b"\n") + 1):
             try:
                 data = self._socket.recv(_CHUNK)
             except ConnectionResetError:
-                return
+                data = b""
             if not data:
-                return
+                return None
             self._buffer += data
+            end = self._buffer.rfind(b"\n") + 1
+        piece = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return piece
 
 
 @contextmanager

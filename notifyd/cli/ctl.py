@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
-from click.shell_completion import CompletionItem
 
+from notifyd.cli import ctl_approvals
 from notifyd.cli.control_client import connected, default_socket
+from notifyd.cli.reaching import as_json as _as_json
+from notifyd.cli.reaching import ask, complete_workloads, print_lines, reaching, show
 from notifyd.errors import UsageError
 from notifyd.service import protocol
 
 __all__ = ["command"]
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_SOON = 1.0  # seconds that completing waits for the daemon
-_PLAIN = re.compile(r"[\w./][\w./@%+~:-]*", re.ASCII)  # what no shell takes for anything else
-
-
-def _complete_workloads(
-    ctx: click.Context,
-    param: click.Parameter,  # noqa: ARG001
-    incomplete: str,
-) -> list[CompletionItem]:
-    """The ids of those that are supervised now and begin so, as the daemon says."""
-    path = ctx.params.get("socket") or default_socket(os.environ)
-    try:
-        with connected(path, patience=_SOON) as connection:
-            found = connection.ask(protocol.WorkloadsRequest())
-    except UsageError:
-        return []
-    return [
-        CompletionItem(one.id, help=one.section)
-        for one in found
-        if one.id.startswith(incomplete) and _PLAIN.fullmatch(one.id)
-    ]
-
-
-def _reaching(function: F) -> F:
-    """The option of all that ask a daemon."""
-    return click.option(
-        "--socket",
-        metavar="PATH",
-        help="The daemon's control socket. Default: $NOTIFYD_CONTROL; or your own daemon's, "
-        "$XDG_RUNTIME_DIR/notifyd/control.sock, if it is there; or /run/notifyd/control.sock.",
-    )(function)
-
-
-def _as_json(function: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
 @click.group()
@@ -73,42 +34,42 @@ def command() -> None:
 
 
 @command.command()
-@_reaching
+@reaching
 @_as_json
 def status(socket: str | None, as_json: bool) -> None:
     """Say how the daemon is: what it serves, how much it has decided."""
     from notifyd.cli.control_tables import status_table
 
-    _show(_ask(socket, protocol.StatusRequest()), as_json, status_table)
+    show(ask(socket, protocol.StatusRequest()), as_json, status_table)
 
 
 @command.command()
-@_reaching
+@reaching
 @_as_json
 def workloads(socket: str | None, as_json: bool) -> None:
     """List who is supervised."""
     from notifyd.cli.control_tables import workloads_table
 
-    _show(_ask(socket, protocol.WorkloadsRequest()), as_json, workloads_table)
+    show(ask(socket, protocol.WorkloadsRequest()), as_json, workloads_table)
 
 
 @command.command()
-@_reaching
+@reaching
 @_as_json
 def rules(socket: str | None, as_json: bool) -> None:
     """List which rules are for whom."""
     from notifyd.cli.control_tables import rules_table
 
-    _show(_ask(socket, protocol.RulesRequest()), as_json, rules_table)
+    show(ask(socket, protocol.RulesRequest()), as_json, rules_table)
 
 
 @command.command()
-@_reaching
+@reaching
 @click.option(
     "--workload",
     default="",
     metavar="GLOB",
-    shell_complete=_complete_workloads,
+    shell_complete=complete_workloads,
     help="Only of these workloads.",
 )
 @click.option("--operation", default="", metavar="GLOB", help="Only calls of these operations.")
@@ -131,74 +92,61 @@ def events(
 
 
 @command.command()
-@_reaching
+@reaching
 @_as_json
 def reload(socket: str | None, as_json: bool) -> None:
     """Load the configuration and its rules anew: all of it, or nothing."""
     from notifyd.cli.control_tables import reloaded
 
-    _show(_ask(socket, protocol.ReloadRequest()), as_json, reloaded)
+    show(ask(socket, protocol.ReloadRequest()), as_json, reloaded)
 
 
 @command.command()
-@click.argument("id", shell_complete=_complete_workloads)
-@_reaching
+@click.argument("id", shell_complete=complete_workloads)
+@reaching
 @_as_json
 def detach(id: str, socket: str | None, as_json: bool) -> None:  # noqa: A002 (as it is called)
     """Let workload ID go: the calls that its filter reports fail from now on (ENOSYS)."""
     from notifyd.cli.control_tables import detached
 
-    _show(_ask(socket, protocol.DetachRequest(id=id)), as_json, detached)
+    show(ask(socket, protocol.DetachRequest(id=id)), as_json, detached)
 
 
 @command.command()
-@click.argument("id", shell_complete=_complete_workloads)
-@_reaching
+@click.argument("id", shell_complete=complete_workloads)
+@reaching
 @_as_json
 def kill(id: str, socket: str | None, as_json: bool) -> None:  # noqa: A002
     """Kill the first process of workload ID, and of everything executed into it."""
     from notifyd.cli.control_tables import killed
 
-    _show(_ask(socket, protocol.KillRequest(id=id)), as_json, killed)
+    show(ask(socket, protocol.KillRequest(id=id)), as_json, killed)
 
 
 @command.command()
-@_reaching
+@reaching
 def metrics(socket: str | None) -> None:
     """Print the counts as Prometheus reads them."""
-    _print(_ask(socket, protocol.MetricsRequest()).text.splitlines())
+    print_lines(ask(socket, protocol.MetricsRequest()).text.splitlines())
 
 
 @command.command()
-@_reaching
+@reaching
 @click.option("--end", is_flag=True, help="End your sessions instead; as root, everybody's.")
 @_as_json
 def console(socket: str | None, end: bool, as_json: bool) -> None:
     """Print an address that opens the web console, logged in as you. It works once."""
     from notifyd.web.login import Told, ask_console, login_socket
 
-    def lines(told: Told) -> Iterable[str]:
+    def lines(told: Told) -> list[str]:
         return [f"{told.ended} sessions ended" if end else told.url]
 
     path = login_socket(socket or default_socket(os.environ), os.environ, making=False)
-    _show(ask_console(path, "end" if end else "login"), as_json, lines)
+    show(ask_console(path, "end" if end else "login"), as_json, lines)
 
 
-def _ask(path: str | None, request: protocol.Request) -> Any:
-    with connected(path or default_socket(os.environ)) as connection:
-        return connection.ask(request)
-
-
-def _show(result: Any, as_json: bool, lines: Callable[[Any], Iterable[str]]) -> None:
-    if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(result), indent=2))
-    else:
-        _print(lines(result))
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
+for _command in ctl_approvals.COMMANDS:
+    command.add_command(_command)
 
 
 def _raw(piece: bytes) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Packet",
     "close_all",
     "peer_cred",
+    "peer_groups",
     "post_fds",
     "recv_fds",
     "recv_fds_into",
@@ -42,6 +43,9 @@ _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
 _TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS_OLD and SCM_TIMESTAMPNS: socket(7)
 _TIMESPEC = Struct("@ll")  # seconds and nanoseconds since 1970
+_PEERGROUPS: Final = 59  # SO_PEERGROUPS, since 4.13
+_MOST_GROUPS = 256  # what Python's getsockopt has room for
+_GROUP = Struct("=I")  # gid_t
 _SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
 
 
@@ -216,3 +220,15 @@ def peer_cred(sock: socket.socket) -> tuple[int, int, int]:
     packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(packed)
     return pid, uid, gid
+
+
+def peer_groups(sock: socket.socket) -> tuple[int, ...]:
+    """Return the supplementary groups of who connected, as of that moment: SO_PEERGROUPS.
+
+    Empty as well for one that has more than 256, or where nobody is known to have connected.
+    """
+    try:
+        packed = sock.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, _MOST_GROUPS * _GROUP.size)
+    except OSError:  # ERANGE, ENODATA
+        return ()
+    return tuple(gid for (gid,) in _GROUP.iter_unpack(packed))

@@ -36,18 +36,20 @@ class Peer:
         pid: 0 if not visible from here; it may be somebody else's by now.
         uid: in our user namespace, as is `gid`.
         name: what the process calls itself, for people only.
+        groups: its supplementary groups.
     """
 
     pid: int
     uid: int
     gid: int
     name: str
+    groups: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
-        """The peer of a connected AF_UNIX socket (SO_PEERCRED)."""
+        """The peer of a connected AF_UNIX socket (SO_PEERCRED, SO_PEERGROUPS)."""
         pid, uid, gid = unix.peer_cred(connection)
-        return cls(pid, uid, gid, _name(pid))
+        return cls(pid, uid, gid, _name(pid), unix.peer_groups(connection))
 
     def __str__(self) -> str:
         return f"{self.name or '?'} (pid {self.pid}, uid {self.uid})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import grp
 import pwd
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ from notifyd.service.validate import Mistake, Where, validated
 
 __all__ = [
     "DEFAULT_PATH",
+    "Approvals",
     "Config",
     "ConfigError",
     "Match",
@@ -125,12 +126,35 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Sections = Annotated[list[Section], Meta(min_length=1, description="at least one [[workload]]")]
 
 
+class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Asking people. `approvals = "PATH"` at the top of the file is short for its `path`.
+
+    Attributes:
+        path: the database of questions and answers; nothing outlives the daemon by default.
+        users: names or ids of those who may look at everything and answer questions, besides root,
+            us and whom `sockets.control.users` names.
+        groups: names or ids of groups whose members may, too.
+        self_approval: whether a user may approve what their own programs ask for.
+    """
+
+    path: FilePath | None = None
+    users: list[User] = []
+    groups: list[User] = []
+    self_approval: bool = False
+
+    def names(self, uid: int, groups: Collection[int]) -> bool:
+        """Whether a user of some groups is named here."""
+        return any(uid_of(user) == uid for user in self.users) or any(
+            gid_of(group) in groups for group in self.groups
+        )
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The whole file.
 
     Attributes:
         audit: the event log; none by default.
-        approvals: the database of questions and answers; nothing outlives the daemon by default.
+        approvals: where answers are kept, and who may answer; or only the path of the database.
         metrics_port: a TCP port of 127.0.0.1 for Prometheus; none by default.
         watch: whether changed files are loaded by themselves.
         sockets: at least one of `oci`, `lxc` and `native`.
@@ -140,9 +164,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     sockets: Sockets
     workload: Sections
     audit: str | None = None
-    approvals: FilePath | None = None
+    approvals: FilePath | Approvals = Approvals()
     metrics_port: Port | None = None
     watch: bool = True
+
+    @property
+    def asking(self) -> Approvals:
+        """`approvals`, in its long form."""
+        short = self.approvals
+        return Approvals(path=short) if isinstance(short, str) else short
 
 
 class ConfigError(UsageError):
@@ -212,9 +242,14 @@ def _unknown_users(config: Config) -> list[Mistake]:
             continue
         users = [] if socket.users == "any" else socket.users
         found += _strangers(users, ("sockets", name, "users"))
-        if socket.group is not None and not _group_exists(socket.group):
+        if socket.group is not None and gid_of(socket.group) is None:
             said = f"no group is named {socket.group!r} here: make it, or give another"
             found.append(Mistake(("sockets", name, "group"), said))
+    found += _strangers(config.asking.users, ("approvals", "users"))
+    for group in config.asking.groups:
+        if gid_of(group) is None:
+            said = f"no group is named {group!r} here: give a number, or another name"
+            found.append(Mistake(("approvals", "groups"), said))
     for at, section in enumerate(config.workload):
         found += _strangers(as_list(section.match.user), ("workload", at, "match", "user"))
     return found
@@ -225,20 +260,22 @@ def _strangers(users: list[User], where: Where) -> list[Mistake]:
     return [Mistake(where, said.format(user)) for user in users if uid_of(user) is None]
 
 
-def _group_exists(name: str) -> bool:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
-
-
 def uid_of(user: User) -> int | None:
     """The id of a user given by name or id; None if nobody has that name."""
     if isinstance(user, int):
         return user
     try:
         return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
+
+
+def gid_of(group: User) -> int | None:
+    """The id of a group given by name or id; None if none has that name."""
+    if isinstance(group, int):
+        return group
+    try:
+        return grp.getgrnam(group).gr_gid
     except KeyError:
         return None
 

@@ -1,17 +1,15 @@
 """The control socket: what the daemon tells, and what it does, when it is asked.
 
-Who may ask is the configuration's to say (`sockets.control.users`); what can be asked for is in
-`protocol`.
+Who may ask is in `rights`, what can be asked for in `protocol`.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import select
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -21,73 +19,19 @@ from notifyd.audit.followers import MOST_WAITING, Wanted
 from notifyd.errors import PeerError, UsageError
 from notifyd.listen.arrival import Peer
 from notifyd.listen.reception import PATIENCE, reception, send_all
-from notifyd.service import protocol, views
+from notifyd.service import answering, protocol, views
+from notifyd.service.approval_messages import QuestionsRequest, RevokeRequest
 from notifyd.service.daemon import Daemon
 from notifyd.service.lines import IDLE, Lines
 from notifyd.service.metrics import metrics_text
-from notifyd.service.supervised import Supervised
+from notifyd.service.rights import Desk, Forbidden, Reload
 
-__all__ = ["Reload", "serve_control"]
+__all__ = ["serve_control"]
 
 MOST_FOLLOWERS = 32  # each may make us keep `MOST_WAITING`
 GATHER = 0.05  # seconds: so many events go in one piece, and reading along stays cheap
 LOOK = 0.5  # seconds between two looks at whether a follower has left, and at what tasks answered
 _BROKEN = "an error in notifyd itself, which the log has: please report it"
-
-Reload = Callable[[str], Awaitable[list[str]]]
-"""Loads everything anew. Takes who wanted it; returns what does not go as the configuration says, a
-line each. Raises UsageError with every mistake."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What commands are done with."""
-
-    daemon: Daemon
-    reload: Reload | None
-
-    def find(self, name: str) -> Supervised:
-        """A workload by its id.
-
-        Raises:
-            UsageError: there is none.
-        """
-        found = self.daemon.workloads.get(name)
-        if found is None:
-            raise UsageError(f"no workload {name!r} is supervised: see `notifyd ctl workloads`")
-        return found
-
-    def check_reads(self, peer: Peer) -> None:
-        """See that a peer may ask at all.
-
-        Raises:
-            PeerError: it may not.
-        """
-        if not self._serves(peer):
-            raise PeerError(
-                f"{peer} may not use this socket; sockets.control.users of the configuration says "
-                "who may"
-            )
-
-    def check_changes(self, peer: Peer, command: str) -> None:
-        """See that a peer may change something: root, we, and whom the configuration names.
-
-        Raises:
-            UsageError: it may not.
-        """
-        config = self.daemon.policies.config.sockets.control
-        # Whoever comes in because anybody may is not trusted with other people's containers.
-        named = config is not None and config.users != "any" and self._serves(peer)
-        if not named and peer.uid not in (0, os.geteuid()):
-            raise UsageError(
-                f"uid {peer.uid} may only read: sockets.control.users of the configuration has to "
-                f"name whoever may {command}"
-            )
-
-    def _serves(self, peer: Peer) -> bool:
-        config = self.daemon.policies.config.sockets.control
-        own = os.geteuid()
-        return peer.uid in (0, own) or (config is not None and config.serves(peer.uid, own))
 
 
 async def serve_control(
@@ -133,6 +77,10 @@ async def _converse(desk: Desk, connection: socket.socket, peer: Peer, lines: Li
             if isinstance(request, protocol.EventsRequest):
                 await _follow(desk.daemon, connection, request, lines.patience)
                 return
+            if isinstance(request, QuestionsRequest):
+                left = partial(_hung_up, connection)
+                await answering.follow_questions(desk.daemon, connection, left)
+                return
             reply = protocol.encode_result(await _done(desk, peer, request))
         except UsageError as error:
             reply = protocol.encode_error(str(error))
@@ -146,19 +94,35 @@ async def _done(desk: Desk, peer: Peer, request: protocol.Request) -> Any:
     Raises:
         UsageError: it cannot be done, or not by this peer.
     """
-    command = protocol.command_of(request)
-    handler = HANDLERS[command]
-    if not protocol.COMMANDS[command].changes:
+    name = protocol.command_of(request)
+    handler, command = HANDLERS[name], protocol.COMMANDS[name]
+    if not command.changes:
         return await handler(desk, peer, request)
-    said = {"peer": str(peer), "command": command, "workload": getattr(request, "id", None)}
+    said = {"peer": str(peer), "command": name, **_about(command, request)}
     try:
-        desk.check_changes(peer, command)
+        if command.answers:
+            desk.check_answers(peer, name, getattr(request, "on_behalf_of", None))
+        else:
+            desk.check_changes(peer, name)
         result = await handler(desk, peer, request)
     except UsageError as error:
-        desk.daemon.log.event("control.refused", "warning", **said, reason=str(error))
+        event = "approval.forbidden" if isinstance(error, Forbidden) else "control.refused"
+        desk.daemon.log.event(event, "warning", **said, reason=str(error))
         raise
     desk.daemon.log.event("control.command", **said)
     return result
+
+
+def _about(command: protocol.Command, request: protocol.Request) -> dict[str, Any]:
+    """What a request is about, as a field of its event."""
+    if not command.answers:
+        return {"workload": getattr(request, "id", None)}
+    field = "grant" if isinstance(request, RevokeRequest) else "approval"
+    on_behalf = getattr(request, "on_behalf_of", None)
+    return {
+        field: getattr(request, "id", None),
+        "by": on_behalf and f"{on_behalf.name} by {on_behalf.face}",
+    }
 
 
 # -- the commands
@@ -212,6 +176,7 @@ HANDLERS: Mapping[str, Callable[[Desk, Peer, Any], Awaitable[Any]]] = MappingPro
         "detach": _detach,
         "kill": _kill,
         "metrics": _metrics,
+        **answering.HANDLERS,
     }
 )
 

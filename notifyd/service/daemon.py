@@ -35,6 +35,7 @@ from notifyd.service.door import Door
 from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies, Policy
+from notifyd.service.scenes import Scenes
 from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
 
 __all__ = ["Daemon"]
@@ -53,6 +54,7 @@ class Daemon:
         refused: arrivals that came to nothing, by how they came.
         log: where the daemon's own events go.
         desk: where people are asked.
+        scenes: what is known around the questions there.
         past: the counts of those that have ended.
         since: seconds since 1970 when it began; `loaded`, when its policies came into force.
     """
@@ -67,6 +69,7 @@ class Daemon:
         self.log = Reporter(audit=audit, counts=True, narrates=True)
         self.desk = Desk(self.log.event, store)
         self.desk.nobody = "nobody can be asked: the configuration has no sockets.control"
+        self.scenes = Scenes(self.desk, self.workloads)
         self.past = Tally()
         self.since = self.loaded = time.time()
         self._audit = audit

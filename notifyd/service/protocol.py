@@ -9,13 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from notifyd.audit.harmless import json_line, whole
 from notifyd.errors import PeerError, UsageError
+from notifyd.service.approval_messages import (
+    Answered,
+    ApproveRequest,
+    DecisionView,
+    DenyRequest,
+    GrantsRequest,
+    GrantView,
+    HistoryRequest,
+    PendingRequest,
+    QuestionsRequest,
+    QuestionView,
+    RevokeRequest,
+)
+from notifyd.service.request import VERSION, Glob, Id, Request
 
 __all__ = [
     "COMMANDS",
@@ -29,21 +42,7 @@ __all__ = [
     "parse_request",
 ]
 
-VERSION = 1
 MOST_BYTES = 1 << 16  # of a request with its newline
-
-Glob = Annotated[str, Meta(max_length=256)]
-Id = Annotated[str, Meta(min_length=1, max_length=300)]  # 256 characters, and `~N` for a double
-
-
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="command"):
-    """What every request has.
-
-    Attributes:
-        notifyd: the protocol's version.
-    """
-
-    notifyd: int = VERSION
 
 
 class StatusRequest(Request, frozen=True, tag="status"):
@@ -253,11 +252,13 @@ class Command:
         request: the type of the request; its first line of documentation is the summary.
         result: the type of what comes back.
         changes: whether it changes anything: who may only read cannot ask for it.
+        answers: whether it is about an answer to a question: approvers may ask for it, too.
     """
 
     request: type[Request]
     result: Any
     changes: bool = False
+    answers: bool = False
 
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
@@ -270,6 +271,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "detach": Command(DetachRequest, Detached, changes=True),
         "kill": Command(KillRequest, Killed, changes=True),
         "metrics": Command(MetricsRequest, Metrics),
+        "pending": Command(PendingRequest, list[QuestionView]),
+        "questions": Command(QuestionsRequest, list[QuestionView]),
+        "approve": Command(ApproveRequest, Answered, changes=True, answers=True),
+        "deny": Command(DenyRequest, Answered, changes=True, answers=True),
+        "grants": Command(GrantsRequest, list[GrantView]),
+        "revoke": Command(RevokeRequest, GrantView, changes=True, answers=True),
+        "history": Command(HistoryRequest, list[DecisionView]),
     }
 )
 

@@ -47,7 +47,7 @@ def serve(policies: Policies) -> None:
         _raise_limit()
         port = policies.config.metrics_port
         metrics = stack.enter_context(open_port(port)) if port is not None else None
-        place = policies.config.approvals
+        place = policies.config.asking.path
         store = stack.enter_context(Store(place)) if place is not None else None
         daemon = Daemon(policies, audit, store)
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]

@@ -10,7 +10,7 @@ import trio.testing
 from notifyd.approvals import desk as module
 from notifyd.approvals.desk import Desk
 from notifyd.approvals.question import Answer, Person, Question, Scope, State, Subject
-from notifyd.approvals.store import Store
+from notifyd.approvals.store import Past, Store
 from notifyd.errors import UsageError
 
 ADMIN = Person("root", 0, "ctl")
@@ -147,7 +147,7 @@ def test_whoever_asked_is_gone(desk, told, monkeypatch):
         one.scope.cancel()
         while desk.pending:
             await trio.sleep(0.02)
-        with pytest.raises(UsageError, match="no question 1 waits"):
+        with pytest.raises(UsageError, match="question 1 waits no more, it is withdrawn"):
             await desk.answer(1, YES)
 
     run(desk, work)
@@ -328,7 +328,7 @@ def test_what_survives(tmp_path, told):
             assert second.pending[0].id == 4
 
         run(second, later)
-        history = store.history(replace(SUBJECT, key="0"))
+        history = store.history(Past(rule=SUBJECT.rule, key="0"))
         assert [(one["state"], one["reason"], one["person"]) for one in history] == [
             ("granted", "fine", "root")
         ]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from notifyd.approvals.store import Store
 from notifyd.audit.jsonl import JsonLines
 from notifyd.listen.arrival import Arrival, Kind, Peer
 from notifyd.service.control import Reload, serve_control
@@ -52,6 +53,7 @@ CALLS = {
     b"g": os.getpgrp,
     b"s": lambda: os.getsid(0),
     b"u": os.getuid,
+    b"n": os.uname,
 }
 
 
@@ -134,13 +136,13 @@ Work = Callable[[Ground], Awaitable[None]]
 
 @pytest.fixture
 def policies(tmp_path: Path) -> Callable[..., Policies]:
-    """Policies of one section, `all`: `policies(rules, users="any")`."""
+    """Policies of one section, `all`: `policies(rules, users="any", top="watch = false")`."""
 
-    def make(rules: str = RULES, users: object = ()) -> Policies:
+    def make(rules: str = RULES, users: object = (), top: str = "") -> Policies:
         (tmp_path / "r.py").write_text(rules)
         told = json.dumps(users if isinstance(users, str) else list(users))  # type: ignore[call-overload]
         (tmp_path / "notifyd.toml").write_text(
-            f'[sockets.native]\npath = "{tmp_path}/native.sock"\n'
+            f'{top}\n[sockets.native]\npath = "{tmp_path}/native.sock"\n'
             f'[sockets.control]\npath = "{tmp_path}/control.sock"\nusers = {told}\n'
             '[[workload]]\nname = "all"\nrules = ["./r.py"]\n'
         )
@@ -166,14 +168,18 @@ def live(
             audit: str | None = None,
             reload: Reload | None = None,
             users: object = (),
+            rules: str = RULES,
+            top: str = "",
+            store: Store | None = None,
             **limits: float,
         ) -> Daemon:
-            found = policies(users=users)
+            found = policies(rules, users, top)
             sink = None if audit is None else stack.enter_context(JsonLines.open(audit))
             server = stack.enter_context(socket.socket(socket.AF_UNIX))
             server.bind(str(tmp_path / "control.sock"))
             server.listen(1024)
-            daemon = Daemon(found, sink)
+            daemon = Daemon(found, sink, store)
+            daemon.desk.attended = 1
             told: dict[str, int] = {}
 
             def start(name: str) -> Supervised:

@@ -10,9 +10,9 @@ import trio
 
 from notifyd.errors import PeerError, UsageError
 from notifyd.listen.arrival import Peer
-from notifyd.service.control import Desk
 from notifyd.service.daemon import Daemon
 from notifyd.service.protocol import COMMANDS
+from notifyd.service.rights import Desk
 
 STRANGER = Peer(1, 12345, 12345, "stranger")
 
@@ -323,4 +323,5 @@ def test_a_crowd(live, capsys):
 
 def test_changes_are_marked():
     """Whoever may only read cannot ask for these."""
-    assert {name for name, one in COMMANDS.items() if one.changes} == {"reload", "detach", "kill"}
+    changing = {name for name, one in COMMANDS.items() if one.changes}
+    assert changing == {"reload", "detach", "kill", "approve", "deny", "revoke"}

@@ -13,6 +13,8 @@ from notifyd.service.protocol import COMMANDS, parse_reply, parse_request
 PLAIN = {name: {"notifyd": 1, "command": name} for name in COMMANDS}
 for _name in ("detach", "kill"):
     PLAIN[_name]["id"] = "web"
+for _name in ("approve", "deny", "revoke"):
+    PLAIN[_name]["id"] = 1
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -36,8 +38,8 @@ def test_every_command_is_understood(name):
 
 
 def test_every_command_is_done():
-    """All but the events, which are a conversation of their own, have a handler."""
-    assert {*control.HANDLERS, "events"} == set(COMMANDS)
+    """All but those that are a conversation of their own have a handler."""
+    assert {*control.HANDLERS, "events", "questions"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_any_bytes(line):
 
 
 @given(
-    st.sampled_from([*COMMANDS, "approve"]),
+    st.sampled_from([*COMMANDS, "aprove"]),
     st.dictionaries(st.sampled_from(["notifyd", "id", "workload", "event", "x"]), JSON),
 )
 def test_any_fields(name, fields):

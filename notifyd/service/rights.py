@@ -1,0 +1,141 @@
+"""Who may ask the daemon for what: by the credentials of their socket, and the configuration."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from notifyd.approvals.question import Question
+from notifyd.errors import PeerError, UsageError
+from notifyd.listen.arrival import Peer
+from notifyd.service.approval_messages import OnBehalf
+from notifyd.service.daemon import Daemon
+from notifyd.service.supervised import Supervised
+
+__all__ = ["Desk", "Forbidden", "Reload"]
+
+NOBODY = 65534  # the group of a user who has no entry: overflowgid, proc_sys_kernel(5)
+
+Reload = Callable[[str], Awaitable[list[str]]]
+"""Loads everything anew. Takes who wanted it; returns what does not go as the configuration says, a
+line each. Raises UsageError with every mistake."""
+
+
+class Forbidden(UsageError):
+    """Somebody may not answer this question, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What commands are done with."""
+
+    daemon: Daemon
+    reload: Reload | None
+
+    def find(self, name: str) -> Supervised:
+        """A workload by its id.
+
+        Raises:
+            UsageError: there is none.
+        """
+        found = self.daemon.workloads.get(name)
+        if found is None:
+            raise UsageError(f"no workload {name!r} is supervised: see `notifyd ctl workloads`")
+        return found
+
+    def check_reads(self, peer: Peer) -> None:
+        """See that a peer may ask at all.
+
+        Raises:
+            PeerError: it may not.
+        """
+        if not (self._serves(peer) or self._approves(peer)):
+            raise PeerError(
+                f"{peer} may not use this socket; sockets.control.users of the configuration says "
+                "who may"
+            )
+
+    def check_changes(self, peer: Peer, command: str) -> None:
+        """See that a peer may change something: root, we, and whom the configuration names.
+
+        Raises:
+            UsageError: it may not.
+        """
+        if not self._changes(peer):
+            raise UsageError(
+                f"uid {peer.uid} may only read: sockets.control.users of the configuration has to "
+                f"name whoever may {command}"
+            )
+
+    def check_answers(self, peer: Peer, command: str, person: OnBehalf | None) -> None:
+        """See that a peer may answer questions, and may speak for whom it says.
+
+        Raises:
+            Forbidden: it may not.
+        """
+        if not (self._changes(peer) or self._approves(peer)):
+            raise Forbidden(
+                f"uid {peer.uid} may not {command}: sockets.control.users or approvals.users of "
+                "the configuration has to name whoever may"
+            )
+        if person is not None and peer.uid not in (0, os.geteuid()):
+            raise Forbidden(
+                f"uid {peer.uid} may not {command} on behalf of others: only root and the "
+                "daemon's own user are believed"
+            )
+        if person is not None and person.uid is not None:
+            spoken = _local(person.uid)
+            if not (self._changes(spoken) or self._approves(spoken)):
+                raise Forbidden(
+                    f"uid {person.uid}, whom {peer} speaks for, may not {command}: "
+                    "sockets.control.users or approvals.users has to name whoever may"
+                )
+
+    def check_own(self, peer: Peer, question: Question, person: OnBehalf | None) -> None:
+        """See that nobody approves what their own programs ask for. Root may always.
+
+        Raises:
+            Forbidden: they would.
+        """
+        if self.daemon.policies.config.asking.self_approval:
+            return
+        spoken = person.uid if person is not None and person.uid is not None else peer.uid
+        own = self._owners(question) & {peer.uid, spoken}
+        if own:
+            raise Forbidden(
+                f"uid {min(own)} may not approve what its own programs ask for: have somebody else "
+                "do it, or set approvals.self-approval"
+            )
+
+    def _owners(self, question: Question) -> set[int]:
+        """Whose call it is: of who calls, and of who brought the workload; never root."""
+        supervised = self.daemon.workloads.get(question.workload)
+        # In a user namespace a program has another uid than whoever started it.
+        brought = {supervised.arrival.peer.uid} if supervised is not None else set()
+        return (brought | {question.subject.uid}) - {0}
+
+    def _serves(self, peer: Peer) -> bool:
+        config = self.daemon.policies.config.sockets.control
+        own = os.geteuid()
+        return peer.uid in (0, own) or (config is not None and config.serves(peer.uid, own))
+
+    def _changes(self, peer: Peer) -> bool:
+        config = self.daemon.policies.config.sockets.control
+        # Whoever comes in because anybody may is not trusted with other people's containers.
+        named = config is not None and config.users != "any" and self._serves(peer)
+        return named or peer.uid in (0, os.geteuid())
+
+    def _approves(self, peer: Peer) -> bool:
+        return self.daemon.policies.config.asking.names(peer.uid, (peer.gid, *peer.groups))
+
+
+def _local(uid: int) -> Peer:
+    """A user of this machine with all of their groups, as if they had connected themselves."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Peer(0, uid, NOBODY, "")
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return Peer(0, uid, entry.pw_gid, entry.pw_name, groups)

@@ -1,0 +1,294 @@
+"""Questions over the control socket: who is shown what, who may answer, and what comes of it."""
+
+import json
+import os
+import pwd
+
+import pytest
+import trio
+
+from notifyd.approvals.question import Question, Scope, Subject
+from notifyd.approvals.store import Store
+from notifyd.listen.arrival import Peer
+from notifyd.service.approval_messages import OnBehalf
+from notifyd.service.daemon import Daemon
+from notifyd.service.rights import Desk, Forbidden
+
+ASKS = '''
+"""Names are asked for."""
+import errno
+from notifyd import *
+
+@on(Raw("uname"))
+def name(call):
+    remember = ("process", "workload")
+    return Ask("may it know the name?", otherwise=Deny(errno.EACCES), remember=remember)
+
+@on(Raw("getppid"))
+def parent(call):
+    return Return(7)
+'''
+OWN = "[approvals]\nself-approval = true\n"
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty database."""
+    with Store(tmp_path / "approvals.db") as found:
+        yield found
+
+
+def results(supervised) -> list[str]:
+    """What the calls of a workload got."""
+    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
+
+
+async def asked(ground, client, name: str = "web") -> dict:
+    """The only question that waits, after a workload has made a call."""
+    ground.call(name, b"n")
+    await ground.until(lambda: ground.daemon.desk.pending)
+    (question,) = await client.ask("pending")
+    return question
+
+
+@pytest.mark.parametrize(("command", "got"), [("approve", "continued"), ("deny", "EACCES")])
+def test_an_answer(live, capsys, command, got):
+    """It is shown with who asks and why, answered once, and the call goes on accordingly."""
+
+    async def work(ground):
+        web = ground.daemon.workloads["web"]
+        async with ground.client() as client:
+            question = await asked(ground, client)
+            me, *others = question["tree"]
+            assert me["pid"] == question["pid"] == web.members[0].pid
+            assert others[0]["pid"] == os.getpid()
+            assert "pytest" in others[0]["cmdline"]
+            assert question["title"] == "Names are asked for."
+            assert question["rule"] == "r.py:name"
+            assert question["scopes"] == ["once", "process", "workload"]
+            assert (question["container"], question["history"]) == ("", [])
+            done = await client.ask(command, id=question["id"], reason="because\n\x1b[1m")
+            assert done["granted"] == (command == "approve")
+            await ground.counted(web, 1)
+            assert results(web) == [got]
+            assert await client.ask("pending") == []
+            late = await client.ask(command, id=question["id"])
+            assert late.startswith(f"question {question['id']} is answered already: ")
+            assert await client.ask(command, id=99) == (
+                "no question 99 waits: see `notifyd ctl pending`"
+            )
+
+    live(work, children=("web",), rules=ASKS, top=OWN)
+    err = capsys.readouterr().err
+    assert f"control: {command} by " in err
+    assert "\x1b" not in err
+
+
+def test_scopes(live):
+    """One that is not offered is refused; one for the workload answers what comes."""
+
+    async def work(ground):
+        web = ground.daemon.workloads["web"]
+        async with ground.client() as client:
+            question = await asked(ground, client)
+            wrong = await client.ask("approve", id=question["id"], scope="always")
+            assert wrong.endswith("cannot be answered for always: once, process, workload")
+            await client.ask("approve", id=question["id"], scope="workload")
+            ground.call("web", b"nn")
+            await ground.counted(web, 3)
+            assert results(web) == ["continued"] * 3
+
+    live(work, children=("web",), rules=ASKS, top=OWN)
+
+
+def test_the_stream(live):
+    """The list comes at once, and again when something changes; a withdrawn question is gone."""
+
+    async def work(ground):
+        async with ground.client() as client:
+            assert await client.ask("questions") == []
+            ground.call("web", b"n")
+            (question,) = (await client.line())["result"]
+            assert question["workload"] == "web"
+            ground.daemon.workloads["web"].kill()
+            assert (await client.line())["result"] == []
+
+    live(work, children=("web",), rules=ASKS)
+
+
+def test_a_reader_that_does_not_read(live):
+    """It slows nobody down, and gets the latest when it reads again."""
+
+    async def work(ground):
+        async with ground.client() as deaf, ground.client() as client:
+            await deaf.send(b'{"notifyd":1,"command":"questions"}\n')
+            for _ in range(30):
+                question = await asked(ground, client)
+                await client.ask("approve", id=question["id"])
+            last = None
+            while (line := await deaf.line())["result"] or last is None:
+                last = line
+            assert line["result"] == []
+
+    live(work, children=("web",), rules=ASKS, top=OWN)
+
+
+NOBODY = pwd.getpwnam("nobody").pw_uid
+ALICE = Peer(1, 1234, 1234, "alice", (7, 8))
+
+
+def question_of(uid: int) -> Question:
+    """A question of a user's program."""
+    subject = Subject("r.py:name", "key", uid, "/bin/x", "")
+    return Question(
+        1, "?", subject, "web", "all", "1@1", 1, "Uname", "uname", {}, (Scope.ONCE,), 0.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("users", "approvals", "may"),
+    [
+        ((), "", False),
+        ((1234,), "", True),
+        ("any", "", False),
+        ((), "users = [1234]", True),
+        ((), "groups = [8]", True),
+        ((), "groups = [9]", False),
+    ],
+)
+def test_who_may_answer(policies, users, approvals, may):
+    """Whom the configuration names, by user or group; not those who may only read."""
+    desk = Desk(Daemon(policies(users=users, top=f"[approvals]\n{approvals}"), None), None)
+    if may:
+        desk.check_reads(ALICE)
+        desk.check_answers(ALICE, "approve", None)
+        with pytest.raises(Forbidden, match="on behalf of others"):
+            desk.check_answers(ALICE, "approve", OnBehalf("root", "console"))
+    else:
+        with pytest.raises(Forbidden, match="uid 1234 may not approve"):
+            desk.check_answers(ALICE, "approve", None)
+
+
+def test_who_may_approve_their_own(policies):
+    """Only root, unless the configuration says so; a front end's word counts against it, too."""
+    desk = Desk(Daemon(policies(), None), None)
+    root = Peer(1, 0, 0, "console")
+    desk.check_own(ALICE, question_of(4321), None)
+    desk.check_own(root, question_of(0), None)
+    desk.check_own(root, question_of(1234), OnBehalf("bob", "console"))
+    for peer, person in ((ALICE, None), (root, OnBehalf("alice", "console", uid=1234))):
+        with pytest.raises(Forbidden, match="uid 1234 may not approve what its own programs"):
+            desk.check_own(peer, question_of(1234), person)
+    desk = Desk(Daemon(policies(top=OWN), None), None)
+    desk.check_own(ALICE, question_of(1234), None)
+
+
+def test_on_behalf_of(live, store, tmp_path):
+    """The record has whom the front end names."""
+
+    async def work(ground):
+        person = {"name": "al\u202eice", "face": "console", "place": "127.0.0.1"}
+        async with ground.client() as client:
+            question = await asked(ground, client)
+            await client.ask("approve", id=question["id"], on_behalf_of=person, reason="ok")
+            (past,) = await client.ask("history")
+            assert (past["by"], past["face"], past["place"]) == (
+                r"al\u202eice",
+                "console",
+                "127.0.0.1",
+            )
+            assert (past["state"], past["reason"], past["scope"]) == ("granted", "ok", "once")
+            assert await client.ask("history", by="bob*") == []
+            assert len(await client.ask("history", by="al*", operation="*", state="granted")) == 1
+            again = await asked(ground, client)
+            assert [one["id"] for one in again["history"]] == [question["id"]]
+
+    top = f'[approvals]\nself-approval = true\npath = "{tmp_path}/approvals.db"'
+    live(work, children=("web",), rules=ASKS, top=top, store=store)
+
+
+ASK_TOOL = """
+from notifyd import *
+
+@on(Raw("uname"))
+def name(call):
+    return Ask("may it?", key="name", remember=("process", "minutes", "always"))
+"""
+
+
+def test_grants(live, store, tmp_path):
+    """What is granted for good is listed, holds without a question, and can be revoked."""
+
+    async def work(ground):
+        web = ground.daemon.workloads["web"]
+        async with ground.client() as client:
+            question = await asked(ground, client)
+            await client.ask("approve", id=question["id"], scope="always")
+            (grant,) = await client.ask("grants")
+            assert (grant["granted"], grant["question"]) == (True, question["id"])
+            assert (grant["by"], grant["until"]) == (pwd.getpwuid(os.geteuid()).pw_name, None)
+            ground.call("web", b"n")
+            await ground.counted(web, 2)
+            assert (await client.ask("revoke", id=grant["id"]))["id"] == grant["id"]
+            assert await client.ask("grants") == []
+            missing = await client.ask("revoke", id=grant["id"])
+            assert missing == f"no grant {grant['id']} holds: see `notifyd ctl grants`"
+            assert await asked(ground, client)
+
+    live(work, children=("web",), rules=ASK_TOOL, top=OWN, store=store)
+
+
+def test_own_calls(live, capsys):
+    """Whoever runs the program cannot approve, and the log has who tried; they can deny."""
+    refused = os.geteuid() != 0
+
+    async def work(ground):
+        web = ground.daemon.workloads["web"]
+        async with ground.client() as client:
+            question = await asked(ground, client)
+            said = await client.ask("approve", id=question["id"])
+            if refused:
+                assert "may not approve what its own programs ask for" in said
+                await client.ask("deny", id=question["id"])
+            await ground.counted(web, 1)
+            assert results(web) == ["EACCES" if refused else "continued"]
+
+    live(work, children=("web",), rules=ASKS)
+    assert ("no approve for" in capsys.readouterr().err) == refused
+
+
+@pytest.mark.root
+def test_strangers(live, capsys):
+    """A user who may only read sees the question, and cannot answer; the log names them."""
+
+    async def ask(ground, command, **more):
+        script = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+            "s.sendall(sys.argv[2].encode() + b'\\n'); print(s.makefile().readline())"
+        )
+        request = json.dumps({"notifyd": 1, "command": command, **more})
+        done = await trio.run_process(
+            ["/usr/bin/python3", "-c", script, str(ground.path), request],
+            user="nobody",
+            group="nogroup",
+            cwd="/",
+            capture_stdout=True,
+        )
+        return json.loads(done.stdout)
+
+    async def work(ground):
+        for folder in (ground.path.parent, *ground.path.parents[1:4]):
+            folder.chmod(0o755)
+        ground.path.chmod(0o666)
+        ground.call("web", b"n")
+        await ground.until(lambda: ground.daemon.desk.pending)
+        (question,) = (await ask(ground, "pending"))["result"]
+        for command in ("approve", "deny", "revoke"):
+            assert "may not" in (await ask(ground, command, id=question["id"]))["error"]
+        assert ground.daemon.desk.pending
+
+    live(work, children=("web",), rules=ASKS, users="any")
+    err = capsys.readouterr().err
+    for command in ("approve", "deny", "revoke"):
+        (line,) = [line for line in err.splitlines() if f"no {command} for" in line]
+        assert f"uid {NOBODY})" in line
