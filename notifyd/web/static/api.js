@@ -20,6 +20,11 @@ export async function call(path, body) {
   return checked(answer);
 }
 
+/** Whether there is a login to try. */
+export function known() {
+  return localStorage.getItem(KEPT) !== null;
+}
+
 /** Forget who we are. */
 export function forget() {
   localStorage.removeItem(KEPT);

@@ -1,6 +1,6 @@
 // The page: logging in, the views, and the stream that keeps them up to date.
 
-import { NotLoggedIn, call, forget, listen, login } from "/api.js";
+import { NotLoggedIn, call, forget, known, listen, login } from "/api.js";
 import { addSample, setSamples } from "/charts.js";
 import { addEvents, clearEvents, startEvents } from "/events.js";
 import { startKeys } from "/keys.js";
@@ -34,6 +34,10 @@ async function enter() {
       leave();
       return;
     }
+  }
+  if (!known()) {
+    leave();
+    return;
   }
   await guarded(async () => {
     const me = await call("/api/me");

@@ -43,12 +43,12 @@ export function addEvents(events) {
 
 function row(event) {
   const cells = [
-    ["Time", clock(event.time)],
-    ["Workload", shown(event.workload, 60)],
-    ["What", shown(event.event === "call" ? event.operation : event.event, 60)],
+    ["Time", clock(event.time), "time"],
+    ["Workload", event.workload ? shown(event.workload, 60) : ""],
+    ["What", shown(event.event === "call" ? event.operation : event.event, 60), "what"],
     ["Verdict", verdict(event)],
     ["About", about(event), "about"],
-    ["Rule", shown(event.rule, 80)],
+    ["Rule", event.rule ? shown(event.rule, 80) : ""],
     ["Took", microseconds(event.took_us), "number"],
   ];
   return el("tr", { "data-level": event.level ?? "" }, ...cells.map(([title, content, kind]) => (

@@ -150,9 +150,9 @@ function answerForm(question, said) {
     el("span", {}, SCOPES[one])));
   const at = scopes.indexOf("minutes");
   if (at >= 0) {
-    choices[at].after(minutes);
-    minutes.addEventListener("focus", () => choices[at].firstChild.click());
-    choices.splice(at + 1, 0, minutes);
+    const radio = choices[at].firstChild;
+    minutes.addEventListener("focus", () => radio.click());
+    choices[at] = el("span", { class: "pair" }, choices[at], minutes);
   }
   return el("form", { class: "answer", "aria-label": `Answer to question ${question.id}` },
     el("fieldset", { class: "scopes" }, el("legend", {}, "For how long"), ...choices),

@@ -8,7 +8,7 @@ function fill(id, columns, rows, empty) {
   const head = el("tr", {}, ...columns.map(([title, , kind]) => el("th", { scope: "col", class: kind }, title)));
   const lines = rows.map((row) => el("tr", {}, ...columns.map(([title, show, kind]) => {
     const content = show(row);
-    return el("td", { "data-label": title, class: kind }, content instanceof Node ? content : shown(content, 300));
+    return el("td", { "data-label": title, class: kind }, content instanceof Node || content === "" ? content : shown(content, 300));
   })));
   const table = byId(id);
   if (table.contains(document.activeElement)) return; // somebody is about to press a button in it
