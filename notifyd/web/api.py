@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import trio
 from msgspec import Meta
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -292,20 +292,27 @@ async def _body(request: Request, kind: type[T]) -> T:
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "a body that is not application/json")
-    data = b""
     try:
         with trio.fail_after(PATIENCE):
-            async for piece in request.stream():
-                data += piece
-                if len(data) > MOST_BYTES:
-                    raise Refused(413, f"a body of more than {MOST_BYTES} bytes")
+            data = await _received(request)
         return msgspec.json.decode(data or b"{}", type=kind)
     except trio.TooSlowError:
         raise Refused(408, f"no whole body within {PATIENCE:g} seconds") from None
-    except ClientDisconnect:
-        raise Refused(400, "a body that ends too early") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(400, f"not understood: {error}") from error
+
+
+async def _received(request: Request) -> bytes:
+    data, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "a body that ends too early")
+        data += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(data) > MOST_BYTES:
+            raise Refused(413, f"a body of more than {MOST_BYTES} bytes")
+    return data
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

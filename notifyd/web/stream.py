@@ -56,10 +56,11 @@ class Streams:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
             with self._place(session), self._hub.look(wanted) as look:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._speak, session, look, send, nursery.cancel_scope)
-                    while (await receive())["type"] != "http.disconnect":
-                        pass
+                    nursery.start_soon(_cancel_if_left, receive, nursery.cancel_scope)
+                    await self._speak(session, look, send)
                     nursery.cancel_scope.cancel()
+            # Not in the nursery: the last piece brings a disconnect, and would cut itself short.
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         full = self._present.total() >= MOST
         if full or self._present[session.id] >= MOST_PER_SESSION:
@@ -74,9 +75,7 @@ class Streams:
         finally:
             self._present[session.id] -= 1
 
-    async def _speak(
-        self, session: Session, look: Look, send: Send, whole: trio.CancelScope
-    ) -> None:
+    async def _speak(self, session: Session, look: Look, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _say(send, _message("samples", list(self._hub.samples.kept)))
         quiet = 0
@@ -87,8 +86,6 @@ class Streams:
                 await _say(send, pieces or _ALIVE)
             await self._hub.wait(LOOK)
         await _say(send, _message("ended", {}))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        whole.cancel()
 
     def _news(self, look: Look) -> Iterator[bytes]:
         hub = self._hub
@@ -104,6 +101,12 @@ class Streams:
         if events:
             lines = [msgspec.Raw(line) for line in events.splitlines()]
             yield _message("events", lines)
+
+
+async def _cancel_if_left(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 async def _say(send: Send, data: bytes) -> None:

@@ -168,7 +168,8 @@ class FakeDaemon:
         told = self.questions
         while not self._closed:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self.questions is not told)
+                while not self._closed and self.questions is told:
+                    self._changed.wait()
                 told = self.questions
             yield protocol.encode_result(told)
 
@@ -176,7 +177,8 @@ class FakeDaemon:
         at = len(self._events)
         while not self._closed:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or len(self._events) > at)
+                while not self._closed and len(self._events) == at:
+                    self._changed.wait()
                 fresh, at = self._events[at:], len(self._events)
             yield b"".join(one + b"\n" for one in fresh)
 

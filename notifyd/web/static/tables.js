@@ -53,7 +53,7 @@ const STATES = { granted: "allow", refused: "deny" };
 export function showHistory(decisions) {
   fill("history-table", [
     ["When", (one) => moment(one.ended)],
-    ["What came of it", (one) => mark(STATES[one.state] ?? "", one.state)],
+    ["Outcome", (one) => mark(STATES[one.state] ?? "", one.state)],
     ["Question", (one) => one.text],
     ["Workload", (one) => one.workload],
     ["By", (one) => one.by],
