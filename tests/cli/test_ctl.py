@@ -6,32 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
 import trio
+from living import Done, ctl
 
 from notifyd.cli.control_client import default_socket
 from notifyd.cli.event_lines import event_line
-
-
-@dataclass(frozen=True)
-class Done:
-    out: str
-    err: str
-    status: int
-
-
-async def ctl(path, *words: str, **more: str) -> Done:
-    """Run `notifyd ctl` in a process of its own."""
-    done = await trio.run_process(
-        [sys.executable, "-m", "notifyd", *(("ctl", *words) if words else ())],
-        env={**os.environ, "NOTIFYD_CONTROL": str(path), **more},
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
-    return Done(done.stdout.decode(), done.stderr.decode(), done.returncode)
 
 
 def test_tables(live):
@@ -189,7 +170,8 @@ def test_completion(live):
     async def work(ground):
         commands = await complete(ground, "notifyd ctl ")
         assert commands == [
-            "detach", "events", "kill", "metrics", "reload", "rules", "status", "workloads",
+            "approve", "deny", "detach", "events", "grants", "history", "kill", "metrics",
+            "pending", "reload", "revoke", "rules", "status", "watch", "workloads",
         ]  # fmt: skip
         assert await complete(ground, "notifyd ctl kill ") == ["web-1", "db"]
         assert await complete(ground, "notifyd ctl detach w") == ["web-1"]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,27 @@ CALLS = {
     b"u": os.getuid,
     b"n": os.uname,
 }
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command said."""
+
+    out: str
+    err: str
+    status: int
+
+
+async def ctl(path, *words: str, **more: str) -> Done:
+    """Run `notifyd ctl` in a process of its own."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "notifyd", *(("ctl", *words) if words else ())],
+        env={**os.environ, "NOTIFYD_CONTROL": str(path), **more},
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    return Done(done.stdout.decode(), done.stderr.decode(), done.returncode)
 
 
 class Client:
