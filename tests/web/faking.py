@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import socketserver
 import threading
 import time
@@ -99,11 +101,11 @@ class FakeDaemon:
         self.refuses = ""
         self._events: list[bytes] = []
         self._changed = threading.Condition()
-        self._closed = False
+        self._open: set[socket.socket] = set()
         self._looks = 0
 
     def __enter__(self) -> FakeDaemon:
-        fake = self
+        fake, self._closed = self, False
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
@@ -119,6 +121,9 @@ class FakeDaemon:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        for connection in tuple(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -137,6 +142,7 @@ class FakeDaemon:
 
     def _attend(self, handler: Any) -> None:
         self.connections += 1
+        self._open.add(handler.connection)
         try:
             for line in handler.rfile:
                 request = protocol.parse_request(line)
@@ -149,6 +155,7 @@ class FakeDaemon:
         except (BrokenPipeError, ConnectionResetError):
             pass
         finally:
+            self._open.discard(handler.connection)
             self.connections -= 1
 
     @staticmethod

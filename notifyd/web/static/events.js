@@ -1,6 +1,6 @@
 // Live events: the latest ones, newest first. The console filters; here they are only shown.
 
-import { byId, clock, el, microseconds, shown } from "/text.js";
+import { byId, clock, el, microseconds, shown, text, told } from "/text.js";
 import { mark } from "/tables.js";
 
 const KEPT = 300; // rows
@@ -66,13 +66,9 @@ function verdict(event) {
 function about(event) {
   const said = el("span");
   if (event.exe) said.append(el("span", { class: "program" }, shown(event.exe.split("/").pop(), 40)), " ");
-  const values = event.args ? Object.values(event.args)
+  const values = event.args ? told(event.args).map(([, value]) => value)
     : Object.entries(event).filter(([name]) => !SKIPPED.has(name)).map(([, value]) => value);
   said.append(shown(values.map(text).join(", "), 300));
   if (event.reason) said.append(el("span", { class: "reason" }, " — ", shown(event.reason, 200)));
   return said;
-}
-
-function text(value) {
-  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
 }

@@ -1,7 +1,7 @@
 // The questions that wait: a card each, the chosen one open. Cards stay where they are while others
 // come and go, and so does what somebody has typed into them.
 
-import { byId, el, lasting, moment, plain, shown } from "/text.js";
+import { byId, el, lasting, moment, plain, shown, told } from "/text.js";
 import { mark } from "/tables.js";
 
 const SETTLE = 600; // milliseconds in which nothing can be decided, after what is chosen has moved
@@ -123,11 +123,10 @@ function fact(name, value) {
   return value === "" || value == null ? [] : [el("dt", {}, name), el("dd", {}, value instanceof Node ? value : shown(value))];
 }
 
-/** A path or an address first: that is what the decision is about. */
 function facts(question) {
   const asks = question.tree[0];
   return el("dl", { class: "facts" },
-    ...Object.entries(question.args).flatMap(([name, value]) => fact(plain(name, 30), text(value))),
+    ...told(question.args).flatMap(([name, value]) => fact(plain(name, 30), value)),
     ...fact("Program", question.exe),
     ...(asks ? fact("Command line", el("code", {}, shown(asks.cmdline))) : []),
     ...fact("User", `uid ${question.uid}`),
@@ -135,10 +134,6 @@ function facts(question) {
     ...fact("Container", question.container),
     ...fact("Call", `${question.operation}, ${question.syscall}, of process ${question.pid}`),
     ...fact("Rule", question.rule));
-}
-
-function text(value) {
-  return typeof value === "object" && value !== null ? JSON.stringify(value) : value;
 }
 
 function answerForm(question, said) {

@@ -85,3 +85,18 @@ export function microseconds(value) {
   if (value < 1e6) return `${(value / 1000).toPrecision(2)} ms`;
   return `${(value / 1e6).toFixed(1)} s`;
 }
+
+const FIRST = ["path", "address", "argv"]; // what a decision is about
+
+/** A call's arguments as [name, text], what matters first, nothing twice. */
+export function told(args) {
+  const there = Object.entries(args).filter(([name, value]) => (
+    !(name === "pathname" && value === args.path) && value !== "AT_FDCWD"));
+  const place = ([name]) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
+  return there.sort((a, b) => place(a) - place(b)).map(([name, value]) => [name, text(value)]);
+}
+
+/** Any value as a text. */
+export function text(value) {
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
+}
