@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from pages import commands, operations, rules, service  # noqa: E402
+from pages import commands, operations, rules, service, webhook  # noqa: E402
 
 from notifyd.policy.load import shipped  # noqa: E402
 
@@ -30,6 +30,7 @@ def pages() -> dict[str, str]:
         "cli.md": commands.command_line(),
         "control.md": service.control(),
         "metrics.md": service.metrics(),
+        "webhook.md": webhook.webhook(),
         "configuration.md": service.configuration(),
         "python.md": rules.python_names(),
         "rules/index.md": rules.rules_index(),

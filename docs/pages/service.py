@@ -12,7 +12,7 @@ import msgspec
 
 from notifyd.listen.reception import PATIENCE
 from notifyd.service import protocol
-from notifyd.service.config import Approvals, Config, Match, Section, SocketConfig
+from notifyd.service.config import Approvals, Config, Match, Section, SocketConfig, WebhookConfig
 from notifyd.service.lines import IDLE
 from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS
 from pages.markdown import paragraphs, table
@@ -30,6 +30,7 @@ def configuration() -> str:
         ("The file", Config),
         ("[sockets.oci], [sockets.lxc], [sockets.native], [sockets.control]", SocketConfig),
         ("[approvals]", Approvals),
+        ("[webhook]", WebhookConfig),
         ("[[workload]]", Section),
         ("match", Match),
     ):

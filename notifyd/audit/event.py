@@ -312,6 +312,15 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             {"error": "what the database said"},
             "the approvals' database cannot be written: {error}",
         ),
+        "webhook.failed": EventKind(
+            "A question did not reach the webhook, or what it answered does not count.",
+            {
+                "approval": "the question's id",
+                "peer": "the webhook's host",
+                "reason": "why",
+            },
+            "{workload}: question {approval} and the webhook of {peer}: {reason}",
+        ),
         "audit.lost": EventKind(
             "Events that should stand here could not be written.",
             {

@@ -23,7 +23,9 @@ __all__ = [
     "ProcessView",
     "QuestionView",
     "QuestionsRequest",
+    "Reason",
     "RevokeRequest",
+    "ScopeName",
 ]
 
 MOST_MINUTES = 525_600  # a year

@@ -28,6 +28,7 @@ __all__ = [
     "Match",
     "Section",
     "SocketConfig",
+    "WebhookConfig",
     "read_config",
 ]
 
@@ -45,6 +46,13 @@ Name = Annotated[
 FilePath = Annotated[str, Meta(pattern="^/", description="an absolute path")]
 Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$", description='a mode in octal, as text: "0660"')]
 Names = Annotated[list[str], Meta(min_length=1, description="at least one name or file")]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https://[^/?#@\s]+|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?)([/?]\S*)?$",
+        description="an https:// address, or http:// on this machine",
+    ),
+]
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="seconds, at most 86400")]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
 
@@ -149,12 +157,27 @@ class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
         )
 
 
+class WebhookConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Where questions are sent, for bots that show them to people: [Webhook](webhook.md).
+
+    Attributes:
+        url: `https`; or `http` on this machine.
+        secret_file: what both sides sign with; its first line. For us alone to read.
+        timeout: seconds that an answer may take in which it comes back at once.
+    """
+
+    url: Url
+    secret_file: FilePath
+    timeout: Seconds = 60.0
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The whole file.
 
     Attributes:
         audit: the event log; none by default.
         approvals: where answers are kept, and who may answer; or only the path of the database.
+        webhook: where questions are sent; nowhere by default.
         metrics_port: a TCP port of 127.0.0.1 for Prometheus; none by default.
         watch: whether changed files are loaded by themselves.
         sockets: at least one of `oci`, `lxc` and `native`.
@@ -165,6 +188,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     workload: Sections
     audit: str | None = None
     approvals: FilePath | Approvals = Approvals()
+    webhook: WebhookConfig | None = None
     metrics_port: Port | None = None
     watch: bool = True
 

@@ -68,7 +68,9 @@ class Daemon:
         self.refused: Counter[str] = Counter()
         self.log = Reporter(audit=audit, counts=True, narrates=True)
         self.desk = Desk(self.log.event, store)
-        self.desk.nobody = "nobody can be asked: the configuration has no sockets.control"
+        self.desk.nobody = (
+            "nobody can be asked: the configuration has no sockets.control and no webhook"
+        )
         self.scenes = Scenes(self.desk, self.workloads)
         self.past = Tally()
         self.since = self.loaded = time.time()

@@ -106,7 +106,7 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
     """What cannot change while the daemon runs."""
     if old.asking.path != new.asking.path:
         yield "approvals.path has changed: restart notifyd for that"
-    for name in ("audit", "metrics_port", "watch"):
+    for name in ("audit", "webhook", "metrics_port", "watch"):
         if getattr(old, name) != getattr(new, name):
             yield f"{name.replace('_', '-')} has changed: restart notifyd for that"
     for name in old.sockets.__struct_fields__:

@@ -21,6 +21,7 @@ from notifyd.service.metrics_port import open_port, serve_metrics
 from notifyd.service.policies import Policies
 from notifyd.service.reload import Reloader
 from notifyd.service.sd_notify import Manager
+from notifyd.service.webhook import Webhook, read_secret
 
 __all__ = ["serve"]
 
@@ -49,11 +50,14 @@ def serve(policies: Policies) -> None:
         metrics = stack.enter_context(open_port(port)) if port is not None else None
         place = policies.config.asking.path
         store = stack.enter_context(Store(place)) if place is not None else None
+        hook = policies.config.webhook
+        secret = read_secret(hook.secret_file) if hook is not None else b""
         daemon = Daemon(policies, audit, store)
+        webhook = Webhook(daemon, hook, secret) if hook is not None else None
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
         for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
-        trio.run(_live, daemon, sockets, manager, metrics)
+        trio.run(_live, daemon, sockets, manager, metrics, webhook)
 
 
 def _wanted(policies: Policies) -> Mapping[str, SocketAt]:
@@ -76,6 +80,7 @@ async def _live(
     sockets: Mapping[str, socket.socket],
     manager: Manager,
     metrics: socket.socket | None,
+    webhook: Webhook | None,
 ) -> None:
     reloader = Reloader(daemon, manager)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -86,6 +91,9 @@ async def _live(
             if "control" in sockets:
                 daemon.desk.attended += 1  # somebody may look; questions wait for them
                 nursery.start_soon(serve_control, sockets["control"], daemon, reloader.reload)
+            if webhook is not None:
+                daemon.desk.attended += 1
+                nursery.start_soon(webhook.run)
             if metrics is not None:
                 nursery.start_soon(serve_metrics, metrics, daemon)
             nursery.start_soon(_tell_status, daemon, manager)

@@ -9,7 +9,7 @@ import termios
 
 import pytest
 import trio
-from living import ctl
+from living import ctl, results
 
 from notifyd.approvals.store import Store
 
@@ -30,11 +30,6 @@ OWN = "[approvals]\nself-approval = true\n"
 def asks(*remember: str) -> str:
     """Rules that ask, with what may be remembered."""
     return ASKS.replace("{remember}", repr(remember))
-
-
-def results(supervised) -> list[str]:
-    """What the calls of a workload got."""
-    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
 
 
 @pytest.fixture

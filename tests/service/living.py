@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,12 +51,28 @@ async def waits(call):
     await trio.sleep_forever()
 """
 
+ASKS = '''
+"""Names are asked for."""
+import errno
+from notifyd import *
+
+@on(Raw("uname"))
+def name(call):
+    remember = ("process", "workload")
+    return Ask("may it know the name?", otherwise=Deny(errno.EACCES), remember=remember)
+
+@on(Raw("getppid"))
+def parent(call):
+    return Return(7)
+'''
+
 CALLS = {
     b"p": os.getppid,
     b"g": os.getpgrp,
     b"s": lambda: os.getsid(0),
     b"u": os.getuid,
     b"n": os.uname,
+    b"5": lambda: _at_once(5),
 }
 
 
@@ -153,6 +171,11 @@ class Ground:
         await self.until(lambda: sum(one.count for one in tally.sums().values()) >= calls)
 
 
+def results(supervised) -> list[str]:
+    """What the calls of a workload got."""
+    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
+
+
 Work = Callable[[Ground], Awaitable[None]]
 
 
@@ -230,6 +253,16 @@ def live(
             return daemon
 
         yield run
+
+
+def _at_once(count: int) -> None:
+    """Make some calls that wait at the same time, each with another argument."""
+    libc = ctypes.CDLL(None)  # os.getpgid would keep Python's lock, and the others waiting
+    threads = [threading.Thread(target=libc.getpgid, args=(number,)) for number in range(count)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
 
 
 def _obey(reading: int) -> int:

@@ -3,9 +3,14 @@
 import json
 import os
 import pwd
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import trio
+from living import ASKS, results
 
 from notifyd.approvals.question import Question, Scope, Subject
 from notifyd.approvals.store import Store
@@ -14,20 +19,7 @@ from notifyd.service.approval_messages import OnBehalf
 from notifyd.service.daemon import Daemon
 from notifyd.service.rights import Desk, Forbidden
 
-ASKS = '''
-"""Names are asked for."""
-import errno
-from notifyd import *
-
-@on(Raw("uname"))
-def name(call):
-    remember = ("process", "workload")
-    return Ask("may it know the name?", otherwise=Deny(errno.EACCES), remember=remember)
-
-@on(Raw("getppid"))
-def parent(call):
-    return Return(7)
-'''
+ROOT = Path(__file__).resolve().parents[2]
 OWN = "[approvals]\nself-approval = true\n"
 
 
@@ -36,11 +28,6 @@ def store(tmp_path):
     """An empty database."""
     with Store(tmp_path / "approvals.db") as found:
         yield found
-
-
-def results(supervised) -> list[str]:
-    """What the calls of a workload got."""
-    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
 
 
 async def asked(ground, client, name: str = "web") -> dict:
@@ -292,3 +279,62 @@ def test_strangers(live, capsys):
     for command in ("approve", "deny", "revoke"):
         (line,) = [line for line in err.splitlines() if f"no {command} for" in line]
         assert f"uid {NOBODY})" in line
+
+
+SERVED = """
+[approvals]
+users = [65534]
+[sockets.native]
+path = "{here}/native.sock"
+mode = "0666"
+users = "any"
+[sockets.control]
+path = "{here}/control.sock"
+mode = "0666"
+[[workload]]
+name = "tools"
+rules = ["RULES"]
+"""
+
+
+@pytest.mark.root
+def test_an_approver_and_their_own_program(serve, tmp_path):
+    """They may answer for others and refuse themselves, not more; the log has who tried."""
+    (tmp_path / "asks.py").write_text(ASKS)
+    service = serve(SERVED.replace("RULES", str(tmp_path / "asks.py")))
+
+    def notifyd(*words: str, user: int) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "notifyd", *words],
+            user=user,
+            group=user,
+            extra_groups=[],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "NOTIFYD_CONTROL": service.path("control")},
+        )
+
+    def ctl(*words: str, user: int = NOBODY) -> tuple[str, str]:
+        return notifyd("ctl", *words, user=user).communicate(timeout=30)
+
+    def ask(user: int) -> tuple[subprocess.Popen, str]:
+        program = notifyd("run", f"--service={service.path('native')}", "--", "uname", user=user)
+        known = len(service.events("approval.asked"))
+        while len(found := service.events("approval.asked")) == known:
+            time.sleep(0.02)
+        return program, str(found[-1]["approval"])
+
+    own, number = ask(NOBODY)
+    assert f"uid {NOBODY} may not approve what its own programs" in ctl("approve", number)[1]
+    forbidden = service.wait_for("approval.forbidden", command="approve")
+    assert forbidden["approval"] == int(number)
+    assert forbidden["peer"].endswith(f"uid {NOBODY})")
+    assert "may not use this socket" in ctl("approve", number, user=1)[1]
+    assert service.wait_for("arrival.refused", arrival="control")
+    assert ctl("deny", number)[0].startswith(f"denied question {number}")
+    assert own.communicate(timeout=30)[0] == ""
+    other, number = ask(1)
+    assert ctl("approve", number)[0].startswith(f"approved question {number}")
+    assert other.communicate(timeout=30)[0] == "Linux\n"
+    assert "may only read" in ctl("reload")[1]

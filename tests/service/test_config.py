@@ -164,3 +164,59 @@ def test_others_may_not_write_it(written, which):
     (path.parent / which).chmod(0o646)
     with pytest.raises(UsageError, match=f"{which}: others may write it: chmod go-w"):
         load_policies(path)
+
+
+def test_approvals(written):
+    """A path alone, or a table that says who may answer as well."""
+    config, _ = read_config(written('approvals = "/a.db"\n' + GOOD))
+    assert (config.asking.path, config.asking.self_approval) == ("/a.db", False)
+    config, _ = read_config(written(GOOD))
+    assert config.asking.path is None
+    table = '[approvals]\npath = "/a.db"\nusers = [7]\ngroups = [8, "root"]\nself-approval = true\n'
+    config, _ = read_config(written(GOOD + table))
+    assert (config.asking.path, config.asking.self_approval) == ("/a.db", True)
+    for uid, groups, named in ((7, (), True), (1, (8, 9), True), (1, (0,), True), (1, (9,), False)):
+        assert config.asking.names(uid, groups) is named
+
+
+HOOK = '[webhook]\nsecret-file = "/s"\nurl = '
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://bot.example/x?y=1", "http://127.0.0.1:80/x", "http://localhost", "http://[::1]:8080"],
+)
+def test_webhook(written, url):
+    """Over TLS, or on this machine."""
+    config, _ = read_config(written(f'{GOOD}{HOOK}"{url}"'))
+    assert (config.webhook.url, config.webhook.timeout) == (url, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        *(
+            (f'{HOOK}"{url}"', "webhook.url: expected an https:// address, or http:// on this")
+            for url in (
+                "http://bot.example/",
+                "http://127.0.0.1.evil.example/",
+                "http://localhost:80@evil.example/",
+                "https://",
+                "https://user:secret@bot.example/",
+                "ftp://localhost",
+                "/path",
+            )
+        ),
+        ('[webhook]\nurl = "https://bot.example"', "webhook.secret-file is missing"),
+        ("[approvals]\nusers = ['nobody-of-that-name']", "no user is named 'nobody-of-that-name'"),
+        ("[approvals]\ngroups = ['none-of-that-name']", "no group is named 'none-of-that-name'"),
+        ("[approvals]\nself_approval = true", "did you mean 'self-approval'?"),
+        ("[approvals]\npath = 'here'", "approvals.path: expected an absolute path"),
+    ],
+)
+def test_asking_wrongly(written, table, said):
+    """It is told with its key, and what would be right."""
+    with pytest.raises(ConfigError) as caught:
+        read_config(written(f"{GOOD}{table}\n"))
+    assert said in str(caught.value)
+    assert len(caught.value.mistakes) == 1

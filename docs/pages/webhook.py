@@ -1,0 +1,54 @@
+"""What is said to a webhook, and what it may answer."""
+
+from __future__ import annotations
+
+from notifyd.service.approval_messages import MOST_MINUTES
+from notifyd.service.webhook import AT_ONCE, MOST, PAUSES
+from notifyd.service.webhook_wire import FRESH, HEADER, MOST_BYTES, WebhookAnswer
+from pages.service import described
+
+
+def webhook() -> str:
+    """The page."""
+    pauses = ", ".join(f"{pause:g}" for pause in PAUSES)
+    parts = [
+        "# Webhook",
+        "With [`webhook`](configuration.md#webhook) in its configuration the daemon sends every "
+        "new question to an address, as a POST with JSON; [Approve "
+        "calls](../how-to/approve-calls.md#have-a-bot-ask) shows how to use it.",
+        "```text\nPOST /hook HTTP/1.1\nContent-Type: application/json\n"
+        f"{HEADER}: t=1700000000,v1=5257a869…\n\n"
+        '{"notifyd": 1, "delivery": "7f3c…", "question": {"id": 7, "text": "…", …}}\n```',
+        "`notifyd` is the version, `delivery` names this one (it is the same when a delivery is "
+        "tried again), and `question` has what [`pending`](control.md#pending) has of it.",
+        "## Signature",
+        f"`{HEADER}` is `t=SECONDS,v1=HEX`. SECONDS are those since 1970, and HEX is the "
+        "HMAC-SHA256 of the text `SECONDS.BODY`, hexadecimal in lower case; the key is the first "
+        "line of `secret-file`, without spaces around it. Check it before anything else, compare "
+        f"in constant time, and refuse what is more than {FRESH:g} seconds old.",
+        '```python\nstamp, _, mac = header.partition(",")\n'
+        'made = hmac.new(secret, stamp[2:].encode() + b"." + body, hashlib.sha256).hexdigest()\n'
+        'good = hmac.compare_digest(mac, "v1=" + made) and abs(time.time() - int(stamp[2:])) < '
+        f"{FRESH:g}\n```",
+        "## Answers",
+        "A status of 200 to 299 takes the question. With an empty body it waits for another face: "
+        "the bot may answer later, over [the control socket](control.md) or by `notifyd ctl`. A "
+        "bot that keeps the request open until somebody has decided answers at once, by a body "
+        f"that is signed in the same way, with at most {MOST_BYTES} bytes:",
+        *described(WebhookAnswer, "It has")[1:],
+        f"`delivery`, `answer` and `by` are required. `minutes` are at most {MOST_MINUTES}. What "
+        "is not signed so, too old, or about another delivery counts for nothing and is [in the "
+        "log](events.md#approvalforbidden). The person on record is `by`, `by webhook`, from the "
+        "webhook's host.",
+        "When the question has ended meanwhile, the request is broken off. After `timeout` it is, "
+        "too; the question stays.",
+        "## What does not arrive",
+        "A connection that fails, a status of 429 and one of 500 and more are tried again after "
+        f"{pauses} seconds. Other statuses, redirections included, are not. Then there is "
+        f"[an event](events.md#webhookfailed). At most {AT_ONCE} requests are under way at a "
+        f"time, and of more than {MOST} open questions the newest are not sent. No call and no "
+        "other face ever waits for a webhook.",
+        "Certificates are checked against those of the system. Proxies and passwords in the "
+        "daemon's environment are not used.",
+    ]
+    return "\n\n".join(parts)
