@@ -25,6 +25,9 @@ __all__ = ["Entry", "Told", "ask_console", "login_socket", "name_of", "serve_log
 
 NAME = "console.sock"
 _MOST = 1 << 16  # bytes of an answer
+_CLOSED = (
+    "{} is not for you: root, or whose console it is, has to name you: `notifyd console --user`"
+)
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,13 +46,11 @@ class Told(msgspec.Struct, frozen=True):
     Attributes:
         url: opens the page and logs in, once, within `lasts` seconds.
         ended: how many sessions were.
-        error: why there is nothing of this.
     """
 
     url: str = ""
     lasts: float = 0.0
     ended: int = 0
-    error: str = ""
 
 
 def login_socket(control: str, environ: Mapping[str, str], *, making: bool) -> str:
@@ -133,12 +134,15 @@ def ask_console(path: str, want: Literal["login", "end"]) -> Told:
             data = b""
             while not data.endswith(b"\n") and len(data) < _MOST and (more := client.recv(_MOST)):
                 data += more
-            return msgspec.json.decode(data, type=Told)
-        except PermissionError as error:
-            raise UsageError(
-                f"{path}: its user or root has to name you: `notifyd console --user`"
-            ) from error
+        except (PermissionError, BrokenPipeError, ConnectionResetError) as error:
+            raise UsageError(_CLOSED.format(path)) from error
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"no console answers at {path}: start `notifyd console` as this user or as root"
             ) from error
+    if not data:
+        raise UsageError(_CLOSED.format(path))
+    try:
+        return msgspec.json.decode(data, type=Told)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"what answers at {path} is no console of this version") from error

@@ -98,8 +98,11 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
 
 
 @pytest.fixture
-def start(daemon: FakeDaemon) -> Iterator[Start]:
-    """Start a console: `start(head=0.5)`, with limits of `serve_http`; ended after the test."""
+def start(daemon: FakeDaemon, caplog: pytest.LogCaptureFixture) -> Iterator[Start]:
+    """Start a console: `start(head=0.5)`, with limits of `serve_http`; ended after the test.
+
+    What it logs as an error of its own fails the test.
+    """
     with ExitStack() as stack:
 
         def starter(**limits: float) -> Console:
@@ -128,6 +131,7 @@ def start(daemon: FakeDaemon) -> Iterator[Start]:
             return console
 
         yield starter
+    assert [one for one in caplog.records if one.levelname in ("ERROR", "CRITICAL")] == []
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._begun: list[subprocess.Popen[bytes]] = []
+        self.begun: list[subprocess.Popen[bytes]] = []
         (folder / "secrets").mkdir()
         (folder / "ask.py").write_text(RULES.format(here=folder))
         (folder / "notifyd.toml").write_text(CONFIGURATION.format(here=folder))
@@ -65,7 +65,7 @@ class Ground:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for process in reversed(self._begun):
+        for process in reversed(self.begun):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             try:
@@ -94,7 +94,7 @@ class Ground:
                 stderr=said,
                 env=self._environment(),
             )
-        self._begun.append(process)
+        self.begun.append(process)
         return process
 
     def ctl(self, *words: str, user: int | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,112 @@
+"""`notifyd console` and `notifyd ctl console`: as commands, for those who may."""
+
+import os
+import signal
+import stat
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from real import Ground
+
+from notifyd.cli import console
+from notifyd.cli.console import open_page
+from notifyd.errors import UsageError
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def ground():
+    """A real daemon."""
+    with tempfile.TemporaryDirectory(prefix="nd-") as folder:
+        Path(folder).chmod(0o755)
+        with Ground(Path(folder)) as found:
+            yield found
+
+
+def test_a_way_in(ground):
+    """The console's own user, and root, get an address; its socket is closed to others."""
+    ground.console()
+    socket = ground.folder / "console.sock"
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    done = ground.ctl("console")
+    assert done.returncode == 0
+    assert done.stdout.startswith("http://127.0.0.1:")
+    page, _, token = done.stdout.strip().partition("#token=")
+    assert len(token) == 43
+    assert token not in (ground.folder / "console.log").read_text()
+    with urllib.request.urlopen(page, timeout=20) as answer:
+        assert b'<script type="module" src="/app.js">' in answer.read()
+    assert ground.ctl("console", "--end").stdout == "0 sessions ended\n"
+
+
+@pytest.mark.root
+def test_others_have_to_be_named(ground):
+    """Not every user of the machine may look."""
+    ground.console()
+    done = ground.ctl("console", user=NOBODY)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "notifyd console --user" in done.stderr
+
+
+@pytest.mark.root
+def test_others_who_are_named(ground):
+    """They come in; those who are not still do not."""
+    ground.console("--user", str(NOBODY))
+    assert ground.ctl("console", user=NOBODY).stdout.startswith("http://127.0.0.1:")
+    done = ground.ctl("console", user=1)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "notifyd console --user" in done.stderr
+
+
+def test_it_ends_in_order(ground):
+    """SIGTERM: status 0, and no socket is left."""
+    ground.console()
+    process = ground.begun[-1]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not (ground.folder / "console.sock").exists()
+    done = ground.ctl("console")
+    assert done.returncode == 2
+    assert "start `notifyd console`" in done.stderr
+
+
+def test_a_unix_socket(ground):
+    """For its user alone; there is no port."""
+    web = ground.folder / "web.sock"
+    ground.begin(
+        "console", "--listen", f"unix:{web}", "--socket", f"{ground.folder}/control.sock",
+        log="console.log",
+    )  # fmt: skip
+    ground.said("console.log", "to log in")
+    assert stat.S_IMODE(web.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--listen", "0.0.0.0:1"], "--insecure-listen"),
+        (["--listen", "nowhere"], "write it as"),
+        (["--user", "no-such-user"], "no-such-user"),
+        (["--listen", "unix:/x", "--open"], "leave one of the two out"),
+    ],
+)
+def test_mistakes(words, said):
+    """One line, with the remedy."""
+    done = CliRunner().invoke(console.command, words)
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
+
+
+def test_opening_a_browser(tmp_path, monkeypatch):
+    """The secret is in a file of ours alone, and in nobody's arguments."""
+    opened = []
+    monkeypatch.setattr(console.click, "launch", opened.append)
+    open_page("http://127.0.0.1:1/#token=secret", tmp_path)
+    (path,) = opened
+    assert "secret" not in path
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert "url=http://127.0.0.1:1/#token=secret" in Path(path).read_text()
