@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,10 +85,10 @@ def command(
     )
     with TemporaryDirectory(prefix="notifyd-") as folder:
 
-        def ready(url: str) -> None:
-            _say(f"at {at.path or url.partition('#')[0]}; to log in, run `notifyd ctl console`")
+        def ready(page: str, enter: Callable[[], str]) -> None:
+            _say(f"at {page}; to log in, run `notifyd ctl console`")
             if show:
-                open_page(url, Path(folder))
+                open_page(enter(), Path(folder))
 
         serve_console(settings, _say, ready)
 

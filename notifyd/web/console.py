@@ -22,7 +22,11 @@ from notifyd.web.server import serve_http
 from notifyd.web.sessions import Sessions
 from notifyd.web.stream import Streams
 
-__all__ = ["Settings", "serve_console"]
+__all__ = ["Ready", "Settings", "serve_console"]
+
+Ready = Callable[[str, Callable[[], str]], None]
+"""Called once, with where the console is, and with what makes an address that logs in whoever runs
+it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +48,13 @@ class Settings:
     users: Collection[int] = ()
 
 
-def serve_console(
-    settings: Settings, told: Callable[[str], None], ready: Callable[[str], None]
-) -> None:
+def serve_console(settings: Settings, told: Callable[[str], None], ready: Ready) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         settings: where and for whom.
         told: what happens, a line each.
-        ready: called once with an address that logs in its caller.
+        ready: see there.
 
     Raises:
         UsageError: a socket cannot be opened.
@@ -70,7 +72,7 @@ async def _live(
     web: socket.socket,
     logins: socket.socket,
     told: Callable[[str], None],
-    ready: Callable[[str], None],
+    ready: Ready,
 ) -> None:
     sessions, hub = Sessions(), Hub(settings.control)
     port = 0 if settings.listen.path else web.getsockname()[1]
@@ -85,7 +87,8 @@ async def _live(
             nursery.start_soon(hub.run)
             nursery.start_soon(serve_http, web, make_app(desk, names))
             nursery.start_soon(serve_logins, logins, sessions, url, told, settings.users)
-            ready(url(sessions.mint(os.geteuid(), name_of(os.geteuid()))))
+            page = settings.listen.path or settings.listen.page(port)
+            ready(page, lambda: url(sessions.mint(os.geteuid(), name_of(os.geteuid()))))
             async for _ in signals:
                 break
             nursery.cancel_scope.cancel()

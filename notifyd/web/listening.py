@@ -60,10 +60,14 @@ class Listen:
         """Whether only this machine reaches it."""
         return bool(self.path) or ipaddress.ip_address(self.host).is_loopback
 
-    def url(self, port: int, token: str) -> str:
-        """The address to open. What follows `#` is not sent, logged or passed on by a browser."""
+    def page(self, port: int) -> str:
+        """The address of the page; of a unix socket, as it is after forwarding it to a port."""
         host = f"[{self.host}]" if ":" in self.host else self.host or "localhost"
-        return f"http://{host}:{port}/#token={token}"
+        return f"http://{host}:{port}/" if port else f"http://{host}/"
+
+    def url(self, port: int, token: str) -> str:
+        """The address that logs in. What follows `#` is not sent, logged or passed on."""
+        return f"{self.page(port)}#token={token}"
 
 
 @contextmanager
