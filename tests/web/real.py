@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0  # seconds; what a test waits at most
@@ -34,6 +36,7 @@ path = "{here}/control.sock"
 mode = "0666"
 [approvals]
 path = "{here}/approvals.db"
+{more}
 [[workload]]
 name = "builds"
 rules = ["{here}/ask.py"]
@@ -45,14 +48,15 @@ class Ground:
 
     Args:
         folder: where all of it is; its path is short enough for sockets.
+        more: lines for the top of the configuration's `[approvals]`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
         self.folder = folder
         self.begun: list[subprocess.Popen[bytes]] = []
         (folder / "secrets").mkdir()
         (folder / "ask.py").write_text(RULES.format(here=folder))
-        (folder / "notifyd.toml").write_text(CONFIGURATION.format(here=folder))
+        (folder / "notifyd.toml").write_text(CONFIGURATION.format(here=folder, more=more))
 
     def __enter__(self) -> Ground:
         self.begin("serve", "--config", f"{self.folder}/notifyd.toml", log="serve.log")
@@ -75,16 +79,17 @@ class Ground:
                 process.wait()
                 raise
 
-    def console(self, *words: str) -> None:
-        """Start the console on a port that is free."""
-        self.begin("console", "--listen", "127.0.0.1:0", *self._control, *words, log="console.log")
+    def console(self, *words: str, user: int | None = None) -> None:
+        """Start the console on a port that is free, as a user."""
+        words = ("console", "--listen", "127.0.0.1:0", *self._control, *words)
+        self.begin(*words, log="console.log", user=user)
         self.said("console.log", "to log in")
 
     @property
     def _control(self) -> tuple[str, str]:
         return "--socket", f"{self.folder}/control.sock"
 
-    def begin(self, *words: str, log: str) -> subprocess.Popen[bytes]:
+    def begin(self, *words: str, log: str, user: int | None = None) -> subprocess.Popen[bytes]:
         """Start a command of notifyd; what it says is in a file."""
         with (self.folder / log).open("wb") as said:
             process = subprocess.Popen(
@@ -92,7 +97,10 @@ class Ground:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                env=self._environment(),
+                env=self._environment(user),
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
         self.begun.append(process)
         return process
@@ -104,7 +112,7 @@ class Ground:
             capture_output=True,
             text=True,
             timeout=PATIENCE,
-            env=self._environment(),
+            env=self._environment(user),
             user=user,
             group=user,
             extra_groups=None if user is None else [],
@@ -124,8 +132,23 @@ class Ground:
             time.sleep(0.02)
         return text
 
-    @staticmethod
-    def _environment() -> dict[str, str]:
+    def pending(self) -> list[dict[str, Any]]:
+        """The questions that wait, as soon as there are any."""
+        end = time.monotonic() + PATIENCE
+        while not (found := json.loads(self.ctl("pending", "--json").stdout)):
+            assert time.monotonic() < end
+        return list(found)
+
+    def _environment(self, user: int | None = None) -> dict[str, str]:
         gone = ("NOTIFYD_CONTROL", "XDG_RUNTIME_DIR")
         kept = {name: value for name, value in os.environ.items() if name not in gone}
+        if user is not None:
+            kept["XDG_RUNTIME_DIR"] = str(self._home(user))
         return {**kept, "PYTHONPATH": str(ROOT)}
+
+    def _home(self, user: int) -> Path:
+        home = self.folder / f"user-{user}"
+        if not home.exists():
+            home.mkdir()
+            os.chown(home, user, user)
+        return home

@@ -5,6 +5,8 @@ import json
 import socket
 import time
 
+import h2.connection
+import h2.events
 import pytest
 from faking import question
 
@@ -209,3 +211,20 @@ def test_a_path_is_no_file(console):
         assert console.ask("GET", path)[0] == 404
     for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
         assert console.ask(method, "/api/me")[0] == 405
+
+
+@pytest.mark.parametrize(("authority", "status"), [("evil.example", "421"), ("", "200")])
+def test_http_2_passes_the_same_guard(console, authority, status):
+    """Whoever speaks it without being asked gets what others get."""
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    fields = {":method": "GET", ":path": "/", ":scheme": "http"}
+    fields[":authority"] = authority or console.host
+    client.send_headers(1, list(fields.items()), end_stream=True)
+    found = None
+    with raw(console, client.data_to_send()) as one:
+        while found is None and (data := one.recv(1 << 16)):
+            for event in client.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived):
+                    found = dict(event.headers)[b":status"].decode()
+    assert found == status

@@ -1,5 +1,7 @@
 """`notifyd console` and `notifyd ctl console`: as commands, for those who may."""
 
+import http.client
+import json
 import os
 import signal
 import stat
@@ -19,12 +21,65 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def ground():
+def ground(request):
     """A real daemon."""
     with tempfile.TemporaryDirectory(prefix="nd-") as folder:
         Path(folder).chmod(0o755)
-        with Ground(Path(folder)) as found:
+        with Ground(Path(folder), getattr(request, "param", "")) as found:
             yield found
+
+
+def decide(url: str, question: int) -> tuple[int, dict]:
+    """Log in with an address as the page does, and approve a question: status and answer."""
+    page, _, token = url.strip().partition("#token=")
+    connection = http.client.HTTPConnection(page.split("/")[2], timeout=20)
+    headers = {"origin": page.rstrip("/"), "content-type": "application/json"}
+    try:
+        connection.request("POST", "/api/login", json.dumps({"token": token}), headers)
+        answer = connection.getresponse()
+        headers["x-notifyd-page"] = json.loads(answer.read())["page"]
+        headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+        body = json.dumps({"id": question, "granted": True, "reason": "by test"})
+        connection.request("POST", "/api/answer", body, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("ground", "may"), [(f"users = [{NOBODY}]", True), ("users = [1]", False)], indirect=["ground"]
+)
+def test_who_logs_in_may_what_they_may(ground, may):
+    """Root's console lends nobody root's rights; the record has whose login it was."""
+    ground.console("--user", str(NOBODY))
+    writer = ground.write("one")
+    (question,) = ground.pending()
+    status, answer = decide(ground.ctl("console", user=NOBODY).stdout, question["id"])
+    if may:
+        assert (status, writer.wait(20)) == (200, 0)
+        (past,) = json.loads(ground.ctl("history", "--json").stdout)
+        assert (past["by"], past["face"], past["reason"]) == ("nobody", "console", "by test")
+    else:
+        assert (status, writer.poll()) == (409, None)
+        assert f"uid {NOBODY}" in answer["error"]
+        assert decide(ground.ctl("console").stdout, question["id"])[0] == 200
+        assert writer.wait(20) == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("ground", [f"users = [{NOBODY}]"], indirect=True)
+def test_a_console_of_ones_own(ground):
+    """Run by somebody the daemon does not believe, it has their rights, and needs no others."""
+    ground.console(user=NOBODY)
+    writer = ground.write("one")
+    (question,) = ground.pending()
+    url = ground.ctl("console", user=NOBODY).stdout
+    assert decide(url, question["id"])[0] == 200
+    assert writer.wait(20) == 0
+    (past,) = json.loads(ground.ctl("history", "--json").stdout)
+    assert past["by"] == "nobody"
 
 
 def test_a_way_in(ground):

@@ -10,10 +10,13 @@ import { byId, el, lasting, plain, shown } from "/text.js";
 
 const VIEWS = ["questions", "events", "workloads", "decisions", "sessions"];
 const STAY = 60000; // milliseconds between two notes that somebody is here
+const NOTICE = 8000; // milliseconds
 
 let view = "login";
 let stream = null;
 let first = true;
+let wrong = "";
+let noticed = 0;
 
 // -- logging in
 
@@ -66,7 +69,7 @@ async function guarded(work) {
     return await work();
   } catch (error) {
     if (error instanceof NotLoggedIn) leave();
-    else trouble(error.message);
+    else notice(error.message);
     return undefined;
   }
 }
@@ -111,10 +114,23 @@ function announce(fresh, begun) {
   byId("live").textContent = begun && fresh.length > 1 ? `${fresh.length} questions wait` : text;
 }
 
+/** Something that lasts: there until it is well again. */
 function trouble(text) {
-  const shownAt = byId("trouble");
-  shownAt.hidden = !text;
-  shownAt.replaceChildren(shown(text, 300));
+  wrong = text;
+  banner(text);
+}
+
+/** Something that happened: there for a while. */
+function notice(text) {
+  banner(text);
+  clearTimeout(noticed);
+  noticed = setTimeout(() => banner(wrong), NOTICE);
+}
+
+function banner(text) {
+  const place = byId("trouble");
+  place.hidden = !text;
+  place.replaceChildren(shown(text, 300));
 }
 
 // -- the views
