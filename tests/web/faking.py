@@ -146,12 +146,13 @@ class FakeDaemon:
         try:
             for line in handler.rfile:
                 request = protocol.parse_request(line)
+                told, at = self.questions, len(self._events)
                 self.asked.append(request)
                 handler.wfile.write(self._reply(request))
                 if isinstance(request, messages.QuestionsRequest):
-                    self._send(handler, self._lists())
+                    self._send(handler, self._lists(told))
                 elif isinstance(request, protocol.EventsRequest):
-                    self._send(handler, self._lines())
+                    self._send(handler, self._lines(at))
         except (BrokenPipeError, ConnectionResetError):
             pass
         finally:
@@ -171,8 +172,7 @@ class FakeDaemon:
         except UsageError as error:
             return protocol.encode_error(str(error))
 
-    def _lists(self) -> Any:
-        told = self.questions
+    def _lists(self, told: Any) -> Any:
         while not self._closed:
             with self._changed:
                 while not self._closed and self.questions is told:
@@ -180,8 +180,7 @@ class FakeDaemon:
                 told = self.questions
             yield protocol.encode_result(told)
 
-    def _lines(self) -> Any:
-        at = len(self._events)
+    def _lines(self, at: int) -> Any:
         while not self._closed:
             with self._changed:
                 while not self._closed and len(self._events) == at:

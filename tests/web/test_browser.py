@@ -9,6 +9,8 @@ from faking import HOSTILE, question
 from playwright.sync_api import expect, sync_playwright
 from real import Ground
 
+from notifyd.service.protocol import EventsRequest
+
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package)")
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -165,6 +167,8 @@ def test_hostile_texts_are_texts(console, daemon, tab):
     daemon.ask(question(1, text=HOSTILE, title=HOSTILE, workload=HOSTILE, args=args))
     page = tab()
     enter(page, console)
+    while not any(isinstance(one, EventsRequest) for one in daemon.asked):
+        page.wait_for_timeout(50)
     daemon.tell(b'{"event":"<script>","workload":"\\u202e<img src=x>","args":{"a":"<b>\\u2066"}}')
     page.get_by_role("button", name="Events").click()
     expect(page.locator("#event-table")).to_contain_text("<script>")
