@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import trio
 
+from notifyd.audit.event import sentence
 from notifyd.audit.followers import Follower, Wanted
 from notifyd.errors import PeerError, UsageError
 from notifyd.service import protocol
@@ -169,8 +170,11 @@ class Hub:
             values = msgspec.json.decode(line, type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError) as error:
             raise PeerError(f"not an event: {error}") from error
+        name = str(values.get("event"))
+        if name != "call":  # those have columns; all others are told in the catalogue's words
+            line = msgspec.json.encode({**values, "says": sentence(name, values)})
         for look in self._looks:
-            look.follower.event(str(values.get("event")), values, line + b"\n")
+            look.follower.event(name, values, line + b"\n")
 
     async def _follow_state(self) -> None:
         async with control_at(self.path) as control:

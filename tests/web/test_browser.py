@@ -148,6 +148,7 @@ def test_events_and_workloads(ground, tab):
     page.get_by_role("button", name="Events").click()
     writer = ground.write("one")
     expect(page.locator("#event-table")).to_contain_text("workload.started")
+    expect(page.locator("#event-table")).to_contain_text(": started")
     page.get_by_role("button", name="Workloads").click()
     expect(page.locator("#workload-table")).to_contain_text("builds")
     page.get_by_role("button", name="Events").click()
@@ -170,14 +171,17 @@ def test_hostile_texts_are_texts(console, daemon, tab):
     while not any(isinstance(one, EventsRequest) for one in daemon.asked):
         page.wait_for_timeout(50)
     daemon.tell(b'{"event":"<script>","workload":"\\u202e<img src=x>","args":{"a":"<b>\\u2066"}}')
+    call = b'{"event":"call","operation":"Open","exe":"/a/<i>","args":{"path":"<b>\\u202e"}}'
+    daemon.tell(call)
     page.get_by_role("button", name="Events").click()
     expect(page.locator("#event-table")).to_contain_text("<script>")
+    expect(page.locator("#event-table")).to_contain_text("<i> <b>\\u202e")
     page.get_by_role("button", name="Questions").click()
     text = page.locator(".card .text")
     expect(text).to_contain_text(
         "<img src=x onerror=alert(1)>\\u202egpj.exe\\x1b[31m\\u2066<script>"
     )
-    assert page.locator("main img, main script, main b").count() == 0
+    assert page.locator("main img, main script, main b, main i").count() == 0
     shown = page.locator("main").inner_text()
     assert not set(shown) & {"\u202e", "\u2066", "\x1b"}
     assert len(page.locator(".card").inner_text()) < 20_000

@@ -1,12 +1,9 @@
 // Live events: the latest ones, newest first. The console filters; here they are only shown.
 
-import { byId, clock, el, microseconds, shown, text, told } from "/text.js";
+import { byId, clock, el, microseconds, shown, told } from "/text.js";
 import { mark } from "/tables.js";
 
 const KEPT = 300; // rows
-const SKIPPED = new Set(["event", "time", "level", "workload", "verdict", "rule", "took_us", "operation",
-  "syscall", "arch", "tid", "process", "how", "pid", "uid", "exe", "args", "errno", "value", "reason"]);
-
 let paused = false;
 
 /** Let the person filter; `changed` is called with the new filter. */
@@ -62,13 +59,12 @@ function verdict(event) {
   return mark(kind, event.errno ? `${word} ${event.errno}` : word);
 }
 
-/** What the event is about: its arguments, or all that has no column. */
+/** What a call is about: its program and arguments. Of all else, the sentence. */
 function about(event) {
+  if (event.says) return shown(event.says, 400);
   const said = el("span");
   if (event.exe) said.append(el("span", { class: "program" }, shown(event.exe.split("/").pop(), 40)), " ");
-  const values = event.args ? told(event.args).map(([, value]) => value)
-    : Object.entries(event).filter(([name]) => !SKIPPED.has(name)).map(([, value]) => value);
-  said.append(shown(values.map(text).join(", "), 300));
+  said.append(shown(told(event.args ?? {}).map(([, value]) => value).join(", "), 300));
   if (event.reason) said.append(el("span", { class: "reason" }, " — ", shown(event.reason, 200)));
   return said;
 }

@@ -160,9 +160,9 @@ function answerForm(question, said) {
 function details(question) {
   const parts = [];
   if (question.tree.length) {
-    const lines = [...question.tree].reverse().map((one, depth) => (
+    const lines = [...question.tree].reverse().map((one, depth, all) => (
       el("li", { "data-depth": Math.min(depth, 8) }, el("span", { class: "pid" }, String(one.pid)), " ",
-        el("code", {}, shown(one.cmdline || one.name, 1000)), el("small", {}, ` uid ${one.uid}`))));
+        el("code", {}, shown(one.cmdline || one.name, depth + 1 < all.length ? 160 : 1000)), el("small", {}, ` uid ${one.uid}`))));
     parts.push(el("details", { open: true }, el("summary", {}, "Process tree"), el("ol", { class: "tree plain" }, ...lines)));
   }
   const noted = Object.entries(question.annotations);

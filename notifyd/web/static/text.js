@@ -96,7 +96,6 @@ export function told(args) {
   return there.sort((a, b) => place(a) - place(b)).map(([name, value]) => [name, text(value)]);
 }
 
-/** Any value as a text. */
-export function text(value) {
+function text(value) {
   return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
 }
