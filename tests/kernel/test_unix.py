@@ -125,6 +125,7 @@ def test_peer(pair):
     expected = (os.getpid(), os.getuid(), os.getgid())
     if pair[0].type != socket.SOCK_DGRAM:
         assert unix.peer_cred(pair[0]) == expected
+        assert unix.peer_groups(pair[0]) == tuple(os.getgroups())
 
 
 def test_a_packet_and_when_it_came():

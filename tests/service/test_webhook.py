@@ -162,7 +162,7 @@ def test_it_is_tried_again(hooked):
 BAD = {
     "not signed": says("approve", signed=False),
     "wrongly signed": says("approve", secret=b"x" * 32),
-    "signed 1000 seconds ago": says("approve", age=1000),
+    "seconds ago; at most 300 are good": says("approve", age=1000),
     "another question": says("approve", delivery="0" * 32),
     "not understood": says("perhaps"),
     "more than 65536 bytes": lambda _: (200, b" " * 70_000, ""),
