@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-import trio
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,6 +26,15 @@ from notifyd.service.approval_messages import (
     OnBehalf,
     RevokeRequest,
 )
+from notifyd.web.bodies import (
+    AnswerBody,
+    EndBody,
+    LoginBody,
+    NoBody,
+    Refused,
+    RevokeBody,
+    read_body,
+)
 from notifyd.web.client import control_at
 from notifyd.web.hub import Hub
 from notifyd.web.sessions import IDLE, LASTS, LoginRefused, Session, Sessions, TooManyLogins
@@ -35,27 +42,10 @@ from notifyd.web.stream import Streams, TooManyStreams
 
 __all__ = ["Desk", "routes"]
 
-MOST_BYTES = 1 << 14  # of a request's body
-PATIENCE = 10.0  # seconds for it
 MOST_BROWSER = 200  # bytes of what a browser says of itself
 PAGE = "x-notifyd-page"  # the header with the page's secret
 
 T = TypeVar("T")
-Secret = Annotated[str, Meta(max_length=100)]
-
-
-class Refused(Exception):
-    """An answer that is an error.
-
-    Attributes:
-        status: of HTTP.
-        text: one line for the person.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +62,11 @@ class Desk:
     cookie: str
 
 
-class LoginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The token of the address."""
-
-    token: Secret
-
-
-class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A person's answer to a question."""
-
-    id: int
-    granted: bool
-    scope: Literal["once", "process", "workload", "minutes", "always"] = "once"
-    minutes: Annotated[float, Meta(ge=0, le=525_600)] = 0.0
-    reason: Annotated[str, Meta(max_length=1000)] = ""
-
-
-class RevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which grant."""
-
-    id: int
-
-
-class EndBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which session."""
-
-    id: Annotated[str, Meta(max_length=20)]
-
-
-class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing."""
-
-
 # -- who asks
 
 
 async def _login(desk: Desk, request: Request) -> Response:
-    body = await _body(request, LoginBody)
+    body = await read_body(request, LoginBody)
     browser = cut(request.headers.get("user-agent", ""), MOST_BROWSER)
     try:
         login = desk.sessions.redeem(body.token, browser)
@@ -129,7 +87,7 @@ async def _login(desk: Desk, request: Request) -> Response:
 
 
 async def _logout(desk: Desk, request: Request, session: Session) -> Response:
-    await _body(request, NoBody)
+    await read_body(request, NoBody)
     desk.sessions.end(session.id)
     response = _json({})
     response.delete_cookie(desk.cookie, path="/", httponly=True, samesite="strict")
@@ -137,7 +95,7 @@ async def _logout(desk: Desk, request: Request, session: Session) -> Response:
 
 
 async def _stay(_desk: Desk, request: Request, _session: Session) -> Response:
-    await _body(request, NoBody)
+    await read_body(request, NoBody)
     return _json({})
 
 
@@ -151,7 +109,7 @@ async def _me(desk: Desk, _request: Request, session: Session) -> Response:
 
 
 async def _end(desk: Desk, request: Request, session: Session) -> Response:
-    body = await _body(request, EndBody)
+    body = await read_body(request, EndBody)
     ours = [one.id for one in desk.sessions.present if session.uid in (0, one.uid)]
     if body.id not in ours:
         raise Refused(404, "there is no such session of yours any more")
@@ -186,7 +144,7 @@ async def _history(desk: Desk, _request: Request, _session: Session) -> Response
 
 
 async def _answer(desk: Desk, request: Request, session: Session) -> Response:
-    body = await _body(request, AnswerBody)
+    body = await read_body(request, AnswerBody)
     make = ApproveRequest if body.granted else DenyRequest
 
     def fill(who: OnBehalf | None) -> Any:
@@ -202,7 +160,7 @@ async def _answer(desk: Desk, request: Request, session: Session) -> Response:
 
 
 async def _revoke(desk: Desk, request: Request, session: Session) -> Response:
-    body = await _body(request, RevokeBody)
+    body = await read_body(request, RevokeBody)
     return await _decided(
         desk, request, session, lambda who: RevokeRequest(id=body.id, on_behalf_of=who)
     )
@@ -282,37 +240,6 @@ async def _answered(answer: Awaitable[Any]) -> Any:
         # A body that was not read to its end cannot be told from the next request.
         headers = {"connection": "close"} if refused.status in (408, 413) else {}
         return _json({"error": refused.text}, refused.status, headers)
-
-
-async def _body(request: Request, kind: type[T]) -> T:
-    """The request's body.
-
-    Raises:
-        Refused: it is too long, too slow, or something else.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused(415, "a body that is not application/json")
-    try:
-        with trio.fail_after(PATIENCE):
-            data = await _received(request)
-        return msgspec.json.decode(data or b"{}", type=kind)
-    except trio.TooSlowError:
-        raise Refused(408, f"no whole body within {PATIENCE:g} seconds") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Refused(400, f"not understood: {error}") from error
-
-
-async def _received(request: Request) -> bytes:
-    data, more = b"", True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise Refused(400, "a body that ends too early")
-        data += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(data) > MOST_BYTES:
-            raise Refused(413, f"a body of more than {MOST_BYTES} bytes")
-    return data
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -12,7 +12,7 @@ from faking import question
 
 from notifyd.service.approval_messages import QuestionsRequest
 from notifyd.service.protocol import EventsRequest
-from notifyd.web import api, stream
+from notifyd.web import bodies, stream
 
 PATIENCE = 20.0  # seconds
 
@@ -51,7 +51,7 @@ def until(holds) -> None:
 def test_a_huge_body(console):
     """It is refused as soon as it is too long; nobody waits for its end."""
     login = console.login()
-    body = json.dumps({"id": 1, "granted": True, "reason": "x" * api.MOST_BYTES}).encode()
+    body = json.dumps({"id": 1, "granted": True, "reason": "x" * bodies.MOST_BYTES}).encode()
     assert console.ask("POST", "/api/answer", body, login)[0] == 413
     with raw(
         console, head(console, login, "POST", "/api/answer", "content-length: 9999999999")
@@ -107,7 +107,7 @@ def test_a_huge_head(console):
 
 def test_a_slow_body(console, monkeypatch):
     """It has its time, and no more."""
-    monkeypatch.setattr(api, "PATIENCE", 0.3)
+    monkeypatch.setattr(bodies, "PATIENCE", 0.3)
     login = console.login()
     with raw(console, head(console, login, "POST", "/api/stay", "content-length: 5") + b"{") as one:
         assert rest(one).startswith(b"HTTP/1.1 408")
