@@ -16,6 +16,7 @@ from notifyd.errors import FilterError, UsageError
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "completion": "Print the completion script of a shell.",
+        "console": "Show the daemon in a browser.",
         "ctl": "Ask the daemon, and tell it what to do.",
         "profile": "Write the seccomp profile of containers whose calls notifyd decides.",
         "rules": "Show the rules that ship, and what a rule file becomes in the kernel.",

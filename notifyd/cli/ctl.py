@@ -130,6 +130,21 @@ def metrics(socket: str | None) -> None:
     print_lines(ask(socket, protocol.MetricsRequest()).text.splitlines())
 
 
+@command.command()
+@reaching
+@click.option("--end", is_flag=True, help="End your sessions instead; as root, everybody's.")
+@_as_json
+def console(socket: str | None, end: bool, as_json: bool) -> None:
+    """Print an address that opens the web console, logged in as you. It works once."""
+    from notifyd.web.login import Told, ask_console, login_socket
+
+    def lines(told: Told) -> list[str]:
+        return [f"{told.ended} sessions ended" if end else told.url]
+
+    path = login_socket(socket or default_socket(os.environ), os.environ, making=False)
+    show(ask_console(path, "end" if end else "login"), as_json, lines)
+
+
 for _command in ctl_approvals.COMMANDS:
     command.add_command(_command)
 

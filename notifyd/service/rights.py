@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from notifyd.service.daemon import Daemon
 from notifyd.service.supervised import Supervised
 
 __all__ = ["Desk", "Forbidden", "Reload"]
+
+NOBODY = 65534  # the group of a user who has no entry: overflowgid, proc_sys_kernel(5)
 
 Reload = Callable[[str], Awaitable[list[str]]]
 """Loads everything anew. Takes who wanted it; returns what does not go as the configuration says, a
@@ -82,6 +85,13 @@ class Desk:
                 f"uid {peer.uid} may not {command} on behalf of others: only root and the "
                 "daemon's own user are believed"
             )
+        if person is not None and person.uid is not None:
+            spoken = _local(person.uid)
+            if not (self._changes(spoken) or self._approves(spoken)):
+                raise Forbidden(
+                    f"uid {person.uid}, whom {peer} speaks for, may not {command}: "
+                    "sockets.control.users or approvals.users has to name whoever may"
+                )
 
     def check_own(self, peer: Peer, question: Question, person: OnBehalf | None) -> None:
         """See that nobody approves what their own programs ask for. Root may always.
@@ -119,3 +129,13 @@ class Desk:
 
     def _approves(self, peer: Peer) -> bool:
         return self.daemon.policies.config.asking.names(peer.uid, (peer.gid, *peer.groups))
+
+
+def _local(uid: int) -> Peer:
+    """A user of this machine with all of their groups, as if they had connected themselves."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Peer(0, uid, NOBODY, "")
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return Peer(0, uid, entry.pw_gid, entry.pw_name, groups)

@@ -170,8 +170,8 @@ def test_completion(live):
     async def work(ground):
         commands = await complete(ground, "notifyd ctl ")
         assert commands == [
-            "approve", "deny", "detach", "events", "grants", "history", "kill", "metrics",
-            "pending", "reload", "revoke", "rules", "status", "watch", "workloads",
+            "approve", "console", "deny", "detach", "events", "grants", "history", "kill",
+            "metrics", "pending", "reload", "revoke", "rules", "status", "watch", "workloads",
         ]  # fmt: skip
         assert await complete(ground, "notifyd ctl kill ") == ["web-1", "db"]
         assert await complete(ground, "notifyd ctl detach w") == ["web-1"]

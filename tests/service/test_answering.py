@@ -156,6 +156,24 @@ def test_who_may_answer(policies, users, approvals, may):
             desk.check_answers(ALICE, "approve", None)
 
 
+@pytest.mark.parametrize(
+    ("approvals", "may"), [("users = [1234]", True), ("users = [4321]", False)]
+)
+def test_a_front_end_lends_nobody_its_rights(policies, approvals, may):
+    """Root's word that a user decides is believed; whether that user may is looked at."""
+    desk = Desk(Daemon(policies(top=f"[approvals]\n{approvals}"), None), None)
+    root = Peer(1, 0, 0, "console")
+    desk.check_answers(root, "approve", OnBehalf("root", "console", uid=0))
+    desk.check_answers(root, "approve", OnBehalf("a bot", "webhook"))
+    if may:
+        desk.check_answers(root, "approve", OnBehalf("alice", "console", uid=1234))
+    else:
+        with pytest.raises(
+            Forbidden, match=r"uid 1234, whom console .* speaks for, may not approve"
+        ):
+            desk.check_answers(root, "approve", OnBehalf("alice", "console", uid=1234))
+
+
 def test_who_may_approve_their_own(policies):
     """Only root, unless the configuration says so; a front end's word counts against it, too."""
     desk = Desk(Daemon(policies(), None), None)

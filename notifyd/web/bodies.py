@@ -1,0 +1,103 @@
+"""The bodies of requests: what they may say, how long they may be, and how long they may take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+import trio
+from msgspec import Meta
+from starlette.requests import Request
+
+__all__ = [
+    "AnswerBody",
+    "EndBody",
+    "LoginBody",
+    "NoBody",
+    "Refused",
+    "RevokeBody",
+    "read_body",
+]
+
+MOST_BYTES = 1 << 14  # of a body
+PATIENCE = 10.0  # seconds for it
+
+T = TypeVar("T")
+Secret = Annotated[str, Meta(max_length=100)]
+
+
+class Refused(Exception):
+    """An answer that is an error.
+
+    Attributes:
+        status: of HTTP.
+        text: one line for the person.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class LoginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token of the address."""
+
+    token: Secret
+
+
+class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's answer to a question."""
+
+    id: int
+    granted: bool
+    scope: Literal["once", "process", "workload", "minutes", "always"] = "once"
+    minutes: Annotated[float, Meta(ge=0, le=525_600)] = 0.0
+    reason: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class RevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which grant."""
+
+    id: int
+
+
+class EndBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which session."""
+
+    id: Annotated[str, Meta(max_length=20)]
+
+
+class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing."""
+
+
+async def read_body(request: Request, kind: type[T]) -> T:
+    """The request's body.
+
+    Raises:
+        Refused: it is too long, too slow, or something else.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused(415, "a body that is not application/json")
+    try:
+        with trio.fail_after(PATIENCE):
+            data = await _received(request)
+        return msgspec.json.decode(data or b"{}", type=kind)
+    except trio.TooSlowError:
+        raise Refused(408, f"no whole body within {PATIENCE:g} seconds") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Refused(400, f"not understood: {error}") from error
+
+
+async def _received(request: Request) -> bytes:
+    data, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "a body that ends too early")
+        data += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(data) > MOST_BYTES:
+            raise Refused(413, f"a body of more than {MOST_BYTES} bytes")
+    return data
