@@ -27,7 +27,7 @@ def process():
 
 def _arrival(pid: int, uid: int, kind: Kind = Kind.NATIVE, peer_pid: int | None = None) -> Arrival:
     pid_ = os.getpid() if peer_pid is None else peer_pid
-    peer = Peer(pid_, uid, uid, "test", ("/of/the/peer",))
+    peer = Peer(pid_, uid, uid, "test", cgroups=("/of/the/peer",))
     return Arrival(kind, peer, "c1", -1, pid=pid, metadata="m", annotations={"a": "b"})
 
 
