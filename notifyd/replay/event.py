@@ -1,0 +1,54 @@
+"""An event as replaying reads it: the fields that matter, with their types checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["CALL", "Event", "event_of"]
+
+CALL = "call"
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A line of a record. The fields of a call are as in `audit.event`; those not there are None.
+
+    Attributes:
+        rules: of `workload.started` and `rules.loaded`: whose verdicts these are.
+        kernel: of `rules.loaded`: the operations that the kernel decided by itself.
+    """
+
+    event: str
+    time: str | None = None
+    workload: str | None = None
+    pid: int | None = None
+    tid: int | None = None
+    exe: str | None = None
+    uid: int | None = None
+    process: str | None = None
+    operation: str | None = None
+    syscall: str | None = None
+    arch: str | None = None
+    args: dict[str, Any] | None = None
+    verdict: str | None = None
+    how: str | None = None
+    errno: str | None = None
+    value: int | None = None
+    rule: str | None = None
+    reason: str | None = None
+    rules: list[str] | None = None
+    kernel: list[str] | None = None
+
+
+_DECODER = msgspec.json.Decoder(Event)
+
+
+def event_of(line: bytes) -> Event:
+    """The event of a line.
+
+    Raises:
+        msgspec.ValidationError: it is JSON, and no event of ours.
+        msgspec.DecodeError: it is no whole JSON.
+    """
+    return _DECODER.decode(line)
