@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,7 +28,12 @@ def lines_of(summary: Summary, lines: Lines) -> list[str]:
     heading = ("operation", "recorded", "cannot be told", "calls", "for example")
     found += _table(summary, Kind.UNTOLD, heading)
     notes = _notes(summary, lines)
-    return [*found, "", *notes] if notes else found
+    wrapped = [
+        line
+        for note in notes
+        for line in textwrap.wrap(note, 79, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+    return [*found, "", *wrapped] if wrapped else found
 
 
 def call_lines(row: Row) -> list[str]:

@@ -13,7 +13,7 @@ from notifyd.replay.event import Event
 
 __all__ = ["KINDS", "Finding", "Kind", "compared", "recorded", "untold"]
 
-KINDS = frozenset(one.kind for one in VERDICTS) | {"ask"}
+KINDS = frozenset(str(vars(one)["kind"]) for one in VERDICTS) | {"ask"}
 OUTCOME = "what became of it"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import singledispatch
 from pathlib import PurePosixPath
 from typing import Any
@@ -220,7 +220,7 @@ def _quota(shown: Any, call: Call) -> int:  # noqa: ARG001
     return _by_name(command, QUOTA_COMMANDS) << 8 | low
 
 
-_ODD: Mapping[Field[Any], Any] = {
+_ODD: Mapping[Field[Any], Callable[[Any, Call], int]] = {
     Socket.type: _socket_type,
     Socket.protocol: _protocol,
     Quota.command: _quota,

@@ -48,15 +48,19 @@ class Lines:
         try:
             event = event_of(line)
         except msgspec.ValidationError:
-            return self._bad("foreign", place)
+            self.bad("foreign", place)
+            return None
         except (msgspec.DecodeError, RecursionError):
-            return self._bad("torn", place)
+            self.bad("torn", place)
+            return None
         if event.event == CALL and (event.verdict not in KINDS or not event.syscall):
-            return self._bad("foreign", place)
+            self.bad("foreign", place)
+            return None
         self.events += 1
         return event
 
-    def _bad(self, kind: str, place: str) -> None:
+    def bad(self, kind: str, place: str) -> None:
+        """Count a line, or the end of a file, that is `torn` or `foreign`."""
         setattr(self, kind, getattr(self, kind) + 1)
         self.first_bad = self.first_bad or place
 
@@ -80,7 +84,7 @@ def read(path: str, lines: Lines, tick: Callable[[], None]) -> Iterator[Event]:
                 if event is not None:
                     yield event
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        lines._bad("torn", f"{path}:{number + 1}")  # compressed, and not to its end
+        lines.bad("torn", f"{path}:{number + 1}")  # compressed, and not to its end
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; give a file of --audit") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
@@ -70,7 +71,7 @@ class Record:
         call.read_string(address, limit)
         raise AssertionError("a replayed call has no memory")
 
-    def call(self, operation: type[Call], variant: Variant) -> Call:
+    def call(self, operation: Any, variant: Variant) -> Call:
         """The call as a rule about `operation` sees it."""
         call = replayed(operation)(self.note, variant, self)
         same = operation is self._operation and variant is self._variant
@@ -84,20 +85,19 @@ class Record:
         call = self._operation(note, variant, None)
         for at, number in variant.when:
             registers.set(at, number, 0xFFFFFFFF)
-        for part in parts_of(self._operation, variant, note[4]):
-            source = variant.sources.get(part.name)
+        for name, field in self._operation.fields.items():
+            source = variant.sources.get(name)
             if isinstance(source, Reg):
-                behind = "the address of " if part.field.memory else ""
-                registers.call(source.index, f"{behind}{part.name}")
-            if part.name not in args:
+                registers.call(source.index, f"the address of {name}" if field.memory else name)
+            if name not in args:
                 continue
             try:
-                value = value_of(part.field, args[part.name], call, self.missing)
+                value = value_of(field, args[name], call, self.missing)
             except Inexact:
                 continue
-            call.seen[part.name] = value
-            if isinstance(part.field, (Int, Device)) and source is not None:
-                _store(registers, source, part.field, number_of(part.field, value, call))
+            call.seen[name] = value
+            if isinstance(field, (Int, Device)) and source is not None:
+                _store(registers, source, field, number_of(field, value, call))
         # Where the kernel's own registers decide, a value is decoded from there as ever.
         self._values = {
             name: value
@@ -127,12 +127,12 @@ def _read_registers(registers: Registers, args: dict[str, Any]) -> None:
 
 
 @cache  # one for each operation
-def replayed(operation: type[Call]) -> type[Call]:
+def replayed(operation: Any) -> type[Call]:
     """`operation` with every way into the target closed."""
     return type(operation.__name__, (Replayed, operation), {"__slots__": ()})
 
 
-def _declared(event: Event, arch: Arch) -> tuple[type[Call] | None, Variant | None]:
+def _declared(event: Event, arch: Arch) -> tuple[Any, Variant | None]:
     """The operation and the line of its table that the event was decoded with."""
     if event.operation == "Raw":
         return RawCall, None
@@ -150,19 +150,20 @@ def _declared(event: Event, arch: Arch) -> tuple[type[Call] | None, Variant | No
     return (operation, fitting[0]) if len(fitting) == 1 else (None, None)
 
 
-def _fits(operation: type[Call], variant: Variant, arch: Arch, names: set[str]) -> bool:
-    parts = parts_of(operation, variant, arch.audit)
-    needed = {one.name for one in parts if not (one.gate or one.field.memory or one.unsourced)}
-    return needed <= names <= {one.name for one in parts}
+def _fits(operation: Any, variant: Variant, arch: Arch, names: set[str]) -> bool:
+    possible, needed = set(), set()
+    for name, field, _, _, gate, _, _, unsourced in parts_of(operation, variant, arch.audit):
+        possible.add(name)
+        if not (gate or field.memory or unsourced):
+            needed.add(name)
+    return needed <= names <= possible
 
 
 def _known_of(event: Event) -> dict[str, Any]:
     """What an event tells of the process."""
-    known = {"pid": event.pid, "tid": event.tid, "uid": event.uid, "exe": None, "start": None}
-    try:
+    known: dict[str, Any] = {"pid": event.pid, "tid": event.tid, "uid": event.uid}
+    with suppress(Inexact):
         known["exe"] = PurePosixPath(os.fsdecode(bytes_of(event.exe)))
-    except Inexact:
-        pass
     process = _PROCESS.fullmatch(event.process or "")
     known["start"] = int(process[2]) if process else None
     return {name: value for name, value in known.items() if value is not None}

@@ -26,9 +26,9 @@ class Register:
         self._missing = missing
 
     def __and__(self, mask: object) -> int:
-        if isinstance(mask, int) and mask >= 0 and not mask & ~self._known:
-            return self._bits & mask
-        self._missing(self._name)
+        if not isinstance(mask, int) or mask < 0 or mask & ~self._known:
+            self._missing(self._name)
+        return self._bits & mask
 
     __rand__ = __and__
 

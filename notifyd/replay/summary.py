@@ -87,8 +87,9 @@ class Summary:
     def add(self, event: Event, finding: Finding) -> None:
         """Count a call."""
         self.counts[finding.kind] += 1
-        if event.arch == native().name and event.syscall in native().numbers:
-            self._syscalls.add(event.syscall)
+        name = event.syscall or ""
+        if event.arch == native().name and name in native().numbers:
+            self._syscalls.add(name)
         if finding.broken:
             self.broken += 1
             self.failure = self.failure or f"{finding.rule}: {_last_line(finding.reason)}"

@@ -72,7 +72,7 @@ class RecordedAddress(SockAddr):
     __hash__ = SockAddr.__hash__
 
     def __str__(self) -> str:
-        return self._text
+        return str(self._text)
 
     def __repr__(self) -> str:
         return f"RecordedAddress({self._text!r})"

@@ -17,7 +17,7 @@ __all__ = ["RecordedProcess", "RecordedTarget", "Replayed", "Seen"]
 
 
 class RecordedProcess:
-    """Who made the call: see `notifyd.policy.call.Process`. What is not known raises NotRecorded."""
+    """Who made the call: see `policy.call.Process`. What is not known raises NotRecorded."""
 
     __slots__ = ("_known", "_missing")
 
@@ -78,8 +78,8 @@ class Seen(dict[str, Any]):
             self._call.looked = True
         return super().__getitem__(name)
 
-    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
-        return self[name] if name in self else default
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 (this is that `get`)
 
 
 class Replayed(_Base):
@@ -117,4 +117,5 @@ class Replayed(_Base):
     def _missed(self, what: str) -> NoReturn:
         asked = getattr(self.seen, "asked", "")
         origin: Any = self.origin
-        origin.missing(asked if asked in self.fields else what)
+        missing: Missing = origin.missing
+        missing(asked if asked in self.fields else what)
