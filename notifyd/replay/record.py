@@ -98,13 +98,13 @@ class Record:
             call.seen[name] = value
             if isinstance(field, (Int, Device)) and source is not None:
                 _store(registers, source, field, number_of(field, value, call))
-        # Where the kernel's own registers decide, a value is decoded from there as ever.
-        self._values = {
-            name: value
-            for name, value in call.seen.items()
-            if not isinstance(variant.sources.get(name), (Reg, Reg16, Const))
-            or call.fields[name].memory
-        }
+        self._values = {name: value for name, value in call.seen.items() if not _plain(call, name)}
+
+
+def _plain(call: Call, name: str) -> bool:
+    """Whether a value is decoded from a register, as in a real call, and needs no copy."""
+    held = isinstance(call.variant.sources.get(name), (Reg, Reg16, Const))
+    return held and isinstance(call.fields[name], Int)
 
 
 def _store(registers: Registers, source: Source, field: Field[Any], raw: int) -> None:
