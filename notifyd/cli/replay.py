@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
@@ -142,7 +143,12 @@ class _Progress:
             return
         self._next = now + PULSE
         done = f"{summary.calls} calls, {summary.changed} would change; {lines.share:.0%} of"
-        print(f"\r\x1b[Knotifyd: {done} {printable(path, 60)}", end="", file=sys.stderr, flush=True)
+        print(
+            f"\r\x1b[Knotifyd: {done} {printable(os.path.basename(path), 60)}",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def end(self) -> None:
         """The line goes."""

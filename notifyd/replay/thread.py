@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from notifyd.policy.call import Call
-from notifyd.policy.sources import Const, Mem, Reg, Reg16, Word
+from notifyd.policy.sources import Const, Mem, Reg, Reg16, Variant, Word
 from notifyd.replay.missing import Missing
 
 if TYPE_CHECKING:
@@ -50,36 +51,43 @@ class Seen(dict[str, Any]):
     """The values on record. A look at one that lay in memory counts as a look at memory.
 
     Attributes:
-        asked: the field that was last asked for and is not here.
+        asked: the field in memory that was last asked for and is not here.
     """
 
-    __slots__ = ("_call", "_in_memory", "asked")
+    __slots__ = ("_call", "_in_memory", "_recorded", "asked")
 
     def __init__(self, call: Call, values: dict[str, Any]) -> None:
         super().__init__(values)
-        sources = call.variant.sources
         self.asked = ""
         self._call = call
-        self._in_memory = {
-            name
-            for name in values
-            if name in call.fields
-            and (call.fields[name].memory or isinstance(sources.get(name), (Mem, Word)))
-        }
+        operation: Any = type(call)
+        self._in_memory = _in_memory(operation, call.variant)
+        self._recorded = self._in_memory & values.keys()
 
     def __contains__(self, name: object) -> bool:
         found = super().__contains__(name)
-        if not found and isinstance(name, str):
-            self.asked = name
+        if not found and name in self._in_memory:
+            self.asked = str(name)
         return found
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._in_memory:
+        if name in self._recorded:
             self._call.looked = True
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name in self else default  # noqa: SIM401 (this is that `get`)
+
+
+@cache
+def _in_memory(operation: Any, variant: Variant) -> frozenset[str]:
+    """The fields of a call that lie in the target's memory, or are made of what does."""
+    sources = variant.sources
+    return frozenset(
+        name
+        for name, field in operation.fields.items()
+        if field.memory or isinstance(sources.get(name), (Mem, Word))
+    )
 
 
 class Replayed(_Base):
@@ -118,4 +126,4 @@ class Replayed(_Base):
         asked = getattr(self.seen, "asked", "")
         origin: Any = self.origin
         missing: Missing = origin.missing
-        missing(asked if asked in self.fields else what)
+        missing(asked or what)
