@@ -143,17 +143,15 @@ class _Progress:
             return
         self._next = now + PULSE
         done = f"{summary.calls} calls, {summary.changed} would change; {lines.share:.0%} of"
-        print(
-            f"\r\x1b[Knotifyd: {done} {printable(os.path.basename(path), 60)}",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._show(f"notifyd: {done} {printable(os.path.basename(path), 60)}")
 
     def end(self) -> None:
         """The line goes."""
         if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._show("")
+
+    def _show(self, text: str) -> None:
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _print(data: Any) -> None:
