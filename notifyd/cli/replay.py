@@ -55,6 +55,13 @@ PULSE = 0.2  # seconds between two words of progress
 )
 @click.option("--strict", is_flag=True, help="Refuse Continue() where a rule looked at memory.")
 @click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="ID",
+    help="Only the calls of this one. May be given again.",
+)
+@click.option(
     "--all", "every", is_flag=True, help="Show every call that changes or cannot be told."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --all one object a line.")
@@ -66,6 +73,7 @@ def command(
     options: tuple[str, ...],
     otherwise: str,
     strict: bool,
+    workloads: tuple[str, ...],
     every: bool,
     as_json: bool,
     files: tuple[str, ...],
@@ -88,7 +96,9 @@ def command(
     shown = _Shown(every, as_json)
     progress = _Progress()
     try:
-        summary, lines = replay(loaded, files, heard=shown.heard, tick=progress.tick)
+        summary, lines = replay(
+            loaded, files, heard=shown.heard, tick=progress.tick, workloads=workloads
+        )
     finally:
         progress.end()
     shown.end(summary, lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import trio
@@ -25,7 +25,12 @@ Tick = Callable[[Summary, Lines, str], None]
 
 
 def replay(
-    rules: RuleSet, paths: Sequence[str], *, heard: Heard, tick: Tick
+    rules: RuleSet,
+    paths: Sequence[str],
+    *,
+    heard: Heard,
+    tick: Tick,
+    workloads: Collection[str] = (),
 ) -> tuple[Summary, Lines]:
     """Decide every call of some files again.
 
@@ -34,21 +39,24 @@ def replay(
         paths: audit files, in their order.
         heard: gets every call with its finding.
         tick: called for every line, with what there is so far and the file.
+        workloads: the ids of those whose calls are meant; none means all.
 
     Raises:
         UsageError: a file cannot be read, or none of them has an event of notifyd.
     """
     # A rule that sleeps has slept at once; one that waits for something real has a moment.
     clock = MockClock(autojump_threshold=IDLE)
-    return trio.run(_replay, rules, paths, heard, tick, clock=clock)
+    return trio.run(_replay, rules, paths, heard, tick, workloads, clock=clock)
 
 
 async def _replay(
-    rules: RuleSet, paths: Sequence[str], heard: Heard, tick: Tick
+    rules: RuleSet, paths: Sequence[str], heard: Heard, tick: Tick, workloads: Collection[str]
 ) -> tuple[Summary, Lines]:
     summary, lines, decider = Summary(rules), Lines(), Decider(rules)
     for path in paths:
         for event in read(path, lines, partial(tick, summary, lines, path)):
+            if workloads and event.workload not in workloads:
+                continue
             if event.event != CALL:
                 summary.note(event)
                 continue

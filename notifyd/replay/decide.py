@@ -104,6 +104,8 @@ class _Inquiry(Inquiry):
 
     def failed(self, declaration: Declaration | None, error: BaseException) -> Decision:
         """As ever; but that a rule was too slow here says nothing of the time of the record."""
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # whoever waits for the replay has had enough: no fault of the rule
         if isinstance(error, TimeoutError):
             self._record.missing.names.append(LATE)
         return super().failed(declaration, error)

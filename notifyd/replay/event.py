@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from notifyd.audit.event import EVENTS
+
 __all__ = ["CALL", "Event", "event_of"]
 
 CALL = "call"
@@ -41,7 +43,16 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     kernel: list[str] | None = None
 
 
+class _Other(msgspec.Struct):
+    """An event whose fields may be called like a call's, and be something else."""
+
+    event: str
+    rules: Any = None
+    kernel: Any = None
+
+
 _DECODER = msgspec.json.Decoder(Event)
+_OTHERS = msgspec.json.Decoder(_Other)
 
 
 def event_of(line: bytes) -> Event:
@@ -51,4 +62,18 @@ def event_of(line: bytes) -> Event:
         msgspec.ValidationError: it is JSON, and no event of ours.
         msgspec.DecodeError: it is no whole JSON.
     """
-    return _DECODER.decode(line)
+    try:
+        event = _DECODER.decode(line)
+    except msgspec.ValidationError:
+        other = _OTHERS.decode(line)
+        if other.event == CALL:
+            raise
+        event = Event(other.event, rules=_names(other.rules), kernel=_names(other.kernel))
+    if event.event not in EVENTS:
+        raise msgspec.ValidationError(f"no event of ours is called {event.event[:80]!r}")
+    return event
+
+
+def _names(given: Any) -> list[str] | None:
+    names = isinstance(given, list) and all(isinstance(one, str) for one in given)
+    return given if names else None

@@ -140,6 +140,17 @@ def test_options_otherwise_and_strict_are_those_of_run(bench):
     assert bench.data("--rules", watching, "--strict", seen, status=1)["changes"] == 1
 
 
+def test_one_workload_of_several(bench, rules):
+    """A daemon's record has workloads that other rules are for."""
+    other = WRITE.replace(b"tool-1000", b"other-2")
+    path = bench.record(READ, WRITE, other, other)
+    assert bench.data("--rules", rules, path, status=1)["changes"] == 3
+    data = bench.data("--rules", rules, "--workload", "other-2", path, status=1)
+    assert (data["calls"], data["changes"]) == (2, 2)
+    both = ("--workload", "other-2", "--workload", "tool-1000")
+    assert bench.data("--rules", rules, *both, path, status=1)["calls"] == 4
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -7,6 +7,7 @@ import textwrap
 import time
 from functools import partial
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 
 import pytest
 from recording import record_of
@@ -15,7 +16,8 @@ from notifyd import Connect, Exec, GetRandom, Mknod, Open, SetHostname, Socket
 from notifyd.policy.load import load
 from notifyd.policy.verdicts import Allow
 from notifyd.replay.again import replay
-from notifyd.replay.compare import Kind
+from notifyd.replay.compare import Kind, compared
+from notifyd.replay.event import event_of
 from notifyd.testing import FakeProcess, make_call
 
 LINE_OF = {
@@ -291,6 +293,21 @@ def test_verdicts_of_every_kind(one, recorded, rule, comes_to):
     """What an event does not have of a verdict is not taken for the same."""
     text = f"@on(n.GetRandom)\ndef r(call):\n    return {rule}\n"
     assert one(text, recorded)[0] == comes_to
+
+
+def test_asking_is_a_verdict_of_its_own():
+    """What a person said is not what a person would say, and is not compared."""
+    asks = SimpleNamespace(kind="ask")
+    asked = event_of(line("read", "ask", errno=errno.EPERM))
+    assert compared(asked, asks).kind is Kind.SAME
+    assert compared(event_of(line("read")), asks).kind is Kind.CHANGE
+    assert compared(asked, Allow()).kind is Kind.CHANGE
+
+
+def test_the_keyboard_is_no_fault_of_the_rule(found):
+    """Whoever interrupts ends the replay, also within a rule."""
+    with pytest.raises(KeyboardInterrupt):
+        found("@on(Open)\ndef r(call):\n    raise KeyboardInterrupt\n", line("read"))
 
 
 def test_a_call_that_nobody_decided_is_set_apart(one):

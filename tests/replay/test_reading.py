@@ -18,6 +18,8 @@ FOREIGN = [
     b"3\n",
     b'{"level": "info"}\n',
     b'{"event": 5}\n',
+    b'{"event": "user logged in"}\n',
+    b'{"event": "user logged in", "pid": "x"}\n',
     b'{"event": "call"}\n',
     b'{"event": "call", "verdict": "perhaps", "syscall": "openat"}\n',
     b'{"event": "call", "verdict": "allow"}\n',
@@ -45,6 +47,13 @@ def test_every_event_is_read_in_order(bench):
     events, lines = counted(bench.record(start, GOOD, b"\n", GOOD))
     assert [event.event for event in events] == ["workload.started", "call", "call"]
     assert (lines.events, lines.torn, lines.foreign, lines.first_bad) == (3, 0, 0, None)
+
+
+def test_other_events_may_have_such_fields(bench):
+    """An errno that is a number, an id that is a text: only a call has to be as a call is."""
+    odd = b'{"event":"workload.joined","pid":"x","args":[1],"rules":["a"],"kernel":[1]}\n'
+    (event,), lines = counted(bench.record(odd))
+    assert (event.rules, event.kernel, lines.foreign) == (["a"], None, 0)
 
 
 @pytest.mark.parametrize("line", FOREIGN)
