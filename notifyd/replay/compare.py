@@ -14,6 +14,7 @@ from notifyd.replay.event import Event
 __all__ = ["KINDS", "Finding", "Kind", "compared", "recorded", "untold"]
 
 KINDS = frozenset(str(vars(one)["kind"]) for one in VERDICTS) | {"ask"}
+_VERDICT = frozenset({"how", "errno", "value"})  # without these nothing can be compared
 OUTCOME = "what became of it"
 
 
@@ -77,18 +78,23 @@ def compared(event: Event, verdict: Any, *, asked: bool = True, performs: bool =
         asked: whether any rule is about the call; where none is, the kernel goes on by itself.
         performs: whether notifyd has to do the call, or have it verified, for that verdict.
     """
+    hidden = _VERDICT.intersection(event.redacted or ())
+    if hidden:
+        return untold(event, min(hidden))
     before, after = recorded(event), _words(verdict)
     if before is None:
         return Finding(Kind.UNDECIDED, "nothing", after)
     if not asked and before in ("continue", "allow"):
         return Finding(Kind.SAME, before, after)
     if before != after:
+        if event.verdict == "deny" and "reason" in (event.redacted or ()):
+            return untold(event, "reason")  # it might say that no rule wanted so
         undone = event.verdict == "deny" and (event.reason or "").startswith(UNDONE)
         if undone and isinstance(verdict, Allow) and (performs or _lends(verdict)):
             return untold(event, OUTCOME)  # a rule said so before, and it could not be done
         return Finding(Kind.CHANGE, before, after)
-    hidden = _not_in_events(verdict)
-    return untold(event, hidden) if hidden else Finding(Kind.SAME, before, after)
+    unsaid = _not_in_events(verdict)
+    return untold(event, unsaid) if unsaid else Finding(Kind.SAME, before, after)
 
 
 def _words(verdict: Any) -> str:

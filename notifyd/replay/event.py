@@ -19,6 +19,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         rules: of `workload.started` and `rules.loaded`: whose verdicts these are.
         kernel: of `rules.loaded`: the operations that the kernel decided by itself.
+        redacted: the names of fields that were hidden when it was written; they are not here.
     """
 
     event: str
@@ -41,6 +42,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
     rules: list[str] | None = None
     kernel: list[str] | None = None
+    redacted: list[str] | None = None
 
 
 class _Other(msgspec.Struct):
@@ -49,6 +51,7 @@ class _Other(msgspec.Struct):
     event: str
     rules: Any = None
     kernel: Any = None
+    redacted: Any = None
 
 
 _DECODER = msgspec.json.Decoder(Event)
@@ -64,14 +67,32 @@ def event_of(line: bytes) -> Event:
     """
     try:
         event = _DECODER.decode(line)
+        if event.redacted:
+            event = _unredacted(line, event.redacted)
     except msgspec.ValidationError:
         other = _OTHERS.decode(line)
-        if other.event == CALL:
+        if other.event != CALL:
+            event = Event(other.event, rules=_names(other.rules), kernel=_names(other.kernel))
+        elif hidden := _names(other.redacted):
+            event = _unredacted(line, hidden)
+        else:
             raise
-        event = Event(other.event, rules=_names(other.rules), kernel=_names(other.kernel))
     if event.event not in EVENTS:
         raise msgspec.ValidationError(f"no event of ours is called {event.event[:80]!r}")
     return event
+
+
+def _unredacted(line: bytes, hidden: list[str]) -> Event:
+    """The event without what was hidden in it: a mark is no value."""
+    data: dict[str, Any] = msgspec.json.decode(line)
+    for name in hidden:
+        first, dot, rest = name.partition(".")
+        args = data.get("args")
+        if not dot:
+            data.pop(name, None)
+        elif first == "args" and isinstance(args, dict):
+            args.pop(rest.partition(".")[0], None)
+    return msgspec.convert(data, Event)
 
 
 def _names(given: Any) -> list[str] | None:

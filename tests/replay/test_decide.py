@@ -1,6 +1,7 @@
 """What a call comes to under new rules: the same, a change, or nothing that can be told."""
 
 import errno
+import json
 import os
 import stat
 import textwrap
@@ -353,6 +354,28 @@ def test_an_event_of_a_newer_notifyd_is_not_guessed_at(one):
     assert one(NO_WRITING, newer) == ("untold", "allow", "register 2")
     odd = line("read").replace(b"O_RDONLY", b"O_SOMETHING")
     assert one(NO_WRITING, odd) == ("untold", "allow", "flags")
+
+
+def redacted(recorded, *names):
+    """A line of which fields were hidden as it was written."""
+    data = json.loads(recorded)
+    for name in names:
+        inside, _, last = name.rpartition(".")
+        (data[inside] if inside else data)[last] = "[redacted]"
+    return json.dumps({**data, "redacted": list(names)}).encode() + b"\n"
+
+
+def test_what_was_hidden_cannot_be_told(one):
+    """A mark is taken for no value, not even for a text."""
+    by_name = "@on(Open)\ndef r(call): return Deny(1) if call.pathname.startswith(b'[') else None\n"
+    assert one(by_name, redacted(line("read"), "args.pathname"))[2] == "pathname"
+    assert one(by_name, redacted(line("read"), "args.flags", "exe", "uid", "pid"))[0] == "same"
+    assert one(NO_WRITING, redacted(line("read"), "args.flags"))[2] == "flags"
+    by_user = "@on(Open)\ndef r(call): return Deny(1) if call.process.uid else None\n"
+    assert one(by_user, redacted(line("read"), "uid"))[2] == "process.uid"
+    denied = line("write", "deny", errno=errno.EACCES, reason="a secret")
+    assert one(NO_WRITING, redacted(denied, "errno"))[2] == "errno"
+    assert one(NO_WRITING, redacted(denied, "reason"))[2] == "reason"
 
 
 def test_made_calls_are_what_they_seem():
