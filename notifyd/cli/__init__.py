@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "console": "Show the daemon in a browser.",
         "ctl": "Ask the daemon, and tell it what to do.",
         "profile": "Write the seccomp profile of containers whose calls notifyd decides.",
+        "replay": "Decide recorded calls again with other rules, and show what would change.",
         "rules": "Show the rules that ship, and what a rule file becomes in the kernel.",
         "run": "Run a command under rules.",
         "serve": "Supervise whatever hands its listener over: the daemon.",

@@ -47,6 +47,11 @@ class Outcome(NamedTuple):
 
 GONE = "gone"
 
+# Why a call was refused although no rule wanted so. Replaying a record knows them by this.
+ENDED = "the supervisor ended before there was a verdict"
+MOVING = "what the path means keeps changing"
+UNDONE = "not done: "  # and why
+
 
 class Answerer:
     """Gives the answers of one listener."""

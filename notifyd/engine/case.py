@@ -15,7 +15,7 @@ import trio
 
 from notifyd.approvals.question import Resolution
 from notifyd.audit.record import Record
-from notifyd.engine.answer import GONE, Outcome
+from notifyd.engine.answer import ENDED, GONE, MOVING, UNDONE, Outcome
 from notifyd.engine.asking import ask_person, concluded, same_question, what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.engine.executed import executed, tell_mismatch
@@ -280,10 +280,9 @@ class Case:
         self._let_go()
         self._moved += 1
         if self._moved > MOVES:
-            reason = "what the path means keeps changing"
             self._close(
                 self._decision or self.inquiry.failed(None, Moved()),
-                self.workload.answerer.refuse(self.note, "deny", errno.EAGAIN, reason),
+                self.workload.answerer.refuse(self.note, "deny", errno.EAGAIN, MOVING),
             )
             return
         self._decision = None
@@ -312,7 +311,7 @@ class Case:
         if isinstance(error, TargetFault):
             outcome = answerer.performed(self.note, 0, error.errno, str(error))
         else:
-            outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{error}")
+            outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{UNDONE}{error}")
             decision = decision._replace(broken=isinstance(error, RuleError))
         self._close(decision, outcome)
 
@@ -330,8 +329,7 @@ class Case:
             self.inquiry.close()
             return
         if self.workload.listener >= 0 and self.workload.notifier.id_valid(self.note[ID]):
-            reason = "the supervisor ended before there was a verdict"
-            outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, reason)
+            outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, ENDED)
         else:
             outcome = Outcome("deny", GONE)
         self._close(Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, None), outcome)

@@ -41,7 +41,7 @@ def test_the_shell_takes_its_script(notifyd, shell):
 
 def test_commands(complete):
     """What notifyd can do."""
-    assert complete("r") == ["plain,rules", "plain,run"]
+    assert complete("r") == ["plain,replay", "plain,rules", "plain,run"]
 
 
 def test_rules_by_name(complete):

@@ -47,6 +47,8 @@ class _SocketType(Enum):
         parts = [str(super().render(call))]
         flags = getattr(call, "flags", 0)
         parts += [name for name, bit in SOCKET_FLAGS.items() if flags & bit]
+        rest = flags & ~sum(SOCKET_FLAGS.values())
+        parts += [hex(rest)] if rest else []
         return "|".join(parts)
 
 

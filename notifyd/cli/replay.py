@@ -1,0 +1,168 @@
+"""`notifyd replay`: what other rules would have said to recorded calls."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+import msgspec
+
+from notifyd.audit.harmless import json_line, printable
+from notifyd.cli import options_of
+from notifyd.cli.completion import complete_files, complete_rules
+from notifyd.cli.replay_lines import as_data, call_lines, lines_of
+from notifyd.policy.load import load
+from notifyd.policy.verdicts import Allow, Deny
+from notifyd.replay.again import replay
+from notifyd.replay.compare import Finding, Kind
+from notifyd.replay.event import Event
+from notifyd.replay.reading import Lines
+from notifyd.replay.summary import Row, Summary, example, operation_of
+
+REFUSED = 1  # EPERM, as `notifyd run --otherwise deny` gives it
+PULSE = 0.2  # seconds between two words of progress
+
+
+@click.command(
+    epilog="Exit status: 0 if no call would get anything else; 1 if one would; 2 for a usage error."
+)
+@click.option(
+    "-r",
+    "--rules",
+    multiple=True,
+    required=True,
+    metavar="NAME|FILE",
+    shell_complete=complete_rules,
+    help="A shipped rule's name or a rule file to try. May be given again; the first verdict wins.",
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the rules; `notifyd rules --options NAME` shows which they take.",
+)
+@click.option(
+    "--otherwise",
+    type=click.Choice(["allow", "deny"]),
+    default="allow",
+    show_default=True,
+    help="What a call gets that rules were asked about and none had an opinion on.",
+)
+@click.option("--strict", is_flag=True, help="Refuse Continue() where a rule looked at memory.")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="ID",
+    help="Only the calls of this one. May be given again.",
+)
+@click.option(
+    "--all", "every", is_flag=True, help="Show every call that changes or cannot be told."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --all one object a line.")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="AUDIT.jsonl...", shell_complete=complete_files
+)
+def command(
+    rules: tuple[str, ...],
+    options: tuple[str, ...],
+    otherwise: str,
+    strict: bool,
+    workloads: tuple[str, ...],
+    every: bool,
+    as_json: bool,
+    files: tuple[str, ...],
+) -> None:
+    """Decide recorded calls again with other rules, and show what would change.
+
+    The files are those of `--audit`, plain or gzip. Nothing is executed but the rules. What the
+    record cannot answer, such as memory that was not recorded, is counted and never guessed.
+
+    \b
+    notifyd replay --rules ./stricter.py calls.jsonl
+    notifyd replay --rules only-below --option allow=/srv --all calls.jsonl.1.gz calls.jsonl
+    """  # noqa: D301 (click's mark is the character itself)
+    loaded = load(
+        rules,
+        options=options_of(options),
+        otherwise=Deny(REFUSED) if otherwise == "deny" else Allow(),
+        strict=strict,
+    )
+    shown = _Shown(every, as_json)
+    progress = _Progress()
+    try:
+        summary, lines = replay(
+            loaded, files, heard=shown.heard, tick=progress.tick, workloads=workloads
+        )
+    finally:
+        progress.end()
+    shown.end(summary, lines)
+    sys.exit(1 if summary.changed else 0)
+
+
+class _Shown:
+    """What is printed, call by call and at the end."""
+
+    def __init__(self, every: bool, as_json: bool) -> None:
+        self._every = every
+        self._as_json = as_json
+
+    def heard(self, event: Event, finding: Finding) -> None:
+        """One call."""
+        if not self._every or finding.kind not in (Kind.CHANGE, Kind.UNTOLD):
+            return
+        row = Row(
+            operation_of(event),
+            finding.kind,
+            finding.before,
+            finding.after,
+            example(event, finding),
+            1,
+        )
+        if self._as_json:
+            data = row.as_data()
+            del data["count"]
+            _print({"call": data})
+        else:
+            click.echo("\n".join(call_lines(row)))
+
+    def end(self, summary: Summary, lines: Lines) -> None:
+        """The whole."""
+        if self._as_json:
+            data = as_data(summary, lines)
+            _print({"summary": data} if self._every else data)
+        else:
+            click.echo("\n".join(lines_of(summary, lines)))
+
+
+class _Progress:
+    """A line on a terminal that says how far it is; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._next = time.monotonic() + PULSE
+
+    def tick(self, summary: Summary, lines: Lines, path: str) -> None:
+        """A line was read."""
+        if not self._terminal or (now := time.monotonic()) < self._next:
+            return
+        self._next = now + PULSE
+        done = f"{summary.calls} calls, {summary.changed} would change; {lines.share:.0%} of"
+        self._show(f"notifyd: {done} {printable(os.path.basename(path), 60)}")
+
+    def end(self) -> None:
+        """The line goes."""
+        if self._terminal:
+            self._show("")
+
+    def _show(self, text: str) -> None:
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _print(data: Any) -> None:
+    click.echo(json_line(msgspec.json.encode(data)))

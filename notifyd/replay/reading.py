@@ -1,0 +1,99 @@
+"""Reading records line by line: plain or gzip, whole or torn, ours or somebody else's.
+
+Constant memory, whatever the file holds. What is no event of ours is counted and never guessed at.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from notifyd.errors import UsageError
+from notifyd.replay.compare import KINDS
+from notifyd.replay.event import CALL, Event, event_of
+
+__all__ = ["Lines", "read"]
+
+MOST = 1 << 24  # bytes of a line; an event is cut long before
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(slots=True)
+class Lines:
+    """What was read so far.
+
+    Attributes:
+        events: lines that are events of ours, calls or others.
+        torn: lines that are no whole JSON, and files that end in the middle.
+        foreign: lines that are JSON and no event of ours, or a call that lacks what every call has.
+        first_bad: `file:line` of the first torn or foreign one.
+        share: how much of the present file was read, 0 to 1.
+    """
+
+    events: int = 0
+    torn: int = 0
+    foreign: int = 0
+    first_bad: str | None = None
+    share: float = field(default=0.0, compare=False)
+
+    def event(self, line: bytes, place: str) -> Event | None:
+        """The event of a line, counted; None if it is none."""
+        try:
+            event = event_of(line)
+        except msgspec.ValidationError:
+            self.bad("foreign", place)
+            return None
+        except (msgspec.DecodeError, RecursionError):
+            self.bad("torn", place)
+            return None
+        if event.event == CALL and (event.verdict not in KINDS or not event.syscall):
+            self.bad("foreign", place)
+            return None
+        self.events += 1
+        return event
+
+    def bad(self, kind: str, place: str) -> None:
+        """Count a line, or the end of a file, that is `torn` or `foreign`."""
+        setattr(self, kind, getattr(self, kind) + 1)
+        self.first_bad = self.first_bad or place
+
+
+def read(path: str, lines: Lines, tick: Callable[[], None]) -> Iterator[Event]:
+    """The events of a file, in order; `tick` is called for every line.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            number = 0
+            for number, line in enumerate(_lines(file), 1):
+                lines.share = file.tell() / size if size else 0.0
+                tick()
+                if not line.strip():
+                    continue
+                event = lines.event(line, f"{path}:{number}")
+                if event is not None:
+                    yield event
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        lines.bad("torn", f"{path}:{number + 1}")  # compressed, and not to its end
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; give a file of --audit") from error
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines of any length; of one that is too long only a piece, which is no JSON."""
+    start = file.peek(2)[:2] if hasattr(file, "peek") else b""
+    source: BinaryIO = gzip.GzipFile(fileobj=file) if start == _GZIP else file  # type: ignore[assignment]
+    while line := source.readline(MOST):
+        yield line
+        while len(line) == MOST and not line.endswith(b"\n"):
+            line = source.readline(MOST)
