@@ -83,3 +83,4 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag=
     racy: bool = False
     took_us: float | None = None
     waited_s: float | None = None
+    redacted: list[str] | None = None
