@@ -117,6 +117,8 @@ class JsonLines(EventStream):
             return
         self.flush()
         self._ledger.wait_for_reader(PATIENCE)
+        if self._begun is not None and self._ledger.link.seq and not self._ledger.waiting:
+            self._put(b"")  # a file that another one led to is not empty
         if self._is_at_ease():
             self._checkpoint("stop")
         try:

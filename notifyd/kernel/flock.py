@@ -1,4 +1,4 @@
-"""Locks on whole files: flock(2). They belong to the open file, and end with its last descriptor."""
+"""Locks on whole files: flock(2). One belongs to an open file, and ends with its descriptors."""
 
 from __future__ import annotations
 
