@@ -11,7 +11,7 @@ import msgspec
 
 from notifyd.listen.reception import PATIENCE
 from notifyd.service import protocol
-from notifyd.service.config import Config, Match, Section, SocketConfig
+from notifyd.service.config import Audit, Config, Match, Section, SocketConfig
 from notifyd.service.lines import IDLE
 from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS
 from pages.markdown import paragraphs, table
@@ -28,6 +28,7 @@ def configuration() -> str:
     for heading, kind in (
         ("The file", Config),
         ("[sockets.oci], [sockets.lxc], [sockets.native], [sockets.control]", SocketConfig),
+        ("[audit]", Audit),
         ("[[workload]]", Section),
         ("match", Match),
     ):

@@ -37,6 +37,9 @@ COMMON: Mapping[str, str] = MappingProxyType(
         "time": "RFC 3339, UTC, with microseconds and `Z`; of a call, when it was received",
         "level": "`info`, `warning` or `error`; a call has none",
         "workload": "the id of the workload that it is about",
+        "redacted": "the fields that are hidden: each has `[redacted]` instead",
+        "seq": "in an audit file: the number of the record there",
+        "chain": "in an audit file: SHA-256 over what came before it and itself",
     }
 )
 
@@ -228,11 +231,41 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             },
             "{workload}: killed {pid}: the {about} of {path} was {found}, not {expected}",
         ),
+        "audit.begun": EventKind(
+            "A writer begins in an audit file.",
+            {
+                "why": "`start` of a log, `restart` in a file with records, or `rotation`",
+                "continues": "`chain` of the record that it follows",
+                "file": "the file in which that is, if it has moved there",
+                "torn": "how many bytes a crash has left of the record before; it does not count",
+                "torn_sha256": "SHA-256 of them",
+            },
+            "the audit file begins: {why}",
+        ),
+        "audit.checkpoint": EventKind(
+            "All records up to here are signed; the last record of an audit file is one, too.",
+            {
+                "ends": "why nothing comes after it in the file: `stop` or `rotation`",
+                "key": "the public key, Ed25519, in hexadecimal digits",
+                "signature": "by that key, in base64; without it, the record only marks the end",
+            },
+            "checkpoint of the audit file",
+        ),
+        "audit.full": EventKind(
+            "The disk was full; this stands where records can be written again.",
+            {
+                "lines": "how many events are lost",
+                "error": "what the kernel said, by name",
+                "lasted_s": "seconds from the first refusal to this",
+            },
+            "the audit file was full for {lasted_s} s ({error}); {lines} events are lost",
+        ),
         "audit.lost": EventKind(
             "Events that should stand here could not be written.",
             {
                 "lines": "how many",
-                "error": "what the kernel said, by name; `ENOBUFS` for a live reader that is slow",
+                "error": "what the kernel said, by name; `ENOBUFS` for a reader, a journal or a "
+                "database that is slow",
             },
             "{lines} audit events are lost ({error})",
         ),

@@ -37,9 +37,7 @@ class Ledger:
         written: bytes, so far.
     """
 
-    def __init__(
-        self, descriptor: int, link: Link, *, torn: bool, patient: frozenset[int]
-    ) -> None:
+    def __init__(self, descriptor: int, link: Link, *, torn: bool, patient: frozenset[int]) -> None:
         self.descriptor = descriptor
         self.link = self._written = link  # `_written`: the last one of which all is in the file
         self.error = 0

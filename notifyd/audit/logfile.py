@@ -155,8 +155,6 @@ def _last_of(path: str) -> Link | None:
         return last_link(deque(packed, maxlen=1).pop())
 
 
-
-
 def _tail(file: Any, size: int) -> bytes:
     """The end of a file: its last whole line, and what comes after that."""
     tail, start = b"", size

@@ -69,6 +69,7 @@ class Reporter:
             getattr(json_logger(self.audit), level)(name, **fields)
             if not self._quiet:
                 self.audit.flush()  # a service may have no call for a long time
+            fields = dict(self.audit.hidden(fields))  # from the journal of a service, too
         if level not in self._quiet:
             getattr(terminal_logger(sys.stderr, color=False), level)(name, **fields)
 

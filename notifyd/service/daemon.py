@@ -31,6 +31,7 @@ from notifyd.listen.oci import serve_oci
 from notifyd.service.complaints import Complaints
 from notifyd.service.door import Door
 from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
+from notifyd.service.log import HELD
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies, Policy
 from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
@@ -62,11 +63,15 @@ class Daemon:
         self.past = Tally()
         self.since = self.loaded = time.time()
         self._audit = audit
+        log = policies.config.log
+        if audit is not None and log is not None and log.on_full == "refuse":
+            audit.on_full = self._hold
         self._stream = EventStream() if audit is None else audit
         self._by_key: dict[Key, Supervised] = {}
         self._door = Door()
         self._complaints = Complaints(self.log)
         self._nursery: trio.Nursery | None = None
+        self._held = ""  # why nothing is allowed at the moment
 
     async def run(
         self,
@@ -234,6 +239,8 @@ class Daemon:
             killable=installed.killable,
             notifier=arrival.notifier,
         )
+        if self._held:
+            workload.hold(self._held)
         pid, descriptor = open_first(arrival)
         member = Member(workload, installed, pid, descriptor)
         if supervised.members:
@@ -317,6 +324,23 @@ class Daemon:
         self.log.audit = stream
         for supervised in self.workloads.values():
             supervised.record(stream)
+
+    # -- the audit file
+
+    def keep_log(self) -> None:
+        """Do what is due there; called now and then."""
+        if self._audit is not None:
+            self._audit.tick()
+
+    def rotate(self) -> bool:
+        """Begin a new audit file; whether that could be."""
+        return self._audit is not None and self._audit.rotate()
+
+    def _hold(self, full: bool) -> None:
+        """Refuse what would be allowed while it cannot be written down."""
+        self._held = HELD if full else ""
+        for supervised in self.workloads.values():
+            supervised.hold(self._held)
 
     # -- rules
 

@@ -88,6 +88,11 @@ class Supervised:
         for member in self.members:
             member.workload.record(audit)
 
+    def hold(self, reason: str) -> None:
+        """Refuse what would be allowed, for a reason; with none, do not."""
+        for member in self.members:
+            member.workload.hold(reason)
+
     def kill(self) -> int:
         """Kill the first process of each listener; return how many there were."""
         killed = 0

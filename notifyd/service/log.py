@@ -1,0 +1,61 @@
+"""The daemon's event log, opened as its configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from notifyd.audit.jsonl import JsonLines, Manner, to_stderr
+from notifyd.audit.redact import Redactor
+from notifyd.audit.rotation import Keeping
+from notifyd.audit.signing import Signer
+from notifyd.service.config import Audit
+
+__all__ = ["HELD", "bytes_of", "open_log", "seconds_of"]
+
+HELD = "the audit file is full"
+"""The reason of a call that is refused for it."""
+
+_SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def open_log(config: Audit, complain: Callable[[str], None] = to_stderr) -> JsonLines:
+    """Open the audit file, and whatever else gets the events.
+
+    Raises:
+        UsageError: the file or its key cannot be opened; the text says what to do.
+    """
+    manner = Manner(
+        keeping=Keeping(
+            max_size=bytes_of(config.max_size or 0),
+            max_age=seconds_of(config.max_age) if config.max_age else 0,
+            keep=config.keep,
+            compress=config.compress,
+        ),
+        signer=Signer.open(config.key_path),
+        redactor=Redactor(config.redact) if config.redact else None,
+        patient=config.on_full == "refuse",
+    )
+    log = JsonLines.open(config.path, complain, manner)
+    if config.journal:
+        from notifyd.audit.background import Background
+        from notifyd.audit.journal import Journal
+
+        log.send_to(Background(Journal, "journal", complain))
+    if config.database is not None:
+        from notifyd.audit.background import Background
+        from notifyd.audit.database import Database
+
+        log.send_to(Background(partial(Database, config.database), "database", complain))
+    return log
+
+
+def bytes_of(size: int | str) -> int:
+    """A number of bytes, as `100M` means it."""
+    return size if isinstance(size, int) else int(size[:-1]) * _SIZES[size[-1]]
+
+
+def seconds_of(age: str) -> int:
+    """A number of seconds, as `12h` means it."""
+    return int(age[:-1]) * _AGES[age[-1]]
