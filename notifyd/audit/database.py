@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from notifyd.audit.background import KeeperError
+from notifyd.audit.select import PATHS
 from notifyd.errors import UsageError
 
 __all__ = ["COLUMNS", "Database", "read_events"]
@@ -42,7 +43,6 @@ COLUMNS: Mapping[str, str] = {
 whole event as it stands in the audit file, without `seq` and `chain`."""
 
 _INDEXED = ("time", "workload", "operation", "path")
-_PATHS = ("path", "oldpath", "linkpath", "pathname")
 
 
 class Database:
@@ -95,30 +95,24 @@ class Database:
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def read_events(
-    path: str, since: str = "", until: str = "", exact: Mapping[str, str] | None = None
-) -> Iterator[bytes]:
+def read_events(path: str, since: str = "", until: str = "") -> Iterator[bytes]:
     """The events of a database as lines of JSON, in the order in which they came.
 
     Args:
         path: the file.
-        since: a time as events have it: none before it; `until`, none after it.
-        exact: values by columns.
+        since: a time as events have it: none before it; "" for any.
+        until: the same: none after it.
 
     Raises:
         UsageError: it is no such database.
     """
-    wheres = [("time >= ?", since), ("time <= ?", until)]
-    wheres += [(f'"{name}" = ?', value) for name, value in (exact or {}).items()]
-    given = [(where, value) for where, value in wheres if value]
-    where = " AND ".join(one for one, _ in given) or "1"
-    query = f"SELECT line FROM events WHERE {where} ORDER BY id"  # noqa: S608 (our names)
+    query = "SELECT line FROM events WHERE time >= ? AND time <= ? ORDER BY id"
     if not os.path.isfile(path):
         raise UsageError(f"{path!r} is not there: name the database of [audit]")
     try:
         with closing(sqlite3.connect(path, timeout=5.0)) as connection:
             connection.execute("PRAGMA query_only = ON")
-            for (line,) in connection.execute(query, [value for _, value in given]):
+            for (line,) in connection.execute(query, (since, until or "~")):
                 yield str(line).encode()
     except sqlite3.Error as error:
         raise UsageError(f"{path!r} is no database of events: {error}") from error
@@ -128,7 +122,7 @@ def _row(line: bytes) -> Sequence[Any]:
     event = msgspec.json.decode(line, type=dict[str, Any])
     args = event.get("args")
     if isinstance(args, dict):
-        found = [args[name] for name in _PATHS if isinstance(args.get(name), str)]
+        found = [args[name] for name in PATHS if isinstance(args.get(name), str)]
         event.setdefault("path", found[0] if found else None)
     event["line"] = line.decode()
     return [_plain(event.get(name)) for name in COLUMNS]

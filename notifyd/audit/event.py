@@ -130,14 +130,14 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "control.command": EventKind(
             "Somebody changed something over the control socket.",
-            {"peer": "who: name, pid and uid", "command": "`reload`, `detach` or `kill`"},
+            {"peer": "who: name, pid and uid", "command": "`reload`, `rotate`, `detach` or `kill`"},
             "control: {command} by {peer}",
         ),
         "control.refused": EventKind(
             "Somebody wanted to change something over the control socket, and nothing came of it.",
             {
                 "peer": "who: name, pid and uid",
-                "command": "`reload`, `detach` or `kill`",
+                "command": "`reload`, `rotate`, `detach` or `kill`",
                 "reason": "why",
             },
             "control: no {command} for {peer}: {reason}",

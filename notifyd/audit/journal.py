@@ -20,7 +20,6 @@ import msgspec
 from notifyd.audit.background import KeeperError
 from notifyd.audit.words import event_text
 from notifyd.kernel.memfd import sealed
-from notifyd.kernel.unix import send_fds
 
 __all__ = ["SOCKET", "Journal", "entry"]
 
@@ -93,7 +92,7 @@ class Journal:
     def _send_large(self, data: bytes) -> None:
         descriptor = sealed("notifyd-event", data)
         try:
-            send_fds(self._socket, b"", (descriptor,))
+            socket.send_fds(self._socket, [], [descriptor])
         finally:
             os.close(descriptor)
 

@@ -69,7 +69,7 @@ class JsonLines(EventStream):
         self._patient = frozenset({errno.EAGAIN}) | (FULL if manner.patient else frozenset())
         self._gap = self._gap_error = 0  # events lost since the file last heard of it, and why
         self._full_since = 0.0
-        self._begun: Mapping[str, Any] | None = None  # how the file begins, until it is written
+        self._begun: bytes | None = None  # how the file begins, until it is written
         self._rotation = Rotation(path, manner.keeping, complain)
         descriptor = open_log(path)
         try:
@@ -165,7 +165,7 @@ class JsonLines(EventStream):
     def _put(self, new: bytes) -> None:
         """Write what waits, how the file begins, a mark for what was lost, and what is new."""
         ledger, waited = self._ledger, self._ledger.waiting
-        begun = [] if self._begun is None else [_record("audit.begun", self._begun)]
+        begun = [] if self._begun is None else [self._begun]
         mark = self._mark()
         own = [*begun, *mark]
         records = [*own, *new.splitlines()]
@@ -242,7 +242,7 @@ class JsonLines(EventStream):
 
     def _begin(self, descriptor: int, begin: Begin) -> None:
         self._ledger = Ledger(descriptor, begin.link, torn=begin.torn, patient=self._patient)
-        self._begun = begin.said
+        self._begun = _record("audit.begun", begin.said)
         self._first = self._checked = begin.link.seq + 1
         self._checked_at = time.monotonic()
         self._rotation.begin(descriptor)

@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
-from notifyd.audit.logfile import rotated
+from notifyd.audit.logfile import base_of, rotated
 from notifyd.errors import UsageError
 from notifyd.kernel.flock import is_locked
 
-__all__ = ["files_of", "is_written", "lines_of"]
+__all__ = ["files_of", "is_written", "lines_of", "logs_of"]
 
 MOST = 1 << 24  # bytes of one line; what is longer is no record, and comes in pieces
 
@@ -34,6 +34,14 @@ def files_of(paths: Iterable[str]) -> list[str]:
             raise UsageError(f"{path!r} is not there: name an audit file{hint}")
         found.update(dict.fromkeys([*older, path]))
     return list(found)
+
+
+def logs_of(files: Iterable[str]) -> dict[str, list[str]]:
+    """Files by the log to which they belong: the name of the one that is written."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        found.setdefault(base_of(file), []).append(file)
+    return found
 
 
 def lines_of(path: str) -> Iterator[bytes]:

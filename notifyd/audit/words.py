@@ -10,7 +10,7 @@ from notifyd.audit.event import sentence
 from notifyd.audit.harmless import printable
 from notifyd.audit.terminal import main_argument
 
-__all__ = ["event_text"]
+__all__ = ["event_text", "who"]
 
 _VERBS: Mapping[str, str] = MappingProxyType(
     {
@@ -49,7 +49,7 @@ def _call(event: Mapping[str, Any]) -> str:
     ]
     if event.get("rule") is not None:
         parts.append(f"by {printable(str(event['rule']), 80)}")
-    line = f"{' '.join(part for part in parts if part)}, {_who(event)}"
+    line = f"{' '.join(part for part in parts if part)}, {who(event)}"
     reason = str(event.get("reason") or "").strip()
     # Of a traceback, the line that says what it was.
     return f"{line}: {printable(reason.splitlines()[-1])}" if reason else line
@@ -62,7 +62,8 @@ def _outcome(event: Mapping[str, Any]) -> str:
     return f"({printable(str(number), 20)})" if number is not None else ""
 
 
-def _who(event: Mapping[str, Any]) -> str:
+def who(event: Mapping[str, Any]) -> str:
+    """Who made a call, as `curl[4711]`; harmless."""
     if event.get("pid") is None:
         return f"thread {printable(str(event.get('tid', '?')), 20)}"
     name = str(event.get("exe") or "").rpartition("/")[2]

@@ -141,6 +141,16 @@ def reload(socket: str | None, as_json: bool) -> None:
 
 
 @command.command()
+@_reaching
+@_as_json
+def rotate(socket: str | None, as_json: bool) -> None:
+    """Begin a new audit file; the old one gets another name."""
+    from notifyd.cli.control_tables import rotated
+
+    _show(_ask(socket, protocol.RotateRequest()), as_json, rotated)
+
+
+@command.command()
 @click.argument("id", shell_complete=_complete_workloads)
 @_reaching
 @_as_json

@@ -182,6 +182,15 @@ async def _reload(desk: Desk, peer: Peer, _request: Any) -> protocol.Reloaded:
     return protocol.Reloaded(await desk.reload(f"reload by {peer}"))
 
 
+async def _rotate(desk: Desk, _peer: Peer, _request: Any) -> protocol.Rotated:
+    log = desk.daemon.policies.config.log
+    if log is None:
+        raise UsageError("no audit file is written: name one with `audit` in the configuration")
+    if not desk.daemon.rotate():
+        raise UsageError("nothing was written yet, or the file takes nothing: see the log")
+    return protocol.Rotated(log.path)
+
+
 async def _detach(desk: Desk, _peer: Peer, request: Any) -> protocol.Detached:
     supervised = desk.find(request.id)
     listeners = len(supervised.members)
@@ -209,6 +218,7 @@ HANDLERS: Mapping[str, Callable[[Desk, Peer, Any], Awaitable[Any]]] = MappingPro
         "workloads": _workloads,
         "rules": _rules,
         "reload": _reload,
+        "rotate": _rotate,
         "detach": _detach,
         "kill": _kill,
         "metrics": _metrics,

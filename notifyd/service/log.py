@@ -8,16 +8,16 @@ from functools import partial
 from notifyd.audit.jsonl import JsonLines, Manner, to_stderr
 from notifyd.audit.redact import Redactor
 from notifyd.audit.rotation import Keeping
+from notifyd.audit.select import seconds_of
 from notifyd.audit.signing import Signer
 from notifyd.service.config import Audit
 
-__all__ = ["HELD", "bytes_of", "open_log", "seconds_of"]
+__all__ = ["HELD", "bytes_of", "open_log"]
 
 HELD = "the audit file is full"
 """The reason of a call that is refused for it."""
 
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def open_log(config: Audit, complain: Callable[[str], None] = to_stderr) -> JsonLines:
@@ -54,8 +54,3 @@ def open_log(config: Audit, complain: Callable[[str], None] = to_stderr) -> Json
 def bytes_of(size: int | str) -> int:
     """A number of bytes, as `100M` means it."""
     return size if isinstance(size, int) else int(size[:-1]) * _SIZES[size[-1]]
-
-
-def seconds_of(age: str) -> int:
-    """A number of seconds, as `12h` means it."""
-    return int(age[:-1]) * _AGES[age[-1]]

@@ -29,7 +29,9 @@ _STATUS = 2.0  # seconds between two looks whether the status has changed
 
 
 def serve(policies: Policies) -> None:
-    """Serve until SIGTERM or SIGINT. SIGHUP reloads, SIGUSR1 begins a new audit file. Whoever is supervised then gets ENOSYS for what is reported.
+    """Serve until SIGTERM or SIGINT. Whoever is supervised then gets ENOSYS for what is reported.
+
+    SIGHUP reloads the configuration; SIGUSR1 begins a new audit file.
 
     Raises:
         UsageError: a socket or the event log cannot be opened; nothing is left behind.

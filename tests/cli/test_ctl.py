@@ -189,7 +189,8 @@ def test_completion(live):
     async def work(ground):
         commands = await complete(ground, "notifyd ctl ")
         assert commands == [
-            "detach", "events", "kill", "metrics", "reload", "rules", "status", "workloads",
+            "detach", "events", "kill", "metrics", "reload", "rotate", "rules", "status",
+            "workloads",
         ]  # fmt: skip
         assert await complete(ground, "notifyd ctl kill ") == ["web-1", "db"]
         assert await complete(ground, "notifyd ctl detach w") == ["web-1"]

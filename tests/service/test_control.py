@@ -323,4 +323,5 @@ def test_a_crowd(live, capsys):
 
 def test_changes_are_marked():
     """Whoever may only read cannot ask for these."""
-    assert {name for name, one in COMMANDS.items() if one.changes} == {"reload", "detach", "kill"}
+    changing = {"reload", "rotate", "detach", "kill"}
+    assert {name for name, one in COMMANDS.items() if one.changes} == changing
