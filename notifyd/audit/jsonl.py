@@ -68,7 +68,7 @@ class JsonLines(EventStream):
         self._signer = manner.signer
         self._patient = frozenset({errno.EAGAIN}) | (FULL if manner.patient else frozenset())
         self._gap = self._gap_error = 0  # events lost since the file last heard of it, and why
-        self._full_since = 0.0
+        self._full_since: float | None = None  # monotonic; until the file has heard of it
         self._begun: bytes | None = None  # how the file begins, until it is written
         self._rotation = Rotation(path, manner.keeping, complain)
         descriptor = open_log(path)
@@ -137,7 +137,7 @@ class JsonLines(EventStream):
         self.flush()
         if self._ledger.descriptor < 0:
             return
-        if self._gap or self.full:
+        if self._gap or self._full_since is not None:
             self._put(b"")
         self._do_what_is_due(0)
 
@@ -164,7 +164,10 @@ class JsonLines(EventStream):
 
     def _put(self, new: bytes) -> None:
         """Write what waits, how the file begins, a mark for what was lost, and what is new."""
-        ledger, waited = self._ledger, self._ledger.waiting
+        ledger = self._ledger
+        if self.full:
+            ledger.append(())  # how long it was full is said once it is not
+        waited = ledger.waiting
         begun = [] if self._begun is None else [self._begun]
         mark = self._mark()
         own = [*begun, *mark]
@@ -174,14 +177,16 @@ class JsonLines(EventStream):
         if begun and accepted >= 1:
             self._begun = None
         if mark and accepted >= len(own):
-            self._gap = 0
+            self._gap, self._full_since = 0, None
         lost = max(0, waited - there) + len(records) - max(accepted, len(own))
         if lost:
             self._lose(lost, ledger.error)
         self._notice_full()
 
     def _mark(self) -> list[bytes]:
-        if self.full:
+        if self._full_since is not None:
+            if self._ledger.waiting:
+                return []
             lasted = round(time.monotonic() - self._full_since, 3)
             error = errno_name(self._gap_error or errno.ENOSPC)
             said = {"level": "error", "lines": self._gap, "error": error, "lasted_s": lasted}
@@ -193,7 +198,7 @@ class JsonLines(EventStream):
     def _lose(self, lines: int, error: int) -> None:
         if not lines:
             return
-        if not self._gap and not self.full:
+        if not self._gap and error not in FULL:
             self._complain(f"audit: {self._path!r}: {os.strerror(error)}; events are being lost")
         self.lost += lines
         self._gap += lines
@@ -202,10 +207,13 @@ class JsonLines(EventStream):
     def _notice_full(self) -> None:
         error = self._ledger.error
         if error in FULL and not self.full:
-            self._full_since = time.monotonic()
+            if self._full_since is None:
+                self._full_since = time.monotonic()
             if self._gap_error not in FULL:
                 self._gap_error = error
             self.full = True
+            then = "calls are refused" if FULL & self._patient else "events are being lost"
+            self._complain(f"audit: {self._path!r}: {os.strerror(error)}; {then}")
             self.on_full(True)
         elif not error and self.full:
             self.full = False
@@ -215,7 +223,8 @@ class JsonLines(EventStream):
     # -- files and checkpoints
 
     def _is_at_ease(self) -> bool:
-        return not (self._ledger.waiting or self._gap or self.full) and self._begun is None
+        at_odds = self._ledger.waiting or self._gap or self._full_since is not None
+        return not at_odds and self._begun is None
 
     def _do_what_is_due(self, more: int) -> None:
         if not self._is_at_ease():

@@ -52,6 +52,7 @@ class Rotation:
         self._keeping = keeping
         self._complain = complain
         self._thread: threading.Thread | None = None
+        self._again = False
         self._not_before = 0.0
         self._regular = False
         self._size = 0  # as it was opened
@@ -71,7 +72,7 @@ class Rotation:
             return False
         large = keeping.max_size and self._size + written + more > keeping.max_size
         old = keeping.max_age and time.time() - self._begun > keeping.max_age
-        return bool(large or old) and not self._busy() and time.monotonic() >= self._not_before
+        return bool(large or old) and time.monotonic() >= self._not_before
 
     def move(self, descriptor: int, first: int) -> str:
         """Give the file that is written its name as an older one.
@@ -104,17 +105,22 @@ class Rotation:
 
     def tidy(self) -> None:
         """Pack and remove older files, in a thread."""
-        if not self._busy() and (self._keeping.keep or self._keeping.compress):
-            self._thread = threading.Thread(target=self._tidy, name="audit-rotation")
-            self._thread.start()
+        if self._keeping.keep or self._keeping.compress:
+            self._again = True
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._tidy_all, name="audit-rotation")
+                self._thread.start()
 
     def close(self) -> None:
         """Wait until what was begun is done."""
         if self._thread is not None:
             self._thread.join()
+            self._tidy_all()  # it may have been asked for when the thread was about to end
 
-    def _busy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+    def _tidy_all(self) -> None:
+        while self._again:
+            self._again = False
+            self._tidy()
 
     def _tidy(self) -> None:
         try:

@@ -13,7 +13,6 @@ from notifyd.service.protocol import (
     Killed,
     Reloaded,
     Rotated,
-    Rotated,
     SectionView,
     Status,
     WorkloadView,
