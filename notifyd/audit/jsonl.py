@@ -145,10 +145,14 @@ class JsonLines(EventStream):
         """Begin a new file. The old one gets another name, unless somebody gave it one already.
 
         Returns:
-            False if that cannot be now: nothing is written yet, or the file takes nothing.
+            False if that cannot be: it is no file, or takes nothing now.
         """
+        if self._ledger.descriptor < 0 or not self._rotation.is_file:
+            return False
         self.flush()
-        if not self._is_at_ease() or self._ledger.descriptor < 0:
+        if self._begun is not None:
+            self._put(b"")
+        if not self._is_at_ease():
             return False
         self._checkpoint("rotation")
         return self._ledger.waiting == 0 and self._begin_anew()

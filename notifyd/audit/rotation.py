@@ -45,6 +45,9 @@ class Rotation:
     Args:
         path: of the file that is written.
         complain: is told, in one line, of what goes wrong.
+
+    Attributes:
+        is_file: whether it is one; a FIFO is not.
     """
 
     def __init__(self, path: str, keeping: Keeping, complain: Callable[[str], None]) -> None:
@@ -54,21 +57,21 @@ class Rotation:
         self._thread: threading.Thread | None = None
         self._again = False
         self._not_before = 0.0
-        self._regular = False
+        self.is_file = False
         self._size = 0  # as it was opened
         self._begun = 0.0
 
     def begin(self, descriptor: int) -> None:
         """Look at a file that was opened."""
         about = os.fstat(descriptor)
-        self._regular = stat.S_ISREG(about.st_mode)
+        self.is_file = stat.S_ISREG(about.st_mode)
         self._size = about.st_size
         self._begun = about.st_mtime if about.st_size else time.time()
 
     def is_due(self, written: int, more: int) -> bool:
         """Whether a new file should begin before `more` bytes come to those that were `written`."""
         keeping = self._keeping
-        if not self._regular or not (keeping.max_size or keeping.max_age):
+        if not self.is_file or not (keeping.max_size or keeping.max_age):
             return False
         large = keeping.max_size and self._size + written + more > keeping.max_size
         old = keeping.max_age and time.time() - self._begun > keeping.max_age

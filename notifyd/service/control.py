@@ -187,7 +187,7 @@ async def _rotate(desk: Desk, _peer: Peer, _request: Any) -> protocol.Rotated:
     if log is None:
         raise UsageError("no audit file is written: name one with `audit` in the configuration")
     if not desk.daemon.rotate():
-        raise UsageError("nothing was written yet, or the file takes nothing: see the log")
+        raise UsageError(f"{log.path!r} is no file, or takes nothing now: see the log")
     return protocol.Rotated(log.path)
 
 
