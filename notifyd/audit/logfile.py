@@ -16,7 +16,7 @@ from notifyd.audit.chain import START, Link, last_link
 from notifyd.errors import UsageError
 from notifyd.kernel.flock import lock
 
-__all__ = ["Begin", "base_of", "left_behind", "name_of_rotated", "open_log", "rotated", "write_all"]
+__all__ = ["Begin", "left_behind", "name_of_rotated", "open_log", "rotated", "write_all"]
 
 # Without O_NONBLOCK a FIFO that nobody reads would hang the open, and a full one every write.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -27,7 +27,7 @@ _REMEDIES = {
     errno.ELOOP: "is a link of somebody else; name the file itself",
 }
 _TAIL = 1 << 16  # bytes that are read at once, from the end
-_ROTATED = re.compile(r"\.(\d{12})(?:~(\d+))?(\.gz)?$")
+_ROTATED = re.compile(r"\.(\d{12})(?:~(\d+))?(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,6 @@ def rotated(path: str) -> list[str]:
             # Of one that was just being compressed both are there: the first is whole.
             found.setdefault((int(match[2] or 0), int(match[1])), os.path.join(folder, entry))
     return [found[key] for key in sorted(found)]
-
-
-def base_of(name: str) -> str:
-    """What a file was called while it was written."""
-    return _ROTATED.sub("", name)
 
 
 def name_of_rotated(path: str, seq: int) -> str:

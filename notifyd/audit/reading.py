@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
-from notifyd.audit.logfile import base_of, rotated
+from notifyd.audit.logfile import rotated
 from notifyd.errors import UsageError
 from notifyd.kernel.flock import is_locked
 
 __all__ = ["files_of", "is_written", "lines_of", "logs_of"]
 
+_MOVED = re.compile(
+    r"(?:\.[0-9]{1,12}(?:~[0-9]+)?|-[0-9]{8}(?:-[0-9]+)?)(?:\.gz)?$"
+)  # logrotate's, too
 MOST = 1 << 24  # bytes of one line; what is longer is no record, and comes in pieces
 
 
@@ -40,7 +44,7 @@ def logs_of(files: Iterable[str]) -> dict[str, list[str]]:
     """Files by the log to which they belong: the name of the one that is written."""
     found: dict[str, list[str]] = {}
     for file in files:
-        found.setdefault(base_of(file), []).append(file)
+        found.setdefault(_MOVED.sub("", file), []).append(file)
     return found
 
 

@@ -15,9 +15,9 @@ from notifyd.errors import UsageError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["Signer", "public_key", "verifies"]
+__all__ = ["PURPOSE", "Signer", "public_key", "verifies"]
 
-_PURPOSE = b"notifyd audit checkpoint 1\n"  # so that no signature of this key means anything else
+PURPOSE = b"notifyd audit checkpoint 1\n"  # so that no signature of this key means anything else
 _SIZE = 32  # bytes of a private key, and of a public one
 
 
@@ -51,7 +51,7 @@ class Signer:
 
     def sign(self, digest: bytes) -> bytes:
         """The signature of a digest, in base64."""
-        return base64.b64encode(self._key.sign(_PURPOSE + digest))
+        return base64.b64encode(self._key.sign(PURPOSE + digest))
 
 
 def verifies(public: str, digest: bytes, signature: bytes) -> bool:
@@ -61,7 +61,7 @@ def verifies(public: str, digest: bytes, signature: bytes) -> bool:
 
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
-        key.verify(base64.b64decode(signature), _PURPOSE + digest)
+        key.verify(base64.b64decode(signature), PURPOSE + digest)
     except (InvalidSignature, ValueError):
         return False
     return True

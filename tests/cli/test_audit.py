@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -103,6 +106,34 @@ def test_a_copy(notifyd, log, tmp_path):
     copy.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:5]))
     assert "cut" in notifyd("audit", "verify", str(copy)).out
     assert notifyd("audit", "verify", "--open", str(copy)).status == 0
+
+
+def test_logrotate(notifyd, tmp_path):
+    """Files that somebody else has moved are one log with the file that they were."""
+    path = tmp_path / "a.jsonl"
+    with JsonLines.open(path) as sink:
+        for name in ("a.jsonl.1", "a.jsonl-20261005"):
+            sink.event("odd")
+            sink.flush()
+            path.rename(tmp_path / name)
+            assert sink.rotate()
+    files = [f"{path}.1", f"{path}-20261005", str(path)]
+    said = notifyd("audit", "verify", *files)
+    assert said.out == f"{path}: good: 8 records, 1 to 8; 0 of 3 checkpoints signed\n"
+    assert notifyd("audit", "verify", files[0], files[2]).status == 1
+
+
+def test_the_check_of_the_reference(log, tmp_path):
+    """The few lines that check a chain without notifyd do so."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "audit.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    with JsonLines.open(tmp_path / "one", print, Manner(signer=Signer.open(f"{log}.key"))) as sink:
+        for number in range(50):
+            sink.event("odd", number=number)
+    data = (tmp_path / "one").read_bytes()
+    for given, status in ((data, 0), (data.replace(b'"number":7', b'"number":8'), 1)):
+        done = subprocess.run([sys.executable, "-c", script], input=given, capture_output=True)
+        assert done.returncode == status, done.stderr
 
 
 def test_usage(notifyd, tmp_path):
