@@ -15,9 +15,8 @@ from notifyd.kernel.flock import is_locked
 
 __all__ = ["files_of", "is_written", "lines_of", "logs_of"]
 
-_MOVED = re.compile(
-    r"(?:\.[0-9]{1,12}(?:~[0-9]+)?|-[0-9]{8}(?:-[0-9]+)?)(?:\.gz)?$"
-)  # logrotate's, too
+# What a file has after its name once it is moved, by us or by logrotate.
+_MOVED = re.compile(r"(?:\.[0-9]{1,12}(?:~[0-9]+)?|-[0-9]{8}(?:-[0-9]+)?)(?:\.gz)?$")
 MOST = 1 << 24  # bytes of one line; what is longer is no record, and comes in pieces
 
 

@@ -70,9 +70,15 @@ class Place:
         serve = [sys.executable, "-m", "notifyd", "serve", "-c", str(folder / "notifyd.toml")]
         mount = f'mount -t tmpfs -o size={disk} none "$0" && exec "$@"'
         inside = ["unshare", "--mount", "sh", "-c", mount, str(folder / "log")] if disk else []
+        self.command = [*inside, *serve]
         self.errors = (folder / "stderr").open("wb")
-        self.process = subprocess.Popen([*inside, *serve], stderr=self.errors, env=ENVIRONMENT)
-        self.root = Path(f"/proc/{self.process.pid}/root{folder}")
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        self.errors.truncate(0)
+        self.process = subprocess.Popen(self.command, stderr=self.errors, env=ENVIRONMENT)
+        self.root = Path(f"/proc/{self.process.pid}/root{self.folder}")
         self.path = self.root / "log" / "events.jsonl"
         self.until(lambda: "ready: " in self.told())
 
@@ -123,8 +129,7 @@ def daemon() -> Iterator:
         def start(more: str = "", disk: str = "") -> Place:
             place = Place(Path(folder), more, disk)
             stack.callback(place.errors.close)
-            stack.callback(place.process.wait)
-            stack.callback(place.process.kill)
+            stack.callback(lambda: (place.process.kill(), place.process.wait()))
             return place
 
         yield start
@@ -215,6 +220,24 @@ def test_two_daemons(daemon):
     assert "is being written by another notifyd" in done.stderr
     assert done.stderr.count("\n") == 1
     place.stop()
+
+
+@pytest.mark.root
+def test_killed_and_started_again(daemon):
+    """Nobody else holds the file then, and the chain goes on over both lives."""
+    place = daemon()
+    with place.workload() as process:
+        assert ask(process, 50) == "allowed"
+        place.until(lambda: place.path.read_bytes().count(b'"getppid"') == 51)
+        place.process.kill()
+        place.process.wait()
+        place.start()
+    place.stop()
+    path = place.folder / "log" / "events.jsonl"
+    assert verify([str(path)]).findings == []
+    events = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [one["why"] for one in events if one["event"] == "audit.begun"] == ["start", "restart"]
+    assert sum(one.get("syscall") == "getppid" for one in events) == 51
 
 
 @pytest.mark.root
