@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import msgspec
+
 from notifyd.audit.encode import encode_event
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.ledger import Ledger
@@ -29,6 +31,7 @@ __all__ = ["JsonLines", "Manner", "to_stderr"]
 PATIENCE = 2.0  # seconds that closing waits for a reader that is slow
 EVERY = 4096  # records between two signed checkpoints
 PERIOD = 60.0  # seconds between them, if there is anything new
+_OWN = b'{"event":"audit.'  # what such a record begins with: no other event is called so
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -69,7 +72,7 @@ class JsonLines(EventStream):
         self._patient = frozenset({errno.EAGAIN}) | (FULL if manner.patient else frozenset())
         self._gap = self._gap_error = 0  # events lost since the file last heard of it, and why
         self._full_since: float | None = None  # monotonic; until the file has heard of it
-        self._begun: bytes | None = None  # how the file begins, until it is written
+        self._has_begun = False  # whether the file has its `audit.begun`
         self._rotation = Rotation(path, manner.keeping, complain)
         descriptor = open_log(path)
         try:
@@ -116,17 +119,16 @@ class JsonLines(EventStream):
         if self._ledger.descriptor < 0:
             return
         self.flush()
-        self._ledger.wait_for_reader(PATIENCE)
-        if self._begun is not None and self._ledger.link.seq and not self._ledger.waiting:
+        self._account(self._ledger.wait_for_reader(PATIENCE))
+        if not self._has_begun and self._ledger.link.seq and not self._ledger.waiting:
             self._put(b"")  # a file that another one led to is not empty
         if self._is_at_ease():
             self._checkpoint("stop")
+        self._account(self._ledger.drop())
         try:
-            left, error = self._ledger.waiting, self._ledger.error
             self._ledger.close()
         except OSError as failure:
             self._complain(f"audit: {self._path!r}: {failure.strerror}; its end may be missing")
-        self._lose(left, error)
         self._rotation.close()
         if self.lost:
             self._complain(f"audit: {self.lost} events in all are missing in {self._path!r}")
@@ -150,12 +152,12 @@ class JsonLines(EventStream):
         if self._ledger.descriptor < 0 or not self._rotation.is_file:
             return False
         self.flush()
-        if self._begun is not None:
+        if not self._has_begun:
             self._put(b"")
         if not self._is_at_ease():
             return False
         self._checkpoint("rotation")
-        return self._ledger.waiting == 0 and self._begin_anew()
+        return not self._ledger.waiting and self._begin_anew()
 
     # -- writing
 
@@ -168,53 +170,54 @@ class JsonLines(EventStream):
 
     def _put(self, new: bytes) -> None:
         """Write what waits, how the file begins, a mark for what was lost, and what is new."""
-        ledger = self._ledger
         if self.full:
-            ledger.append(())  # how long it was full is said once it is not
-        waited = ledger.waiting
-        begun = [] if self._begun is None else [self._begun]
-        mark = self._mark()
-        own = [*begun, *mark]
-        records = [*own, *new.splitlines()]
-        there = ledger.append(records)
-        accepted = there - waited
-        if begun and accepted >= 1:
-            self._begun = None
-        if mark and accepted >= len(own):
-            self._gap, self._full_since = 0, None
-        lost = max(0, waited - there) + len(records) - max(accepted, len(own))
-        if lost:
-            self._lose(lost, ledger.error)
+            self._account(self._ledger.append(()))  # how long it was full is said once it is not
+        own = [] if self._has_begun else [self._begun]
+        own += self._mark()
+        self._has_begun = True  # and there is no gap: unless that is among what is dropped
+        self._account(self._ledger.append([*own, *new.splitlines()]))
         self._notice_full()
 
     def _mark(self) -> list[bytes]:
-        if self._full_since is not None:
-            if self._ledger.waiting:
-                return []
+        """What is missing here; the file has heard of it then."""
+        if self._full_since is not None and not self._ledger.waiting:
             lasted = round(time.monotonic() - self._full_since, 3)
-            error = errno_name(self._gap_error or errno.ENOSPC)
-            said = {"level": "error", "lines": self._gap, "error": error, "lasted_s": lasted}
-            return [_record("audit.full", said)]
-        if not self._gap:
+            said = {"level": "error", "lines": self._gap, "error": errno_name(self._gap_error)}
+            self._gap, self._full_since = 0, None
+            return [_record("audit.full", {**said, "lasted_s": lasted})]
+        if not self._gap or self._full_since is not None:
             return []
-        return [_record("audit.lost", {"lines": self._gap, "error": errno_name(self._gap_error)})]
+        said = {"lines": self._gap, "error": errno_name(self._gap_error)}
+        self._gap = 0
+        return [_record("audit.lost", said)]
 
-    def _lose(self, lines: int, error: int) -> None:
-        if not lines:
-            return
-        if not self._gap and error not in FULL:
+    def _account(self, dropped: list[bytes]) -> None:
+        """Count the events among lines that the file did not take; the file's own come again."""
+        events = 0
+        for line in dropped:
+            if not line.startswith(_OWN):
+                events += 1
+                continue
+            fields = msgspec.json.decode(line, type=dict[str, Any])
+            self._gap += fields.get("lines", 0)
+            if fields["event"] == "audit.begun":
+                self._has_begun = False
+            elif fields["event"] == "audit.full":
+                self._full_since = time.monotonic() - fields["lasted_s"]
+        error = self._ledger.error
+        if events and not self._gap and error not in FULL:
             self._complain(f"audit: {self._path!r}: {os.strerror(error)}; events are being lost")
-        self.lost += lines
-        self._gap += lines
-        self._gap_error = error
+        if events:
+            self.lost += events
+            self._gap += events
+            self._gap_error = error
 
     def _notice_full(self) -> None:
         error = self._ledger.error
         if error in FULL and not self.full:
             if self._full_since is None:
                 self._full_since = time.monotonic()
-            if self._gap_error not in FULL:
-                self._gap_error = error
+            self._gap_error = error
             self.full = True
             then = "calls are refused" if FULL & self._patient else "events are being lost"
             self._complain(f"audit: {self._path!r}: {os.strerror(error)}; {then}")
@@ -228,7 +231,7 @@ class JsonLines(EventStream):
 
     def _is_at_ease(self) -> bool:
         at_odds = self._ledger.waiting or self._gap or self._full_since is not None
-        return not at_odds and self._begun is None
+        return not at_odds and self._has_begun
 
     def _do_what_is_due(self, more: int) -> None:
         if not self._is_at_ease():
@@ -246,16 +249,17 @@ class JsonLines(EventStream):
         """Write a checkpoint; `ends` says why nothing comes after it in this file."""
         fields: dict[str, Any] = {"ends": ends}
         if self._signer is None:
-            self._ledger.append([_record("audit.checkpoint", fields)])
+            self._account(self._ledger.append([_record("audit.checkpoint", fields)]))
         else:
             fields["key"] = self._signer.public
-            self._ledger.append_signed(_record("audit.checkpoint", fields), self._signer)
+            record = _record("audit.checkpoint", fields)
+            self._account(self._ledger.append_signed(record, self._signer))
         self._checked, self._checked_at = self._ledger.link.seq, time.monotonic()
         self._notice_full()
 
     def _begin(self, descriptor: int, begin: Begin) -> None:
         self._ledger = Ledger(descriptor, begin.link, torn=begin.torn, patient=self._patient)
-        self._begun = _record("audit.begun", begin.said)
+        self._begun, self._has_begun = _record("audit.begun", begin.said), False
         self._first = self._checked = begin.link.seq + 1
         self._checked_at = time.monotonic()
         self._rotation.begin(descriptor)

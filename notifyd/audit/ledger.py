@@ -48,54 +48,60 @@ class Ledger:
         self._done = 0  # bytes of their first one that are written
 
     @property
-    def waiting(self) -> int:
-        """How many records wait."""
-        return self._waiting.count(b"\n")
+    def waiting(self) -> bool:
+        """Whether any record waits."""
+        return bool(self._waiting)
 
-    def append(self, records: Sequence[bytes]) -> int:
+    def append(self, records: Sequence[bytes]) -> list[bytes]:
         """Write what waits, and then `records`.
 
         Returns:
-            How many records are written or wait, of those that waited and of `records`.
+            The lines that are dropped, of those that waited and of `records`: always the last ones.
         """
         sealed, link = seal(records, self.link)
         return self._push(sealed, link)
 
-    def append_signed(self, record: bytes, signer: Signer) -> int:
+    def append_signed(self, record: bytes, signer: Signer) -> list[bytes]:
         """The same for one record that is signed."""
         signature = signer.sign(digest_of(record, self.link))
         return self._push(*seal_signed(record, signature, self.link))
 
-    def wait_for_reader(self, seconds: float) -> None:
-        """Write what waits for a reader that is slow, for so long at most."""
+    def wait_for_reader(self, seconds: float) -> list[bytes]:
+        """Write what waits for a reader that is slow, for so long at most; what is dropped."""
+        dropped: list[bytes] = []
         end = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         while self._waiting and self.error == errno.EAGAIN:
             left = end - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
-                return
-            self.append(())
+                break
+            dropped += self.append(())
+        return dropped
 
-    def close(self) -> int:
-        """Close the file; how many records were still waiting, and are lost.
+    def drop(self) -> list[bytes]:
+        """Wait no longer with what waits."""
+        dropped, self._waiting = self._waiting.splitlines(), b""
+        self._done, self.link = 0, self._written
+        return dropped
+
+    def close(self) -> None:
+        """Close the file.
 
         Raises:
             OSError: the file system tells only now that it could not write, as NFS does: close(2).
         """
         descriptor, self.descriptor = self.descriptor, -1
-        lost, self._waiting = self.waiting, b""
         os.close(descriptor)
-        return lost
 
-    def _push(self, sealed: bytes, link: Link) -> int:
+    def _push(self, sealed: bytes, link: Link) -> list[bytes]:
         data = self._waiting + sealed
         count = self._write(memoryview(data)[self._done :])
         end = self._done + count
         if end == len(data):
             self._waiting, self._done = b"", 0
             self.link = self._written = link
-            return data.count(b"\n")
+            return []
         whole = data.rfind(b"\n", 0, end) + 1
         if whole:
             self._written = last_link(data[:whole]) or self._written
@@ -103,7 +109,7 @@ class Ledger:
         self._waiting = data[whole:kept]
         self._done = end - whole if kept > whole else 0
         self.link = (last_link(data[:kept]) if kept else None) or self._written
-        return data.count(b"\n", 0, kept)
+        return data[kept:].splitlines()
 
     def _write(self, data: memoryview) -> int:
         if self._torn:  # what a crash has torn stays as it is: `audit.begun` says so

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import re
 import stat
@@ -151,6 +150,8 @@ def _last_of(path: str) -> Link | None:
     if not path.endswith(".gz"):
         with open(path, "rb") as file:
             return last_link(_tail(file, file.seek(0, os.SEEK_END)))
+    import gzip  # seldom needed, and a run must start fast
+
     with gzip.open(path, "rb") as packed:
         return last_link(deque(packed, maxlen=1).pop())
 

@@ -5,9 +5,7 @@ Owns the thread that packs and removes; the file that is written is `jsonl`'s.
 
 from __future__ import annotations
 
-import gzip
 import os
-import shutil
 import stat
 import threading
 import time
@@ -141,6 +139,9 @@ class Rotation:
 
 def _pack(name: str) -> None:
     """Replace a file by its gzip. At any time one of both is there whole."""
+    import gzip  # a run that rotates nothing must start fast
+    import shutil
+
     draft = f"{name}.gz.part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     with open(name, "rb") as plain, open(os.open(draft, flags, 0o600), "wb") as file:

@@ -104,9 +104,9 @@ class Reloader:
 
 def _fixed(old: Config, new: Config) -> Iterator[str]:
     """What cannot change while the daemon runs."""
-    for name in ("audit", "metrics_port", "watch"):
-        if getattr(old, name) != getattr(new, name):
-            yield f"{name.replace('_', '-')} has changed: restart notifyd for that"
+    for name, attribute in (("audit", "log"), ("metrics-port", "metrics_port"), ("watch", "watch")):
+        if getattr(old, attribute) != getattr(new, attribute):
+            yield f"{name} has changed: restart notifyd for that"
     for name in old.sockets.__struct_fields__:
         was, is_ = getattr(old.sockets, name), getattr(new.sockets, name)
         there = [(one.path, one.mode, one.group) if one else None for one in (was, is_)]
