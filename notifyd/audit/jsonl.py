@@ -185,7 +185,7 @@ class JsonLines(EventStream):
             said = {"level": "error", "lines": self._gap, "error": errno_name(self._gap_error)}
             self._gap, self._full_since = 0, None
             return [_record("audit.full", {**said, "lasted_s": lasted})]
-        if not self._gap or self._full_since is not None:
+        if not self._gap:
             return []
         said = {"lines": self._gap, "error": errno_name(self._gap_error)}
         self._gap = 0

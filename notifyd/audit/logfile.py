@@ -88,14 +88,15 @@ def left_behind(descriptor: int, name: str) -> Begin:
             f"audit: {name!r} cannot be read ({error.strerror}); its chain goes on from what is "
             "there: name a file that you may read, too"
         ) from error
-    if not size:
-        return _after_rotation(name)
     end = tail.rfind(b"\n") + 1
     rest = tail[end:]
-    said: dict[str, Any] = {"torn": len(rest), "torn_sha256": sha256(rest).hexdigest()}
-    if not rest:
-        said = {}
-    link = last_link(tail[:end]) if end else None
+    said: dict[str, Any] = {}
+    if rest:
+        said = {"torn": len(rest), "torn_sha256": sha256(rest).hexdigest()}
+    if not end:
+        begin = _after_rotation(name)
+        return Begin(begin.link, {**begin.said, **said}, bool(rest))
+    link = last_link(tail[:end])
     if link is None:
         return Begin(START, {"why": "start", **said}, bool(rest))
     return Begin(link, {"why": "restart", "continues": link.digest.hex(), **said}, bool(rest))

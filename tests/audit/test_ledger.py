@@ -84,6 +84,13 @@ def test_every_record_is_accounted_for(plan, batches, patient, signed):
         assert not sink.full
 
 
+def test_a_mark_stands_before_what_comes_after_it():
+    """A torn line that has to wait, a lost one, and then room: found by the test above."""
+    test_every_record_is_accounted_for.hypothesis.inner_test(
+        [(1, errno.ENOSPC), (0, errno.ENOSPC)], [1, 1], patient=False, signed=False
+    )
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 5))
 def test_whatever_was_left_behind(rest, lives):
