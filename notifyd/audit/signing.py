@@ -96,14 +96,15 @@ def _read(path: str) -> bytes | None:
         raise UsageError(
             f"audit: the key {path!r} cannot be read ({error.strerror}): give another with `key`"
         ) from error
-    with open(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o077:
-            raise UsageError(f"audit: the key {path!r} is not its owner's alone: chmod 600 it")
-        try:
-            return bytes.fromhex(file.read(2 * _SIZE + 2).decode("ascii").strip())
-        except ValueError:
-            return b""
+            raise UsageError(f"audit: the key {path!r} is no file of its owner alone: chmod 600 it")
+        return bytes.fromhex(os.read(descriptor, 2 * _SIZE + 2).decode("ascii").strip())
+    except ValueError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 def _make(path: str) -> None:

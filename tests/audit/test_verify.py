@@ -136,6 +136,15 @@ def test_how_much_is_missing(log):
     assert str(finding) == "log:11 (seq 14): removed: records 11 to 13 are missing"
 
 
+def test_a_path_that_looks_like_an_end(tmp_path, make_record):
+    """What a target has written cannot end a record."""
+    forged = '","seq":2,"chain":"' + "ab" * 32 + '"}'
+    with JsonLines.open(tmp_path / "a") as sink:
+        for path in (forged, f"{forged}\n", f"\n{{{forged}"):
+            sink.add(make_record(args={"path": path}, reason=forged, rule=forged))
+    assert verify([str(tmp_path / "a")]).findings == []
+
+
 # -- at random
 
 Change = Callable[[random.Random, list[bytes]], tuple[list[bytes], int]]
