@@ -65,8 +65,8 @@ def audit() -> str:
         "base64. What is signed is "
         f"`{PURPOSE.decode().strip()}`, a newline, and the SHA-256 over the digest before the "
         "checkpoint and the checkpoint without `signature` and `chain`. `chain` covers the "
-        "signature as it covers all else. `notifyd run` signs nothing; its checkpoints only mark "
-        "the end.",
+        "signature as it covers all else. `notifyd run` signs with `--audit-key FILE` only; "
+        "otherwise its checkpoints mark the end.",
         "The key file has the 32 bytes of the private key in hexadecimal digits. It is made at "
         "the first use, mode 0600.",
         "## What verifying finds",
