@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from pages import commands, operations, rules, service, webhook  # noqa: E402
+from pages import audit, commands, operations, rules, service, webhook  # noqa: E402
 
 from notifyd.policy.load import shipped  # noqa: E402
 
@@ -27,6 +27,7 @@ def pages() -> dict[str, str]:
     found = {
         "operations.md": operations.operations(),
         "events.md": rules.events(),
+        "audit.md": audit.audit(),
         "cli.md": commands.command_line(),
         "control.md": service.control(),
         "metrics.md": service.metrics(),

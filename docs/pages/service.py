@@ -12,7 +12,15 @@ import msgspec
 
 from notifyd.listen.reception import PATIENCE
 from notifyd.service import protocol
-from notifyd.service.config import Approvals, Config, Match, Section, SocketConfig, WebhookConfig
+from notifyd.service.config import (
+    Approvals,
+    Audit,
+    Config,
+    Match,
+    Section,
+    SocketConfig,
+    WebhookConfig,
+)
 from notifyd.service.lines import IDLE
 from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS
 from pages.markdown import paragraphs, table
@@ -31,6 +39,7 @@ def configuration() -> str:
         ("[sockets.oci], [sockets.lxc], [sockets.native], [sockets.control]", SocketConfig),
         ("[approvals]", Approvals),
         ("[webhook]", WebhookConfig),
+        ("[audit]", Audit),
         ("[[workload]]", Section),
         ("match", Match),
     ):

@@ -7,28 +7,14 @@ here; whatever emits it needs nothing else. It knows no sink.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from notifyd.audit.approval_events import APPROVALS, CONTROL
+from notifyd.audit.event_kind import EventKind
 from notifyd.audit.harmless import printable, tidy
 
 __all__ = ["COMMON", "EVENTS", "EventKind", "docs_rows", "sentence", "undeclared"]
-
-
-@dataclass(frozen=True, slots=True)
-class EventKind:
-    """One kind of event.
-
-    Attributes:
-        summary: when it happens, one sentence.
-        fields: their meaning by name, in the order of the reference page. None need be there.
-        says: the sentence for a terminal; `{name}` stands for a field.
-    """
-
-    summary: str
-    fields: Mapping[str, str]
-    says: str = field(default="")
 
 
 COMMON: Mapping[str, str] = MappingProxyType(
@@ -37,6 +23,9 @@ COMMON: Mapping[str, str] = MappingProxyType(
         "time": "RFC 3339, UTC, with microseconds and `Z`; of a call, when it was received",
         "level": "`info`, `warning` or `error`; a call has none",
         "workload": "the id of the workload that it is about",
+        "redacted": "the fields that are hidden: each has `[redacted]` instead",
+        "seq": "in an audit file: the number of the record there",
+        "chain": "in an audit file: SHA-256 over what came before it and itself",
     }
 )
 
@@ -61,13 +50,6 @@ _CALL = {
     "took_us": "microseconds from receiving to answering, without waiting for a person",
     "waited_s": "seconds that it waited for a person",
     "approval": "the id of the question that the person was asked",
-}
-
-_CONTROL = {
-    "command": "`reload`, `detach`, `kill`, `approve`, `deny` or `revoke`",
-    "approval": "the id of the question that was to be answered",
-    "grant": "the id of the grant that was to be revoked",
-    "by": "for whom the peer spoke, if that is a front end, and its name",
 }
 
 EVENTS: Mapping[str, EventKind] = MappingProxyType(
@@ -140,14 +122,14 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         ),
         "control.command": EventKind(
             "Somebody changed something over the control socket.",
-            {"peer": "who: name, pid and uid", **_CONTROL},
+            {"peer": "who: name, pid and uid", **CONTROL},
             "control: {command} by {peer}",
         ),
         "control.refused": EventKind(
             "Somebody wanted to change something over the control socket, and nothing came of it.",
             {
                 "peer": "who: name, pid and uid",
-                **_CONTROL,
+                **CONTROL,
                 "reason": "why",
             },
             "control: no {command} for {peer}: {reason}",
@@ -241,96 +223,42 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             },
             "{workload}: killed {pid}: the {about} of {path} was {found}, not {expected}",
         ),
-        "approval.asked": EventKind(
-            "A rule wants a person to decide a call, which waits.",
+        **APPROVALS,
+        "audit.begun": EventKind(
+            "A writer begins in an audit file.",
             {
-                "approval": "the question's id",
-                "question": "its text",
-                "pid": "who calls: the process, in the supervisor's pid namespace",
-                "exe": "the program that calls",
-                "uid": "its user",
-                "operation": "the operation",
-                "args": "its arguments, as in the event of the call",
-                "rule": "`file.py:function` that asks",
-                "within_s": "seconds that it waits; nothing if that is for ever",
+                "why": "`start` of a log, `restart` in a file with records, or `rotation`",
+                "continues": "`chain` of the record that it follows",
+                "file": "the file in which that is, if it has moved there",
+                "torn": "how many bytes a crash has left of the record before; it does not count",
+                "torn_sha256": "SHA-256 of them",
             },
-            "{workload}: question {approval}: {question}",
+            "the audit file begins: {why}",
         ),
-        "approval.answered": EventKind(
-            "A person has decided.",
+        "audit.checkpoint": EventKind(
+            "All records up to here are signed; the last record of an audit file is one, too.",
             {
-                "approval": "the question's id",
-                "state": "`granted`, `refused`, or `superseded` by the answer to another one",
-                "by": "who, and by which face",
-                "by_uid": "the uid of the process that spoke for them, if that is a local one",
-                "scope": "how long it is remembered: `once`, `process`, `workload`, `minutes`, "
-                "`always`",
-                "minutes": "how many",
-                "reason": "in the person's words",
-                "waited_s": "seconds from the question to the answer",
+                "ends": "why nothing comes after it in the file: `stop` or `rotation`",
+                "key": "the public key, Ed25519, in hexadecimal digits",
+                "signature": "by that key, in base64; without it, the record only marks the end",
             },
-            "{workload}: question {approval} {state} by {by}",
+            "checkpoint of the audit file",
         ),
-        "approval.ended": EventKind(
-            "A question has ended without an answer.",
+        "audit.full": EventKind(
+            "The disk was full; this stands where records can be written again.",
             {
-                "approval": "the question's id",
-                "state": "`expired` (nobody answered in time) or `withdrawn` (whoever asked is "
-                "gone)",
-                "waited_s": "seconds that it waited",
-                "reason": "why",
+                "lines": "how many events are lost",
+                "error": "what the kernel said, by name",
+                "lasted_s": "seconds from the first refusal to this",
             },
-            "{workload}: question {approval} {state}",
-        ),
-        "approval.unasked": EventKind(
-            "A rule wants a person to decide, and nobody is asked; its `otherwise` speaks.",
-            {
-                "approval": "nothing: it has no id",
-                "question": "its text",
-                "pid": "who calls",
-                "exe": "the program that calls",
-                "uid": "its user",
-                "operation": "the operation",
-                "args": "its arguments",
-                "rule": "`file.py:function` that would ask",
-                "within_s": "seconds that it would wait",
-                "reason": "why: nobody is there, or too much has been asked",
-            },
-            "{workload}: not asked ({reason}): {question}",
-        ),
-        "approval.forbidden": EventKind(
-            "Somebody wanted to answer a question, or revoke an answer, and may not.",
-            {
-                "peer": "who: name, pid and uid; of a webhook, its host",
-                **_CONTROL,
-                "reason": "why",
-            },
-            "no {command} for {peer}: {reason}",
-        ),
-        "approval.revoked": EventKind(
-            "An answer that was remembered for good holds no more.",
-            {"grant": "its id", "by": "who revoked it", "rule": "the rule that it was for"},
-            "grant {grant} revoked by {by}",
-        ),
-        "approval.lost": EventKind(
-            "A question or an answer could not be written to the database. It holds all the same.",
-            {"error": "what the database said"},
-            "the approvals' database cannot be written: {error}",
-        ),
-        "webhook.failed": EventKind(
-            "A question did not reach the webhook, or what it answered does not count.",
-            {
-                "approval": "the question's id",
-                "peer": "the webhook's host",
-                "reason": "why",
-            },
-            "{workload}: question {approval} and the webhook of {peer}: {reason}",
+            "the audit file was full for {lasted_s} s ({error}); {lines} events are lost",
         ),
         "audit.lost": EventKind(
             "Events that should stand here could not be written.",
             {
                 "lines": "how many",
-                "error": "what the kernel said, by name; `ENOBUFS` for a live reader that is slow",
+                "error": "what the kernel said, by name; `ENOBUFS` for a reader, a journal or a "
+                "database that is slow",
             },
             "{lines} audit events are lost ({error})",
         ),

@@ -1,4 +1,4 @@
-"""The audit file: lines of JSON, appended. Owns its descriptor; knows no engine.
+"""The audit file: lines of JSON, chained and appended. Owns its place; knows no engine.
 
 Whatever goes wrong with the file, the engine must go on. So writing never raises and never waits
 for a reader: what cannot be written is counted, told once, and the gap is marked in the file.
@@ -9,82 +9,101 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
-import stat
 import sys
 import time
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import msgspec
 
 from notifyd.audit.encode import encode_event
 from notifyd.audit.errnos import errno_name
+from notifyd.audit.ledger import Ledger
+from notifyd.audit.logfile import Begin, left_behind, open_log
+from notifyd.audit.redact import Redactor
+from notifyd.audit.rotation import Keeping, Rotation
+from notifyd.audit.signing import Signer
 from notifyd.audit.stream import EventStream
 from notifyd.errors import UsageError
 
-BACKLOG = 1 << 18  # bytes kept for a reader that is slow; four times a pipe's own buffer
-PATIENCE = 2.0  # seconds that closing waits for such a reader
+__all__ = ["JsonLines", "Manner", "to_stderr"]
 
-# Without O_NONBLOCK a FIFO that nobody reads would hang the open, and a full one every write.
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_REMEDIES = {
-    errno.EISDIR: "is a directory; name a file in it",
-    errno.ENXIO: "has no reader; start its reader first, and give a file or FIFO, not a socket",
-    errno.ENOENT: "lies in a directory that does not exist; make that first",
-    errno.ELOOP: "is a link of somebody else; name the file itself",
-}
+PATIENCE = 2.0  # seconds that closing waits for a reader that is slow
+EVERY = 4096  # records between two signed checkpoints
+PERIOD = 60.0  # seconds between them, if there is anything new
+_OWN = b'{"event":"audit.'  # what such a record begins with: no other event is called so
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a log is kept.
+
+    Attributes:
+        keeping: when a new file begins.
+        signer: signs checkpoints; without one they only mark the end of a file.
+        redactor: hides fields.
+        patient: whether events wait in memory, as for a slow reader, while the disk is full.
+    """
+
+    keeping: Keeping = field(default_factory=Keeping)
+    signer: Signer | None = None
+    redactor: Redactor | None = None
+    patient: bool = False
 
 
 class JsonLines(EventStream):
     """A stream that appends to a file. Use it as a context manager, or call `close`.
 
-    Args:
-        descriptor: open for appending and not blocking; this object owns it from now on.
-        path: for messages.
-        complain: is told, in one line, of the first loss and at the end of the total.
-
     Attributes:
         lost: events that could not be written, so far.
+        full: whether the disk is full, as far as is known.
+        on_full: called when that changes, with what it is now; must neither wait nor raise.
     """
 
-    def __init__(self, descriptor: int, path: str, complain: Callable[[str], None]) -> None:
-        super().__init__()
+    def __init__(self, path: str, complain: Callable[[str], None], manner: Manner) -> None:
+        super().__init__(manner.redactor)
         self.lost = 0
-        self._descriptor = descriptor
+        self.full = False
+        self.on_full: Callable[[bool], object] = lambda _: None
         self._path = path
         self._complain = complain
-        self._waiting = b""  # encoded, and refused so far by the file
-        self._torn = False  # whether the file ends within a line, whose rest `_waiting` begins with
-        self._gap = 0  # events lost since the file last heard of it
-        self._gap_error = 0
-        self._error = 0  # of the last write
+        self._signer = manner.signer
+        self._patient = frozenset({errno.EAGAIN}) | (FULL if manner.patient else frozenset())
+        self._gap = self._gap_error = 0  # events lost since the file last heard of it, and why
+        self._full_since: float | None = None  # monotonic; until the file has heard of it
+        self._has_begun = False  # whether the file has its `audit.begun`
+        self._rotation = Rotation(path, manner.keeping, complain)
+        descriptor = open_log(path)
+        try:
+            self._begin(descriptor, left_behind(descriptor, path))
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], complain: Callable[[str], None] | None = None
+        cls,
+        path: str | os.PathLike[str],
+        complain: Callable[[str], None] | None = None,
+        manner: Manner | None = None,
     ) -> Self:
-        """Open or create `path`, mode 0600. Its end is where events go.
-
-        A link is followed if it belongs to us or to root. A FIFO needs its reader beforehand.
+        """Open or create `path`, mode 0600. Its end is where events go, after what is there.
 
         Args:
             path: a file, a FIFO or a character device; no directory and no disk.
-            complain: default writes to standard error.
+            complain: is told, in one line, of each gap as it begins, and at the end of the total;
+                default writes to standard error.
+            manner: how it is kept.
 
         Raises:
-            UsageError: it cannot be opened; the text says what to do.
+            UsageError: it cannot be opened, or another one writes it; the text says what to do.
         """
         name = os.fspath(path)
-        try:
-            descriptor = _open(name)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            number = error.errno if isinstance(error, OSError) else None
-            why = _REMEDIES.get(number or 0)
-            what = why or f"cannot be opened ({error}); name a file that you may write"
-            raise UsageError(f"audit: {name!r} {what}") from error
-        if stat.S_ISBLK(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise UsageError(f"audit: {name!r} is a disk; name a file on it")
-        return cls(descriptor, name, complain or _to_stderr)
+        if os.path.isfile(name):  # of a link, the file is rotated
+            name = os.path.realpath(name) if _is_plain(name) else name
+        return cls(name, complain or to_stderr, manner or Manner())
 
     def __enter__(self) -> Self:
         return self
@@ -95,127 +114,186 @@ class JsonLines(EventStream):
     def close(self) -> None:
         """Write what is left, tell of the losses, close the file. A second time does nothing.
 
-        The only method that may wait: up to `PATIENCE` for a reader that is slow.
+        The only method that may wait: up to `PATIENCE` for a reader that is slow, and for older
+        files to be packed.
         """
-        if self._descriptor < 0:
+        if self._ledger.descriptor < 0:
             return
         self.flush()
-        self._wait_for_reader()
-        descriptor, self._descriptor = self._descriptor, -1
-        if self._waiting:
-            self._lose(_count(self._waiting), self._error)
-            self._waiting = b""
+        self._account(self._ledger.wait_for_reader(PATIENCE))
+        if not self._has_begun and self._ledger.link.seq and not self._ledger.waiting:
+            self._put(b"")  # a file that another one led to is not empty
+        if self._is_at_ease():
+            self._checkpoint("stop")
+        self._account(self._ledger.drop())
         try:
-            os.close(descriptor)
-        except OSError as error:  # NFS tells here that it could not write: close(2)
-            self._complain(f"audit: {self._path!r}: {error.strerror}; its end may be missing")
+            self._ledger.close()
+        except OSError as failure:
+            self._complain(f"audit: {self._path!r}: {failure.strerror}; its end may be missing")
+        self._rotation.close()
         if self.lost:
             self._complain(f"audit: {self.lost} events in all are missing in {self._path!r}")
+        super().close()
+
+    def tick(self) -> None:
+        """Do what is due without an event. For now and then, where no call may come for long."""
+        self.flush()
+        if self._ledger.descriptor < 0:
+            return
+        if self._gap or self._full_since is not None:
+            self._put(b"")
+        self._do_what_is_due(0)
+
+    def rotate(self) -> bool:
+        """Begin a new file. The old one gets another name, unless somebody gave it one already.
+
+        Returns:
+            False if that cannot be: it is no file, or takes nothing now.
+        """
+        if self._ledger.descriptor < 0 or not self._rotation.is_file:
+            return False
+        self.flush()
+        if not self._has_begun:
+            self._put(b"")
+        if not self._is_at_ease():
+            return False
+        self._checkpoint("rotation")
+        return not self._ledger.waiting and self._begin_anew()
+
+    # -- writing
 
     def _store(self, new: bytes) -> None:
         # In one write if the file takes it all. EAGAIN (a slow reader) keeps up to 256 KiB for
         # later; any other error loses the batch.
-        if (new or self._waiting) and self._descriptor >= 0:
+        if self._ledger.descriptor >= 0 and (new or self._ledger.waiting):
+            self._do_what_is_due(len(new))
             self._put(new)
 
     def _put(self, new: bytes) -> None:
-        """Write what waits, a mark for what was lost after that, and what is new."""
-        waiting = self._waiting
-        mark = self._mark()
-        data = b"".join((waiting, mark, new))
-        done, self._error = _write(self._descriptor, data)
-        if done:
-            self._torn = data[done - 1] != 0x0A
-        self._waiting = data[done:]
-        if mark:
-            # A torn mark will be completed before all else, except on a pipe that nobody reads.
-            if done >= len(waiting) + (len(mark) if self._error == errno.EPIPE else 1):
-                self._gap = 0
-            else:
-                self._waiting = waiting[done:] + new
-        if self._waiting:
-            self._drop(self._kept())
+        """Write what waits, how the file begins, a mark for what was lost, and what is new."""
+        if self.full:
+            self._account(self._ledger.append(()))  # how long it was full is said once it is not
+        own = [] if self._has_begun else [self._begun]
+        own += self._mark()
+        self._has_begun = True  # and there is no gap: unless that is among what is dropped
+        self._account(self._ledger.append([*own, *new.splitlines()]))
+        self._notice_full()
 
-    def _wait_for_reader(self) -> None:
-        end = time.monotonic() + PATIENCE
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        while self._waiting and self._error == errno.EAGAIN:
-            left = end - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                return
-            self.flush()
-
-    def _mark(self) -> bytes:
+    def _mark(self) -> list[bytes]:
+        """What is missing here; the file has heard of it then."""
+        if self._full_since is not None and not self._ledger.waiting:
+            lasted = round(time.monotonic() - self._full_since, 3)
+            said = {"level": "error", "lines": self._gap, "error": errno_name(self._gap_error)}
+            self._gap, self._full_since = 0, None
+            return [_record("audit.full", {**said, "lasted_s": lasted})]
         if not self._gap:
-            return b""
-        return encode_event(
-            "audit.lost", {"lines": self._gap, "error": errno_name(self._gap_error)}
-        )
+            return []
+        said = {"lines": self._gap, "error": errno_name(self._gap_error)}
+        self._gap = 0
+        return [_record("audit.lost", said)]
 
-    def _kept(self) -> int:
-        """How many bytes of `_waiting` are worth keeping: whole lines, and the rest of a torn one.
+    def _account(self, dropped: list[bytes]) -> None:
+        """Count the events among lines that the file did not take; the file's own come again."""
+        events = 0
+        for line in dropped:
+            if not line.startswith(_OWN):
+                events += 1
+                continue
+            fields = msgspec.json.decode(line, type=dict[str, Any])
+            self._gap += fields.get("lines", 0)
+            if fields["event"] == "audit.begun":
+                self._has_begun = False
+            elif fields["event"] == "audit.full":
+                self._full_since = time.monotonic() - fields["lasted_s"]
+        error = self._ledger.error
+        if events and not self._gap and error not in FULL:
+            self._complain(f"audit: {self._path!r}: {os.strerror(error)}; events are being lost")
+        if events:
+            self.lost += events
+            self._gap += events
+            self._gap_error = error
 
-        A file must not end within a line for good: the next line would be glued to it. A pipe whose
-        reader left begins anew with the next reader.
-        """
-        if self._error == errno.EAGAIN:
-            size = min(len(self._waiting), BACKLOG)
-            whole = self._waiting.rfind(b"\n", 0, size) + 1
+    def _notice_full(self) -> None:
+        error = self._ledger.error
+        if error in FULL and not self.full:
+            if self._full_since is None:
+                self._full_since = time.monotonic()
+            self._gap_error = error
+            self.full = True
+            then = "calls are refused" if FULL & self._patient else "events are being lost"
+            self._complain(f"audit: {self._path!r}: {os.strerror(error)}; {then}")
+            self.on_full(True)
+        elif not error and self.full:
+            self.full = False
+            self._complain(f"audit: {self._path!r} can be written again")
+            self.on_full(False)
+
+    # -- files and checkpoints
+
+    def _is_at_ease(self) -> bool:
+        at_odds = self._ledger.waiting or self._gap or self._full_since is not None
+        return not at_odds and self._has_begun
+
+    def _do_what_is_due(self, more: int) -> None:
+        if not self._is_at_ease():
+            return
+        if self._rotation.is_due(self._ledger.written, more):
+            self._checkpoint("rotation")
+            if not self._ledger.waiting:
+                self._begin_anew()
+        elif self._signer is not None:
+            new = self._ledger.link.seq - self._checked
+            if new >= EVERY or (new and time.monotonic() - self._checked_at >= PERIOD):
+                self._checkpoint(None)
+
+    def _checkpoint(self, ends: str | None) -> None:
+        """Write a checkpoint; `ends` says why nothing comes after it in this file."""
+        fields: dict[str, Any] = {"ends": ends}
+        if self._signer is None:
+            self._account(self._ledger.append([_record("audit.checkpoint", fields)]))
         else:
-            whole = 0
-        if self._torn and self._error != errno.EPIPE:
-            whole = max(whole, self._waiting.find(b"\n") + 1)
-        return whole
+            fields["key"] = self._signer.public
+            record = _record("audit.checkpoint", fields)
+            self._account(self._ledger.append_signed(record, self._signer))
+        self._checked, self._checked_at = self._ledger.link.seq, time.monotonic()
+        self._notice_full()
 
-    def _drop(self, kept: int) -> None:
-        lost = _count(self._waiting[kept:])
-        self._waiting = self._waiting[:kept]
-        if not kept:
-            self._torn = False
-        if lost:
-            self._lose(lost, self._error)
+    def _begin(self, descriptor: int, begin: Begin) -> None:
+        self._ledger = Ledger(descriptor, begin.link, torn=begin.torn, patient=self._patient)
+        self._begun, self._has_begun = _record("audit.begun", begin.said), False
+        self._first = self._checked = begin.link.seq + 1
+        self._checked_at = time.monotonic()
+        self._rotation.begin(descriptor)
 
-    def _lose(self, lines: int, error: int) -> None:
-        first = not self.lost
-        self.lost += lines
-        self._gap += lines
-        self._gap_error = error
-        if first:
-            why = os.strerror(error)
-            self._complain(f"audit: {self._path!r}: {why}; events are being lost")
-
-
-def _open(name: str) -> int:
-    # A link in a directory that others may write could lead root anywhere. /dev/stdout and
-    # /dev/fd/N are links too, and ours.
-    follow = 0
-    try:
-        link = os.lstat(name)
-    except FileNotFoundError:
-        follow = os.O_NOFOLLOW
-    else:
-        if not stat.S_ISLNK(link.st_mode) or link.st_uid not in (0, os.geteuid()):
-            follow = os.O_NOFOLLOW
-    return os.open(name, _FLAGS | follow, 0o600)
-
-
-def _write(descriptor: int, data: bytes) -> tuple[int, int]:
-    """Write all of `data`, or as much as goes: bytes written, and the errno that ended it or 0."""
-    view = memoryview(data)
-    done = 0
-    while done < len(data):
+    def _begin_anew(self) -> bool:
+        old, name = self._ledger, ""
         try:
-            done += os.write(descriptor, view[done:])
+            name = self._rotation.move(old.descriptor, self._first)
+            descriptor = open_log(self._path)
+        except (OSError, UsageError) as error:
+            self._rotation.failed(name, error)
+            return False
+        said = {"why": "rotation", "continues": old.link.digest.hex(), "file": name or None}
+        self._begin(descriptor, Begin(old.link, said))
+        try:
+            old.close()
         except OSError as error:
-            return done, error.errno or errno.EIO
-    return done, 0
+            self._complain(f"audit: {name!r}: {error.strerror}; its end may be missing")
+        self._rotation.tidy()
+        return True
 
 
-def _count(lines: bytes) -> int:
-    return lines.count(b"\n")
-
-
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """Tell the person, or the journal."""
     with contextlib.suppress(OSError):  # its reader may be gone
         print(f"notifyd: {text}", file=sys.stderr)
+
+
+def _record(name: str, fields: Mapping[str, Any]) -> bytes:
+    return encode_event(name, fields)[:-1]
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a link is one that `open_log` would follow, and not one of the kernel's own."""
+    link = os.lstat(name)
+    return link.st_uid in (0, os.geteuid()) and not os.path.realpath(name).startswith("/proc/")

@@ -86,3 +86,4 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag=
     took_us: float | None = None
     waited_s: float | None = None
     approval: int | None = None
+    redacted: list[str] | None = None

@@ -5,26 +5,43 @@ Knows no engine and no clock. A file is a subclass (`jsonl`); readers come and g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from notifyd.audit.encode import encode_event, encode_lines, line_of
 from notifyd.audit.followers import Follower, Wanted
 from notifyd.audit.record import Line, Record
+from notifyd.audit.redact import Redactor
 
-__all__ = ["BATCH", "EventStream"]
+__all__ = ["BATCH", "EventStream", "Sink"]
 
 BATCH = 256  # events; the engine flushes earlier, whenever it has nothing else to do
+
+
+class Sink(Protocol):
+    """Another place for events: the journal, a database."""
+
+    def put(self, data: bytes) -> None:
+        """Take whole lines. Neither raises nor waits."""
+
+    def close(self) -> None:
+        """Keep what was taken, as far as that can be, and end."""
 
 
 class EventStream:
     """Takes events and hands them to its followers. Encoding and handing on never raise or wait.
 
+    Args:
+        redactor: hides fields before anybody sees them.
+
     Attributes:
         taken: calls that are not encoded yet. The hot path appends to it, and flushes at `BATCH`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor | None = None) -> None:
         self.taken: list[Line] = []  # later than `_lines`
+        self._redactor = redactor
+        self._sinks: list[Sink] = []
         self._lines: list[bytes] = []
         self._followers: list[Follower] = []
 
@@ -45,6 +62,20 @@ class EventStream:
         self.flush()
         self._followers.remove(follower)
 
+    def send_to(self, sink: Sink) -> None:
+        """Have a sink take all events from now on. It is ours: `close` closes it."""
+        self._sinks.append(sink)
+
+    def close(self) -> None:
+        """Hand on what was taken, and close the sinks."""
+        self.flush()
+        while self._sinks:
+            self._sinks.pop().close()
+
+    def hidden(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields of an event as anybody may see them."""
+        return fields if self._redactor is None else self._redactor.fields(fields)
+
     def add(self, record: Record) -> None:
         """Take the record of a call. It is encoded when the batch is handed on."""
         self.taken.append(line_of(record))
@@ -54,10 +85,11 @@ class EventStream:
     def event(self, name: str, /, **fields: object) -> None:
         """Take any other event, in order with the calls."""
         self._encode()
-        data = encode_event(name, fields)
+        shown = self.hidden(fields)
+        data = encode_event(name, shown)
         self._lines.append(data)
         for follower in self._followers:
-            follower.event(name, fields, data)
+            follower.event(name, shown, data)
         if len(self._lines) >= BATCH:
             self.flush()
 
@@ -66,11 +98,17 @@ class EventStream:
         self._encode()
         new = b"".join(self._lines)
         self._lines.clear()
+        if new:
+            for sink in self._sinks:
+                sink.put(new)
         self._store(new)
 
     def _encode(self) -> None:
         if not self.taken:
             return
+        if self._redactor is not None:
+            for line in self.taken:
+                self._redactor.line(line)
         data = encode_lines(self.taken)
         self._lines.append(data)
         if self._followers:

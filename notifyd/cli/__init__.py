@@ -15,6 +15,7 @@ from notifyd.errors import FilterError, UsageError
 # To add a command: a module here with a click command named `command`, and its line in this table.
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "audit": "Read the event log, and see whether it is what was written.",
         "completion": "Print the completion script of a shell.",
         "console": "Show the daemon in a browser.",
         "ctl": "Ask the daemon, and tell it what to do.",

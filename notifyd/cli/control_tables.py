@@ -12,6 +12,7 @@ from notifyd.service.protocol import (
     Detached,
     Killed,
     Reloaded,
+    Rotated,
     SectionView,
     Status,
     WorkloadView,
@@ -81,6 +82,11 @@ def reloaded(result: Reloaded) -> Iterator[str]:
     """What came of a reload."""
     yield "reloaded"
     yield from (printable(note, 1000) for note in result.notes)
+
+
+def rotated(result: Rotated) -> Iterator[str]:
+    """What came of beginning a new audit file."""
+    yield f"a new file is {printable(result.path, 400)}"
 
 
 def detached(result: Detached) -> Iterator[str]:

@@ -102,6 +102,15 @@ def reload(socket: str | None, as_json: bool) -> None:
 
 
 @command.command()
+@reaching
+def rotate(socket: str | None, as_json: bool) -> None:
+    """Begin a new audit file; the old one gets another name."""
+    from notifyd.cli.control_tables import rotated
+
+    show(ask(socket, protocol.RotateRequest()), as_json, rotated)
+
+
+@command.command()
 @click.argument("id", shell_complete=complete_workloads)
 @reaching
 @_as_json

@@ -50,6 +50,12 @@ from notifyd.errors import UsageError
     help="Append an event for every call that left the kernel, as JSON lines.",
 )
 @click.option(
+    "--audit-key",
+    type=click.Path(),
+    metavar="FILE",
+    help="Sign checkpoints of the audit file with the key in FILE; it is made if there is none.",
+)
+@click.option(
     "--service",
     metavar="SOCKET",
     is_flag=False,
@@ -74,6 +80,7 @@ def command(
     strict: bool,
     user: str | None,
     audit: str | None,
+    audit_key: str | None,
     service: str | None,
     section: str | None,
     quiet: bool,
@@ -92,8 +99,13 @@ def command(
     """  # noqa: D301 (click's mark is the character itself)
     if service is not None:
         given = {"--rules": rules, "--option": options, "--strict": strict, "--audit": audit}
+        given["--audit-key"] = audit_key
         sys.exit(run_at_service(service, section or "", user, words, given, complain))
     if section is not None:
         raise UsageError("--section is a daemon's: give --service too, or leave it out")
-    settings = Settings(rules, options_of(options), otherwise, strict, user, audit, quiet, words)
+    if audit_key is not None and audit is None:
+        raise UsageError("--audit-key signs what --audit writes: give that too, or leave it out")
+    settings = Settings(
+        rules, options_of(options), otherwise, strict, user, audit, quiet, words, audit_key
+    )
     sys.exit(run(settings, complain))

@@ -56,6 +56,7 @@ class Settings:
     audit: str | None
     quiet: bool
     words: Sequence[str]
+    audit_key: str | None = None
 
 
 def run(settings: Settings, complain: Callable[[str], None]) -> int:
@@ -75,7 +76,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     )
     user = User.parse(settings.user) if settings.user is not None else None
     with ExitStack() as stack:
-        audit = stack.enter_context(_open_audit(settings.audit)) if settings.audit else None
+        audit = stack.enter_context(_open_audit(settings)) if settings.audit else None
         quiet = settings.quiet or sys.stderr is None  # None: it was closed before we started
         refusals = None if quiet else Refusals(sys.stderr, color=_colorful())
         reporter = Reporter(audit=audit, refusals=refusals)
@@ -230,10 +231,13 @@ def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
     return built.program.to_bytes(), listener_flags() if listens else 0
 
 
-def _open_audit(path: str) -> JsonLines:
-    from notifyd.audit.jsonl import JsonLines
+def _open_audit(settings: Settings) -> JsonLines:
+    from notifyd.audit.jsonl import JsonLines, Manner
+    from notifyd.audit.signing import Signer
 
-    return JsonLines.open(path)
+    assert settings.audit is not None
+    signer = Signer.open(settings.audit_key) if settings.audit_key is not None else None
+    return JsonLines.open(settings.audit, manner=Manner(signer=signer))
 
 
 def explain_exec(spawned: Spawned, name: str, complain: Callable[[str], None]) -> None:

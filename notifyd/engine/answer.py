@@ -49,6 +49,7 @@ GONE = "gone"
 
 # Why a call was refused although no rule wanted so. Replaying a record knows them by this.
 ENDED = "the supervisor ended before there was a verdict"
+HELD = "the audit file is full"
 MOVING = "what the path means keeps changing"
 UNDONE = "not done: "  # and why
 

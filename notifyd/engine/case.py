@@ -26,7 +26,7 @@ from notifyd.perform import RECIPES, Done, Execution, Fate, FileDeed, Moved, per
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.ruleset import Step
-from notifyd.policy.verdicts import Allow, Ask, Deny
+from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
 from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
 from notifyd.target.watch import Change
@@ -107,6 +107,9 @@ class Case:
 
     def conclude(self, decision: Decision) -> Case | None:
         """Answer, if that can be done inline; returns as `decide` does."""
+        held = self.workload.held
+        if held and not isinstance(decision.verdict, (Deny, Kill)):
+            decision = decision._replace(verdict=Deny(errno.EPERM), reason=held)
         verdict = decision.verdict
         if isinstance(verdict, Ask):
             self._decision = decision

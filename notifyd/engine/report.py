@@ -70,6 +70,7 @@ class Reporter:
             getattr(json_logger(self.audit), level)(name, **fields)
             if not self._quiet:
                 self.audit.flush()  # a service may have no call for a long time
+            fields = dict(self.audit.hidden(fields))  # from the journal of a service, too
         if level not in self._quiet:
             # Whoever read standard error may be gone (EPIPE), or slow (EAGAIN): deciding goes on.
             with contextlib.suppress(OSError):

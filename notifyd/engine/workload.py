@@ -132,6 +132,7 @@ class Workload:
         self.killable = killable
         self.shared = False  # whether somebody else turned out to read the listener, too
         self.lazy = False
+        self.held = ""  # why everything is refused that would be allowed; "" where it is not
         self._told_of_laziness = set(LAZINESS) <= known
         self.silent = reporter.silent
         self.record(reporter.audit)
@@ -150,9 +151,18 @@ class Workload:
             number: quick
             for (audit, number), steps in rules.plans.items()
             if audit == native().audit
+            and not self.held
             and (audit, number) not in self.watched  # those need a second look
             and (quick := _quick(audit, steps)) is not None
         }
+
+    def hold(self, reason: str) -> None:
+        """Refuse (EPERM) from the next call on what would be allowed; with no reason, do not."""
+        self.held = reason
+        if reason:
+            self.quick.clear()  # in place: the hot loop has it at hand
+        else:
+            self.use(self.rules)
 
     def record(self, audit: EventStream | None) -> None:
         """Write calls down from the next one on, or only count them. Not for a silent reporter."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from notifyd.audit.errnos import errno_name
-from notifyd.engine.answer import ENDED, GONE, MAX_ERRNO, MOVING, UNDONE
+from notifyd.engine.answer import ENDED, GONE, HELD, MAX_ERRNO, MOVING, UNDONE
 from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Return
 from notifyd.replay.event import Event
 
@@ -53,7 +53,7 @@ def recorded(event: Event) -> str | None:
     The target went away before, or the supervisor did, or what a path meant kept changing.
     """
     verdict, reason = event.verdict, event.reason or ""
-    if verdict == "deny" and (event.how == GONE or reason in (ENDED, MOVING)):
+    if verdict == "deny" and (event.how == GONE or reason in (ENDED, HELD, MOVING)):
         return None
     if verdict == "kill" and event.how == "verified":
         return "allow"  # and what was about to run was not what the rule had seen

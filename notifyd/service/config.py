@@ -23,6 +23,7 @@ from notifyd.service.validate import Mistake, Where, validated
 __all__ = [
     "DEFAULT_PATH",
     "Approvals",
+    "Audit",
     "Config",
     "ConfigError",
     "Match",
@@ -54,6 +55,17 @@ Url = Annotated[
     ),
 ]
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="seconds, at most 86400")]
+FieldGlob = Annotated[
+    str, Meta(pattern=r"^[^\s]+$", description="a field's name, as args.path, or a glob, as args.*")
+]
+Size = (
+    Annotated[int, Meta(ge=4096, description='bytes, at least 4096, or a text as "100M"')]
+    | Annotated[str, Meta(pattern="^[1-9][0-9]{0,8}[KMG]$")]
+)
+Age = Annotated[
+    str, Meta(pattern="^[1-9][0-9]{0,5}[smhdw]$", description='an age, as "12h", "7d" or "4w"')
+]
+Count = Annotated[int, Meta(ge=0, le=100_000, description="a number, at most 100000; 0 for all")]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
 
 
@@ -87,6 +99,41 @@ class Sockets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lxc: SocketConfig | None = None
     native: SocketConfig | None = None
     control: SocketConfig | None = None
+
+
+class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """How the event log is kept. `audit = "PATH"` is short for this with a path alone.
+
+    Attributes:
+        path: the audit file; JSON lines, chained and signed.
+        max_size: bytes, as a number or as `"100M"`, after which a new file begins.
+        max_age: after which it does, as `"7d"`.
+        keep: how many older files are kept; 0 for all.
+        compress: whether those are packed with gzip.
+        key: the file of the key that signs checkpoints, made at the first use; by default `path`
+            with `.key` after it.
+        on_full: while the disk is full, `"count"` goes on and counts what is lost, `"refuse"`
+            refuses (EPERM) what would be allowed.
+        redact: fields that nobody gets to see, by globs: `args.path`, `exe`, `args.*`.
+        journal: whether events go to systemd's journal, too.
+        database: an SQLite file that they go to, too.
+    """
+
+    path: FilePath
+    max_size: Size | None = None
+    max_age: Age | None = None
+    keep: Count = 0
+    compress: bool = False
+    key: FilePath | None = None
+    on_full: Literal["refuse", "count"] = "count"
+    redact: list[FieldGlob] = []
+    journal: bool = False
+    database: FilePath | None = None
+
+    @property
+    def key_path(self) -> str:
+        """Where the key is."""
+        return self.key or f"{self.path}.key"
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -175,7 +222,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     """The whole file.
 
     Attributes:
-        audit: the event log; none by default.
+        audit: the event log, a path or a table; none by default.
         approvals: where answers are kept, and who may answer; or only the path of the database.
         webhook: where questions are sent; nowhere by default.
         metrics_port: a TCP port of 127.0.0.1 for Prometheus; none by default.
@@ -186,7 +233,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
     sockets: Sockets
     workload: Sections
-    audit: str | None = None
+    audit: str | Audit | None = None
     approvals: FilePath | Approvals = Approvals()
     webhook: WebhookConfig | None = None
     metrics_port: Port | None = None
@@ -197,6 +244,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         """`approvals`, in its long form."""
         short = self.approvals
         return Approvals(path=short) if isinstance(short, str) else short
+
+    @property
+    def log(self) -> Audit | None:
+        """How the event log is kept; None if there is to be none."""
+        return Audit(self.audit) if isinstance(self.audit, str) else self.audit
 
 
 class ConfigError(UsageError):

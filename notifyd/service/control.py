@@ -23,6 +23,7 @@ from notifyd.service import answering, protocol, views
 from notifyd.service.approval_messages import QuestionsRequest, RevokeRequest
 from notifyd.service.daemon import Daemon
 from notifyd.service.lines import IDLE, Lines
+from notifyd.service.log import rotate
 from notifyd.service.metrics import metrics_text
 from notifyd.service.rights import Desk, Forbidden, Reload
 
@@ -146,6 +147,15 @@ async def _reload(desk: Desk, peer: Peer, _request: Any) -> protocol.Reloaded:
     return protocol.Reloaded(await desk.reload(f"reload by {peer}"))
 
 
+async def _rotate(desk: Desk, _peer: Peer, _request: Any) -> protocol.Rotated:
+    log = desk.daemon.policies.config.log
+    if log is None:
+        raise UsageError("no audit file is written: name one with `audit` in the configuration")
+    if not rotate(desk.daemon.audit):
+        raise UsageError(f"{log.path!r} is no file, or takes nothing now: see the log")
+    return protocol.Rotated(log.path)
+
+
 async def _detach(desk: Desk, _peer: Peer, request: Any) -> protocol.Detached:
     supervised = desk.find(request.id)
     listeners = len(supervised.members)
@@ -173,6 +183,7 @@ HANDLERS: Mapping[str, Callable[[Desk, Peer, Any], Awaitable[Any]]] = MappingPro
         "workloads": _workloads,
         "rules": _rules,
         "reload": _reload,
+        "rotate": _rotate,
         "detach": _detach,
         "kill": _kill,
         "metrics": _metrics,

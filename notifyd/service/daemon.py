@@ -23,6 +23,7 @@ from notifyd.audit.followers import Follower, Wanted
 from notifyd.audit.jsonl import JsonLines
 from notifyd.audit.stream import EventStream
 from notifyd.audit.tally import Tally
+from notifyd.engine.answer import HELD
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
@@ -33,7 +34,7 @@ from notifyd.listen.native_wire import Handover, Offer
 from notifyd.listen.oci import serve_oci
 from notifyd.service.complaints import Complaints
 from notifyd.service.door import Door
-from notifyd.service.installed import UNKNOWN, Installed, of_bundle, unheard, watched_by
+from notifyd.service.installed import UNKNOWN, Installed, of_bundle, watched_by
 from notifyd.service.keeping import Keeper, Kept
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies
@@ -55,7 +56,7 @@ class Daemon:
     Attributes:
         workloads: those that have not ended, by id.
         refused: arrivals that came to nothing, by how they came.
-        log: where the daemon's own events go.
+        log: where the daemon's own events go; `audit`, the event log.
         desk: where people are asked.
         scenes: what is known around the questions there.
         past: the counts of those that have ended.
@@ -81,13 +82,17 @@ class Daemon:
         self.scenes = Scenes(self.desk, self.workloads)
         self.past = Tally()
         self.since = self.loaded = time.time()
-        self._audit = audit
+        self.audit = audit
+        log = policies.config.log
+        if audit is not None and log is not None and log.on_full == "refuse":
+            audit.on_full = self._hold
         self._stream = EventStream() if audit is None else audit
         self._by_key: dict[Key, Supervised] = {}
         self._door = Door()
         self._keeper = keeper
         self._complaints = Complaints(self.log)
         self._nursery: trio.Nursery | None = None
+        self._held = ""  # why nothing is allowed at the moment
 
     async def run(
         self,
@@ -270,6 +275,8 @@ class Daemon:
             section=policy.name,
             ledger=ledger,
         )
+        if self._held:
+            workload.hold(self._held)
         member = Member(workload, installed, *open_first(arrival), name)
         try:
             self.supervisor.add(workload)
@@ -292,22 +299,9 @@ class Daemon:
             )
         supervised.members.append(member)
         self._door.enter(arrival.peer)
-        self.tell_unheard(supervised, member)
+        supervised.tell_unheard(member)
         if self._nursery is not None:
             self._nursery.start_soon(self._until_end, supervised, member)
-
-    def tell_unheard(self, supervised: Supervised, member: Member) -> tuple[str, ...]:
-        """Report what the rules ask for and the filter, which cannot be changed, never reports."""
-        missing = unheard(member.installed, supervised.policy)
-        if missing:
-            supervised.reporter.event(
-                "workload.unheard",
-                "warning",
-                workload=supervised.id,
-                section=supervised.policy.name,
-                syscalls=list(missing),
-            )
-        return missing
 
     async def _until_end(self, supervised: Supervised, member: Member) -> None:
         try:
@@ -386,7 +380,15 @@ class Daemon:
         return self._stream.followed
 
     def _record(self) -> None:
-        stream = self._stream if self._stream.followed else self._audit
+        stream = self._stream if self._stream.followed else self.audit
         self.log.audit = stream
         for supervised in self.workloads.values():
             supervised.record(stream)
+
+    # -- the audit file
+
+    def _hold(self, full: bool) -> None:
+        """Refuse what would be allowed while it cannot be written down."""
+        self._held = HELD if full else ""
+        for supervised in self.workloads.values():
+            supervised.hold(self._held)

@@ -77,6 +77,10 @@ class ReloadRequest(Request, frozen=True, tag="reload"):
     """Load the configuration and its rules anew."""
 
 
+class RotateRequest(Request, frozen=True, tag="rotate"):
+    """Begin a new audit file."""
+
+
 class DetachRequest(Request, frozen=True, kw_only=True, tag="detach"):
     """Let a workload go.
 
@@ -214,6 +218,16 @@ class Reloaded(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
+class Rotated(msgspec.Struct, frozen=True):
+    """A new audit file is written.
+
+    Attributes:
+        path: its path; the older one has a number after it, or the name that somebody gave it.
+    """
+
+    path: str
+
+
 class Detached(msgspec.Struct, frozen=True):
     """Calls that the filter of a workload reports fail from now on (ENOSYS).
 
@@ -268,6 +282,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "events": Command(EventsRequest, Following),
         "rules": Command(RulesRequest, list[SectionView]),
         "reload": Command(ReloadRequest, Reloaded, changes=True),
+        "rotate": Command(RotateRequest, Rotated, changes=True),
         "detach": Command(DetachRequest, Detached, changes=True),
         "kill": Command(KillRequest, Killed, changes=True),
         "metrics": Command(MetricsRequest, Metrics),

@@ -161,7 +161,7 @@ def _adopt(daemon: Daemon, policies: Policies) -> Iterator[str]:
             continue
         supervised.use(policy)
         for member in supervised.members:
-            missing = daemon.tell_unheard(supervised, member)
+            missing = supervised.tell_unheard(member)
             if missing:
                 yield f"{supervised.id}: its filter does not report {', '.join(missing)}"
 
@@ -170,9 +170,10 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
     """What cannot change while the daemon runs."""
     if old.asking.path != new.asking.path:
         yield "approvals.path has changed: restart notifyd for that"
-    for name in ("audit", "webhook", "metrics_port", "watch"):
-        if getattr(old, name) != getattr(new, name):
-            yield f"{name.replace('_', '-')} has changed: restart notifyd for that"
+    for attribute in ("log", "webhook", "metrics_port", "watch"):
+        if getattr(old, attribute) != getattr(new, attribute):
+            name = "audit" if attribute == "log" else attribute.replace("_", "-")
+            yield f"{name} has changed: restart notifyd for that"
     for name in old.sockets.__struct_fields__:
         was, is_ = getattr(old.sockets, name), getattr(new.sockets, name)
         there = [(one.path, one.mode, one.group) if one else None for one in (was, is_)]

@@ -13,12 +13,12 @@ from contextlib import ExitStack
 import trio
 
 from notifyd.approvals.store import Store
-from notifyd.audit.jsonl import JsonLines
 from notifyd.listen.sockets import SocketAt, Sockets
 from notifyd.service.activation import TYPES, take_activated
 from notifyd.service.control import serve_control
 from notifyd.service.daemon import Daemon
 from notifyd.service.keeping import Keeper
+from notifyd.service.log import open_log, rotate
 from notifyd.service.metrics_port import open_port, serve_metrics
 from notifyd.service.policies import Policies
 from notifyd.service.reload import Reloader
@@ -27,11 +27,15 @@ from notifyd.service.webhook import Webhook, read_secret
 
 __all__ = ["serve"]
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_LOG = 1.0  # seconds between two looks at the audit file: its age, its checkpoints, a full disk
 _STATUS = 2.0  # seconds between two looks whether the status has changed
 
 
 def serve(policies: Policies) -> None:
     """Serve until SIGTERM or SIGINT. Whoever is supervised then gets ENOSYS for what is reported.
+
+    SIGHUP reloads the configuration; SIGUSR1 begins a new audit file.
 
     Raises:
         UsageError: a socket or the event log cannot be opened; nothing is left behind.
@@ -45,8 +49,8 @@ def serve(policies: Policies) -> None:
             one.close()  # nobody would accept: better refused than left waiting
         named = {name: one for name, one in given.sockets.items() if name in wanted}
         sockets = stack.enter_context(Sockets(wanted, named))
-        path = policies.config.audit
-        audit = stack.enter_context(JsonLines.open(path)) if path is not None else None
+        log = policies.config.log
+        audit = stack.enter_context(open_log(log)) if log is not None else None
         _raise_limit()
         port = policies.config.metrics_port
         metrics = stack.enter_context(open_port(port)) if port is not None else None
@@ -88,7 +92,7 @@ async def _live(
     kept: Mapping[str, int],
 ) -> None:
     reloader = Reloader(daemon, manager)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(daemon.run, sockets)
             daemon.restore(kept)
@@ -103,17 +107,28 @@ async def _live(
             if metrics is not None:
                 nursery.start_soon(serve_metrics, metrics, daemon)
             nursery.start_soon(_tell_status, daemon, manager)
+            nursery.start_soon(_keep_log, daemon)
             _tell_ready(daemon, sockets)
             manager.ready()
             async for number in signals:
-                if number != signal.SIGHUP:
+                if number == signal.SIGHUP:
+                    nursery.start_soon(reloader.try_reload, "SIGHUP")
+                elif number == signal.SIGUSR1:
+                    rotate(daemon.audit)
+                else:
                     break
-                nursery.start_soon(reloader.try_reload, "SIGHUP")
             manager.stopping()
             if manager.keeps and await is_restart():
                 daemon.leave()
             daemon.log.event("service.stopping", signal=signal.Signals(number).name)
             nursery.cancel_scope.cancel()
+
+
+async def _keep_log(daemon: Daemon) -> None:
+    while True:
+        await trio.sleep(_LOG)
+        if daemon.audit is not None:
+            daemon.audit.tick()
 
 
 async def _tell_status(daemon: Daemon, manager: Manager) -> None:

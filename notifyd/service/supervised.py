@@ -18,7 +18,7 @@ from notifyd.engine.report import Reporter
 from notifyd.engine.workload import Workload
 from notifyd.kernel import pidfd, proc
 from notifyd.listen.arrival import Arrival, Kind
-from notifyd.service.installed import Installed
+from notifyd.service.installed import Installed, unheard
 from notifyd.service.policies import Policy
 
 __all__ = ["Key", "Member", "Supervised"]
@@ -110,6 +110,19 @@ class Supervised:
             strict=section.strict,
         )
 
+    def tell_unheard(self, member: Member) -> tuple[str, ...]:
+        """Report what the rules ask for and the filter, which cannot be changed, never reports."""
+        missing = unheard(member.installed, self.policy)
+        if missing:
+            self.reporter.event(
+                "workload.unheard",
+                "warning",
+                workload=self.id,
+                section=self.policy.name,
+                syscalls=list(missing),
+            )
+        return missing
+
     def tell_end(self) -> None:
         """Log that nothing is left of it."""
         rows = self.reporter.tally.rows()
@@ -120,6 +133,11 @@ class Supervised:
             refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
             lasted_s=round(time.monotonic() - self.begun, 6),
         )
+
+    def hold(self, reason: str) -> None:
+        """Refuse what would be allowed, for a reason; with none, do not."""
+        for member in self.members:
+            member.workload.hold(reason)
 
     def kill(self) -> int:
         """Kill the first process of each listener; return how many there were."""

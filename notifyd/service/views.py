@@ -35,7 +35,7 @@ def status(daemon: Daemon) -> Status:
         config=whole(str(policies.path)),
         loaded=daemon.loaded,
         sockets={name: one.path for name, one in sockets.items() if one is not None},
-        audit=policies.config.audit or "",
+        audit=policies.config.log.path if policies.config.log else "",
         workloads=len(present),
         listeners=sum(len(one.members) for one in present),
         calls=sum(calls for calls, _ in counts),

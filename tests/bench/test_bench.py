@@ -83,3 +83,13 @@ def test_an_unknown_bench_is_refused():
     done = run("--only", "registre")
     assert done.returncode == 2
     assert "registre" in done.stderr
+
+
+def test_the_log_s_script_runs():
+    """It prints a figure for each thing that is done with a log."""
+    script = Path(__file__).parent / "audit_log.py"
+    done = subprocess.run(
+        [sys.executable, script, "--records", "500"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("µs a record") == 7

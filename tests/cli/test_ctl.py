@@ -171,7 +171,8 @@ def test_completion(live):
         commands = await complete(ground, "notifyd ctl ")
         assert commands == [
             "approve", "console", "deny", "detach", "events", "grants", "history", "kill",
-            "metrics", "pending", "reload", "revoke", "rules", "status", "watch", "workloads",
+            "metrics", "pending", "reload", "revoke", "rotate", "rules", "status", "watch",
+            "workloads",
         ]  # fmt: skip
         assert await complete(ground, "notifyd ctl kill ") == ["web-1", "db"]
         assert await complete(ground, "notifyd ctl detach w") == ["web-1"]

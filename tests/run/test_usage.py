@@ -135,6 +135,27 @@ def test_an_audit_file_in_a_missing_folder(native, tmp_path):
     assert not proof.exists()
 
 
+def test_an_audit_file_that_another_run_writes(native, tmp_path):
+    """One writer at a time; the second run starts nothing."""
+    proof, path = tmp_path / "proof", str(tmp_path / "a")
+    line = (sys.executable, "-m", "notifyd", "run", "-q", "--rules", "no-network", "--audit", path)
+    complaint(native(*line, "--", *line, "--", "touch", str(proof)), 2, "another notifyd")
+    assert not proof.exists()
+
+
+def test_a_key_for_the_audit_file(native, tmp_path):
+    """The file is signed; a key without a file is a mistake."""
+    line = (sys.executable, "-m", "notifyd")
+    path, key = str(tmp_path / "a"), str(tmp_path / "key")
+    alone = native(*line, "run", "--audit-key", key, "--rules", "no-network", "--", "true")
+    complaint(alone, 2, "--audit-key")
+    signed = ("--audit", path, "--audit-key", key)
+    assert native(*line, "run", "-q", *signed, "--rules", "audit-exec", "--", "true").status == 0
+    verified = native(*line, "audit", "verify", path, "--key", key)
+    assert verified.status == 0
+    assert "1 of 1 checkpoints signed" in verified.out
+
+
 def test_inside_of_another_supervisor(run, tmp_path):
     """The kernel allows one listener: a nested run says so and starts nothing."""
     proof = tmp_path / "proof"

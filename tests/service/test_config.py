@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from notifyd.audit.select import seconds_of
 from notifyd.errors import UsageError
-from notifyd.service.config import ConfigError, read_config
+from notifyd.service.config import Audit, ConfigError, read_config
+from notifyd.service.log import bytes_of
 from notifyd.service.policies import load_policies
 
 GOOD = """
@@ -60,6 +62,59 @@ def test_good(written):
     assert [section.name for section in config.workload] == ["web", "rest"]
     assert config.workload[0].match.annotations == {"org.example/tier": ["front*", "edge"]}
     assert config.workload[1].patience == 2.5
+
+
+AUDIT = """
+[audit]
+path = "/var/log/notifyd/events.jsonl"
+max-size = "100M"
+max-age = "7d"
+keep = 5
+compress = true
+on-full = "refuse"
+redact = ["args.*"]
+journal = true
+database = "/var/lib/notifyd/events.db"
+"""
+
+
+def _with_table(changed: str = "", by: str = "") -> str:
+    """The good one with a table for the log, in which something is changed."""
+    assert changed in AUDIT
+    head = GOOD.replace('audit = "/var/log/notifyd/events.jsonl"\n', "")
+    assert head != GOOD
+    return head + AUDIT.replace(changed, by) if changed else head + AUDIT
+
+
+def test_the_log_in_short_and_in_full(written):
+    """A path alone, or a table."""
+    short, _ = read_config(written(GOOD))
+    assert short.log == Audit("/var/log/notifyd/events.jsonl")
+    assert short.log.key_path == "/var/log/notifyd/events.jsonl.key"
+    full, _ = read_config(written(_with_table()))
+    assert full.log is not None
+    assert (bytes_of(full.log.max_size), seconds_of(full.log.max_age)) == (100 << 20, 604_800)
+    assert (full.log.on_full, full.log.redact, full.log.keep) == ("refuse", ["args.*"], 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "by", "said"),
+    [
+        ('"100M"', '"100"', 'audit.max-size: expected bytes, at least 4096, or a text as "100M"'),
+        ('"100M"', "17", 'audit.max-size: expected bytes, at least 4096, or a text as "100M"'),
+        ('"7d"', "7", 'audit.max-age: expected an age, as "12h", "7d" or "4w"'),
+        ("= 5", "= -5", "audit.keep: expected a number, at most 100000; 0 for all"),
+        ('"refuse"', '"wait"', "audit.on-full: invalid enum value 'wait'"),
+        ("keep =", "kepe =", "audit.kepe: no such key; did you mean 'keep'?"),
+        ('["args.*"]', '["a b"]', "audit.redact"),
+        ("path = ", "file = ", "audit.path is missing: give it"),
+    ],
+)
+def test_a_mistake_in_the_log_s_table(written, change, by, said):
+    """It is told as any other."""
+    with pytest.raises(ConfigError) as caught:
+        read_config(written(_with_table(change, by)))
+    assert said in str(caught.value)
 
 
 def test_rules_are_loaded(written):

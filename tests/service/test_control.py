@@ -324,4 +324,4 @@ def test_a_crowd(live, capsys):
 def test_changes_are_marked():
     """Whoever may only read cannot ask for these."""
     changing = {name for name, one in COMMANDS.items() if one.changes}
-    assert changing == {"reload", "detach", "kill", "approve", "deny", "revoke"}
+    assert changing == {"reload", "rotate", "detach", "kill", "approve", "deny", "revoke"}

@@ -1,0 +1,104 @@
+"""The chain that holds an audit file together: each record has a digest of all that came before it.
+
+Pure: bytes in, bytes out. docs/reference/audit.md defines it for whoever checks it without us.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import NamedTuple
+
+__all__ = ["START", "Link", "Sealed", "digest_of", "last_link", "parse", "seal", "seal_signed"]
+
+
+class Link(NamedTuple):
+    """A place in the chain.
+
+    Attributes:
+        seq: the number of the record there; the first has 1.
+        digest: SHA-256, 32 bytes.
+    """
+
+    seq: int
+    digest: bytes
+
+
+START = Link(0, bytes(32))
+"""The place before the first record."""
+
+
+class Sealed(NamedTuple):
+    """A line, taken apart.
+
+    Attributes:
+        body: the record without `chain`: what is hashed, after the digest before it.
+        link: what the line says its own place is.
+        unsigned: the record without `signature`, too: of a checkpoint, what is signed.
+        signature: 64 bytes in base64; empty where there is none.
+    """
+
+    body: bytes
+    link: Link
+    unsigned: bytes
+    signature: bytes
+
+
+# Only at the very end of a line: inside a text of JSON a quotation mark stands after a backslash.
+_END = re.compile(
+    rb',"seq":([1-9][0-9]{0,17})(?:,"signature":"([A-Za-z0-9+/]{86}==)")?,"chain":"([0-9a-f]{64})"}'
+)
+_LONGEST = 240  # bytes that `_END` matches at most, and some
+
+
+def seal(records: Iterable[bytes], after: Link) -> tuple[bytes, Link]:
+    """Give records their numbers and digests. Hot: every call that is written pays for it.
+
+    Args:
+        records: JSON objects with at least one field, without a newline.
+        after: the place of the record before them.
+
+    Returns:
+        Their lines, and the place of the last one.
+    """
+    seq, digest = after
+    lines = []
+    for record in records:
+        seq += 1
+        body = b'%b,"seq":%d}' % (record[:-1], seq)
+        digest = sha256(digest + body).digest()
+        lines.append(b'%b,"chain":"%b"}\n' % (body[:-1], digest.hex().encode()))
+    return b"".join(lines), Link(seq, digest)
+
+
+def seal_signed(record: bytes, signature: bytes, after: Link) -> tuple[bytes, Link]:
+    """The same for one record with a signature of its `digest_of`."""
+    seq = after.seq + 1
+    body = b'%b,"seq":%d,"signature":"%b"}' % (record[:-1], seq, signature)
+    link = Link(seq, sha256(after.digest + body).digest())
+    return b'%b,"chain":"%b"}\n' % (body[:-1], link.digest.hex().encode()), link
+
+
+def digest_of(record: bytes, after: Link) -> bytes:
+    """What is signed of a record: its digest as if it had no signature."""
+    return sha256(after.digest + b'%b,"seq":%d}' % (record[:-1], after.seq + 1)).digest()
+
+
+def parse(line: bytes) -> Sealed | None:
+    """Take a line apart, without its newline; None where it is no sealed record."""
+    found = _END.search(line, max(0, len(line) - _LONGEST))
+    if found is None or found.end() != len(line) or not line.startswith(b"{"):
+        return None
+    seq, signature, chain = found.groups()
+    body = line[: found.start(3) - len(b',"chain":"')] + b"}"
+    unsigned = line[: found.end(1)] + b"}"
+    link = Link(int(seq), bytes.fromhex(chain.decode()))
+    return Sealed(body, link, unsigned, signature or b"")
+
+
+def last_link(lines: bytes) -> Link | None:
+    """The place of the last of several whole lines; None where it is no sealed record."""
+    start = lines.rfind(b"\n", 0, len(lines) - 1) + 1
+    found = parse(lines[start:-1])
+    return found.link if found else None
