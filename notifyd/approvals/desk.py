@@ -42,7 +42,7 @@ class Asks(Protocol):
         """See `Desk.ask`."""
 
 
-Key = tuple[str, str, str]  # workload, rule, key
+Key = tuple[str, str, str, int]  # workload, rule, key, uid: nobody is asked for another user
 
 
 class _Open:
@@ -346,7 +346,8 @@ def _id(question: Question) -> int:
 
 
 def _key(question: Question) -> Key:
-    return question.workload, question.subject.rule, question.subject.key
+    subject = question.subject
+    return question.workload, subject.rule, subject.key, subject.uid
 
 
 def _told(question: Question) -> Mapping[str, Any]:

@@ -99,6 +99,15 @@ class Tally:
         self.fold()
         return self._sums
 
+    @property
+    def refused(self) -> int:
+        """How many calls were refused: by a rule, or by a person, or since nobody said yes."""
+        return sum(
+            one.count
+            for (_, verdict, how, errno), one in self.sums().items()
+            if verdict in ("deny", "kill") or (verdict == "ask" and how == "answered" and errno)
+        )
+
     def merge(self, other: Tally) -> None:
         """Count what another one has counted."""
         for key, one in other.sums().items():

@@ -196,7 +196,7 @@ class Session:
             workload=self._name,
             status=status,
             calls=sum(row.count for row in rows),
-            refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
+            refused=self._reporter.tally.refused,
             lasted_s=round(lasted, 6),
         )
 

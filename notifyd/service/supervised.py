@@ -130,7 +130,7 @@ class Supervised:
             "workload.ended",
             workload=self.id,
             calls=sum(row.count for row in rows),
-            refused=sum(row.count for row in rows if row.verdict in ("deny", "kill")),
+            refused=self.reporter.tally.refused,
             lasted_s=round(time.monotonic() - self.begun, 6),
         )
 

@@ -15,8 +15,6 @@ from notifyd.service.supervised import Supervised
 
 __all__ = ["sections", "status", "workload"]
 
-_REFUSING = ("deny", "kill")
-
 
 def status(daemon: Daemon) -> Status:
     """How the daemon is."""
@@ -90,6 +88,4 @@ def sections(daemon: Daemon) -> list[SectionView]:
 
 def _counts(tally: Tally) -> tuple[int, int]:
     """Calls, and how many of them were refused."""
-    sums = tally.sums()
-    refused = sum(one.count for (_, verdict, *_), one in sums.items() if verdict in _REFUSING)
-    return sum(one.count for one in sums.values()), refused
+    return sum(one.count for one in tally.sums().values()), tally.refused

@@ -110,17 +110,18 @@ def test_an_answer(desk, told, answer, state):
 
 
 def test_equal_questions_are_asked_once(desk):
-    """Of one workload, from several processes; another workload asks for itself."""
+    """Of one workload and user, from several processes; others ask for themselves."""
 
     async def work(nursery):
         others = [draft(process=f"{n}@1") for n in range(5)]
-        askers = await asked(nursery, desk, *others, draft(workload="w2"))
-        assert [one.workload for one in desk.pending] == ["w1", "w2"]
+        strangers = draft(workload="w2"), draft(subject={"uid": 0})
+        askers = await asked(nursery, desk, *others, *strangers)
+        assert [one.workload for one in desk.pending] == ["w1", "w2", "w1"]
         await desk.answer(1, YES)
         for one in askers[:5]:
             await one.over.wait()
             assert one.got.granted
-        assert askers[5].got is None
+        assert askers[5].got is askers[6].got is None
 
     run(desk, work)
 
@@ -190,7 +191,7 @@ def test_what_is_remembered(desk, scope, same, process, workload, exe):
         "exe": (draft(subject={"digest": "cd" * 32}), exe),
         "key": (draft(subject={"key": "other"}), False),
         "rule": (draft(subject={"rule": "other.py:ask"}), False),
-        "user": (draft(subject={"uid": 0}), exe),
+        "user": (draft(subject={"uid": 0}), False),
     }
 
     async def work(nursery):

@@ -48,3 +48,18 @@ def test_duration():
     assert [duration(n) for n in (0, 999_949, 1_000_000, 7_800_000_000)] == [
         "0.0 µs", "999.9 µs", "1.0 ms", "7.8 s",
     ]  # fmt: skip
+
+
+def test_refused():
+    """By a rule or by a person; a call that was allowed and failed is none."""
+    tally = Tally()
+    for verdict, how, errno in [
+        ("deny", "answered", 1),
+        ("kill", "answered", 1),
+        ("ask", "answered", 13),
+        ("ask", "performed", 2),
+        ("ask", "continued", 0),
+        ("allow", "performed", 2),
+    ]:
+        tally.add("Open", verdict, how, errno, 1000)
+    assert tally.refused == 3
