@@ -90,6 +90,12 @@ async def asked(nursery, desk, *questions):
     return askers
 
 
+async def shown(desk):
+    """Wait until a question has its id, which a store gives in a thread of its own."""
+    while not desk.pending:
+        await trio.sleep(0.005)
+
+
 @pytest.mark.parametrize(("answer", "state"), [(YES, State.GRANTED), (NO, State.REFUSED)])
 def test_an_answer(desk, told, answer, state):
     """It reaches the one who asked, with who said it and why, and is told."""
@@ -311,6 +317,7 @@ def test_what_survives(tmp_path, told):
             for number in range(3):
                 question = draft(subject={"key": str(number)})
                 await asked(nursery, first, question)
+                await shown(first)
                 await first.answer(number + 1, Answer(True, ADMIN, Scope.ALWAYS, reason="fine"))
             await first.revoke(2, "root")
             with pytest.raises(UsageError, match="no grant 2 holds"):
@@ -326,6 +333,7 @@ def test_what_survives(tmp_path, told):
             assert known[0].answer.person == ADMIN
             second.attended = 1
             await asked(nursery, second, draft(subject={"key": "new"}))
+            await shown(second)
             assert second.pending[0].id == 4
 
         run(second, later)
@@ -347,6 +355,7 @@ def test_a_store_that_fails(tmp_path, told):
 
         async def work(nursery):
             (one,) = await asked(nursery, found, draft())
+            await shown(found)
             with pytest.raises(UsageError, match="cannot be kept"):
                 await found.answer(1, Answer(True, ADMIN, Scope.ALWAYS))
             await found.answer(1, YES)
