@@ -1,6 +1,6 @@
 """Starts a command COUNT times and hands each one's listener to a daemon; ends when all have.
 
-    python handing.py SOCKET COUNT COMMAND...
+    python handing.py SOCKET SECTION COUNT COMMAND...
 
 The commands have this process's standard input and output.
 """
@@ -15,9 +15,9 @@ from notifyd.listen.handover import ask_program
 from notifyd.listen.spawn import is_killable, listener_flags, spawn
 
 
-def main(path: str, count: int, command: list[str]) -> None:
+def main(path: str, section: str, count: int, command: list[str]) -> None:
     """Start them all, then wait for them all."""
-    offer = ask_program(id="bench", path=path)
+    offer = ask_program(id="bench", path=path, section=section)
     flags = listener_flags()
     started = []
     for number in range(count):
@@ -28,6 +28,7 @@ def main(path: str, count: int, command: list[str]) -> None:
             listener,
             id=f"bench-{number}",
             path=path,
+            section=section,
             pid=one.pid,
             killable=is_killable(flags),
             program=offer.digest,
@@ -39,4 +40,4 @@ def main(path: str, count: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:])

@@ -156,13 +156,13 @@ def costs_table(costs: Sequence[Cost]) -> str:
 def crowds_table(crowds: Sequence[Crowd]) -> str:
     """A call among idle workloads, as a ratio to one alone, and memory by workload."""
     alone = crowds[0]
-    lines = ["A daemon: idle workloads  call ns  ratio  goal  met  rss KiB  KiB each"]
+    lines = ["A daemon: idle workloads  questions  call ns  ratio  goal  met  rss KiB  KiB each"]
     for one in crowds:
         ratio = one.call_ns / alone.call_ns
-        last = one is crowds[-1]
-        goal = f"{CROWD_GOAL:.2f}" if last else "-"
-        met = WORDS[ratio <= CROWD_GOAL if last else None]
+        held = one.questions or one is crowds[-2]
+        goal = f"{CROWD_GOAL:.2f}" if held else "-"
+        met = WORDS[ratio <= CROWD_GOAL if held else None]
         each = f"{(one.rss - alone.rss) / one.idle:.0f}" if one.idle else "-"
         figures = f"{one.call_ns:>7,.0f}  {ratio:5.2f}  {goal:>4}  {met:>3}"
-        lines.append(f"{one.idle:>24}  {figures}  {one.rss:>7,}  {each:>8}")
+        lines.append(f"{one.idle:>24}  {one.questions:>9}  {figures}  {one.rss:>7,}  {each:>8}")
     return "\n".join(lines)
