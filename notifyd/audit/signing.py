@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING, Self
 
 from notifyd.errors import UsageError
@@ -109,7 +110,7 @@ def _read(path: str) -> bytes | None:
 
 def _make(path: str) -> None:
     """Make a key. Written whole or not at all, and never over another one."""
-    draft = f"{path}.{os.getpid()}"
+    draft = f"{path}.{os.getpid()}.{threading.get_ident()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         with open(os.open(draft, flags, 0o600), "w", encoding="ascii") as file:

@@ -103,6 +103,7 @@ def reload(socket: str | None, as_json: bool) -> None:
 
 @command.command()
 @reaching
+@_as_json
 def rotate(socket: str | None, as_json: bool) -> None:
     """Begin a new audit file; the old one gets another name."""
     from notifyd.cli.control_tables import rotated

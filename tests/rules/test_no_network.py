@@ -55,7 +55,7 @@ def test_a_program_has_no_network(python):
     assert ran.found == {"inet": "EACCES", "inet6": "EACCES", "netlink": "EACCES", "unix": "x"}
     assert ran.status == 7
     assert ran.calls == []
-    assert ran.events[-1]["event"] == "workload.ended"
+    assert "workload.ended" in [event["event"] for event in ran.events]
     assert ran.events[-1]["calls"] == 0
 
 
