@@ -180,7 +180,8 @@ def test_a_full_disk(daemon, choice):
                 filler.write(bytes(4096))
         ask(process, 300)
         place.until(lambda: "No space left on device" in place.told())
-        answers = ask(process, 100)
+        answers = ask(process, 100 if choice == "refuse" else 2000)
+        time.sleep(0.5)  # their events come after the answers
         filler.truncate(0)
         place.until(lambda: "can be written again" in place.told())
         assert ask(process, 10) == "allowed"
