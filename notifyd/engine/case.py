@@ -226,7 +226,9 @@ class Case:
 
     async def _have_asked(self, decision: Decision, ask: Ask) -> Decision:
         """Ask a person. What moved meanwhile is looked at again, and not asked again."""
-        if self._asked is None or not same_question(self._asked[0], ask):
+        # Of a program, what it holds is a part of the question: another one is asked about anew.
+        exchanged = isinstance(decision.call, Exec)
+        if self._asked is None or exchanged or not same_question(self._asked[0], ask):
             self._witness(decision.call)
             begun = clock()
             try:

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -189,6 +190,24 @@ def test_ctrl_c(sit, server):
     sitting.until(r"allow it\?")
     sitting.type("\x03")
     assert sitting.end() == 130
+
+
+def test_a_program_that_is_exchanged(tmp_path):
+    """While the person thinks, another program takes the name: it does not run by that yes."""
+    program, other = tmp_path / "program", tmp_path / "other"
+    shutil.copy("/bin/true", program)
+    shutil.copy("/bin/echo", other)
+    words = ["run", "--rules", "ask-exec", "--option", "free=/bin/sh", "--"]
+    sitting = Sitting(tmp_path, [*words, "sh", "-c", f"{program} exchanged; echo status $?"])
+    sitting.until(r"allow it\?")
+    other.rename(program)
+    sitting.type("y\n")
+    sitting.until(r"(?s)allow it\?.*(allow it\?|status \d)")
+    if sitting.seen.count("allow it?") > 1:
+        sitting.type("n\n")
+    sitting.end()
+    assert "\nexchanged" not in sitting.seen
+    assert "status 0" not in sitting.seen
 
 
 def test_no_terminal(tmp_path, server):
