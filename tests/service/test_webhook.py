@@ -1,5 +1,6 @@
 """Questions sent to a webhook: a real HTTP server, signed both ways, and what goes wrong."""
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -7,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -33,7 +33,7 @@ def signature(body: bytes, secret: bytes = SECRET, age: int = 0) -> str:
 class Bot(ThreadingHTTPServer):
     """Answers as `script` says: a step a request, which makes a status, a body, a signature."""
 
-    daemon_threads = True
+    daemon_threads = False  # the end of the server waits for them, and for their sockets
 
     def __init__(self, *script) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -57,14 +57,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         if signed:
             self.send_header("Notifyd-Signature", signed)
-        self.end_headers()
-        self.wfile.write(answer)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it left meanwhile
+            self.end_headers()
+            self.wfile.write(answer)
 
     def log_message(self, *_):
         pass
 
 
-@contextmanager
+@contextlib.contextmanager
 def bot(*script):
     with Bot(*script) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
