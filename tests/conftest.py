@@ -15,6 +15,14 @@ from notifyd.kernel import prctl, seccomp, unix
 PATIENCE = 20.0  # seconds; what a test waits at most
 
 
+def pytest_configure() -> None:
+    """Have the signals that tests send: a shell that starts us in the background ignores some."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            python = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if python else signal.SIG_DFL)
+
+
 def _open() -> dict[str, str]:
     found = {}
     for name in os.listdir("/proc/self/fd"):

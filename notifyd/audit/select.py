@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -83,10 +83,6 @@ def moment(text: str, now: datetime | None = None) -> str:
 def seconds_of(age: str) -> int:
     """A number of seconds, as `12h` means it."""
     return int(age[:-1]) * _AGES[age[-1]]
-
-
-def _matches(glob: str, texts: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(text, glob) for text in texts)
 
 
 def _texts(event: Mapping[str, Any], name: str) -> Iterator[str]:
