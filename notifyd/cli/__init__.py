@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
 
 import click
 
@@ -87,18 +86,3 @@ def complain(text: str) -> None:
     """A line or several for the person, on standard error."""
     for line in text.splitlines():
         click.echo(f"notifyd: {line}", err=True)
-
-
-def options_of(given: tuple[str, ...]) -> dict[str, list[Any]]:
-    """`--option KEY=VALUE`s by key.
-
-    Raises:
-        UsageError: one without `=`.
-    """
-    found: dict[str, list[Any]] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--option {text!r}: write it as NAME=VALUE")
-        found.setdefault(key, []).append(value)
-    return found

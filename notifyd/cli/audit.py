@@ -18,6 +18,7 @@ from notifyd.audit.harmless import printable
 from notifyd.audit.reading import files_of, lines_of, logs_of
 from notifyd.audit.select import Selection, moment
 from notifyd.cli.completion import complete_files
+from notifyd.cli.deciding import as_json
 from notifyd.errors import UsageError
 from notifyd.service.config import DEFAULT_PATH, Audit, read_config
 
@@ -127,7 +128,7 @@ def show(
     help="Accept a log without an end, such as a copy of one that is being written.",
 )
 @_configured
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 def verify(
     files: tuple[str, ...], key: str | None, open_is_fine: bool, config: str, as_json: bool
 ) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from notifyd.cli import ctl_approvals
 from notifyd.cli.control_client import connected, default_socket
-from notifyd.cli.reaching import as_json as _as_json
+from notifyd.cli.deciding import as_json
 from notifyd.cli.reaching import ask, complete_workloads, print_lines, reaching, show
 from notifyd.errors import UsageError
 from notifyd.service import protocol
@@ -35,7 +35,7 @@ def command() -> None:
 
 @command.command()
 @reaching
-@_as_json
+@as_json
 def status(socket: str | None, as_json: bool) -> None:
     """Say how the daemon is: what it serves, how much it has decided."""
     from notifyd.cli.control_tables import status_table
@@ -45,7 +45,7 @@ def status(socket: str | None, as_json: bool) -> None:
 
 @command.command()
 @reaching
-@_as_json
+@as_json
 def workloads(socket: str | None, as_json: bool) -> None:
     """List who is supervised."""
     from notifyd.cli.control_tables import workloads_table
@@ -55,7 +55,7 @@ def workloads(socket: str | None, as_json: bool) -> None:
 
 @command.command()
 @reaching
-@_as_json
+@as_json
 def rules(socket: str | None, as_json: bool) -> None:
     """List which rules are for whom."""
     from notifyd.cli.control_tables import rules_table
@@ -75,7 +75,7 @@ def rules(socket: str | None, as_json: bool) -> None:
 @click.option("--operation", default="", metavar="GLOB", help="Only calls of these operations.")
 @click.option("--verdict", default="", metavar="GLOB", help="Only calls that got this verdict.")
 @click.option("--event", default="", metavar="GLOB", help="Only events of this name.")
-@_as_json
+@as_json
 def events(
     socket: str | None, workload: str, operation: str, verdict: str, event: str, as_json: bool
 ) -> None:
@@ -93,7 +93,7 @@ def events(
 
 @command.command()
 @reaching
-@_as_json
+@as_json
 def reload(socket: str | None, as_json: bool) -> None:
     """Load the configuration and its rules anew: all of it, or nothing."""
     from notifyd.cli.control_tables import reloaded
@@ -103,7 +103,7 @@ def reload(socket: str | None, as_json: bool) -> None:
 
 @command.command()
 @reaching
-@_as_json
+@as_json
 def rotate(socket: str | None, as_json: bool) -> None:
     """Begin a new audit file; the old one gets another name."""
     from notifyd.cli.control_tables import rotated
@@ -114,7 +114,7 @@ def rotate(socket: str | None, as_json: bool) -> None:
 @command.command()
 @click.argument("id", shell_complete=complete_workloads)
 @reaching
-@_as_json
+@as_json
 def detach(id: str, socket: str | None, as_json: bool) -> None:  # noqa: A002 (as it is called)
     """Let workload ID go: the calls that its filter reports fail from now on (ENOSYS)."""
     from notifyd.cli.control_tables import detached
@@ -125,7 +125,7 @@ def detach(id: str, socket: str | None, as_json: bool) -> None:  # noqa: A002 (a
 @command.command()
 @click.argument("id", shell_complete=complete_workloads)
 @reaching
-@_as_json
+@as_json
 def kill(id: str, socket: str | None, as_json: bool) -> None:  # noqa: A002
     """Kill the first process of workload ID, and of everything executed into it."""
     from notifyd.cli.control_tables import killed
@@ -143,7 +143,7 @@ def metrics(socket: str | None) -> None:
 @command.command()
 @reaching
 @click.option("--end", is_flag=True, help="End your sessions instead; as root, everybody's.")
-@_as_json
+@as_json
 def console(socket: str | None, end: bool, as_json: bool) -> None:
     """Print an address that opens the web console, logged in as you. It works once."""
     from notifyd.web.login import Told, ask_console, login_socket

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from notifyd.cli.deciding import as_json
 from notifyd.cli.reaching import (
-    as_json,
     ask,
     complete_grants,
     complete_questions,

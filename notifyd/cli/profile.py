@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from notifyd.cli import complain, options_of
-from notifyd.cli.completion import complete_bases, complete_rules
+from notifyd.cli import complain
+from notifyd.cli.completion import complete_bases
+from notifyd.cli.deciding import rules_and_options
 from notifyd.container.base import find_base
 from notifyd.container.compose import LISTENER, RUNTIMES, Listener, compose
 from notifyd.errors import UsageError
@@ -16,23 +17,7 @@ from notifyd.filter.oci import FLAGS, write
 
 
 @click.command(epilog="Exit status: 0; 2 for a usage error, with nothing written.")
-@click.option(
-    "-r",
-    "--rules",
-    multiple=True,
-    required=True,
-    metavar="NAME|FILE",
-    shell_complete=complete_rules,
-    help="A shipped rule's name or a rule file. May be given again.",
-)
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the rules; `notifyd rules --options NAME` shows which they take.",
-)
+@rules_and_options(required=True)
 @click.option(
     "--base",
     default="docker",
@@ -73,7 +58,7 @@ from notifyd.filter.oci import FLAGS, write
 @click.option("--output", metavar="FILE", type=click.Path(), help="Write there, not to the screen.")
 def command(
     rules: tuple[str, ...],
-    options: tuple[str, ...],
+    options: dict[str, list[str]],
     base: str,
     caps: tuple[str, ...],
     listener: str,
@@ -98,7 +83,7 @@ def command(
         raise UsageError(f"--listener {listener}: more than {LONGEST_PATH} bytes; unix(7)")
     found, place = find_base(base, caps)
     to = Listener(listener, metadata, flags, runtime)
-    made = compose(rules, options_of(options), found, place, to)
+    made = compose(rules, options, found, place, to)
     for note in made.notes:
         complain(note)
     _write(write(made.seccomp), output)

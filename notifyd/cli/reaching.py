@@ -19,7 +19,6 @@ from notifyd.service import protocol
 from notifyd.service.approval_messages import GrantsRequest, PendingRequest
 
 __all__ = [
-    "as_json",
     "ask",
     "complete_grants",
     "complete_questions",
@@ -43,11 +42,6 @@ def reaching(function: F) -> F:
         help="The daemon's control socket. Default: $NOTIFYD_CONTROL; or your own daemon's, "
         "$XDG_RUNTIME_DIR/notifyd/control.sock, if it is there; or /run/notifyd/control.sock.",
     )(function)
-
-
-def as_json(function: F) -> F:
-    """The option of all that can be read by programs."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
 def ask(path: str | None, request: protocol.Request) -> Any:

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from notifyd.audit.harmless import json_line, printable
-from notifyd.cli import options_of
-from notifyd.cli.completion import complete_files, complete_rules
+from notifyd.cli.completion import complete_files
+from notifyd.cli.deciding import remaining, rules_and_options
 from notifyd.cli.replay_lines import as_data, call_lines, lines_of
 from notifyd.policy.load import load
 from notifyd.policy.verdicts import Allow, Deny
@@ -29,31 +29,8 @@ PULSE = 0.2  # seconds between two words of progress
 @click.command(
     epilog="Exit status: 0 if no call would get anything else; 1 if one would; 2 for a usage error."
 )
-@click.option(
-    "-r",
-    "--rules",
-    multiple=True,
-    required=True,
-    metavar="NAME|FILE",
-    shell_complete=complete_rules,
-    help="A shipped rule's name or a rule file to try. May be given again; the first verdict wins.",
-)
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the rules; `notifyd rules --options NAME` shows which they take.",
-)
-@click.option(
-    "--otherwise",
-    type=click.Choice(["allow", "deny"]),
-    default="allow",
-    show_default=True,
-    help="What a call gets that rules were asked about and none had an opinion on.",
-)
-@click.option("--strict", is_flag=True, help="Refuse Continue() where a rule looked at memory.")
+@rules_and_options(required=True, more="; the first verdict wins")
+@remaining
 @click.option(
     "--workload",
     "workloads",
@@ -70,7 +47,7 @@ PULSE = 0.2  # seconds between two words of progress
 )
 def command(
     rules: tuple[str, ...],
-    options: tuple[str, ...],
+    options: dict[str, list[str]],
     otherwise: str,
     strict: bool,
     workloads: tuple[str, ...],
@@ -89,7 +66,7 @@ def command(
     """  # noqa: D301 (click's mark is the character itself)
     loaded = load(
         rules,
-        options=options_of(options),
+        options=options,
         otherwise=Deny(REFUSED) if otherwise == "deny" else Allow(),
         strict=strict,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
-from notifyd.cli import options_of
 from notifyd.cli.columns import columns
 from notifyd.cli.completion import complete_operations, complete_rules
+from notifyd.cli.deciding import options_of
 from notifyd.errors import UsageError
 from notifyd.policy.load import RuleFile, find, load, load_file, shipped, title
 
@@ -29,7 +29,13 @@ __all__ = ["command"]
     shell_complete=complete_operations,
 )
 @click.option(
-    "-o", "--option", "given", multiple=True, metavar="NAME=VALUE", help="A setting for --filter."
+    "-o",
+    "--option",
+    "given",
+    multiple=True,
+    callback=options_of,
+    metavar="NAME=VALUE",
+    help="A setting for --filter.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (not for --filter).")
 def command(
@@ -38,7 +44,7 @@ def command(
     wants: bool,
     every: bool,
     operation: str | None,
-    given: tuple[str, ...],
+    given: dict[str, list[str]],
     as_json: bool,
 ) -> None:
     r"""List the rules that ship, or show some, by name or file.
@@ -55,7 +61,7 @@ def command(
     elif filters:
         from notifyd.cli.lowered import show_filter
 
-        _print(show_filter(load(names, options=options_of(given))))
+        _print(show_filter(load(names, options=given)))
     elif wants or (names and as_json):
         _options([load_file(name) for name in names], as_json)
     elif names:
@@ -70,7 +76,7 @@ def _check(
     wants: bool,
     every: bool,
     operation: str | None,
-    given: Sequence[str],
+    given: Mapping[str, object],
     as_json: bool,
 ) -> None:
     if sum((filters, wants, every, operation is not None)) > 1:

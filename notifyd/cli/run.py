@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 import click
+from click.core import ParameterSource
 
-from notifyd.cli import complain, options_of
-from notifyd.cli.completion import complete_files, complete_rules
+from notifyd.cli import complain
+from notifyd.cli.completion import complete_files
+from notifyd.cli.deciding import remaining, rules_and_options
 from notifyd.cli.remote import run_at_service
 from notifyd.cli.session import Settings, run
 from notifyd.errors import UsageError
@@ -18,30 +20,8 @@ from notifyd.errors import UsageError
     epilog="Exit status: the command's; 128+n for signal n; 2 for a usage error; 126 and 127 "
     "for a command that cannot be executed or found.",
 )
-@click.option(
-    "-r",
-    "--rules",
-    multiple=True,
-    metavar="NAME|FILE",
-    shell_complete=complete_rules,
-    help="A shipped rule's name or a rule file. May be given again; the first verdict wins.",
-)
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the rules; `notifyd rules NAME` shows which they take.",
-)
-@click.option(
-    "--otherwise",
-    type=click.Choice(["allow", "deny"]),
-    default="allow",
-    show_default=True,
-    help="What a call gets that rules were asked about and none had an opinion on.",
-)
-@click.option("--strict", is_flag=True, help="Refuse Continue() where a rule looked at memory.")
+@rules_and_options(required=False, more="; the first verdict wins")
+@remaining
 @click.option("--user", metavar="USER", help="Run the command as NAME, UID or UID:GID. Root only.")
 @click.option(
     "--audit",
@@ -75,7 +55,7 @@ from notifyd.errors import UsageError
 )
 def command(
     rules: tuple[str, ...],
-    options: tuple[str, ...],
+    options: dict[str, list[str]],
     otherwise: str,
     strict: bool,
     user: str | None,
@@ -98,14 +78,19 @@ def command(
     notifyd run --service -- ./tool
     """  # noqa: D301 (click's mark is the character itself)
     if service is not None:
-        given = {"--rules": rules, "--option": options, "--strict": strict, "--audit": audit}
-        given["--audit-key"] = audit_key
+        chosen = click.get_current_context().get_parameter_source("otherwise")
+        given = {
+            "--rules": rules,
+            "--option": options,
+            "--otherwise": chosen is not ParameterSource.DEFAULT,
+            "--strict": strict,
+            "--audit": audit,
+            "--audit-key": audit_key,
+        }
         sys.exit(run_at_service(service, section or "", user, words, given, complain))
     if section is not None:
         raise UsageError("--section is a daemon's: give --service too, or leave it out")
     if audit_key is not None and audit is None:
         raise UsageError("--audit-key signs what --audit writes: give that too, or leave it out")
-    settings = Settings(
-        rules, options_of(options), otherwise, strict, user, audit, quiet, words, audit_key
-    )
+    settings = Settings(rules, options, otherwise, strict, user, audit, quiet, words, audit_key)
     sys.exit(run(settings, complain))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.cli import COMMANDS, options_of
+from notifyd.cli import COMMANDS
+from notifyd.cli.deciding import options_of
 from notifyd.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -52,10 +53,10 @@ def test_the_version(notifyd):
 def test_options():
     """By name, in their order; a value may have an equals sign or be empty."""
     given = ("to=a", "to=b=c", "name=")
-    assert options_of(given) == {"to": ["a", "b=c"], "name": [""]}
+    assert options_of(None, None, given) == {"to": ["a", "b=c"], "name": [""]}
     for wrong in ("to", "=x", ""):
         with pytest.raises(UsageError, match="NAME=VALUE"):
-            options_of((wrong,))
+            options_of(None, None, (wrong,))
 
 
 def test_help_imports_no_command():

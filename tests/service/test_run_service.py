@@ -87,6 +87,7 @@ def test_a_user_cannot_choose(serve):
         (("--section", "none"), 0, "no section 'none' that is for"),
         (("--rules", "no-network"), NOBODY, "--rules is not for --service"),
         (("--strict",), NOBODY, "--strict is not for --service"),
+        (("--otherwise=allow",), NOBODY, "--otherwise is not for --service"),
     ]:
         done = _run(service, *words, "--", "echo", "started", user=user or None)
         assert (done.stdout, done.returncode) == ("", 2), done
