@@ -53,30 +53,46 @@ def test_what_is_no_ledger():
         Ledger(os.memfd_create("x"))
 
 
-def test_a_successor_answers(start, supervise, reporter):
+def name_is_refused() -> int:
+    """The errno of a call, as an exit status."""
+    try:
+        os.uname()
+    except OSError as error:
+        return error.errno or 1
+    return 0
+
+
+@pytest.fixture
+def left_waiting(start, supervise):
+    """A child whose call waits, and its first supervisor's end: `left_waiting(rules)`.
+
+    It gives the child, the workload, and copies of its listener and its ledger.
+    """
+
+    def run(text):
+        child, first, _ = start(name_is_refused, text)
+        ledger = Ledger.create(b"")
+        first.ledger, first.receive = ledger, ledger.receiver(first.receive)
+        copies = os.dup(first.listener), os.dup(ledger.descriptor)
+
+        async def receive(supervisor):
+            while not first.waiting:
+                await trio.sleep(0.01)
+            first.left = True
+
+        supervise(receive, first)
+        return child, first, copies
+
+    return run
+
+
+def test_a_successor_answers(start, supervise, reporter, left_waiting):
     """A call that was received, and never answered, is decided by the next supervisor."""
     text = (
         "@on(Uname)\nasync def waits(call):\n    await trio.sleep({})\n    return Deny(errno.{})\n"
     )
 
-    def ask() -> int:
-        try:
-            os.uname()
-        except OSError as error:
-            return error.errno or 1
-        return 0
-
-    child, first, _ = start(ask, text.format(1000, "EPERM"))
-    ledger = Ledger.create(b"")
-    first.ledger, first.receive = ledger, ledger.receiver(first.receive)
-    copies = os.dup(first.listener), os.dup(ledger.descriptor)
-
-    async def receive(supervisor):
-        while not first.waiting:
-            await trio.sleep(0.01)
-        first.left = True
-
-    supervise(receive, first)
+    child, _, copies = left_waiting(text.format(1000, "EPERM"))
     _, other, _ = start(lambda: 0, text.format(0, "EXDEV"))
     found = Ledger(copies[1])
     second = Workload("second", copies[0], other.rules, reporter, ledger=found)
@@ -89,28 +105,10 @@ def test_a_successor_answers(start, supervise, reporter):
     supervise(resume, second)
 
 
-def test_what_ends_every_supervisor_is_refused(start, supervise, reporter):
+def test_what_ends_every_supervisor_is_refused(supervise, reporter, left_waiting):
     """A call that was begun too often, and one that was being decided inline, are not decided."""
-
-    def ask() -> int:
-        try:
-            os.uname()
-        except OSError as error:
-            return error.errno or 1
-        return 0
-
     text = "@on(Uname)\nasync def waits(call):\n    await trio.sleep(1000)\n"
-    child, first, _ = start(ask, text)
-    ledger = Ledger.create(b"")
-    first.ledger, first.receive = ledger, ledger.receiver(first.receive)
-    copies = os.dup(first.listener), os.dup(ledger.descriptor)
-
-    async def receive(supervisor):
-        while not first.waiting:
-            await trio.sleep(0.01)
-        first.left = True
-
-    supervise(receive, first)
+    child, first, copies = left_waiting(text)
     found = Ledger(copies[1])
     ((note, tries),) = found.take()
     assert tries == 1

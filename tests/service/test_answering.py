@@ -1,6 +1,5 @@
 """Questions over the control socket: who is shown what, who may answer, and what comes of it."""
 
-import json
 import os
 import pwd
 import subprocess
@@ -9,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import trio
 from living import ASKS, results
 
 from notifyd.approvals.question import Question, Scope, Subject
@@ -266,30 +264,13 @@ def test_own_calls(live, capsys):
 def test_strangers(live, capsys):
     """A user who may only read sees the question, and cannot answer; the log names them."""
 
-    async def ask(ground, command, **more):
-        script = (
-            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
-            "s.sendall(sys.argv[2].encode() + b'\\n'); print(s.makefile().readline())"
-        )
-        request = json.dumps({"notifyd": 1, "command": command, **more})
-        done = await trio.run_process(
-            ["/usr/bin/python3", "-c", script, str(ground.path), request],
-            user="nobody",
-            group="nogroup",
-            cwd="/",
-            capture_stdout=True,
-        )
-        return json.loads(done.stdout)
-
     async def work(ground):
-        for folder in (ground.path.parent, *ground.path.parents[1:4]):
-            folder.chmod(0o755)
-        ground.path.chmod(0o666)
         ground.call("web", b"n")
         await ground.until(lambda: ground.daemon.desk.pending)
-        (question,) = (await ask(ground, "pending"))["result"]
+        (question,) = (await ground.as_nobody("pending"))["result"]
         for command in ("approve", "deny", "revoke"):
-            assert "may not" in (await ask(ground, command, id=question["id"]))["error"]
+            told = await ground.as_nobody(command, id=question["id"])
+            assert "may not" in told["error"]
         assert ground.daemon.desk.pending
 
     live(work, children=("web",), rules=ASKS, users="any")

@@ -156,29 +156,9 @@ def test_who_may_what(policies):
 @pytest.mark.parametrize("users", [(), ("any",)])
 def test_strangers(live, tmp_path, users, capsys):
     """A user who is not named is told so, over the real socket; one of anybody reads."""
-    script = (
-        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
-        "try: s.sendall(sys.argv[2].encode() + b'\\n')\n"
-        "except BrokenPipeError: pass  # refused before it could ask\n"
-        "print(s.makefile().readline())"
-    )
-
-    async def ask(ground, command, **more):
-        request = json.dumps({"notifyd": 1, "command": command, **more})
-        done = await trio.run_process(
-            ["/usr/bin/python3", "-c", script, str(ground.path), request],
-            user="nobody",
-            group="nogroup",
-            cwd="/",
-            capture_stdout=True,
-        )
-        return json.loads(done.stdout)
 
     async def work(ground):
-        for folder in (ground.path.parent, *ground.path.parents[1:4]):
-            folder.chmod(0o755)
-        ground.path.chmod(0o666)
-        status, kill = await ask(ground, "status"), await ask(ground, "kill", id="web")
+        status, kill = await ground.as_nobody("status"), await ground.as_nobody("kill", id="web")
         if users:
             assert status["result"]["workloads"] == 1
             assert "may only read" in kill["error"]
