@@ -40,24 +40,26 @@ def no_fd_left() -> Iterator[None]:
     assert {fd: after[fd] for fd in after.keys() - before} == {}, sys.version
 
 
+KILLABLE = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+
+
 class Child:
     """A child of ours behind a filter, which runs a function and exits with its result."""
 
-    def __init__(self, work: Callable[[], int], program: bytes) -> None:
+    def __init__(self, work: Callable[[], int], program: bytes, flags: int) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self.pid = os.fork()
             if not self.pid:
-                self._become(theirs, work, program)
+                self._become(theirs, work, program, flags)
             _, (self.listener,), _ = unix.recv_fds(ours, 1, 1)
 
     @staticmethod
-    def _become(end: socket.socket, work: Callable[[], int], program: bytes) -> None:
+    def _become(end: socket.socket, work: Callable[[], int], program: bytes, flags: int) -> None:
         status = 99
         try:
             prctl.set_no_new_privs()
             prctl.set_pdeathsig(signal.SIGKILL)
-            flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
             listener = seccomp.install(program, flags)
             unix.send_fds(end.fileno(), b"!", [listener])
             os.close(listener)
@@ -86,12 +88,12 @@ class Child:
 
 
 @pytest.fixture
-def start_child() -> Iterator[Callable[[Callable[[], int], bytes], Child]]:
+def start_child() -> Iterator[Callable[..., Child]]:
     """Start a child behind a filter: `start_child(work, program)`. Its listener is the caller's."""
     with contextlib.ExitStack() as stack:
 
-        def start(work: Callable[[], int], program: bytes) -> Child:
-            child = Child(work, program)
+        def start(work: Callable[[], int], program: bytes, flags: int = KILLABLE) -> Child:
+            child = Child(work, program, flags)
             stack.callback(child.close)
             return child
 

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import select
-import signal
 import socket
 import types
 from functools import partial
@@ -18,7 +17,7 @@ import trio
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
-from notifyd.kernel import prctl, seccomp, unix
+from notifyd.kernel import seccomp, unix
 from notifyd.kernel.unotify import NOTIF, RESPONSE, Notifier
 from notifyd.listen.lxc import serve_lxc
 from notifyd.listen.lxc_notifier import Link, LxcNotifier
@@ -75,48 +74,6 @@ def waits():
 def refused():
     """Call getppid: `refused()`, the errno that it gets; 0 if it succeeds."""
     return _refused
-
-
-class Child:
-    """A process behind a filter like LXC's, which exits with what its work returns."""
-
-    def __init__(self, work, program):
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self.pid = os.fork()
-            if not self.pid:
-                self._become(theirs, work, program)
-            _, (self.listener,), _ = unix.recv_fds(ours, 1, 1)
-
-    @staticmethod
-    def _become(end, work, program):
-        status = 99
-        try:
-            prctl.set_pdeathsig(signal.SIGKILL)
-            listener = seccomp.install(program, seccomp.FILTER_FLAG_NEW_LISTENER)
-            unix.send_fds(end, b"!", [listener])
-            os.close(listener)
-            status = work()
-        finally:
-            os._exit(status)
-
-    async def status(self):
-        """Its exit status."""
-        descriptor = os.pidfd_open(self.pid)
-        try:
-            await trio.lowlevel.wait_readable(descriptor)
-        finally:
-            os.close(descriptor)
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
-
-    def close(self):
-        """Kill and reap it."""
-        os.close(self.listener)
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
 
 
 class Monitor:
@@ -248,13 +205,14 @@ def serve(path):
 
 
 @pytest.fixture
-def start(program, path):
+def start(program, path, start_child):
     """Start a child and its monitor: `start(work, calls)`."""
     with contextlib.ExitStack() as stack:
 
         def starter(work, calls="getppid"):
-            child = Child(work, program(calls))
-            stack.callback(child.close)
+            # LXC asks for no other flag.
+            child = start_child(work, program(calls), seccomp.FILTER_FLAG_NEW_LISTENER)
+            stack.callback(os.close, child.listener)
             monitor = Monitor(path, child)
             stack.callback(monitor.close)
             return child, monitor
