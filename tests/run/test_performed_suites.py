@@ -67,6 +67,7 @@ def test_a_suite(suite, user, run, here):
             *PERFORMER, *options, "--", *words(suite, ours), broken=True, patience=PATIENCE, **how
         )
         process.wait(PATIENCE)
+    assert ours.exists(), f"it wrote no report: {ours_ran}"
     expected, found = ends(alone), ends(ours)
     assert len(expected) > 50
     assert sum(not kinds for kinds in expected.values()) > len(expected) / 2
