@@ -62,8 +62,10 @@ class Service:
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """The events of the audit file; of one name, if given."""
-        lines = self.audit.read_bytes().splitlines() if self.audit.exists() else []
-        found = [json.loads(line) for line in lines]
+        data = self.audit.read_bytes() if self.audit.exists() else b""
+        lines = data[: data.rfind(b"\n") + 1].splitlines()  # the last may be only half there
+        named = f'"event":"{name}"'.encode() if name else b""
+        found = [json.loads(line) for line in lines if named in line]
         return [event for event in found if name in ("", event["event"])]
 
     def wait_for(self, name: str, **fields: object) -> dict[str, Any]:

@@ -187,8 +187,6 @@ def test_bad_answers(hooked, capsys, error):
         ground.call("web", b"n")
         await ground.until(said)
         assert len(ground.daemon.desk.pending) == 1
-        ground.daemon.workloads["web"].kill()
-        await ground.until(lambda: not ground.daemon.desk.pending)
 
     with bot(BAD[error]) as server:
         hooked(server, work)
