@@ -23,7 +23,7 @@ from notifyd.service.matching import fits
 from notifyd.service.validate import Mistake
 from notifyd.target.watch import Watched
 
-__all__ = ["Policies", "Policy", "load_policies"]
+__all__ = ["Policies", "Policy", "Stamp", "load_policies", "stamp"]
 
 EPERM = 1
 
@@ -39,7 +39,7 @@ class Policy:
         digest: names the program.
         profile: what its program says.
         notifies: whether its program reports any call.
-        files: the rule files.
+        files: the rule files, and what they were before they were read.
         kernel: the operations that the kernel decides by itself.
     """
 
@@ -50,7 +50,7 @@ class Policy:
     digest: str
     profile: Profile
     notifies: bool
-    files: tuple[Path, ...]
+    files: Mapping[Path, Stamp]
     kernel: tuple[str, ...]
 
     @property
@@ -65,10 +65,12 @@ class Policies:
 
     Attributes:
         path: the configuration's file.
+        stamp: what it was before it was read.
         sections: in their order.
     """
 
     path: Path
+    stamp: Stamp
     config: Config
     sections: tuple[Policy, ...]
 
@@ -97,10 +99,29 @@ class Policies:
         )
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file that was read."""
-        rules = {file for policy in self.sections for file in policy.files}
-        return (self.path, *sorted(rules))
+    def files(self) -> Mapping[Path, Stamp]:
+        """Every file that was read, and what it was before that."""
+        found = {self.path: self.stamp}
+        for policy in self.sections:
+            for file, before in policy.files.items():
+                found.setdefault(file, before)
+        return found
+
+
+Stamp = tuple[int, int, int, int, int] | None
+"""What a file is: device, inode, size, and the times of its last changes; None if there is none.
+
+The last of the times cannot be set back.
+"""
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a file, or of what a link leads to."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def load_policies(path: Path) -> Policies:
@@ -109,6 +130,7 @@ def load_policies(path: Path) -> Policies:
     Raises:
         UsageError: something is wrong; every mistake has its line.
     """
+    before = stamp(path)
     check_ownership(path)
     config, places = read_config(path)
     loaded, mistakes = list[Policy](), list[Mistake]()
@@ -120,12 +142,12 @@ def load_policies(path: Path) -> Policies:
             mistakes.append(Mistake(("workload", at, "rules"), said))
     if mistakes:
         raise ConfigError(path, mistakes, places)
-    return Policies(path, config, tuple(loaded))
+    return Policies(path, before, config, tuple(loaded))
 
 
 def _load(section: Section, folder: Path) -> Policy:
     names = [_located(name, folder) for name in section.rules]
-    files = tuple(find(name).resolve() for name in names)
+    files = {file: stamp(file) for file in (find(name).resolve() for name in names)}
     for file in files:
         check_ownership(file)
     rules = load(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +16,15 @@ from notifyd.listen.arrival import Refused
 from notifyd.perform import worker
 from notifyd.service.config import Config
 from notifyd.service.daemon import Daemon
-from notifyd.service.policies import Policies, load_policies
+from notifyd.service.policies import Policies, Stamp, load_policies, stamp
 from notifyd.service.sd_notify import Manager
 
 __all__ = ["Reloader"]
 
-_DEBOUNCE = 300  # milliseconds in which an editor writes a file in several steps
-_LOOK = 1_000  # milliseconds after which a watch that was cancelled notices, at the latest
+_DEBOUNCE = 50  # milliseconds of changes that are told together
+_QUIET = 0.3  # seconds without a change: whoever writes a file in several steps has finished
+_HURRIED = 10  # times so long are waited for that
+_LOOK = 1_000  # milliseconds between two looks at the files, beside what is told of them
 _PAUSE = 1.0  # seconds between two looks whether a folder that is gone is there again
 PATIENCE = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
 
@@ -103,26 +105,40 @@ class Reloader:
 
     async def watch(self) -> None:
         """Reload whenever a file changes that the policies were read from, for ever."""
-        while self._daemon.policies.config.watch:
+        policies = self._daemon.policies
+        seen = policies.files
+        while policies.config.watch:
             try:
-                await self._changed(self._daemon.policies)
+                await self._changed(policies, seen)
             except FileNotFoundError:
-                await _are_there(_folders(self._daemon.policies))
+                await _are_there(_folders(policies))
             except (OSError, RuntimeError) as error:  # no room: inotify(7), max_user_watches
                 said = f"files are not watched any more ({error}): use `notifyd ctl reload`"
                 self._daemon.log.event("reload.note", "warning", reason=said)
                 return
-            await self.try_reload("a file changed")
+            if policies is self._daemon.policies:
+                await _quiet(policies)
+                seen = _stamps(policies)  # what is tried now is not tried again
+                await self.try_reload("a file changed")
+            if policies is not self._daemon.policies:
+                policies = self._daemon.policies
+                seen = policies.files
 
-    async def _changed(self, policies: Policies) -> None:
-        """Wait until one of the files changes."""
+    async def _changed(self, policies: Policies, seen: Mapping[Path, Stamp]) -> None:
+        """Wait until one of the files is not what it was, or others are in force.
+
+        What changed while it was loaded, before anybody watched, is found at the first look.
+        """
         from watchfiles import awatch
 
-        files = {str(file.resolve()) for file in policies.files}
-        async for changes in awatch(
-            *_folders(policies), debounce=_DEBOUNCE, rust_timeout=_LOOK, recursive=False
+        async for _ in awatch(
+            *_folders(policies),
+            debounce=_DEBOUNCE,
+            rust_timeout=_LOOK,
+            recursive=False,
+            yield_on_timeout=True,
         ):
-            if any(path in files for _, path in changes):
+            if policies is not self._daemon.policies or _stamps(policies) != seen:
                 return
 
 
@@ -134,6 +150,20 @@ def _load(path: Path) -> Policies:
         raise
     except BaseException as error:  # GeneratorExit, KeyboardInterrupt, what a file has made up
         raise UsageError(f"{path}: its rule files cannot be loaded: {error!r}") from error
+
+
+async def _quiet(policies: Policies) -> None:
+    """Wait until nobody writes the files any more: half a rule file may be a good one."""
+    found = _stamps(policies)
+    for _ in range(_HURRIED):
+        await trio.sleep(_QUIET)
+        before, found = found, _stamps(policies)
+        if found == before:
+            return
+
+
+def _stamps(policies: Policies) -> dict[Path, Stamp]:
+    return {file: stamp(file) for file in policies.files}
 
 
 def _folders(policies: Policies) -> set[str]:

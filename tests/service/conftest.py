@@ -79,6 +79,13 @@ class Service:
             time.sleep(0.01)
         raise AssertionError(f"no {name} with {fields}:\n{self.log()}\n{self.events()}")
 
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.01)
+
     def fds(self) -> int:
         """How many descriptors it has."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
