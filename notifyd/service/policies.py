@@ -196,17 +196,24 @@ def _compiled(profile: Profile) -> bytes:
 
 
 def check_ownership(path: Path) -> None:
-    """See that nobody but root and us can write what we are about to obey.
+    """See that nobody but root and us can write, or replace, what we are about to obey.
 
     Raises:
         UsageError: somebody else can. A file that is not there is somebody else's to report.
     """
-    try:
-        found = path.stat()
-    except OSError:
-        return
-    if found.st_uid not in (0, os.geteuid()):
-        raise UsageError(f"{path}: belongs to uid {found.st_uid}: chown it to root or to us")
-    others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
-    if found.st_mode & others:
-        raise UsageError(f"{path}: others may write it: chmod go-w {path}")
+    real = path.resolve()
+    for place in dict.fromkeys((real, *real.parents, *path.absolute().parents)):
+        try:
+            found = place.stat()
+        except OSError:
+            return
+        what, keepers = str(path), {0, os.geteuid()}
+        if place != real:
+            what = f"{path}: its folder {place}"
+            keepers.add(os.stat("/").st_uid)  # root, as a user namespace without it shows it
+        if found.st_uid not in keepers:
+            raise UsageError(f"{what}: belongs to uid {found.st_uid}: chown it to root or to us")
+        others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
+        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX  # as /tmp: own only
+        if found.st_mode & others and not sticky:
+            raise UsageError(f"{what}: others may write it: chmod go-w {place}")

@@ -1,5 +1,6 @@
 """The configuration file: what is good, and all that is wrong with a bad one, line by line."""
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -209,16 +210,46 @@ def test_not_there(tmp_path):
         read_config(tmp_path / "binary")
 
 
-@pytest.mark.parametrize("which", ["notifyd.toml", "rule.py"])
-def test_others_may_not_write_it(written, which):
-    """What anybody could change is nothing to obey."""
-    path = written(GOOD.replace('["harmless-devices"]', '["./rule.py"]'))
-    rule = path.parent / "rule.py"
+@pytest.fixture
+def obeyed(written):
+    """A configuration and a rule file, each in a folder of its own."""
+    path = written(GOOD.replace('["harmless-devices"]', '["./rules/rule.py"]'))
+    rule = path.parent / "rules" / "rule.py"
+    rule.parent.mkdir()
     rule.write_text("from notifyd import Uname, Deny, always\nalways(Deny(1), Uname)\n")
     load_policies(path)
-    (path.parent / which).chmod(0o646)
-    with pytest.raises(UsageError, match=f"{which}: others may write it: chmod go-w"):
-        load_policies(path)
+    return path
+
+
+@pytest.mark.parametrize("which", ["notifyd.toml", "rules/rule.py", ".", "rules"])
+def test_others_may_not_write_it(obeyed, which):
+    """What anybody could change, or put something else in the place of, is nothing to obey."""
+    place = obeyed.parent / which
+    place.chmod(place.stat().st_mode | 0o002)
+    with pytest.raises(UsageError, match=f"others may write it: chmod go-w {place}$"):
+        load_policies(obeyed)
+    if place.is_dir():  # as /tmp: whoever may write there cannot touch what is another's
+        place.chmod(0o1777)
+        load_policies(obeyed)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("which", ["notifyd.toml", "rules/rule.py", "rules"])
+def test_it_must_not_be_others(obeyed, which):
+    """Whoever owns a file, or its folder, may change it."""
+    os.chown(obeyed.parent / which, 1, -1)
+    with pytest.raises(UsageError, match="belongs to uid 1: chown it"):
+        load_policies(obeyed)
+
+
+def test_a_link_is_no_way_out(obeyed, tmp_path):
+    """Where a link is counts as much as where it leads."""
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / "linked.toml").symlink_to(obeyed)
+    with pytest.raises(UsageError, match=f"its folder {folder}: others may write it"):
+        load_policies(folder / "linked.toml")
 
 
 def test_approvals(written):
