@@ -201,7 +201,7 @@ def test_a_users_own_daemon():
 def test_the_terminal_is_the_users(serve):
     """The command has it, with its size, and Ctrl-C reaches the command."""
     service = serve(CONFIGURATION.replace("65534", str(os.getuid())))
-    script = "test -t 0 && test -t 1 && echo terminal; trap 'echo caught; exit 3' INT; sleep 30"
+    script = "trap 'echo caught; exit 3' INT; test -t 0 && test -t 1 && echo terminal; sleep 30"
     pid, terminal = pty.fork()
     if not pid:
         words = _command(service, "--", "sh", "-c", script)
@@ -210,7 +210,6 @@ def test_the_terminal_is_the_users(serve):
     end = time.monotonic() + 30
     while b"terminal" not in seen and time.monotonic() < end:
         seen += os.read(terminal, 1000)
-    time.sleep(0.3)
     os.write(terminal, b"\x03")
     _, status = os.waitpid(pid, 0)
     os.set_blocking(terminal, False)

