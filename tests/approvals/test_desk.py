@@ -1,5 +1,7 @@
 """Questions at the desk: asked once, answered together, remembered, withdrawn, limited."""
 
+import sqlite3
+import threading
 import time
 from dataclasses import replace
 
@@ -356,14 +358,108 @@ def test_a_store_that_fails(tmp_path, told):
         async def work(nursery):
             (one,) = await asked(nursery, found, draft())
             await shown(found)
+            number = found.pending[0].id
             with pytest.raises(UsageError, match="cannot be kept"):
-                await found.answer(1, Answer(True, ADMIN, Scope.ALWAYS))
-            await found.answer(1, YES)
+                await found.answer(number, Answer(True, ADMIN, Scope.ALWAYS))
+            await found.answer(number, YES)
             await one.over.wait()
             assert one.got.granted
 
         run(found, work)
     assert "approval.lost" in [name for name, _ in told]
+
+
+class Slow(Store):
+    """A store that is told when to write a grant, or that it cannot keep a question."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.writes, self.full = threading.Event(), False
+
+    def ask(self, question):
+        """As ever, or the error of a full disk."""
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().ask(question)
+
+    def grant(self, grant):
+        """As ever, but later."""
+        assert self.writes.wait(20)
+        return super().grant(grant)
+
+
+@pytest.fixture
+def slow(tmp_path, told):
+    """A desk with a slow store, and the store."""
+    with Slow(tmp_path / "n.db") as store:
+        found = Desk(lambda name, level, **fields: told.append((name, fields)), store)
+        found.attended = 1
+        yield found, store
+        store.writes.set()
+
+
+def test_several_answers_at_once(slow):
+    """The first one counts, also while it is being written; the others are told so."""
+    desk, store = slow
+    refused = []
+
+    async def late(answer):
+        with pytest.raises(UsageError) as caught:
+            await desk.answer(1, answer)
+        refused.append(str(caught.value))
+
+    async def work(nursery):
+        (one,) = await asked(nursery, desk, draft())
+        await shown(desk)
+        async with trio.open_nursery() as answers:
+            answers.start_soon(desk.answer, 1, Answer(True, ADMIN, Scope.ALWAYS))
+            await trio.testing.wait_all_tasks_blocked(0.005)
+            for answer in (NO, Answer(False, ADMIN, Scope.ALWAYS)):
+                answers.start_soon(late, answer)
+            await trio.testing.wait_all_tasks_blocked(0.005)
+            store.writes.set()
+        await one.over.wait()
+        assert one.got.granted
+
+    run(desk, work)
+    assert refused == ["question 1 is answered already: granted by root by ctl"] * 2
+    assert [grant.granted for grant in desk.grants] == [True]
+
+
+def test_an_answer_that_is_written_when_the_time_is_over(slow):
+    """It came in time, and counts."""
+    desk, store = slow
+
+    async def work(nursery):
+        (one,) = await asked(nursery, desk, draft(within=3600.0))
+        await shown(desk)
+        nursery.start_soon(desk.answer, 1, Answer(True, ADMIN, Scope.ALWAYS))
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        (open_one,) = desk._open.values()
+        nursery.start_soon(desk._expire, open_one)
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        store.writes.set()
+        await one.over.wait()
+        assert one.got.state is State.GRANTED
+
+    run(desk, work)
+
+
+def test_ids_of_what_the_store_does_not_take(slow, told):
+    """They are nobody else's, neither of what it has taken nor of what it will."""
+    desk, store = slow
+
+    async def work(nursery):
+        for number, store.full in enumerate([False, True, True, False]):
+            await asked(nursery, desk, draft(subject={"key": str(number)}))
+            while len(desk.pending) <= number:
+                await trio.sleep(0.005)
+        assert [one.id for one in desk.pending] == [1, 2, module.UNKEPT + 1, module.UNKEPT + 2]
+        await desk.answer(module.UNKEPT + 1, YES)
+        assert not [one for one in store.history(Past()) if one["state"] == "granted"]
+
+    run(desk, work)
+    assert [name for name, _ in told].count("approval.lost") == 2
 
 
 def test_stores_that_cannot_be_used(tmp_path):
