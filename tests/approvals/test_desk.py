@@ -1,50 +1,16 @@
 """Questions at the desk: asked once, answered together, remembered, withdrawn, limited."""
 
-import sqlite3
-import threading
 import time
 from dataclasses import replace
 
 import pytest
 import trio
-import trio.testing
+from drafts import ADMIN, NO, YES, asked, draft, run
 
 from notifyd.approvals import desk as module
 from notifyd.approvals.desk import Desk
-from notifyd.approvals.question import Answer, Person, Question, Scope, State, Subject
-from notifyd.approvals.store import Past, Store
+from notifyd.approvals.question import Answer, Scope, State
 from notifyd.errors import UsageError
-
-ADMIN = Person("root", 0, "ctl")
-YES, NO = Answer(True, ADMIN), Answer(False, ADMIN, reason="not today")
-SUBJECT = Subject("rules.py:ask", "key", 1000, "/usr/bin/curl", "ab" * 32)
-
-
-def draft(**changes) -> Question:
-    """A question that has not been asked yet."""
-    subject = replace(SUBJECT, **changes.pop("subject", {}))
-    given = {"workload": "w1", "process": "7@1", "within": None, **changes}
-    return Question(
-        0,
-        "may I?",
-        subject,
-        given["workload"],
-        "section",
-        given["process"],
-        7,
-        "Connect",
-        "connect",
-        {"address": "192.0.2.1:80"},
-        tuple(Scope),
-        0.0,
-        given["within"],
-    )
-
-
-@pytest.fixture
-def told():
-    """The events that were told."""
-    return []
 
 
 @pytest.fixture
@@ -53,49 +19,6 @@ def desk(told):
     found = Desk(lambda name, level, **fields: told.append((name, fields)))
     found.attended = 1
     return found
-
-
-def run(desk, work):
-    """Run an async function with a nursery while the desk lives."""
-
-    async def main():
-        with trio.fail_after(20):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(desk.run)
-                await work(nursery)
-                nursery.cancel_scope.cancel()
-
-    trio.run(main)
-
-
-class Asker:
-    """Somebody who asks, and what they got."""
-
-    def __init__(self, desk, question):
-        self.desk, self.question = desk, question
-        self.scope = trio.CancelScope()
-        self.got = None
-        self.over = trio.Event()
-
-    async def run(self):
-        with self.scope:
-            self.got = await self.desk.ask(self.question)
-        self.over.set()
-
-
-async def asked(nursery, desk, *questions):
-    """Start asking; returns when all wait or were answered."""
-    askers = [Asker(desk, one) for one in questions]
-    for one in askers:  # one after the other: trio starts tasks in any order
-        nursery.start_soon(one.run)
-        await trio.testing.wait_all_tasks_blocked(0.005)
-    return askers
-
-
-async def shown(desk):
-    """Wait until a question has its id, which a store gives in a thread of its own."""
-    while not desk.pending:
-        await trio.sleep(0.005)
 
 
 @pytest.mark.parametrize(("answer", "state"), [(YES, State.GRANTED), (NO, State.REFUSED)])
@@ -306,170 +229,3 @@ def test_minutes_that_are_none(desk, minutes):
             await desk.answer(1, Answer(True, ADMIN, Scope.MINUTES, minutes))
 
     run(desk, work)
-
-
-def test_what_survives(tmp_path, told):
-    """Grants and history are there after a restart; revoked ones are not."""
-    tell = lambda name, level, **fields: told.append((name, fields))  # noqa: E731
-    with Store(tmp_path / "a" / "n.db") as store:
-        first = Desk(tell, store)
-        first.attended = 1
-
-        async def work(nursery):
-            for number in range(3):
-                question = draft(subject={"key": str(number)})
-                await asked(nursery, first, question)
-                await shown(first)
-                await first.answer(number + 1, Answer(True, ADMIN, Scope.ALWAYS, reason="fine"))
-            await first.revoke(2, "root")
-            with pytest.raises(UsageError, match="no grant 2 holds"):
-                await first.revoke(2, "root")
-
-        run(first, work)
-    with Store(tmp_path / "a" / "n.db") as store:
-        second = Desk(tell, store)
-
-        async def later(nursery):
-            known = [await second.ask(draft(subject={"key": str(n)})) for n in range(3)]
-            assert [one.granted for one in known] == [True, False, True]
-            assert known[0].answer.person == ADMIN
-            second.attended = 1
-            await asked(nursery, second, draft(subject={"key": "new"}))
-            await shown(second)
-            assert second.pending[0].id == 4
-
-        run(second, later)
-        history = store.history(Past(rule=SUBJECT.rule, key="0"))
-        assert [(one["state"], one["reason"], one["person"]) for one in history] == [
-            ("granted", "fine", "root")
-        ]
-        assert oct((tmp_path / "a" / "n.db").stat().st_mode & 0o777) == "0o600"
-
-
-def test_a_store_that_fails(tmp_path, told):
-    """What a person decides holds; what would have to be kept is not promised."""
-    tell = lambda name, level, **fields: told.append((name, fields))  # noqa: E731
-    with Store(tmp_path / "n.db") as store:
-        found = Desk(tell, store)
-        found.attended = 1
-        store._db.execute("DROP TABLE question")
-        store._db.execute("DROP TABLE granted")
-
-        async def work(nursery):
-            (one,) = await asked(nursery, found, draft())
-            await shown(found)
-            number = found.pending[0].id
-            with pytest.raises(UsageError, match="cannot be kept"):
-                await found.answer(number, Answer(True, ADMIN, Scope.ALWAYS))
-            await found.answer(number, YES)
-            await one.over.wait()
-            assert one.got.granted
-
-        run(found, work)
-    assert "approval.lost" in [name for name, _ in told]
-
-
-class Slow(Store):
-    """A store that is told when to write a grant, or that it cannot keep a question."""
-
-    def __init__(self, path):
-        super().__init__(path)
-        self.writes, self.full = threading.Event(), False
-
-    def ask(self, question):
-        """As ever, or the error of a full disk."""
-        if self.full:
-            raise sqlite3.OperationalError("database or disk is full")
-        return super().ask(question)
-
-    def grant(self, grant):
-        """As ever, but later."""
-        assert self.writes.wait(20)
-        return super().grant(grant)
-
-
-@pytest.fixture
-def slow(tmp_path, told):
-    """A desk with a slow store, and the store."""
-    with Slow(tmp_path / "n.db") as store:
-        found = Desk(lambda name, level, **fields: told.append((name, fields)), store)
-        found.attended = 1
-        yield found, store
-        store.writes.set()
-
-
-def test_several_answers_at_once(slow):
-    """The first one counts, also while it is being written; the others are told so."""
-    desk, store = slow
-    refused = []
-
-    async def late(answer):
-        with pytest.raises(UsageError) as caught:
-            await desk.answer(1, answer)
-        refused.append(str(caught.value))
-
-    async def work(nursery):
-        (one,) = await asked(nursery, desk, draft())
-        await shown(desk)
-        async with trio.open_nursery() as answers:
-            answers.start_soon(desk.answer, 1, Answer(True, ADMIN, Scope.ALWAYS))
-            await trio.testing.wait_all_tasks_blocked(0.005)
-            for answer in (NO, Answer(False, ADMIN, Scope.ALWAYS)):
-                answers.start_soon(late, answer)
-            await trio.testing.wait_all_tasks_blocked(0.005)
-            store.writes.set()
-        await one.over.wait()
-        assert one.got.granted
-
-    run(desk, work)
-    assert refused == ["question 1 is answered already: granted by root by ctl"] * 2
-    assert [grant.granted for grant in desk.grants] == [True]
-
-
-def test_an_answer_that_is_written_when_the_time_is_over(slow):
-    """It came in time, and counts."""
-    desk, store = slow
-
-    async def work(nursery):
-        (one,) = await asked(nursery, desk, draft(within=3600.0))
-        await shown(desk)
-        nursery.start_soon(desk.answer, 1, Answer(True, ADMIN, Scope.ALWAYS))
-        await trio.testing.wait_all_tasks_blocked(0.005)
-        (open_one,) = desk._open.values()
-        nursery.start_soon(desk._expire, open_one)
-        await trio.testing.wait_all_tasks_blocked(0.005)
-        store.writes.set()
-        await one.over.wait()
-        assert one.got.state is State.GRANTED
-
-    run(desk, work)
-
-
-def test_ids_of_what_the_store_does_not_take(slow, told):
-    """They are nobody else's, neither of what it has taken nor of what it will."""
-    desk, store = slow
-
-    async def work(nursery):
-        for number, store.full in enumerate([False, True, True, False]):
-            await asked(nursery, desk, draft(subject={"key": str(number)}))
-            while len(desk.pending) <= number:
-                await trio.sleep(0.005)
-        assert [one.id for one in desk.pending] == [1, 2, module.UNKEPT + 1, module.UNKEPT + 2]
-        await desk.answer(module.UNKEPT + 1, YES)
-        assert not [one for one in store.history(Past()) if one["state"] == "granted"]
-
-    run(desk, work)
-    assert [name for name, _ in told].count("approval.lost") == 2
-
-
-def test_stores_that_cannot_be_used(tmp_path):
-    """No database, no permission to be one, and one of the future."""
-    (tmp_path / "file").write_text("this is no database" * 100)
-    with pytest.raises(UsageError, match="cannot be used for approvals"):
-        Store(tmp_path / "file")
-    with pytest.raises(UsageError, match="cannot be used for approvals"):
-        Store(tmp_path)
-    with Store(tmp_path / "new") as store:
-        store._db.execute("PRAGMA user_version = 99")
-    with pytest.raises(UsageError, match="newer notifyd"):
-        Store(tmp_path / "new")
