@@ -112,7 +112,7 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        try:
+        with self._usable():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(
@@ -120,8 +120,7 @@ class Store:
             )
             self._db.row_factory = sqlite3.Row
             self._prepare()
-        except (OSError, sqlite3.Error) as error:
-            raise UsageError(f"{path}: cannot be used for approvals ({error})") from error
+            self.grants()  # what is broken is found now, while somebody looks
 
     def __enter__(self) -> Store:
         return self
@@ -143,13 +142,23 @@ class Store:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
 
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            why = getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"{self._path}: cannot be used for approvals ({why}): {_remedy(error)}"
+            ) from error
+
     def end_all(self, when: float) -> None:
         """Questions that a predecessor has left are asked again, by whoever still waits.
 
         Raises:
-            sqlite3.Error.
+            UsageError: it cannot be written.
         """
-        with self._writing():
+        with self._usable(), self._writing():
             self._db.execute(
                 "UPDATE question SET state = ?, ended = ?, reason = ? WHERE state = ?",
                 (State.WITHDRAWN.value, when, "notifyd was started anew", State.ASKED.value),
@@ -285,6 +294,14 @@ def user_path() -> Path:
     """Where an ordinary user's answers are kept: the XDG base directories."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(base) / "notifyd" / "notifyd.db"
+
+
+def _remedy(error: OSError | sqlite3.Error) -> str:
+    if isinstance(error, OSError):
+        return "name a file that you may write"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+        return "end who else has it open"
+    return "move it away, and a new one is made"
 
 
 def _subject_row(subject: Subject) -> dict[str, Any]:

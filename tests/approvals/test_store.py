@@ -175,6 +175,11 @@ def test_stores_that_cannot_be_used(tmp_path):
         Store(tmp_path / "file")
     with pytest.raises(UsageError, match="cannot be used for approvals"):
         Store(tmp_path)
+    with Store(tmp_path / "torn") as store:
+        store._db.execute("PRAGMA writable_schema = ON")
+        store._db.execute("UPDATE sqlite_schema SET rootpage = 99 WHERE name = 'granted'")
+    with pytest.raises(UsageError, match=r"malformed.*: move it away, and a new one is made"):
+        Store(tmp_path / "torn")
     with Store(tmp_path / "new") as store:
         store._db.execute("PRAGMA user_version = 99")
     with pytest.raises(UsageError, match="newer notifyd"):
