@@ -115,6 +115,7 @@ class Store:
         with self._usable():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._file = self._path.stat()
             self._db = sqlite3.connect(
                 self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
@@ -166,13 +167,31 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        # SQLite would go on with a file that has no name any more, and nothing would be kept.
+        if not self._is_there():
+            raise sqlite3.OperationalError("the file was removed: start notifyd anew")
+        self._begin()
         try:
             yield
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            return False
+
+    def _begin(self) -> None:
+        """Begin to write. Who has waited in vain is enough: others wait behind them."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            self._db.execute("PRAGMA busy_timeout = 0")
+            raise
+        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
 
     # -- questions
 
@@ -227,7 +246,8 @@ class Store:
         tests = [f"{name} {'=' if name in exact else 'GLOB'} :{name}" for name in given]
         where = " AND ".join(["state != 'asked'", *tests])
         values = {**given, "most": wanted.most}
-        with closing(sqlite3.connect(self._path, timeout=BUSY)) as db:
+        name = f"{self._path.absolute().as_uri()}?mode=rw"  # where there is none, none is made
+        with closing(sqlite3.connect(name, timeout=BUSY, uri=True)) as db:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA query_only = ON")
             rows = db.execute(

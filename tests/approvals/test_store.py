@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 import trio
@@ -73,6 +74,35 @@ def test_a_store_that_fails(tmp_path, told):
 
         run(found, work)
     assert "approval.lost" in [name for name, _ in told]
+
+
+def test_a_store_that_is_removed(tmp_path):
+    """Nothing is written into a file that nobody can find, and none is made in its place."""
+    with Store(tmp_path / "n.db") as store:
+        assert store.ask(draft()) == 1
+        for file in tmp_path.iterdir():
+            file.unlink()
+        with pytest.raises(sqlite3.OperationalError, match="was removed"):
+            store.ask(draft())
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+            store.history(Past())
+        Store(tmp_path / "n.db").__exit__()
+        with pytest.raises(sqlite3.OperationalError, match="was removed"):
+            store.ask(draft())
+
+
+def test_a_store_that_is_locked(tmp_path, monkeypatch):
+    """One question waits for whoever holds it, those behind it do not; afterwards all is well."""
+    monkeypatch.setattr("notifyd.approvals.store.BUSY", 0.2)
+    with Store(tmp_path / "n.db") as store, closing(sqlite3.connect(tmp_path / "n.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                store.ask(draft())
+            assert store._db.execute("PRAGMA busy_timeout").fetchone()[0] == 0
+        other.rollback()
+        assert store.ask(draft()) == 1
+        assert store._db.execute("PRAGMA busy_timeout").fetchone()[0] == 200
 
 
 class Slow(Store):
