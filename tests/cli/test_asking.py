@@ -149,7 +149,7 @@ def test_never_is_taken_back(sit, server, tmp_path):
     sitting.end()
     status, said = own("grants")
     assert status == 0
-    assert re.search(rf"^1 +refused .* 127\.0\.0\.1:{server} ", said, re.MULTILINE)
+    assert re.search(rf"^1 +refused .* 127\.0\.0\.1:{server}$", said, re.MULTILINE)
     assert own("revoke", "1")[0] == 0
     assert own("grants", "--json") == (0, "[]\n")
     status, said = own("revoke", "1")
