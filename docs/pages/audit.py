@@ -76,7 +76,10 @@ def audit() -> str:
         "What it cannot find: that the end of a log was removed up to an older checkpoint which "
         "ends a file, together with all later files; that a log was removed as a whole; and, by "
         "somebody who has the key, anything. So note checkpoints elsewhere: with `journal = true`, "
-        "or by copying files as they are rotated.",
+        "or by copying files as they are rotated. Nor, in a log without an end (`--open`, or one "
+        "that is being written), what comes after the last signed checkpoint: a note says from "
+        "which record on no signature covers it. In a log that has run for some minutes, that must "
+        "not be all of them.",
         "With `--json` it prints `good` and, in `logs`, for each log `files`, `records`, `first`, "
         "`last`, `checkpoints`, `signed`, `keys`, `findings` (`file`, `line`, `seq`, `kind`, "
         "`said`) and `notes`. The exit status is 1 if anything is wrong, 2 if it cannot be said.",

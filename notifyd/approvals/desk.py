@@ -27,6 +27,7 @@ MOST_OPEN = 64  # questions of one workload that wait at the same time
 MOST_A_MINUTE = 60  # new questions of one workload
 MOST_ENDED = 1000  # questions of which is known what became of them, for who answers too late
 LINGER = 1.0  # seconds that a question waits for its call to come again, after a signal
+UNKEPT = 1_000_000_000  # ids above are of questions that the store did not take: it gives none such
 _MINUTE = 60.0
 
 Tell = Callable[..., None]
@@ -52,6 +53,7 @@ class _Open:
         self.question = question
         self.deadline = deadline
         self.done = trio.Event()
+        self.deciding = trio.Lock()  # whoever answers first has answered, however long it takes
         self.resolution: Resolution | None = None
         self.waiters = 0
         self.lonely_since = 0.0
@@ -78,7 +80,7 @@ class Desk:
         self._tell = tell
         self._store = store
         self._memory = Memory(store.grants() if store is not None else ())
-        self._last = 0  # the last id, where no store gives them
+        self._last = UNKEPT if store is not None else 0  # the last id that no store gave
         self._open: dict[Key, _Open] = {}
         self._ended: dict[int, Resolution] = {}
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -122,7 +124,7 @@ class Desk:
             with trio.move_on_at(one.deadline):
                 await one.done.wait()
             if one.resolution is None:
-                await self._end(one, Resolution(State.EXPIRED, one.question.id, why="no answer"))
+                await self._expire(one)
         finally:
             one.waiters -= 1
             one.lonely_since = time.monotonic()
@@ -164,6 +166,12 @@ class Desk:
         self._last += 1
         return self._last
 
+    async def _expire(self, one: _Open) -> None:
+        """The time is over; but an answer that came in time counts, and may still be written."""
+        async with one.deciding:
+            if one.resolution is None:
+                await self._end(one, Resolution(State.EXPIRED, one.question.id, why="no answer"))
+
     async def _end(self, one: _Open, resolution: Resolution) -> None:
         """Let everybody know who waits for a question, and keep what became of it."""
         waited = round(time.monotonic() - one.begun, 3)
@@ -195,7 +203,8 @@ class Desk:
         )
         if self._store is not None:
             keep = partial(self._store.end, one.question.id, resolution, time.time(), waited)
-            await self._try_to_keep(keep)
+            with trio.CancelScope(shield=True):  # it has happened, and is on record
+                await self._try_to_keep(keep)
 
     # -- answering
 
@@ -212,13 +221,15 @@ class Desk:
             raise UsageError(f"question {id} cannot be answered for {answer.scope.value}: {can}")
         if answer.scope is Scope.MINUTES and not 0 < answer.minutes <= 525_600:
             raise UsageError("an answer for some minutes says how many: 1 to 525600")
-        if answer.scope.lasts:
-            self._memory.add(await self._granted(question, answer))
-        else:
-            self._memory.keep(question, answer)
-        if one.resolution is None:  # nobody was quicker meanwhile
-            state = State.GRANTED if answer.granted else State.REFUSED
-            await self._end(one, Resolution(state, id, answer))
+        async with one.deciding:
+            self._find(id)  # somebody else may have been quicker
+            if answer.scope.lasts:
+                self._memory.add(await self._granted(question, answer))
+            else:
+                self._memory.keep(question, answer)
+            if one.resolution is None:  # whoever asked is still there
+                state = State.GRANTED if answer.granted else State.REFUSED
+                await self._end(one, Resolution(state, id, answer))
         await self._supersede(id)
         return question
 

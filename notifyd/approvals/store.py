@@ -112,16 +112,16 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        try:
+        with self._usable():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._file = self._path.stat()
             self._db = sqlite3.connect(
                 self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
             self._db.row_factory = sqlite3.Row
             self._prepare()
-        except (OSError, sqlite3.Error) as error:
-            raise UsageError(f"{path}: cannot be used for approvals ({error})") from error
+            self.grants()  # what is broken is found now, while somebody looks
 
     def __enter__(self) -> Store:
         return self
@@ -143,13 +143,23 @@ class Store:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
 
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            why = getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"{self._path}: cannot be used for approvals ({why}): {_remedy(error)}"
+            ) from error
+
     def end_all(self, when: float) -> None:
         """Questions that a predecessor has left are asked again, by whoever still waits.
 
         Raises:
-            sqlite3.Error.
+            UsageError: it cannot be written.
         """
-        with self._writing():
+        with self._usable(), self._writing():
             self._db.execute(
                 "UPDATE question SET state = ?, ended = ?, reason = ? WHERE state = ?",
                 (State.WITHDRAWN.value, when, "notifyd was started anew", State.ASKED.value),
@@ -157,13 +167,31 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        # SQLite would go on with a file that has no name any more, and nothing would be kept.
+        if not self._is_there():
+            raise sqlite3.OperationalError("the file was removed: start notifyd anew")
+        self._begin()
         try:
             yield
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            return False
+
+    def _begin(self) -> None:
+        """Begin to write. Who has waited in vain is enough: others wait behind them."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            self._db.execute("PRAGMA busy_timeout = 0")
+            raise
+        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
 
     # -- questions
 
@@ -218,7 +246,8 @@ class Store:
         tests = [f"{name} {'=' if name in exact else 'GLOB'} :{name}" for name in given]
         where = " AND ".join(["state != 'asked'", *tests])
         values = {**given, "most": wanted.most}
-        with closing(sqlite3.connect(self._path, timeout=BUSY)) as db:
+        name = f"{self._path.absolute().as_uri()}?mode=rw"  # where there is none, none is made
+        with closing(sqlite3.connect(name, timeout=BUSY, uri=True)) as db:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA query_only = ON")
             rows = db.execute(
@@ -285,6 +314,14 @@ def user_path() -> Path:
     """Where an ordinary user's answers are kept: the XDG base directories."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(base) / "notifyd" / "notifyd.db"
+
+
+def _remedy(error: OSError | sqlite3.Error) -> str:
+    if isinstance(error, OSError):
+        return "name a file that you may write"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+        return "end who else has it open"
+    return "move it away, and a new one is made"
 
 
 def _subject_row(subject: Subject) -> dict[str, Any]:

@@ -18,6 +18,7 @@ KINDS = {
     "anew": "the chain begins anew: what is above it was not its own",
     "signature": "the checkpoint is not signed as it should be",
     "unreadable": "the file cannot be read to its end",
+    "given up": "too much is wrong: what comes after this line was not looked at",
 }
 """The kinds of findings, with what they mean."""
 

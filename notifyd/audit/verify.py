@@ -20,6 +20,7 @@ __all__ = ["Verifier", "verify"]
 _BEGUN = b'{"event":"audit.begun"'
 _CHECKPOINT = b'{"event":"audit.checkpoint"'
 _STEP = 10_000  # records between two reports of progress
+MOST = 10_000  # findings; a few bytes of gzip can have millions of lines that are no records
 _HEADLESS = "the beginning of the file is missing"
 _UNKNOWN = Link(-1, b"")  # nothing is known of what is before the first record
 
@@ -43,22 +44,31 @@ def verify(
         UsageError: a file cannot be opened.
     """
     verifier = Verifier(key)
-    for file in files:
-        number = 0
-        verifier.begin(file)
-        try:
-            for number, line in enumerate(lines_of(file), 1):
-                verifier.take(number, line)
-                if not verifier.report.records % _STEP:
-                    progress(verifier.report.records)
-        except UsageError as error:
-            if not number:
-                raise
-            verifier.report.findings.append(Finding(file, number, 0, "unreadable", str(error)))
+    whole = all(_read(file, verifier, progress) for file in files)
     being_written = bool(files) and is_written(files[-1])
     if being_written:
         verifier.report.notes.append(f"{files[-1]} is being written")
-    return verifier.end(open_is_fine=open_is_fine or being_written)
+    return verifier.end(open_is_fine=open_is_fine or being_written or not whole)
+
+
+def _read(file: str, verifier: Verifier, progress: Callable[[int], object]) -> bool:
+    """Have the lines of a file verified; False if so much is wrong that the rest is left."""
+    number = 0
+    findings = verifier.report.findings
+    verifier.begin(file)
+    try:
+        for number, line in enumerate(lines_of(file), 1):
+            verifier.take(number, line)
+            if not verifier.report.records % _STEP:
+                progress(verifier.report.records)
+            if len(findings) >= MOST:
+                findings.append(Finding(file, number, 0, "given up"))
+                return False
+    except UsageError as error:
+        if not number:
+            raise
+        findings.append(Finding(file, number, 0, "unreadable", str(error)))
+    return True
 
 
 class Verifier:
@@ -76,6 +86,7 @@ class Verifier:
         self._file, self._number = "", 0
         self._heads = False  # whether no record of the file has come yet
         self._ends: str | None = None
+        self._signed = 0  # the number of the last record that a good signature covers
 
     def begin(self, file: str) -> None:
         """The next file."""
@@ -113,6 +124,11 @@ class Verifier:
             last = report.last = self._walk.link.seq
         if self._ends is None and report.files and not open_is_fine:
             report.findings.append(Finding(self._file, self._number, last, "cut"))
+        if self._ends == "rotation":
+            report.notes.append("it goes on in another file, which is not among these")
+        if (self._key or report.signed) and self._signed < last:
+            first = max(self._signed + 1, report.first)
+            report.notes.append(f"no signature covers records {first} to {last}")
         report.findings = [one for one in report.findings if one.kind]
         return report
 
@@ -171,6 +187,7 @@ class Verifier:
             self._find(sealed.link.seq, "signature", f"the checkpoint is signed by {public}")
         else:
             report.signed += 1
+            self._signed = sealed.link.seq
             if public not in report.keys:
                 report.keys.append(public)
 

@@ -85,13 +85,12 @@ def grants_table(grants: Sequence[GrantView]) -> Iterator[str]:
     if not grants:
         yield "no grants"
         return
-    rows = [("id", "answer", "rule", "question", "program", "uid", "by", "made", "ends", "reason")]
+    rows = [("id", "answer", "rule", "program", "uid", "by", "made", "ends", "reason", "question")]
     for one in grants:
         row = (
             str(one.id),
             "granted" if one.granted else "refused",
             one.rule,
-            one.key,
             one.exe,
             str(one.uid),
             f"{one.by} by {one.face}",
@@ -99,7 +98,7 @@ def grants_table(grants: Sequence[GrantView]) -> Iterator[str]:
             "never" if one.until is None else f"in {_span(one.until)}",
             one.reason,
         )
-        rows.append(_cells(row))  # type: ignore[arg-type]
+        rows.append((*_cells(row), printable(one.key, _TEXT)))  # type: ignore[arg-type]
     yield from columns(rows)
 
 

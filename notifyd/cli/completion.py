@@ -23,7 +23,7 @@ def complete_rules(
         for name, path in shipped().items()
         if name.startswith(incomplete)
     ]
-    return [*found, CompletionItem(incomplete, type="file")]
+    return [_files(incomplete), *found]
 
 
 def complete_operations(
@@ -48,7 +48,7 @@ def complete_bases(
 ) -> list[CompletionItem]:
     """What a profile can begin with."""
     found = [CompletionItem(name) for name in ("docker", "none") if name.startswith(incomplete)]
-    return [*found, CompletionItem(incomplete, type="file")]
+    return [_files(incomplete), *found]
 
 
 def complete_files(
@@ -57,7 +57,12 @@ def complete_files(
     incomplete: str,
 ) -> list[CompletionItem]:
     """Files, by the shell itself."""
-    return [CompletionItem(incomplete, type="file")]
+    return [_files(incomplete)]
+
+
+def _files(incomplete: str) -> CompletionItem:
+    """To stand before all others: click's script for bash forgets what it has at this one."""
+    return CompletionItem(incomplete, type="file")
 
 
 @click.command()

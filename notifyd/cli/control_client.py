@@ -91,6 +91,11 @@ class Connection:
         del self._buffer[: end + 1]
         return line
 
+    @property
+    def waits(self) -> bool:
+        """Whether a whole line is here already, of which select(2) knows nothing."""
+        return b"\n" in self._buffer
+
     def fileno(self) -> int:
         """For select(2)."""
         return self._socket.fileno()

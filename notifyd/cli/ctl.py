@@ -172,7 +172,7 @@ def _readable(piece: bytes) -> None:
     for line in piece.splitlines():
         try:
             lines.append(event_line(msgspec.json.decode(line, type=dict[str, Any]), color=color))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             lines.append(f"not an event: {line[:80]!r}")
     click.echo("\n".join(lines))
     sys.stdout.flush()

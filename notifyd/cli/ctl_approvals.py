@@ -115,25 +115,44 @@ def watch(socket: str | None, as_json: bool) -> None:
             watch_questions(connection, lambda request: ask(path, request))
 
 
+_own = click.option(
+    "--own",
+    is_flag=True,
+    help="Of what you decided at the terminal of `notifyd run`; no daemon is asked.",
+)
+
+
 @click.command()
 @reaching
+@_own
 @as_json
-def grants(socket: str | None, as_json: bool) -> None:
+def grants(socket: str | None, own: bool, as_json: bool) -> None:
     """List the answers that hold for longer than their workload."""
     from notifyd.cli.approval_tables import grants_table
 
-    show(ask(socket, messages.GrantsRequest()), as_json, grants_table)
+    if own:
+        from notifyd.cli.own_grants import own_grants
+
+        show(own_grants(), as_json, grants_table)
+    else:
+        show(ask(socket, messages.GrantsRequest()), as_json, grants_table)
 
 
 @click.command()
 @click.argument("id", type=click.IntRange(1), shell_complete=complete_grants)
 @reaching
+@_own
 @as_json
-def revoke(id: int, socket: str | None, as_json: bool) -> None:  # noqa: A002
+def revoke(id: int, socket: str | None, own: bool, as_json: bool) -> None:  # noqa: A002
     """Have grant ID hold no more: what it is about is asked again."""
     from notifyd.cli.approval_tables import revoked
 
-    show(ask(socket, messages.RevokeRequest(id=id)), as_json, revoked)
+    if own:
+        from notifyd.cli.own_grants import revoke_own
+
+        show(revoke_own(id), as_json, revoked)
+    else:
+        show(ask(socket, messages.RevokeRequest(id=id)), as_json, revoked)
 
 
 @click.command()

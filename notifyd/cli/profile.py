@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -83,7 +84,8 @@ def command(
         raise UsageError(f"--listener {listener}: more than {LONGEST_PATH} bytes; unix(7)")
     found, place = find_base(base, caps)
     to = Listener(listener, metadata, flags, runtime)
-    made = compose(rules, options, found, place, to)
+    with redirect_stdout(sys.stderr):  # what rules print is no part of the profile
+        made = compose(rules, options, found, place, to)
     for note in made.notes:
         complain(note)
     _write(write(made.seccomp), output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
@@ -64,20 +65,21 @@ def command(
     notifyd replay --rules ./stricter.py calls.jsonl
     notifyd replay --rules only-below --option allow=/srv --all calls.jsonl.1.gz calls.jsonl
     """  # noqa: D301 (click's mark is the character itself)
-    loaded = load(
-        rules,
-        options=options,
-        otherwise=Deny(REFUSED) if otherwise == "deny" else Allow(),
-        strict=strict,
-    )
     shown = _Shown(every, as_json)
     progress = _Progress()
-    try:
-        summary, lines = replay(
-            loaded, files, heard=shown.heard, tick=progress.tick, workloads=workloads
+    with redirect_stdout(sys.stderr):  # what rules print is not what we say
+        loaded = load(
+            rules,
+            options=options,
+            otherwise=Deny(REFUSED) if otherwise == "deny" else Allow(),
+            strict=strict,
         )
-    finally:
-        progress.end()
+        try:
+            summary, lines = replay(
+                loaded, files, heard=shown.heard, tick=progress.tick, workloads=workloads
+            )
+        finally:
+            progress.end()
     shown.end(summary, lines)
     sys.exit(1 if summary.changed else 0)
 
@@ -88,6 +90,7 @@ class _Shown:
     def __init__(self, every: bool, as_json: bool) -> None:
         self._every = every
         self._as_json = as_json
+        self._out = sys.stdout
 
     def heard(self, event: Event, finding: Finding) -> None:
         """One call."""
@@ -104,17 +107,20 @@ class _Shown:
         if self._as_json:
             data = row.as_data()
             del data["count"]
-            _print({"call": data})
+            self._print({"call": data})
         else:
-            click.echo("\n".join(call_lines(row)))
+            click.echo("\n".join(call_lines(row)), file=self._out)
 
     def end(self, summary: Summary, lines: Lines) -> None:
         """The whole."""
         if self._as_json:
             data = as_data(summary, lines)
-            _print({"summary": data} if self._every else data)
+            self._print({"summary": data} if self._every else data)
         else:
-            click.echo("\n".join(lines_of(summary, lines)))
+            click.echo("\n".join(lines_of(summary, lines)), file=self._out)
+
+    def _print(self, data: Any) -> None:
+        click.echo(json_line(msgspec.json.encode(data)), file=self._out)
 
 
 class _Progress:
@@ -139,7 +145,3 @@ class _Progress:
 
     def _show(self, text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _print(data: Any) -> None:
-    click.echo(json_line(msgspec.json.encode(data)))

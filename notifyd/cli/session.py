@@ -87,6 +87,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         reporter.event("rules.loaded", rules=list(settings.rules), count=count, kernel=kernel)
         program, flags = _program(lowered, reporter)
         signals = stack.enter_context(TakenSignals())
+        if audit is not None:
+            stack.callback(audit.close)  # while a second SIGTERM cannot cut off its end
         try:
             spawned = spawn(settings.words, program, flags=flags, user=user, signals=signals.before)
         except CannotStart as error:

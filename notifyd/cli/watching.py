@@ -7,6 +7,7 @@ import selectors
 import signal
 import sys
 import termios
+import time
 import tty
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ _KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 _END = "\x04"  # Ctrl-D
+SETTLE = 0.6  # seconds without answers after a question went away: a key was meant for that one
 _MOST = 4096  # bytes of a line that is typed
 _ENDED = "the daemon has ended, or ended this: see its log"
 
@@ -123,6 +125,7 @@ class _Watch:
         self._shown: QuestionView | None = None
         self._idle = False
         self._reason = ""
+        self._settled = 0.0  # monotonic; until then no key counts
 
     def run(self) -> None:
         """Show, wait, answer, until the person quits."""
@@ -133,7 +136,10 @@ class _Watch:
             going = True
             while going:
                 self._show()
-                for key, _ in selector.select():
+                ready = selector.select(0 if self._connection.waits else None)
+                if not ready:
+                    self._news()
+                for key, _ in ready:
                     going = key.data() and going
 
     def _show(self) -> None:
@@ -172,6 +178,7 @@ class _Watch:
         if self._shown is not None and self._shown.id not in ids:
             click.echo(f"question {self._shown.id} waits no more")
             self._shown = None
+            self._settled = time.monotonic() + SETTLE
         return True
 
     def _keys(self) -> bool:
@@ -183,7 +190,7 @@ class _Watch:
             # The rest of what an arrow key sends is no answer: in some terminals it ends in `a`.
             termios.tcflush(self._fd, termios.TCIFLUSH)
             return True
-        if self._shown is None:
+        if self._shown is None or time.monotonic() < self._settled:
             return True
         if key == "s":
             self._over()

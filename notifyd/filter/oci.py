@@ -164,7 +164,7 @@ def read(raw: bytes, place: str) -> Seccomp:
         if not isinstance(whole, dict):
             raise UsageError(f"{place}: no seccomp profile in it; give a file that has one")
         return as_profile(whole, place)
-    except (msgspec.DecodeError, AttributeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
         raise UsageError(f"{place}: no seccomp profile: {error}") from error
 
 

@@ -50,7 +50,7 @@ class Lines:
         except msgspec.ValidationError:
             self.bad("foreign", place)
             return None
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.bad("torn", place)
             return None
         if event.event == CALL and (event.verdict not in KINDS or not event.syscall):

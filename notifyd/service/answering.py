@@ -24,7 +24,7 @@ from notifyd.service.daemon import Daemon
 from notifyd.service.rights import Desk
 from notifyd.service.scenes import decision_view
 
-__all__ = ["HANDLERS", "follow_questions"]
+__all__ = ["HANDLERS", "follow_questions", "grant_view"]
 
 GATHER = 0.05  # seconds between two lists: a flood of questions is told together
 LOOK = 0.5  # seconds between two looks at whether a reader has left
@@ -59,12 +59,12 @@ async def _answer(desk: Desk, peer: Peer, request: Any, *, granted: bool) -> mes
 
 
 async def _grants(desk: Desk, _peer: Peer, _request: Any) -> list[messages.GrantView]:
-    return [_grant_view(one) for one in desk.daemon.desk.grants]
+    return [grant_view(one) for one in desk.daemon.desk.grants]
 
 
 async def _revoke(desk: Desk, peer: Peer, request: Any) -> messages.GrantView:
     person = person_of(peer, request.on_behalf_of)
-    return _grant_view(await desk.daemon.desk.revoke(request.id, str(person)))
+    return grant_view(await desk.daemon.desk.revoke(request.id, str(person)))
 
 
 async def _history(desk: Desk, _peer: Peer, request: Any) -> list[messages.DecisionView]:
@@ -107,7 +107,8 @@ def person_of(peer: Peer, on_behalf: messages.OnBehalf | None) -> Person:
     return Person(name, peer.uid, "ctl", f"pid {peer.pid}")
 
 
-def _grant_view(grant: Grant) -> messages.GrantView:
+def grant_view(grant: Grant) -> messages.GrantView:
+    """A grant as it is told."""
     subject, person = grant.subject, grant.person
     return messages.GrantView(
         id=grant.id,

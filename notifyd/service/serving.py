@@ -41,6 +41,8 @@ def serve(policies: Policies) -> None:
         UsageError: a socket or the event log cannot be opened; nothing is left behind.
     """
     with ExitStack() as stack:
+        for number in _SIGNALS:
+            stack.callback(signal.signal, number, signal.getsignal(number))
         given = take_activated(os.environ)
         manager = stack.enter_context(Manager(os.environ))
         wanted = _wanted(policies)
@@ -92,6 +94,8 @@ async def _live(
     kept: Mapping[str, int],
 ) -> None:
     reloader = Reloader(daemon, manager)
+    for one in _SIGNALS:
+        signal.signal(one, _late)
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(daemon.run, sockets)
@@ -122,6 +126,10 @@ async def _live(
                 daemon.leave()
             daemon.log.event("service.stopping", signal=signal.Signals(number).name)
             nursery.cancel_scope.cancel()
+
+
+def _late(_number: int, _frame: object) -> None:
+    """A signal that comes while we close. A second SIGTERM must not cut off the end of the log."""
 
 
 async def _keep_log(daemon: Daemon) -> None:

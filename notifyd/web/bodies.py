@@ -86,7 +86,7 @@ async def read_body(request: Request, kind: type[T]) -> T:
         return msgspec.json.decode(data or b"{}", type=kind)
     except trio.TooSlowError:
         raise Refused(408, f"no whole body within {PATIENCE:g} seconds") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"not understood: {error}") from error
 
 

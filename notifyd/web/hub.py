@@ -168,7 +168,7 @@ class Hub:
             line = msgspec.json.encode({"event": "audit.lost", "lines": 1, "error": "E2BIG"})
         try:
             values = msgspec.json.decode(line, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PeerError(f"not an event: {error}") from error
         name = str(values.get("event"))
         if name != "call":  # those have columns; all others are told in the catalogue's words

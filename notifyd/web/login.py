@@ -100,7 +100,7 @@ async def serve_logins(
             return
         try:
             entry = msgspec.json.decode(line, type=Entry)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PeerError(f"not understood: {error}") from error
         if entry.want == "login":
             answer = Told(url(sessions.mint(peer.uid, name_of(peer.uid))), TOKEN_LASTS)
@@ -144,5 +144,5 @@ def ask_console(path: str, want: Literal["login", "end"]) -> Told:
         raise UsageError(_CLOSED.format(path))
     try:
         return msgspec.json.decode(data, type=Told)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"what answers at {path} is no console of this version") from error

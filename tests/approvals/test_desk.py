@@ -5,44 +5,12 @@ from dataclasses import replace
 
 import pytest
 import trio
-import trio.testing
+from drafts import ADMIN, NO, YES, asked, draft, run
 
 from notifyd.approvals import desk as module
 from notifyd.approvals.desk import Desk
-from notifyd.approvals.question import Answer, Person, Question, Scope, State, Subject
-from notifyd.approvals.store import Past, Store
+from notifyd.approvals.question import Answer, Scope, State
 from notifyd.errors import UsageError
-
-ADMIN = Person("root", 0, "ctl")
-YES, NO = Answer(True, ADMIN), Answer(False, ADMIN, reason="not today")
-SUBJECT = Subject("rules.py:ask", "key", 1000, "/usr/bin/curl", "ab" * 32)
-
-
-def draft(**changes) -> Question:
-    """A question that has not been asked yet."""
-    subject = replace(SUBJECT, **changes.pop("subject", {}))
-    given = {"workload": "w1", "process": "7@1", "within": None, **changes}
-    return Question(
-        0,
-        "may I?",
-        subject,
-        given["workload"],
-        "section",
-        given["process"],
-        7,
-        "Connect",
-        "connect",
-        {"address": "192.0.2.1:80"},
-        tuple(Scope),
-        0.0,
-        given["within"],
-    )
-
-
-@pytest.fixture
-def told():
-    """The events that were told."""
-    return []
 
 
 @pytest.fixture
@@ -51,49 +19,6 @@ def desk(told):
     found = Desk(lambda name, level, **fields: told.append((name, fields)))
     found.attended = 1
     return found
-
-
-def run(desk, work):
-    """Run an async function with a nursery while the desk lives."""
-
-    async def main():
-        with trio.fail_after(20):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(desk.run)
-                await work(nursery)
-                nursery.cancel_scope.cancel()
-
-    trio.run(main)
-
-
-class Asker:
-    """Somebody who asks, and what they got."""
-
-    def __init__(self, desk, question):
-        self.desk, self.question = desk, question
-        self.scope = trio.CancelScope()
-        self.got = None
-        self.over = trio.Event()
-
-    async def run(self):
-        with self.scope:
-            self.got = await self.desk.ask(self.question)
-        self.over.set()
-
-
-async def asked(nursery, desk, *questions):
-    """Start asking; returns when all wait or were answered."""
-    askers = [Asker(desk, one) for one in questions]
-    for one in askers:  # one after the other: trio starts tasks in any order
-        nursery.start_soon(one.run)
-        await trio.testing.wait_all_tasks_blocked(0.005)
-    return askers
-
-
-async def shown(desk):
-    """Wait until a question has its id, which a store gives in a thread of its own."""
-    while not desk.pending:
-        await trio.sleep(0.005)
 
 
 @pytest.mark.parametrize(("answer", "state"), [(YES, State.GRANTED), (NO, State.REFUSED)])
@@ -304,76 +229,3 @@ def test_minutes_that_are_none(desk, minutes):
             await desk.answer(1, Answer(True, ADMIN, Scope.MINUTES, minutes))
 
     run(desk, work)
-
-
-def test_what_survives(tmp_path, told):
-    """Grants and history are there after a restart; revoked ones are not."""
-    tell = lambda name, level, **fields: told.append((name, fields))  # noqa: E731
-    with Store(tmp_path / "a" / "n.db") as store:
-        first = Desk(tell, store)
-        first.attended = 1
-
-        async def work(nursery):
-            for number in range(3):
-                question = draft(subject={"key": str(number)})
-                await asked(nursery, first, question)
-                await shown(first)
-                await first.answer(number + 1, Answer(True, ADMIN, Scope.ALWAYS, reason="fine"))
-            await first.revoke(2, "root")
-            with pytest.raises(UsageError, match="no grant 2 holds"):
-                await first.revoke(2, "root")
-
-        run(first, work)
-    with Store(tmp_path / "a" / "n.db") as store:
-        second = Desk(tell, store)
-
-        async def later(nursery):
-            known = [await second.ask(draft(subject={"key": str(n)})) for n in range(3)]
-            assert [one.granted for one in known] == [True, False, True]
-            assert known[0].answer.person == ADMIN
-            second.attended = 1
-            await asked(nursery, second, draft(subject={"key": "new"}))
-            await shown(second)
-            assert second.pending[0].id == 4
-
-        run(second, later)
-        history = store.history(Past(rule=SUBJECT.rule, key="0"))
-        assert [(one["state"], one["reason"], one["person"]) for one in history] == [
-            ("granted", "fine", "root")
-        ]
-        assert oct((tmp_path / "a" / "n.db").stat().st_mode & 0o777) == "0o600"
-
-
-def test_a_store_that_fails(tmp_path, told):
-    """What a person decides holds; what would have to be kept is not promised."""
-    tell = lambda name, level, **fields: told.append((name, fields))  # noqa: E731
-    with Store(tmp_path / "n.db") as store:
-        found = Desk(tell, store)
-        found.attended = 1
-        store._db.execute("DROP TABLE question")
-        store._db.execute("DROP TABLE granted")
-
-        async def work(nursery):
-            (one,) = await asked(nursery, found, draft())
-            await shown(found)
-            with pytest.raises(UsageError, match="cannot be kept"):
-                await found.answer(1, Answer(True, ADMIN, Scope.ALWAYS))
-            await found.answer(1, YES)
-            await one.over.wait()
-            assert one.got.granted
-
-        run(found, work)
-    assert "approval.lost" in [name for name, _ in told]
-
-
-def test_stores_that_cannot_be_used(tmp_path):
-    """No database, no permission to be one, and one of the future."""
-    (tmp_path / "file").write_text("this is no database" * 100)
-    with pytest.raises(UsageError, match="cannot be used for approvals"):
-        Store(tmp_path / "file")
-    with pytest.raises(UsageError, match="cannot be used for approvals"):
-        Store(tmp_path)
-    with Store(tmp_path / "new") as store:
-        store._db.execute("PRAGMA user_version = 99")
-    with pytest.raises(UsageError, match="newer notifyd"):
-        Store(tmp_path / "new")

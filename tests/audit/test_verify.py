@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -261,3 +262,34 @@ def test_over_rotated_files(tmp_path, make_record, signer):
     assert (finding.file, finding.line, finding.kind) == (files[2], 1, "removed")
     assert kinds(verify(files[1:])) == []
     assert verify(files[1:]).notes == ["records 1 to 12 are not in these files"]
+    (note,) = verify(files[:-1]).notes
+    assert note == "it goes on in another file, which is not among these"
+
+
+def test_a_file_of_nothing_but_findings(tmp_path, monkeypatch):
+    """Verifying ends where too much is wrong, and says so: a small file can have many lines."""
+    monkeypatch.setattr("notifyd.audit.verify.MOST", 100)
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"\n" * 1_000_000))
+    report = verify([str(path)])
+    assert len(report.findings) == 101
+    assert (report.findings[-1].line, report.findings[-1].kind) == (100, "given up")
+
+
+def test_what_no_signature_covers(log, signer):
+    """Whoever chains a log anew leaves the checkpoints out: that none is there is told."""
+    forged, _ = seal([b'{"event":"audit.begun","why":"start"}', b'{"event":"call"}'], START)
+    notes = {}
+    for name, lines in {"cut": log[:-3], "forged": forged.splitlines(keepends=True)}.items():
+        verifier = Verifier(signer.public)
+        verifier.begin("log")
+        for number, line in enumerate(lines, 1):
+            verifier.take(number, line)
+        report = verifier.end(open_is_fine=True)
+        assert report.is_good
+        notes[name] = report.notes
+    assert notes == {
+        "cut": ["no signature covers records 22 to 39"],
+        "forged": ["no signature covers records 1 to 2"],
+    }
+    assert check(log, signer.public).notes == []

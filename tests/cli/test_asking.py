@@ -129,6 +129,38 @@ def test_never(sit, server):
     assert "allow it?" not in again.seen
 
 
+def test_never_is_taken_back(sit, server, tmp_path):
+    """What was decided for good is listed and revoked without a daemon; then it is asked again."""
+
+    def own(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "notifyd", "ctl", *words, "--own"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    sitting = sit(server)
+    sitting.until(r"allow it\?")
+    sitting.type("never\n")
+    sitting.end()
+    status, said = own("grants")
+    assert status == 0
+    assert re.search(rf"^1 +refused .* 127\.0\.0\.1:{server}$", said, re.MULTILINE)
+    assert own("revoke", "1")[0] == 0
+    assert own("grants", "--json") == (0, "[]\n")
+    status, said = own("revoke", "1")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "no grant 1 of yours holds" in said
+    again = sit(server)
+    again.until(r"allow it\?")
+    again.type("n\n")
+    again.end()
+
+
 def test_for_the_run(sit, server):
     """Asked once in this run."""
     sitting = sit(server, server, server)

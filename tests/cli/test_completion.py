@@ -1,11 +1,16 @@
 """Completion: the scripts, and what they ask for."""
 
+import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from notifyd.policy.load import shipped
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -39,6 +44,25 @@ def test_the_shell_takes_its_script(notifyd, shell):
     subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=20)
 
 
+def test_bash_offers_them(notifyd, tmp_path):
+    """The function of the script, in a bash: names of rules, beside which files are possible."""
+    program = tmp_path / "notifyd"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m notifyd "$@"\n')
+    program.chmod(0o755)
+    script = notifyd("completion", "bash").out
+    asks = f"COMP_WORDS=(notifyd run --rules ask-); COMP_CWORD=3; _notifyd_completion {program}"
+    said = subprocess.run(
+        ["bash", "--norc"],
+        input=f'{script}\n{asks}\nprintf "%s\\n" "${{COMPREPLY[@]}}"\n',
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert said.stdout.split() == ["ask-connect", "ask-exec", "ask-write"]
+
+
 def test_commands(complete):
     """What notifyd can do."""
     assert complete("r") == ["plain,replay", "plain,rules", "plain,run"]
@@ -46,9 +70,9 @@ def test_commands(complete):
 
 def test_rules_by_name(complete):
     """Shipped names that begin so, and files."""
-    assert complete("run", "--rules", "no-n") == ["plain,no-network", "file,no-n"]
+    assert complete("run", "--rules", "no-n") == ["file,no-n", "plain,no-network"]
     names = [line.partition(",")[2] for line in complete("rules", "")]
-    assert names[:-1] == list(shipped())
+    assert names[1:] == list(shipped())
 
 
 def test_operations(complete):

@@ -12,6 +12,8 @@ import trio
 from living import ctl, results
 
 from notifyd.approvals.store import Store
+from notifyd.cli.approval_tables import grants_table
+from notifyd.service.approval_messages import GrantView
 
 HOSTILE = "a\x1b]0;x\x07\u202eb<script>alert(1)</script>"
 ASKS = f'''
@@ -85,6 +87,16 @@ def test_answers(live, store, tmp_path):
 
     top = f'[approvals]\nself-approval = true\npath = "{tmp_path}/approvals.db"'
     live(work, children=("web",), rules=asks(*ALL), top=top, store=store)
+
+
+def test_grants_are_told_apart():
+    """By the end of the key, too: that may be the port."""
+    fields = {"granted": True, "rule": "r.py:ask", "uid": 0, "exe": "/usr/bin/python3.11"}
+    fields |= {"by": "root", "face": "ctl", "place": "", "reason": "", "question": 1, "made": 1.0}
+    keys = [f"python3.11 wants to connect to 127.0.0.1:{port}" for port in (1001, 1002)]
+    grants = [GrantView(id=1, key=key, until=None, **fields) for key in keys]
+    _, *lines = grants_table(grants)
+    assert all(line.endswith(key) for line, key in zip(lines, keys, strict=True))
 
 
 def test_mistakes(live):

@@ -24,6 +24,15 @@ def test_a_profile(notifyd):
     assert "SCMP_ARCH_X32 is left out" in said.err
 
 
+def test_what_rules_print_is_no_part_of_it(notifyd, tmp_path):
+    """It goes where complaints go."""
+    rules = tmp_path / "r.py"
+    rules.write_text('"""Prints."""\nfrom notifyd import *\nprint("hello")\nalways(Deny(1), Bpf)\n')
+    said = notifyd("profile", "--rules", str(rules))
+    assert json.loads(said.out)["syscalls"]
+    assert "hello" in said.err
+
+
 def test_a_file_as_base_and_as_output(notifyd, tmp_path):
     """A profile that was written can be the next one's base, with the same listener."""
     first, second = tmp_path / "first.json", tmp_path / "second.json"

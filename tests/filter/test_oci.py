@@ -49,6 +49,8 @@ def test_a_bundle_has_a_profile_inside():
     """The config.json of a container is taken as well; one without a profile is refused."""
     config = {"ociVersion": "1.0.2", "linux": {"seccomp": OCI}}
     assert oci.read(json.dumps(config).encode(), "config.json") == read()
+    with pytest.raises(UsageError, match="p: no seccomp profile: 'utf-8' codec"):
+        oci.read(b'{"defaultAction":"\xff"}', "p")
     with pytest.raises(UsageError, match=r"config\.json \(linux\.seccomp\): no seccomp profile"):
         oci.read(b'{"ociVersion": "1.0.2", "linux": {}}', "config.json")
 

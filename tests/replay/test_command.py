@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from recording import record_of
@@ -104,6 +105,18 @@ def test_all_shows_every_call(bench, rules):
     *calls, summary = map(json.loads, ran.out.splitlines())
     assert [one["call"]["operation"] for one in calls] == ["Open", "Open", "Unlink"]
     assert summary["summary"]["calls"] == 4
+
+
+def test_what_rules_print_is_not_in_the_json(bench):
+    """When they are loaded, and when they decide; it is for whoever writes them."""
+    printing = NO_WRITING.replace(
+        "def no_writing(call):", "def no_writing(call):\n        print(1)"
+    )
+    rules = bench.rules("print('loaded')\n" + textwrap.dedent(printing))
+    for every in ((), ("--all",)):
+        ran = bench.replay("--rules", rules, "--json", *every, bench.record(WRITE), status=1)
+        assert [json.loads(line) for line in ran.out.splitlines()]
+        assert ran.err == "loaded\n1\n"
 
 
 def test_hostile_text_moves_nothing(bench, rules):

@@ -27,6 +27,7 @@ FOREIGN = [
     b'{"event": "call", "verdict": "allow", "syscall": "openat", "pid": "x"}\n',
 ]
 TORN = [
+    GOOD.replace(b'"event":"call"', b'"event":"call","reason":"\xed\xa0\xbd"'),  # no UTF-8
     b'{"event": "call", "verd\n',
     b"\x00\x00\x00\n",
     b"\xff\xfe{}\n",

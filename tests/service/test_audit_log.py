@@ -242,6 +242,38 @@ def test_killed_and_started_again(daemon):
 
 
 @pytest.mark.root
+def test_told_to_stop_many_times(daemon):
+    """The log has its end, as after once; what comes late does not cut it off."""
+    place = daemon()
+    with place.workload() as process:
+        assert ask(process, 50) == "allowed"
+    while place.process.poll() is None:
+        place.process.send_signal(signal.SIGTERM)
+        place.process.send_signal(signal.SIGUSR1)
+        time.sleep(0.001)
+    path = place.folder / "log" / "events.jsonl"
+    files = files_of([str(path)])
+    assert verify(files).findings == []
+    assert b'"ends":"stop"' in path.read_bytes().splitlines()[-1]
+
+
+def test_a_run_told_to_stop_many_times(tmp_path):
+    """Likewise."""
+    path = tmp_path / "a"
+    words = ["run", "--quiet", "--rules", "audit-exec", f"--audit={path}", "--", "sleep", "600"]
+    command = [sys.executable, "-m", "notifyd", *words]
+    with subprocess.Popen(command, env=ENVIRONMENT) as process:
+        end = time.monotonic() + PATIENCE
+        while not (path.exists() and b"workload.started" in path.read_bytes()):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.001)
+    assert verify([str(path)]).findings == []
+
+
+@pytest.mark.root
 def test_hidden_everywhere(daemon):
     """In the file, in the database and on standard error."""
     place = daemon(

@@ -70,6 +70,8 @@ def test_a_body_that_is_wrong(console, body):
     assert (status, list(answer)) == (400, ["error"])
     deep = b"[" * 10_000
     assert console.ask("POST", "/api/answer", deep, console.login())[0] == 400
+    strange = b'{"id":1,"granted":true,"reason":"\xed\xa0\xbd"}'  # half a character: no UTF-8
+    assert console.ask("POST", "/api/answer", strange, console.login())[0] == 400
 
 
 def test_a_form_is_no_request(console):

@@ -13,7 +13,7 @@ from notifyd.service.protocol import EventsRequest
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package)")
-SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 800), "phone": (390, 844), "small": (360, 740)}
 
 
 @pytest.fixture(scope="module")
@@ -291,3 +291,19 @@ def test_a_session_that_ends(console, daemon, tab):
     expect(page.locator("#login")).to_be_visible()
     assert page.locator(".card").count() == 0
     assert page.evaluate("localStorage.length") == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_chosen_is_seen(console, tab, size):
+    """All views can be reached without scrolling sideways; a chosen card is not below the head."""
+    long = "/srv" + "/directory" * 150
+    console.daemon.ask(*(question(n, text=f"may cat write {long}?") for n in range(1, 61)))
+    page = tab(size)
+    enter(page, console)
+    expect(page.locator(".card")).to_have_count(60)
+    nav = page.locator("nav")
+    assert nav.evaluate("one => one.scrollWidth - one.clientWidth") <= 0
+    for key in "jjjjk":
+        page.keyboard.press(key)
+    top = page.locator(".chosen").evaluate("one => one.getBoundingClientRect().top")
+    assert top >= page.locator("header").evaluate("one => one.getBoundingClientRect().bottom")

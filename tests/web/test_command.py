@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket as socketlib
 import stat
 import tempfile
 import urllib.request
@@ -93,6 +94,13 @@ def test_a_way_in(ground):
     assert token not in (ground.folder / "console.log").read_text()
     with urllib.request.urlopen(page, timeout=20) as answer:
         assert b'<script type="module" src="/app.js">' in answer.read()
+    with socketlib.socket(socketlib.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(socket))
+        client.sendall(b'{"want":"\xed\xa0\xbd"}\n')  # no UTF-8
+        assert client.recv(1) == b""
+    assert "not understood" in (ground.folder / "console.log").read_text()
+    assert "an error in notifyd" not in (ground.folder / "console.log").read_text()
     assert ground.ctl("console", "--end").stdout == "0 sessions ended\n"
 
 

@@ -48,8 +48,10 @@ export function move(by) {
   if (!ids.length) return;
   const at = Math.min(ids.length - 1, Math.max(0, ids.indexOf(chosen) + by));
   choose(ids[at]);
-  cards.get(ids[at]).node.querySelector(".open").focus();
-  cards.get(ids[at]).node.scrollIntoView({ block: "nearest" });
+  const { node } = cards.get(ids[at]);
+  const open = node.querySelector(".open");
+  open.focus({ preventScroll: true });
+  for (const part of [node, open]) part.scrollIntoView({ block: "nearest" }); // its head, if no more
 }
 
 /** Decide the chosen one. */
