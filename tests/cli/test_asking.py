@@ -184,17 +184,18 @@ def test_help_and_typing_errors(sit, server):
 
 def test_what_was_typed_before_is_no_answer(tmp_path, server):
     """A yes that was meant for something else grants nothing."""
-    script = f"import time; time.sleep(1.5)\n{CONNECT}"
-    words = ["run", "--rules", "ask-connect", "--", sys.executable, "-c", script, str(server)]
-    sitting = Sitting(tmp_path, words)
-    time.sleep(0.7)
+    go = tmp_path / "go"
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+    words = ["run", "--rules", "ask-connect", "--"]
+    sitting = Sitting(tmp_path, [*words, sys.executable, "-c", waits + CONNECT, str(server)])
     sitting.type("y\n")
+    sitting.until("y")  # as the terminal shows what is typed
+    go.touch()
     sitting.until(r"allow it\?")
-    time.sleep(0.5)
-    assert "connected" not in sitting.seen
     sitting.type("n\n")
     sitting.end()
     assert "refused 13" in sitting.seen
+    assert "connected" not in sitting.seen
 
 
 def test_the_commands_input_is_its_own(tmp_path, server):

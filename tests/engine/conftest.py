@@ -48,13 +48,15 @@ def reporter(tmp_path) -> Iterator[Reporter]:
 
 @pytest.fixture
 def start(reporter: Reporter, start_child: Callable[..., Any]) -> Iterator[Start]:
-    """Start a child under rules: `start(work, text)` gives child, workload and rule module."""
+    """Start a child under rules: `start(work, text)`: child, workload, rule module."""
     with contextlib.ExitStack() as stack:
 
-        def starter(work: Callable[[], int], text: str) -> tuple[Any, Workload, types.ModuleType]:
+        def starter(
+            work: Callable[[], int], text: str, **more: int
+        ) -> tuple[Any, Workload, types.ModuleType]:
             rules, module = _rules_of(text)
             program = compile_profile(lower(rules).profile).program.to_bytes()
-            child = start_child(work, program)
+            child = start_child(work, program, **more)
             workload = Workload(
                 f"child-{child.pid}", child.listener, rules, reporter, watched=LAZINESS
             )
