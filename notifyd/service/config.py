@@ -277,7 +277,7 @@ def read_config(path: Path) -> tuple[Config, Places]:
         raise UsageError(f"{path}: no UTF-8 at byte {error.start}: save it as UTF-8") from error
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: no TOML: {error}") from error
     places = Places(text)
     config, mistakes = validated(data, Config)

@@ -19,6 +19,7 @@ from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.service.config import Config, ConfigError, Section, as_list, read_config
+from notifyd.service.looks import Looks, located, looks_of
 from notifyd.service.matching import fits
 from notifyd.service.validate import Mistake
 from notifyd.target.watch import Watched
@@ -66,11 +67,13 @@ class Policies:
     Attributes:
         path: the configuration's file.
         sections: in their order.
+        looks: every file, as it was before it was read.
     """
 
     path: Path
     config: Config
     sections: tuple[Policy, ...]
+    looks: Looks
 
     def choose(self, arrival: Arrival, cgroups: Sequence[str]) -> Policy:
         """The first section that fits.
@@ -96,12 +99,6 @@ class Policies:
             f"{arrival.peer}"
         )
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file that was read."""
-        rules = {file for policy in self.sections for file in policy.files}
-        return (self.path, *sorted(rules))
-
 
 def load_policies(path: Path) -> Policies:
     """Read a configuration and everything that it names.
@@ -109,6 +106,7 @@ def load_policies(path: Path) -> Policies:
     Raises:
         UsageError: something is wrong; every mistake has its line.
     """
+    looks = looks_of(path)
     check_ownership(path)
     config, places = read_config(path)
     loaded, mistakes = list[Policy](), list[Mistake]()
@@ -120,11 +118,11 @@ def load_policies(path: Path) -> Policies:
             mistakes.append(Mistake(("workload", at, "rules"), said))
     if mistakes:
         raise ConfigError(path, mistakes, places)
-    return Policies(path, config, tuple(loaded))
+    return Policies(path, config, tuple(loaded), looks)
 
 
 def _load(section: Section, folder: Path) -> Policy:
-    names = [_located(name, folder) for name in section.rules]
+    names = [located(name, folder) for name in section.rules]
     files = tuple(find(name).resolve() for name in names)
     for file in files:
         check_ownership(file)
@@ -143,10 +141,6 @@ def _load(section: Section, folder: Path) -> Policy:
     kernel = tuple(sorted({operation for operation, _ in lowered.decided}))
     profile, notifies = lowered.profile, lowered.notifies
     return Policy(section, rules, watched, program, digest, profile, notifies, files, kernel)
-
-
-def _located(name: str, folder: Path) -> str:
-    return str(folder / name) if "/" in name or name.endswith(".py") else name
 
 
 def _options(section: Section) -> Mapping[str, Sequence[str]]:

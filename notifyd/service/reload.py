@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,14 +15,14 @@ from notifyd.listen.arrival import Refused
 from notifyd.perform import worker
 from notifyd.service.config import Config
 from notifyd.service.daemon import Daemon
+from notifyd.service.looks import Looks, differ, looks_of
 from notifyd.service.policies import Policies, load_policies
 from notifyd.service.sd_notify import Manager
 
 __all__ = ["Reloader"]
 
 _DEBOUNCE = 300  # milliseconds in which an editor writes a file in several steps
-_LOOK = 1_000  # milliseconds after which a watch that was cancelled notices, at the latest
-_PAUSE = 1.0  # seconds between two looks whether a folder that is gone is there again
+_LOOK = 1_000  # milliseconds between two looks at the files, and until a watch notices its end
 PATIENCE = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
 
 
@@ -102,27 +101,38 @@ class Reloader:
         )
 
     async def watch(self) -> None:
-        """Reload whenever a file changes that the policies were read from, for ever."""
+        """Reload whenever a file changes that the policies are read from, for ever."""
+        path, looks = self._daemon.policies.path, self._daemon.policies.looks
         while self._daemon.policies.config.watch:
             try:
-                await self._changed(self._daemon.policies)
-            except FileNotFoundError:
-                await _are_there(_folders(self._daemon.policies))
+                await _changed(looks)
+                # Before they are read: what changes meanwhile is a change.
+                looks = await trio.to_thread.run_sync(looks_of, path, abandon_on_cancel=True)
             except (OSError, RuntimeError) as error:  # no room: inotify(7), max_user_watches
                 said = f"files are not watched any more ({error}): use `notifyd ctl reload`"
                 self._daemon.log.event("reload.note", "warning", reason=said)
                 return
             await self.try_reload("a file changed")
 
-    async def _changed(self, policies: Policies) -> None:
-        """Wait until one of the files changes."""
-        from watchfiles import awatch
 
-        files = {str(file.resolve()) for file in policies.files}
-        async for changes in awatch(
-            *_folders(policies), debounce=_DEBOUNCE, rust_timeout=_LOOK, recursive=False
+async def _changed(looks: Looks) -> None:
+    """Wait until one of the files looks different.
+
+    Watching their folders makes that quick. But a watch begins late, ends with its folder, and does
+    not see a link on the way that leads elsewhere, so the files are looked at now and then besides.
+    """
+    from watchfiles import awatch
+
+    folders = {folder for file in looks if (folder := file.resolve().parent).is_dir()}
+    with contextlib.suppress(FileNotFoundError):  # gone this moment, which is a change
+        async for _ in awatch(
+            *folders,
+            debounce=_DEBOUNCE,
+            rust_timeout=_LOOK,
+            yield_on_timeout=True,
+            recursive=False,
         ):
-            if any(path in files for _, path in changes):
+            if await trio.to_thread.run_sync(differ, looks, abandon_on_cancel=True):
                 return
 
 
@@ -134,16 +144,6 @@ def _load(path: Path) -> Policies:
         raise
     except BaseException as error:  # GeneratorExit, KeyboardInterrupt, what a file has made up
         raise UsageError(f"{path}: its rule files cannot be loaded: {error!r}") from error
-
-
-def _folders(policies: Policies) -> set[str]:
-    return {str(file.resolve().parent) for file in policies.files}
-
-
-async def _are_there(folders: Collection[str]) -> None:
-    """Wait until folders that were watched exist again."""
-    while not all(map(os.path.isdir, folders)):
-        await trio.sleep(_PAUSE)
 
 
 def _adopt(daemon: Daemon, policies: Policies) -> Iterator[str]:

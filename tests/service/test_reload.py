@@ -224,3 +224,56 @@ def test_a_file_that_never_ends(policies, tmp_path):
     finally:
         over.touch()
         daemon.supervisor.close()
+
+
+def test_a_change_while_files_are_read(reloading, asking, tmp_path):
+    """What is written while a reload is under way is not lost."""
+    service = reloading(CONFIGURATION.replace("watch = false", "watch = true"))
+    said = asking(service)
+    _says(said, "one")
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    waits = (
+        f"import os, time\nopen({str(begun)!r}, 'w').close()\n"
+        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n"
+    )
+    (tmp_path / "rule.py").write_text(waits + _rule("two"))
+    _appears(begun)
+    (tmp_path / "rule.py").write_text(_rule("three"))
+    go.touch()
+    _says(said, "three")
+
+
+def test_a_new_file_that_is_mended(reloading, asking, tmp_path):
+    """A file that kept a configuration from being loaded is watched, too."""
+    service = reloading(CONFIGURATION.replace("watch = false", "watch = true"))
+    said = asking(service)
+    _says(said, "one")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "new.py").write_text("import no_such_module\n")
+    text = service.config.read_text().partition("\n")[2]
+    service.write(text.replace(f"{tmp_path}/rule.py", f"{tmp_path}/more/new.py"))
+    service.wait_for("rules.rejected")
+    (tmp_path / "more" / "new.py").write_text(_rule("two"))
+    _says(said, "two")
+
+
+def test_a_link_that_leads_elsewhere(reloading, asking, tmp_path):
+    """A file that is exchanged by a link on the way to it, as Kubernetes does."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rule.py").write_text(_rule(name))
+    (tmp_path / "data").symlink_to("one")
+    text = CONFIGURATION.replace("watch = false", "watch = true")
+    service = reloading(text.replace("./rule.py", f"{tmp_path}/data/rule.py"))
+    said = asking(service)
+    _says(said, "one")
+    (tmp_path / "new").symlink_to("two")
+    (tmp_path / "new").rename(tmp_path / "data")
+    _says(said, "two")
+
+
+def _appears(path) -> None:
+    end = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert path.exists()
