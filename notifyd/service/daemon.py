@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -228,12 +228,13 @@ class Daemon:
         """The workload that an arrival is a part of, if it is there already."""
         return self._by_key.get(key_of(arrival)) if arrival.joins else None
 
-    def _chosen(self, arrival: Arrival, known: Sequence[str] | None = None) -> Supervised:
-        """A new workload under the section that is for an arrival; by cgroups that are known."""
-        cgroups = cgroups_of(arrival) if known is None else known
+    def _chosen(self, arrival: Arrival, kept: Kept | None = None) -> Supervised:
+        """A new workload under the section that is for an arrival, or one that was kept."""
+        cgroups = cgroups_of(arrival) if kept is None else kept.cgroups
+        name = self._unique(arrival.id if kept is None else kept.workload)
         policy = self.policies.choose(arrival, cgroups)
         reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
-        return Supervised(self._unique(arrival.id), arrival, policy, reporter, cgroups)
+        return Supervised(name, arrival, policy, reporter, cgroups)
 
     def _begin(self, supervised: Supervised) -> None:
         self.workloads[supervised.id] = supervised
@@ -260,7 +261,9 @@ class Daemon:
         if kept is not None:
             name, ledger = kept.name, kept.ledger
         elif self._keeper is not None:
-            name, ledger = self._keeper.keep(arrival, installed, supervised.cgroups)
+            # A successor chooses by the first arrival, as we did, whichever is left.
+            told = replace(supervised.arrival, listener=arrival.listener, pid=arrival.pid)
+            name, ledger = self._keeper.keep(supervised.id, told, installed, supervised.cgroups)
         reported = watched_by(installed, policy.watched)
         workload = Workload(
             supervised.id,
@@ -343,10 +346,12 @@ class Daemon:
         Args:
             kept: its descriptors by name; ours from here on.
         """
+        restored: dict[str, Supervised] = {}
         for one in self._keeper.restore(kept) if self._keeper is not None else ():
             arrival = one.arrival
             try:
-                supervised = self._joined(arrival) or self._chosen(arrival, one.cgroups)
+                # Not by what they call themselves: two that are told apart would become one.
+                supervised = restored.get(one.workload) or self._chosen(arrival, one)
             except Refused as refused:
                 arrival.close()
                 one.ledger.close()
@@ -355,6 +360,7 @@ class Daemon:
                 continue
             calls = one.ledger.take()
             member = self._supervise(supervised, arrival, one.installed, one)
+            restored[one.workload] = supervised
             if not supervised.members:
                 self._begin(supervised)
             self._join(supervised, member, arrival)
