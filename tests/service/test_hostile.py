@@ -1,6 +1,7 @@
 """Peers that mean harm: each is refused with a line that names it, and nobody else notices."""
 
 import contextlib
+import json
 import os
 import random
 import select
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from notifyd.kernel import unix
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 
 CONFIGURATION = """
@@ -144,6 +146,17 @@ def test_a_thousand_connections(service, unharmed, name):
         for _ in range(1000):
             stack.enter_context(service.connect(name))
         service.wait_for("arrivals.refused")  # that of more than are told one by one
+    unharmed()
+
+
+def test_a_pile_of_descriptors(service, unharmed):
+    """Half a request with many of them is not waited for: they would be kept meanwhile."""
+    before = service.fds()
+    with service.connect("native") as connection, open("/dev/null") as null:
+        unix.send_fds(connection, b'{"notifyd": 1', [null.fileno()] * unix.MAX_FDS)
+        answer = json.loads(connection.makefile().readline())
+        assert answer["error"] == f"{unix.MAX_FDS} descriptors: too many"
+        assert service.settled_fds(before) <= before
     unharmed()
 
 
