@@ -147,7 +147,7 @@ class Daemon:
             raise
         # Invariant: nothing is on our lists before it is supervised: it would stay there for ever.
         if not supervised.members:
-            self._begin(supervised)
+            self._begin(supervised, member)
         self._join(supervised, member, arrival)
         return supervised
 
@@ -236,10 +236,10 @@ class Daemon:
         reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
         return Supervised(name, arrival, policy, reporter, cgroups)
 
-    def _begin(self, supervised: Supervised) -> None:
+    def _begin(self, supervised: Supervised, first: Member) -> None:
         self.workloads[supervised.id] = supervised
         self._by_key[supervised.key] = supervised
-        supervised.tell_begin()
+        supervised.tell_begin(first.pid)
 
     def _unique(self, wanted: str) -> str:
         name, number = wanted, 1
@@ -362,7 +362,7 @@ class Daemon:
             member = self._supervise(supervised, arrival, one.installed, one)
             restored[one.workload] = supervised
             if not supervised.members:
-                self._begin(supervised)
+                self._begin(supervised, member)
             self._join(supervised, member, arrival)
             found = self.supervisor.resume(member.workload, calls)
             self.log.event("workload.restored", workload=supervised.id, waiting=found)

@@ -137,6 +137,7 @@ os.kill(child, 9)
         ["elsewhere", "liar plugins"],
         0,
     ), done.stderr
+    assert service.wait_for("workload.started", workload="liar").get("pid") is None
 
 
 @pytest.mark.root
