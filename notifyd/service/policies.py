@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from notifyd.filter.profile import Profile
 from notifyd.listen.arrival import Arrival, Refused
 from notifyd.policy.load import find, load
 from notifyd.policy.lower import lower
+from notifyd.policy.ownership import check_ownership
 from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
@@ -165,20 +164,3 @@ def _compiled(profile: Profile) -> bytes:
             f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2)"
         ) from error
     return compile_profile(profile).program.to_bytes()
-
-
-def check_ownership(path: Path) -> None:
-    """See that nobody but root and us can write what we are about to obey.
-
-    Raises:
-        UsageError: somebody else can. A file that is not there is somebody else's to report.
-    """
-    try:
-        found = path.stat()
-    except OSError:
-        return
-    if found.st_uid not in (0, os.geteuid()):
-        raise UsageError(f"{path}: belongs to uid {found.st_uid}: chown it to root or to us")
-    others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
-    if found.st_mode & others:
-        raise UsageError(f"{path}: others may write it: chmod go-w {path}")
