@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from notifyd.errors import UsageError
 from notifyd.policy.load import find
 from notifyd.service.config import Section, read_config
 
-__all__ = ["Looks", "differ", "located", "looks_of"]
+__all__ = ["Looks", "differ", "folders_of", "located", "looks_of"]
 
 Looks = Mapping[Path, tuple[int, ...]]
 """By file: device, inode, size, times of change. Nothing for one that cannot be looked at."""
@@ -35,6 +36,16 @@ def looks_of(path: Path) -> Looks:
 def differ(looks: Looks) -> bool:
     """Whether a file does not look any more as it did."""
     return any(_look(file) != look for file, look in looks.items())
+
+
+def folders_of(looks: Looks) -> set[Path]:
+    """The folders that are there of the files that are meant, links followed."""
+    found = set()
+    for file in looks:
+        with suppress(OSError, RuntimeError, ValueError):  # links in a circle; a NUL in its name
+            if (folder := file.resolve().parent).is_dir():
+                found.add(folder)
+    return found
 
 
 def located(name: str, folder: Path) -> str:

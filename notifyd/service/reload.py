@@ -15,7 +15,7 @@ from notifyd.listen.arrival import Refused
 from notifyd.perform import worker
 from notifyd.service.config import Config
 from notifyd.service.daemon import Daemon
-from notifyd.service.looks import Looks, differ, looks_of
+from notifyd.service.looks import Looks, differ, folders_of, looks_of
 from notifyd.service.policies import Policies, load_policies
 from notifyd.service.sd_notify import Manager
 
@@ -123,7 +123,7 @@ async def _changed(looks: Looks) -> None:
     """
     from watchfiles import awatch
 
-    folders = {folder for file in looks if (folder := file.resolve().parent).is_dir()}
+    folders = await trio.to_thread.run_sync(folders_of, looks, abandon_on_cancel=True)
     with contextlib.suppress(FileNotFoundError):  # gone this moment, which is a change
         async for _ in awatch(
             *folders,

@@ -257,6 +257,20 @@ def test_a_new_file_that_is_mended(reloading, asking, tmp_path):
     _says(said, "two")
 
 
+@pytest.mark.parametrize("name", ["\\u0000.py", "circle/rule.py", "none/rule.py"])
+def test_a_file_that_cannot_be(reloading, asking, tmp_path, name):
+    """A name with a NUL, links in a circle, a folder that is not there: watching goes on."""
+    service = reloading(CONFIGURATION.replace("watch = false", "watch = true"))
+    said = asking(service)
+    (tmp_path / "circle").symlink_to("circle")
+    text = service.config.read_text().partition("\n")[2]
+    service.write(text.replace(f"{tmp_path}/rule.py", f"{tmp_path}/{name}"))
+    service.wait_for("rules.rejected")
+    (tmp_path / "rule.py").write_text(_rule("two"))
+    service.write(text)
+    _says(said, "two")
+
+
 def test_a_link_that_leads_elsewhere(reloading, asking, tmp_path):
     """A file that is exchanged by a link on the way to it, as Kubernetes does."""
     for name in ("one", "two"):
