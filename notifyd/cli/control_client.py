@@ -155,6 +155,9 @@ def _explained(path: str, error: OSError | ValueError) -> str:
             "configuration (mode, group, users) let you in"
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED):
-        return f"no daemon listens at {shown}: start `notifyd serve`, or give its --socket"
+        return (
+            f"no daemon listens at {shown}: start `notifyd serve` with sockets.control in its "
+            "configuration, or give its --socket"
+        )
     why = getattr(error, "strerror", None) or str(error)
     return f"{shown}: {why}: give the control socket of a daemon with --socket"

@@ -12,7 +12,7 @@ import trio
 from notifyd.cli.session import explain_exec, live
 from notifyd.errors import UsageError
 from notifyd.listen.handover import ask_program, handover
-from notifyd.listen.native_wire import Offer
+from notifyd.listen.native_wire import Handover, Offer
 from notifyd.listen.signals import TakenSignals
 from notifyd.listen.spawn import is_killable, listener_flags, spawn
 from notifyd.listen.spawned import Spawned
@@ -68,10 +68,12 @@ async def _accompany(
     spawned: Spawned, signals: TakenSignals, offer: Offer, name: str, socket: str, flags: int
 ) -> int:
     """Hand the listener over, and live with the command until it has ended; its exit status."""
-    if spawned.listener is not None:
-        listener, spawned.listener = spawned.listener, None
-        try:
-            handover(
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(relay_signals, spawned, signals, want_end=trio.Event()))
+        if spawned.listener is not None:
+            listener, spawned.listener = spawned.listener, None
+            give = partial(
+                handover,
                 listener,
                 id=name,
                 path=socket or None,
@@ -80,10 +82,19 @@ async def _accompany(
                 killable=is_killable(flags),
                 program=offer.digest,
             )
-        finally:
-            os.close(listener)  # a daemon that dies must not leave calls waiting for us
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(relay_signals, spawned, signals, want_end=trio.Event()))
+            nursery.start_soon(_hand_over, give, listener)
         status = await wait_status(spawned)
         nursery.cancel_scope.cancel()
     return status
+
+
+async def _hand_over(give: Callable[[], Handover], listener: int) -> None:
+    """Wait for the daemon's reply in a thread: it may hang, and the command be interrupted."""
+
+    def give_and_close() -> None:
+        try:
+            give()
+        finally:
+            os.close(listener)  # a daemon that dies must not leave calls waiting for us
+
+    await trio.to_thread.run_sync(give_and_close, abandon_on_cancel=True)

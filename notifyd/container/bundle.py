@@ -21,6 +21,8 @@ from notifyd.container.settings import Settings
 from notifyd.errors import UsageError
 from notifyd.filter.oci import Seccomp, as_profile
 from notifyd.filter.oci_merge import open_base
+from notifyd.policy.load import find
+from notifyd.policy.ownership import check_writers
 
 __all__ = ["PREFIX", "Request", "prepare", "requested"]
 
@@ -104,6 +106,8 @@ def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = Fa
         raise UsageError("a container under notifyd cannot be restored from a checkpoint")
     if overriding := sorted(_OVERRIDES & (config.get("annotations") or {}).keys()):
         raise UsageError(f"{overriding[0]}: crun would drop what notifyd adds; leave it out")
+    for name in request.rules:
+        check_writers(find(name))
     linux = config.setdefault("linux", {})
     base = _base(linux.get("seccomp"), path)
     listener = Listener(settings.listener, request.metadata, settings.flags, runtime)

@@ -18,6 +18,7 @@ from notifyd.container.compose import LISTENER
 from notifyd.errors import UsageError
 from notifyd.filter.oci import FLAGS
 from notifyd.policy.load import shipped
+from notifyd.policy.ownership import check_writers
 
 __all__ = ["Settings", "read_settings"]
 
@@ -66,8 +67,9 @@ def read_settings(path: Path) -> Settings:
     """The file, or the defaults if there is none.
 
     Raises:
-        UsageError: it cannot be read, or says something that it cannot say.
+        UsageError: it cannot be read, others may write it, or it says something that it cannot say.
     """
+    check_writers(path)
     try:
         found = msgspec.toml.decode(path.read_bytes(), type=Settings)
     except FileNotFoundError:

@@ -129,6 +129,9 @@ def find_runtime() -> str:
 
 
 def _named() -> str:
+    from notifyd.policy.ownership import check_writers
+
+    check_writers(_settings_path())
     try:
         text = _settings_path().read_bytes().decode()
     except FileNotFoundError:

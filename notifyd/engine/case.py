@@ -55,7 +55,7 @@ class Case:
         "workload",
     )
 
-    def __init__(self, workload: Workload, note: Note, begun: int) -> None:
+    def __init__(self, workload: Workload, note: Note, begun: int, slot: int = 0) -> None:
         self.workload = workload
         self.note = note
         self.inquiry = Inquiry(
@@ -69,7 +69,7 @@ class Case:
         self._look: WouldBlock | None = None
         self._deed: FileDeed | None = None
         self._moved = 0
-        self._slot = 0  # in the ledger
+        self._slot = slot  # in the ledger; 0 for none
         self._asked: tuple[Ask, Resolution] | None = None
         self._waited = 0  # nanoseconds for a person
 
@@ -151,12 +151,12 @@ class Case:
 
     # -- in a task
 
-    def enter_ledger(self, tries: int = 1) -> bool:
+    def enter_ledger(self) -> bool:
         """Go on record as a call that waits; refused, and False, if there is no room for it."""
         ledger = self.workload.ledger
         if ledger is None or self._slot:
             return True
-        self._slot = ledger.enter(self.note, tries)
+        self._slot = ledger.enter(self.note)
         if not self._slot:
             self.give_up("too many calls of this workload wait")
         return bool(self._slot)

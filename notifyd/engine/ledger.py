@@ -112,27 +112,36 @@ class Ledger:
 
     def leave(self, slot: int) -> None:
         """A call that waited is over."""
-        if self._memory.closed:
+        if self._memory.closed or not slot:
             return
         begin = _FIRST + slot * _SLOT
         self._memory[begin : begin + _SLOT] = _EMPTY
         self._free.append(slot)
 
-    def take(self) -> list[tuple[Note, int]]:
-        """The calls that were on record, each once, and how often each was begun.
+    def begin(self, slot: int, tries: int) -> None:
+        """A call on record is going to be decided once more."""
+        _TRIES.pack_into(self._memory, _FIRST + slot * _SLOT + NOTIF.size, tries)
 
-        All slots are free then. What was being decided inline counts as begun `TRIES` times.
+    def take(self) -> list[tuple[Note, int, int]]:
+        """The calls on record, each once: how often each was begun, and its slot.
+
+        They stay on record until they `leave`: we may be killed as our predecessor was. What was
+        being decided inline comes first and counts as begun `TRIES` times; its slot is 0 where
+        there is no room for it.
         """
-        found: dict[int, tuple[Note, int]] = {}
-        for slot in range(SLOTS):
+        found: dict[int, tuple[Note, int, int]] = {}
+        for slot in range(1, SLOTS):
             begin = _FIRST + slot * _SLOT
             note = NOTIF.unpack_from(self._memory, begin)
-            if note[0] and (slot or note[0] not in found):
+            if note[0]:
                 (tries,) = _TRIES.unpack_from(self._memory, begin + NOTIF.size)
-                found[note[0]] = note, tries if slot else TRIES
-                self._memory[begin : begin + _SLOT] = _EMPTY
-        self._free = list(range(SLOTS - 1, 0, -1))
-        return list(found.values())
+                found[note[0]] = note, tries, slot
+        used = {slot for _, _, slot in found.values()}
+        self._free = [slot for slot in range(SLOTS - 1, 0, -1) if slot not in used]
+        inline = NOTIF.unpack_from(self._memory, _FIRST)
+        if not inline[0] or inline[0] in found:
+            return list(found.values())
+        return [(inline, TRIES, self.enter(inline, TRIES)), *found.values()]
 
     def close(self) -> None:
         """Let go; somebody else's copy stays."""

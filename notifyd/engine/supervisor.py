@@ -160,7 +160,7 @@ class Supervisor:
         workload.reporter.event("workload.shared", "error", workload=workload.name, held_s=2 * LOOK)
         self.remove(workload)
 
-    def resume(self, workload: Workload, calls: Iterable[tuple[Note, int]]) -> int:
+    def resume(self, workload: Workload, calls: Iterable[tuple[Note, int, int]]) -> int:
         """Decide calls anew that somebody received before us; return how many still wait.
 
         The supervisor has to run, and the workload be added.
@@ -169,15 +169,19 @@ class Supervisor:
             workload: whose they are.
             calls: from its ledger.
         """
-        found = 0
-        for note, tries in calls:
+        ledger, found = workload.ledger, 0
+        assert ledger is not None
+        for note, tries, slot in calls:
             if not workload.id_valid(note[ID]):
+                ledger.leave(slot)
                 continue
+            # Invariant: it stays on record until it is answered, and counts as begun before it is.
+            ledger.begin(slot, tries + 1)
             found += 1
-            case = Case(workload, note, _clock())
+            case = Case(workload, note, _clock(), slot)
             if tries >= TRIES:
                 case.give_up("the supervisor ended while it was decided")
-            elif case.enter_ledger(tries + 1) and case.decide() is not None:
+            elif case.decide() is not None:
                 self._attend(case)
         return found
 

@@ -23,6 +23,7 @@ from notifyd.listen.reception import (
 __all__ = ["serve_native"]
 
 MOST_BYTES = 1 << 16  # of a request; anybody may send one
+MOST_FDS = 8  # that come along; more than any request needs, and a crowd cannot use up all of ours
 
 TakeHandover = Callable[[Arrival, str], Handover]
 """As `Take`, with the digest of the program that is installed; tells what became of it."""
@@ -54,7 +55,9 @@ async def serve_native(
     async def attend(connection: socket.socket, peer: Peer) -> None:
         try:
             welcome(peer)
-            received = await receive_message(connection, most=MOST_BYTES, patience=patience)
+            received = await receive_message(
+                connection, most=MOST_BYTES, most_fds=MOST_FDS, patience=patience
+            )
             if received is None:
                 return
             message, fds = received

@@ -118,18 +118,27 @@ async def _accept(server: trio.socket.SocketType) -> socket.socket | None:
 
 
 async def receive_message(
-    connection: socket.socket, *, most: int = MOST_BYTES, patience: float = PATIENCE
+    connection: socket.socket,
+    *,
+    most: int = MOST_BYTES,
+    most_fds: int = unix.MAX_FDS,
+    patience: float = PATIENCE,
 ) -> tuple[bytes, list[int]] | None:
     """Receive one JSON object and the descriptors that came with its first byte.
 
     It does not wait for the end of the stream: a sender may keep the connection open.
 
+    Args:
+        connection: does not block; it stays the caller's.
+        most: how many bytes are too many.
+        most_fds: how many descriptors may be ours while the rest of a message is waited for.
+        patience: seconds for all of it.
+
     Returns:
         The object and the descriptors, the caller's; None if the peer left without a word.
 
     Raises:
-        PeerError: too long, too slow, cut short, more descriptors than one message can carry, or
-            descriptors that came later.
+        PeerError: too long, too slow, cut short, too many descriptors, or some that came later.
     """
     assembly, owned = Assembly(most), list[int]()
     try:
@@ -144,6 +153,8 @@ async def receive_message(
                 owned += fds
                 if late or cut:
                     raise PeerError("descriptors that were cut off, or came too late")
+                if len(owned) > most_fds:
+                    raise PeerError(f"{len(owned)} descriptors: too many")
                 if not data:
                     break
                 message = assembly.add(data)

@@ -30,7 +30,7 @@ TYPES = MappingProxyType(
 
 _KEPT = re.compile(r"[0-9a-f]{16}\.(listener|ledger)")  # names of `keeping`
 _FIRST = 3  # SD_LISTEN_FDS_START
-_MOST = 1024  # descriptors; more than any service has units for
+_MOST = 8192  # descriptors; more than FileDescriptorStoreMax= of our unit, and all its sockets
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 _LISTEN = {
     socket.SOCK_STREAM: "ListenStream",

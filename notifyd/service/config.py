@@ -36,7 +36,7 @@ __all__ = [
 DEFAULT_PATH = "/etc/notifyd/notifyd.toml"
 
 Texts = str | list[str]
-User = int | str
+User = Annotated[int | str, Meta(description="a name or an id")]
 Name = Annotated[
     str,
     Meta(
@@ -44,7 +44,9 @@ Name = Annotated[
         description="a name of at most 64 letters, digits, '_', '.' and '-'",
     ),
 ]
-FilePath = Annotated[str, Meta(pattern="^/", description="an absolute path")]
+FilePath = Annotated[
+    str, Meta(pattern=r"^/[^\x00]*$", description="an absolute path, and no NUL in it")
+]
 Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$", description='a mode in octal, as text: "0660"')]
 Names = Annotated[list[str], Meta(min_length=1, description="at least one name or file")]
 Url = Annotated[
@@ -233,7 +235,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
     sockets: Sockets
     workload: Sections
-    audit: str | Audit | None = None
+    audit: FilePath | Audit | None = None
     approvals: FilePath | Approvals = Approvals()
     webhook: WebhookConfig | None = None
     metrics_port: Port | None = None
@@ -277,7 +279,7 @@ def read_config(path: Path) -> tuple[Config, Places]:
         raise UsageError(f"{path}: no UTF-8 at byte {error.start}: save it as UTF-8") from error
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: no TOML: {error}") from error
     places = Places(text)
     config, mistakes = validated(data, Config)
@@ -342,7 +344,7 @@ def uid_of(user: User) -> int | None:
         return user
     try:
         return pwd.getpwnam(user).pw_uid
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in it
         return None
 
 
@@ -352,7 +354,7 @@ def gid_of(group: User) -> int | None:
         return group
     try:
         return grp.getgrnam(group).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
         return None
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -147,7 +147,7 @@ class Daemon:
             raise
         # Invariant: nothing is on our lists before it is supervised: it would stay there for ever.
         if not supervised.members:
-            self._begin(supervised)
+            self._begin(supervised, member)
         self._join(supervised, member, arrival)
         return supervised
 
@@ -228,17 +228,18 @@ class Daemon:
         """The workload that an arrival is a part of, if it is there already."""
         return self._by_key.get(key_of(arrival)) if arrival.joins else None
 
-    def _chosen(self, arrival: Arrival, known: Sequence[str] | None = None) -> Supervised:
-        """A new workload under the section that is for an arrival; by cgroups that are known."""
-        cgroups = cgroups_of(arrival) if known is None else known
+    def _chosen(self, arrival: Arrival, kept: Kept | None = None) -> Supervised:
+        """A new workload under the section that is for an arrival, or one that was kept."""
+        cgroups = cgroups_of(arrival) if kept is None else kept.cgroups
+        name = self._unique(arrival.id if kept is None else kept.workload)
         policy = self.policies.choose(arrival, cgroups)
         reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
-        return Supervised(self._unique(arrival.id), arrival, policy, reporter, cgroups)
+        return Supervised(name, arrival, policy, reporter, cgroups)
 
-    def _begin(self, supervised: Supervised) -> None:
+    def _begin(self, supervised: Supervised, first: Member) -> None:
         self.workloads[supervised.id] = supervised
         self._by_key[supervised.key] = supervised
-        supervised.tell_begin()
+        supervised.tell_begin(first.pid)
 
     def _unique(self, wanted: str) -> str:
         name, number = wanted, 1
@@ -260,7 +261,9 @@ class Daemon:
         if kept is not None:
             name, ledger = kept.name, kept.ledger
         elif self._keeper is not None:
-            name, ledger = self._keeper.keep(arrival, installed, supervised.cgroups)
+            # A successor chooses by the first arrival, as we did, whichever is left.
+            told = replace(supervised.arrival, listener=arrival.listener, pid=arrival.pid)
+            name, ledger = self._keeper.keep(supervised.id, told, installed, supervised.cgroups)
         reported = watched_by(installed, policy.watched)
         workload = Workload(
             supervised.id,
@@ -343,10 +346,12 @@ class Daemon:
         Args:
             kept: its descriptors by name; ours from here on.
         """
+        restored: dict[str, Supervised] = {}
         for one in self._keeper.restore(kept) if self._keeper is not None else ():
             arrival = one.arrival
             try:
-                supervised = self._joined(arrival) or self._chosen(arrival, one.cgroups)
+                # Not by what they call themselves: two that are told apart would become one.
+                supervised = restored.get(one.workload) or self._chosen(arrival, one)
             except Refused as refused:
                 arrival.close()
                 one.ledger.close()
@@ -355,8 +360,9 @@ class Daemon:
                 continue
             calls = one.ledger.take()
             member = self._supervise(supervised, arrival, one.installed, one)
+            restored[one.workload] = supervised
             if not supervised.members:
-                self._begin(supervised)
+                self._begin(supervised, member)
             self._join(supervised, member, arrival)
             found = self.supervisor.resume(member.workload, calls)
             self.log.event("workload.restored", workload=supervised.id, waiting=found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,8 +25,9 @@ __all__ = ["Keeper", "Kept"]
 
 
 class _About(msgspec.Struct):
-    """What is known of a listener, for a successor."""
+    """What is known of a listener and of the workload that it is a part of, for a successor."""
 
+    workload: str
     kind: str
     peer: tuple[int, int, int, str]
     id: str
@@ -35,7 +37,6 @@ class _About(msgspec.Struct):
     annotations: dict[str, str]
     section: str
     killable: bool
-    joins: bool
     profile: Profile | None
     cgroups: list[str]
     ours: bool
@@ -46,11 +47,14 @@ class Kept:
     """A listener that a predecessor had.
 
     Attributes:
-        name: of its descriptors in the store.
+        name: of its descriptors in the store; in the order in which they came.
+        workload: the id of what it is a part of.
+        arrival: the workload's first, with the listener and the pid of this one.
         ledger: owned by whoever takes this, as is the arrival's listener.
     """
 
     name: str
+    workload: str
     arrival: Arrival
     installed: Installed
     cgroups: tuple[str, ...]
@@ -69,22 +73,30 @@ class Keeper:
         return self._manager.keeps
 
     def keep(
-        self, arrival: Arrival, installed: Installed, cgroups: Sequence[str]
+        self, workload: str, arrival: Arrival, installed: Installed, cgroups: Sequence[str]
     ) -> tuple[str, Ledger | None]:
         """Have a listener kept; the name by which it is, and its ledger. "" and None if it is not.
 
         LXC's are not: its monitors keep them, and connect again.
+
+        Args:
+            workload: the id of what it is a part of.
+            arrival: as in `Kept`. The listener stays its owner's.
+            installed: of this listener.
+            cgroups: of the workload.
         """
         if not self._manager.keeps or arrival.notifier is not None:
             return "", None
-        about = msgspec.json.encode(_about(arrival, installed, cgroups))
+        about = msgspec.json.encode(_about(workload, arrival, installed, cgroups))
         if len(about) > MOST_ABOUT:  # of a long profile nothing is known then
-            about = msgspec.json.encode(_about(arrival, replace(installed, profile=None), cgroups))
+            unknown = replace(installed, profile=None)
+            about = msgspec.json.encode(_about(workload, arrival, unknown, cgroups))
         try:
             ledger = Ledger.create(about)
         except (OSError, ValueError):
             return "", None
-        name = secrets.token_hex(8)
+        # Microseconds since boot: names sort as they came, also those of the next daemon.
+        name = f"{time.monotonic_ns() // 1000:012x}{secrets.token_hex(2)}"
         self._manager.keep(f"{name}.ledger", ledger.descriptor)
         self._manager.keep(f"{name}.listener", arrival.listener)
         return name, ledger
@@ -117,7 +129,7 @@ def _restored(name: str, listener: int, memory: int) -> Kept | None:
         try:
             about = msgspec.json.decode(ledger.about, type=_About)
             arrival, cgroups = _arrival(about, listener), tuple(about.cgroups)
-            return Kept(name, arrival, _installed(about), cgroups, ledger)
+            return Kept(name, about.workload, arrival, _installed(about), cgroups, ledger)
         except (msgspec.DecodeError, ValueError):
             pass
     if ledger is not None:
@@ -127,9 +139,10 @@ def _restored(name: str, listener: int, memory: int) -> Kept | None:
     return None
 
 
-def _about(arrival: Arrival, installed: Installed, cgroups: Sequence[str]) -> _About:
+def _about(workload: str, arrival: Arrival, installed: Installed, cgroups: Sequence[str]) -> _About:
     peer = arrival.peer
     return _About(
+        workload,
         arrival.kind.value,
         (peer.pid, peer.uid, peer.gid, peer.name),
         arrival.id,
@@ -139,7 +152,6 @@ def _about(arrival: Arrival, installed: Installed, cgroups: Sequence[str]) -> _A
         dict(arrival.annotations),
         arrival.section,
         installed.killable,
-        arrival.joins,
         installed.profile,
         list(cgroups),
         installed.ours,
@@ -157,7 +169,6 @@ def _arrival(about: _About, listener: int) -> Arrival:
         annotations=about.annotations,
         section=about.section,
         killable=about.killable,
-        joins=True,
     )
 
 

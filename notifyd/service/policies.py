@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +13,17 @@ from notifyd.filter.profile import Profile
 from notifyd.listen.arrival import Arrival, Refused
 from notifyd.policy.load import find, load
 from notifyd.policy.lower import lower
+from notifyd.policy.ownership import check_ownership
 from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.service.config import Config, ConfigError, Section, as_list, read_config
+from notifyd.service.looks import Looks, located, looks_of
 from notifyd.service.matching import fits
 from notifyd.service.validate import Mistake
 from notifyd.target.watch import Watched
 
-__all__ = ["Policies", "Policy", "Stamp", "load_policies", "stamp"]
+__all__ = ["Policies", "Policy", "load_policies"]
 
 EPERM = 1
 
@@ -39,7 +39,7 @@ class Policy:
         digest: names the program.
         profile: what its program says.
         notifies: whether its program reports any call.
-        files: the rule files, and what they were before they were read.
+        files: the rule files.
         kernel: the operations that the kernel decides by itself.
     """
 
@@ -50,7 +50,7 @@ class Policy:
     digest: str
     profile: Profile
     notifies: bool
-    files: Mapping[Path, Stamp]
+    files: tuple[Path, ...]
     kernel: tuple[str, ...]
 
     @property
@@ -65,14 +65,14 @@ class Policies:
 
     Attributes:
         path: the configuration's file.
-        stamp: what it was before it was read.
         sections: in their order.
+        looks: every file, as it was before it was read.
     """
 
     path: Path
-    stamp: Stamp
     config: Config
     sections: tuple[Policy, ...]
+    looks: Looks
 
     def choose(self, arrival: Arrival, cgroups: Sequence[str]) -> Policy:
         """The first section that fits.
@@ -98,31 +98,6 @@ class Policies:
             f"{arrival.peer}"
         )
 
-    @property
-    def files(self) -> Mapping[Path, Stamp]:
-        """Every file that was read, and what it was before that."""
-        found = {self.path: self.stamp}
-        for policy in self.sections:
-            for file, before in policy.files.items():
-                found.setdefault(file, before)
-        return found
-
-
-Stamp = tuple[int, int, int, int, int] | None
-"""What a file is: device, inode, size, and the times of its last changes; None if there is none.
-
-The last of the times cannot be set back.
-"""
-
-
-def stamp(path: Path) -> Stamp:
-    """The stamp of a file, or of what a link leads to."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
 
 def load_policies(path: Path) -> Policies:
     """Read a configuration and everything that it names.
@@ -130,7 +105,7 @@ def load_policies(path: Path) -> Policies:
     Raises:
         UsageError: something is wrong; every mistake has its line.
     """
-    before = stamp(path)
+    looks = looks_of(path)
     check_ownership(path)
     config, places = read_config(path)
     loaded, mistakes = list[Policy](), list[Mistake]()
@@ -142,14 +117,15 @@ def load_policies(path: Path) -> Policies:
             mistakes.append(Mistake(("workload", at, "rules"), said))
     if mistakes:
         raise ConfigError(path, mistakes, places)
-    return Policies(path, before, config, tuple(loaded))
+    return Policies(path, config, tuple(loaded), looks)
 
 
 def _load(section: Section, folder: Path) -> Policy:
-    names = [_located(name, folder) for name in section.rules]
-    files = {file: stamp(file) for file in (find(name).resolve() for name in names)}
-    for file in files:
+    names = [located(name, folder) for name in section.rules]
+    found = [find(name) for name in names]
+    for file in found:
         check_ownership(file)
+    files = tuple(file.resolve() for file in found)
     rules = load(
         names,
         options=_options(section),
@@ -165,10 +141,6 @@ def _load(section: Section, folder: Path) -> Policy:
     kernel = tuple(sorted({operation for operation, _ in lowered.decided}))
     profile, notifies = lowered.profile, lowered.notifies
     return Policy(section, rules, watched, program, digest, profile, notifies, files, kernel)
-
-
-def _located(name: str, folder: Path) -> str:
-    return str(folder / name) if "/" in name or name.endswith(".py") else name
 
 
 def _options(section: Section) -> Mapping[str, Sequence[str]]:
@@ -193,27 +165,3 @@ def _compiled(profile: Profile) -> bytes:
             f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2)"
         ) from error
     return compile_profile(profile).program.to_bytes()
-
-
-def check_ownership(path: Path) -> None:
-    """See that nobody but root and us can write, or replace, what we are about to obey.
-
-    Raises:
-        UsageError: somebody else can. A file that is not there is somebody else's to report.
-    """
-    real = path.resolve()
-    for place in dict.fromkeys((real, *real.parents, *path.absolute().parents)):
-        try:
-            found = place.stat()
-        except OSError:
-            return
-        what, keepers = str(path), {0, os.geteuid()}
-        if place != real:
-            what = f"{path}: its folder {place}"
-            keepers.add(os.stat("/").st_uid)  # root, as a user namespace without it shows it
-        if found.st_uid not in keepers:
-            raise UsageError(f"{what}: belongs to uid {found.st_uid}: chown it to root or to us")
-        others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
-        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX  # as /tmp: own only
-        if found.st_mode & others and not sticky:
-            raise UsageError(f"{what}: others may write it: chmod go-w {place}")

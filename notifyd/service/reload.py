@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from notifyd.listen.arrival import Refused
 from notifyd.perform import worker
 from notifyd.service.config import Config
 from notifyd.service.daemon import Daemon
-from notifyd.service.policies import Policies, Stamp, load_policies, stamp
+from notifyd.service.looks import Looks, folders_of, look_again, looks_of
+from notifyd.service.policies import Policies, load_policies
 from notifyd.service.sd_notify import Manager
 
 __all__ = ["Reloader"]
@@ -24,8 +24,7 @@ __all__ = ["Reloader"]
 _DEBOUNCE = 50  # milliseconds of changes that are told together
 _QUIET = 0.3  # seconds without a change: whoever writes a file in several steps has finished
 _HURRIED = 10  # times so long are waited for that
-_LOOK = 1_000  # milliseconds between two looks at the files, beside what is told of them
-_PAUSE = 1.0  # seconds between two looks whether a folder that is gone is there again
+_LOOK = 1_000  # milliseconds between two looks at the files, and until a watch notices its end
 PATIENCE = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
 
 
@@ -104,42 +103,54 @@ class Reloader:
         )
 
     async def watch(self) -> None:
-        """Reload whenever a file changes that the policies were read from, for ever."""
-        policies = self._daemon.policies
-        seen = policies.files
-        while policies.config.watch:
+        """Reload whenever a file changes that the policies are read from, for ever."""
+        path, looks = self._daemon.policies.path, self._daemon.policies.looks
+        while self._daemon.policies.config.watch:
             try:
-                await self._changed(policies, seen)
-            except FileNotFoundError:
-                await _are_there(_folders(policies))
+                await _changed(looks)
+                await _quiet(looks)
+                # Before they are read: what changes meanwhile is a change.
+                looks = await trio.to_thread.run_sync(looks_of, path, abandon_on_cancel=True)
             except (OSError, RuntimeError) as error:  # no room: inotify(7), max_user_watches
                 said = f"files are not watched any more ({error}): use `notifyd ctl reload`"
                 self._daemon.log.event("reload.note", "warning", reason=said)
                 return
-            if policies is self._daemon.policies:
-                await _quiet(policies)
-                seen = _stamps(policies)  # what is tried now is not tried again
-                await self.try_reload("a file changed")
-            if policies is not self._daemon.policies:
-                policies = self._daemon.policies
-                seen = policies.files
+            await self.try_reload("a file changed")
 
-    async def _changed(self, policies: Policies, seen: Mapping[Path, Stamp]) -> None:
-        """Wait until one of the files is not what it was, or others are in force.
 
-        What changed while it was loaded, before anybody watched, is found at the first look.
-        """
-        from watchfiles import awatch
+async def _changed(looks: Looks) -> None:
+    """Wait until one of the files looks different.
 
+    Watching their folders makes that quick. But a watch begins late, ends with its folder, and does
+    not see a link on the way that leads elsewhere, so the files are looked at now and then besides.
+    """
+    from watchfiles import awatch
+
+    folders = await trio.to_thread.run_sync(folders_of, looks, abandon_on_cancel=True)
+    with contextlib.suppress(FileNotFoundError):  # gone this moment, which is a change
         async for _ in awatch(
-            *_folders(policies),
+            *folders,
             debounce=_DEBOUNCE,
             rust_timeout=_LOOK,
-            recursive=False,
             yield_on_timeout=True,
+            recursive=False,
         ):
-            if policies is not self._daemon.policies or _stamps(policies) != seen:
+            if await _look_again(looks) != looks:
                 return
+
+
+async def _quiet(looks: Looks) -> None:
+    """Wait until nobody writes the files any more: half a rule file may be a good one."""
+    found = await _look_again(looks)
+    for _ in range(_HURRIED):
+        await trio.sleep(_QUIET)
+        before, found = found, await _look_again(looks)
+        if found == before:
+            return
+
+
+async def _look_again(looks: Looks) -> Looks:
+    return await trio.to_thread.run_sync(look_again, looks, abandon_on_cancel=True)
 
 
 def _load(path: Path) -> Policies:
@@ -150,30 +161,6 @@ def _load(path: Path) -> Policies:
         raise
     except BaseException as error:  # GeneratorExit, KeyboardInterrupt, what a file has made up
         raise UsageError(f"{path}: its rule files cannot be loaded: {error!r}") from error
-
-
-async def _quiet(policies: Policies) -> None:
-    """Wait until nobody writes the files any more: half a rule file may be a good one."""
-    found = _stamps(policies)
-    for _ in range(_HURRIED):
-        await trio.sleep(_QUIET)
-        before, found = found, _stamps(policies)
-        if found == before:
-            return
-
-
-def _stamps(policies: Policies) -> dict[Path, Stamp]:
-    return {file: stamp(file) for file in policies.files}
-
-
-def _folders(policies: Policies) -> set[str]:
-    return {str(file.resolve().parent) for file in policies.files}
-
-
-async def _are_there(folders: Collection[str]) -> None:
-    """Wait until folders that were watched exist again."""
-    while not all(map(os.path.isdir, folders)):
-        await trio.sleep(_PAUSE)
 
 
 def _adopt(daemon: Daemon, policies: Policies) -> Iterator[str]:

@@ -93,13 +93,13 @@ class Supervised:
         for member in self.members:
             member.workload.record(audit)
 
-    def tell_begin(self) -> None:
-        """Log that it is supervised from now on."""
+    def tell_begin(self, pid: int) -> None:
+        """Log that it is supervised from now on, with its first process as far as it is known."""
         arrival, section = self.arrival, self.policy.section
         self.reporter.event(
             "workload.started",
             workload=self.id,
-            pid=arrival.pid or None,
+            pid=pid or None,
             arrival=arrival.kind.value,
             peer=str(arrival.peer),
             section=section.name,

@@ -7,7 +7,8 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -40,18 +41,21 @@ def validated(data: Mapping[str, Any], kind: type[T]) -> tuple[T | None, list[Mi
 
 
 def _check(data: Any, kind: Any, where: Where, mistakes: list[Mistake]) -> None:
-    struct, element = _struct_in(kind), _element_in(kind)
+    struct, element, value = _struct_in(kind), _element_in(kind), _value_in(kind)
     if struct is not None and isinstance(data, dict):
         _check_table(data, struct, where, mistakes)
+    elif value is not None and isinstance(data, dict):
+        for key, one in data.items():
+            _check(one, value, (*where, key), mistakes)
     elif element is not None and isinstance(data, list) and data:
         for at, one in enumerate(data):
             _check(one, element, (*where, at), mistakes)
     else:
         try:
             msgspec.convert(data, kind, strict=True)
-        except msgspec.ValidationError as error:
-            said = _wanted(kind) or _plain(str(error))
-            mistakes.append(Mistake(where, f"{spelt(where)}: {said}"))
+        except msgspec.ValidationError:
+            said = _described(kind) or _in_words(kind)
+            mistakes.append(Mistake(where, f"{spelt(where)}: expected {said}"))
 
 
 def _check_table(
@@ -81,26 +85,38 @@ def spelt(where: Where) -> str:
     return text
 
 
-def _wanted(kind: Any) -> str:
-    """What a type says of itself."""
-    for one in (kind, *get_args(kind)):
+def _described(kind: Any) -> str:
+    """What a type says of itself, or a part of a choice."""
+    for one in (kind, *(get_args(kind) if _is_choice(kind) else ())):
         for meta in get_args(one) if get_origin(one) is Annotated else ():
             if isinstance(meta, msgspec.Meta) and meta.description:
-                return f"expected {meta.description}"
+                return meta.description
     return ""
 
 
-def _plain(error: str) -> str:
-    """Msgspec's sentence, without the path that it appends (we have a better one)."""
-    text = error.partition(" - at `")[0]
-    return text[:1].lower() + text[1:]
+_WORDS = {str: "a text", int: "a number", float: "a number", bool: "true or false", dict: "a table"}
+
+
+def _in_words(kind: Any) -> str:
+    """What a type takes."""
+    kind = _bare(kind)
+    origin = get_origin(kind)
+    if _is_choice(kind):
+        parts = [_described(one) or _in_words(one) for one in get_args(kind) if one is not NoneType]
+        return " or ".join(dict.fromkeys(parts))
+    if origin is Literal:
+        return " or ".join(f'"{one}"' for one in get_args(kind))
+    if origin is list:
+        (element,) = get_args(kind)
+        return f"a list, each {_described(element) or _in_words(element)}"
+    return _WORDS.get(origin or kind, "a table")
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
     kind = _bare(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
-    if get_origin(kind) in (Union, types.UnionType):
+    if _is_choice(kind):
         found = [one for one in map(_struct_in, get_args(kind)) if one is not None]
         return found[0] if found else None
     return None
@@ -112,6 +128,16 @@ def _element_in(kind: Any) -> Any:
     if get_origin(kind) is list and _struct_in(get_args(kind)[0]) is not None:
         return get_args(kind)[0]
     return None
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def _value_in(kind: Any) -> Any:
+    """The type of a table's values, if its keys are free."""
+    kind = _bare(kind)
+    return get_args(kind)[1] if get_origin(kind) is dict else None
 
 
 def _bare(kind: Any) -> Any:

@@ -14,7 +14,9 @@ ANY_VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
     max_leaves=6,
 )
-ONE_EXAMPLE_AFTER_ANOTHER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+ONE_EXAMPLE_AFTER_ANOTHER = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def test_line(make_record):

@@ -189,7 +189,8 @@ def test_nobody_is_there(notifyd, tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX) as closed:
         closed.bind(str(tmp_path / "closed"))
     cases = {
-        (): f"no daemon listens at {tmp_path}/none: start `notifyd serve`, or give its --socket",
+        (): f"no daemon listens at {tmp_path}/none: start `notifyd serve` with sockets.control in "
+        "its configuration, or give its --socket",
         ("--socket", str(tmp_path / "file")): "no daemon listens at ",
         ("--socket", str(tmp_path / "closed")): "no daemon listens at ",
         ("--socket", "/" + "x" * 200): "too long: give the control socket of a daemon",

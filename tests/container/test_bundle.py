@@ -194,6 +194,17 @@ def test_what_runc_itself_would_wait_for(config, tmp_path):
     assert prepare(config(), settings, runtime="crun")
 
 
+def test_a_rule_file_that_others_may_write(config, tmp_path):
+    """It is a program that root runs: it is nothing to obey."""
+    rule = tmp_path / "rule.py"
+    rule.write_text("from notifyd import Deny, Uname, always\nalways(Deny(1), Uname)\n")
+    settings = Settings(rules=(str(rule),))
+    assert prepare(config(), settings, runtime="runc")
+    rule.chmod(0o666)
+    with pytest.raises(UsageError, match="others may write it: chmod go-w"):
+        prepare(config(), settings, runtime="runc")
+
+
 def test_settings(tmp_path):
     """No file is the defaults; a mistake is told with the file and the key."""
     path = tmp_path / "runtime.toml"

@@ -79,6 +79,19 @@ def test_all_other_commands_go_straight_through(fake, tmp_path):
     assert call("x", NOTIFYD_RUNTIME_CONFIG=str(settings), **path).stdout == "other x\n"
 
 
+@pytest.mark.parametrize("command", ["state", "create"])
+def test_settings_that_others_may_write(fake, tmp_path, command):
+    """They name a program that root runs: they are nothing to obey."""
+    settings = tmp_path / "runtime.toml"
+    settings.write_text(f'runtime = "{fake("other")}"\n')
+    settings.chmod(0o666)
+    ran = call(command, "c", NOTIFYD_RUNTIME_CONFIG=str(settings), PATH="/usr/bin:/bin")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == (
+        f"notifyd-runtime: {settings}: others may write it: chmod go-w {settings}\n"
+    )
+
+
 def test_a_runtime_that_is_not_there(tmp_path):
     """It says where one can be named, on standard error and in the log."""
     log = tmp_path / "log"

@@ -30,8 +30,12 @@ def test_a_successor_reads_it(ledger):
     other = Ledger(os.dup(ledger.descriptor))
     try:
         assert other.about == b"about it"
-        assert [(note[0], tries) for note, tries in other.take()] == [(7, 3), (8, 1), (10, 1)]
-        assert other.take() == []
+        found = other.take()
+        assert [(note[0], tries) for note, tries, _ in found] == [(7, 3), (8, 1), (10, 1)]
+        other.begin(found[1][2], 2)
+        other.leave(found[2][2])
+        # What it has not answered is there for the next one.
+        assert [(note[0], tries) for note, tries, _ in other.take()] == [(8, 2), (7, 3)]
     finally:
         other.close()
 
@@ -110,13 +114,52 @@ def test_what_ends_every_supervisor_is_refused(supervise, reporter, left_waiting
     text = "@on(Uname)\nasync def waits(call):\n    await trio.sleep(1000)\n"
     child, first, copies = left_waiting(text)
     found = Ledger(copies[1])
-    ((note, tries),) = found.take()
+    ((note, tries, slot),) = found.take()
     assert tries == 1
     second = Workload("second", copies[0], first.rules, reporter, ledger=found)
 
     async def resume(supervisor: Supervisor):
-        assert supervisor.resume(second, [(note, TRIES)]) == 1
+        assert supervisor.resume(second, [(note, TRIES, slot)]) == 1
         assert await child.status() == errno.EPERM
+        await second.ended.wait()
+
+    supervise(resume, second)
+
+
+def test_a_successor_that_is_killed_at_once(start, supervise, reporter):
+    """What it has found is on record until it is answered: not only until it was found."""
+
+    def ask() -> int:
+        try:
+            os.uname()
+        except OSError as error:
+            return error.errno or 1
+        return 0
+
+    text = (
+        "@on(Uname)\nasync def waits(call):\n    await trio.sleep({})\n    return Deny(errno.{})\n"
+    )
+    child, first, _ = start(ask, text.format(1000, "EPERM"))
+    ledger = Ledger.create(b"")
+    first.ledger, first.receive = ledger, ledger.receiver(first.receive)
+    listener, memory = os.dup(first.listener), os.dup(ledger.descriptor)
+
+    async def receive(supervisor):
+        while not first.waiting:
+            await trio.sleep(0.01)
+        first.left = True
+
+    supervise(receive, first)
+    killed = Ledger(os.dup(memory))
+    assert len(killed.take()) == 1
+    killed.close()
+    _, other, _ = start(lambda: 0, text.format(0, "EXDEV"))
+    found = Ledger(memory)
+    second = Workload("second", listener, other.rules, reporter, ledger=found)
+
+    async def resume(supervisor: Supervisor):
+        assert supervisor.resume(second, found.take()) == 1
+        assert await child.status() == errno.EXDEV
         await second.ended.wait()
 
     supervise(resume, second)

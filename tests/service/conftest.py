@@ -34,17 +34,24 @@ PATIENCE = 20.0  # seconds; what a test waits at most
 class Service:
     """`notifyd serve` with a configuration of the test's."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, **environment: str) -> None:
         self.folder = folder
         self.config = folder / "notifyd.toml"
         self.audit = folder / "events.jsonl"
         self.write(text)
         self._log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "notifyd", "serve", "--config", str(self.config)],
+        self.process = self.begin(**environment)
+
+    def begin(
+        self, *before: str, pass_fds: tuple[int, ...] = (), **environment: str
+    ) -> "subprocess.Popen[bytes]":
+        """Start it, perhaps by another command; for the first time, or anew after its end."""
+        return subprocess.Popen(
+            [*before, sys.executable, "-m", "notifyd", "serve", "--config", str(self.config)],
             stdin=subprocess.DEVNULL,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            pass_fds=pass_fds,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         )
 
     def write(self, text: str) -> None:
@@ -136,7 +143,7 @@ class Service:
             self._log.close()
 
 
-Serve = Callable[[str], Service]
+Serve = Callable[..., Service]
 
 
 @pytest.fixture
@@ -144,10 +151,10 @@ def serve() -> Iterator[Serve]:
     """Start a daemon: `serve(configuration)`; it has ended, in order, when the test is over."""
     with contextlib.ExitStack() as stack:
 
-        def starter(text: str) -> Service:
+        def starter(text: str, **environment: str) -> Service:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nd-")))
             folder.chmod(0o755)
-            service = Service(folder, text)
+            service = Service(folder, text, **environment)
             stack.callback(service.stop)
             service.wait_for("service.ready")
             return service

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ print(*given.refused, sep="\\n")
 print([name for name in os.environ if name.startswith("LISTEN_")])
 """
 
+UNIT = Path(__file__).resolve().parents[2] / "systemd" / "notifyd.service"
 FIRST = 700  # a number that no test uses for anything else
 
 
@@ -146,10 +148,22 @@ def test_what_is_no_such_socket_is_refused(tmp_path: Path, wrong: str, given) ->
     assert not any(is_open(FIRST + at) for at in range(3))
 
 
-@pytest.mark.parametrize("count", ["", "-1", "x", "٣", "1025", "9" * 30])
+@pytest.mark.parametrize("count", ["", "-1", "x", "٣", "8193", "9" * 30])
 def test_what_is_no_number(count: str) -> None:
     """Is refused in one line, before anything is closed."""
     environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}
     with pytest.raises(UsageError, match="LISTEN_FDS"):
         take_activated(environment, first=FIRST)
     assert environment == {}
+
+
+def test_as_many_as_the_unit_says() -> None:
+    """All that systemd may keep is taken, and its names fit in one variable (execve(2))."""
+    most = int(re.findall(r"^FileDescriptorStoreMax=(\d+)$", UNIT.read_text(), re.M)[0])
+    sockets = "oci:lxc:native:control"
+    kept = ":".join(f"{number:016x}.listener:{number:016x}.ledger" for number in range(most // 2))
+    assert len(f"LISTEN_FDNAMES={sockets}:{kept}") < 32 * os.sysconf("SC_PAGE_SIZE")
+    names = ":".join(["other"] * (most + 4))
+    environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(most + 4)}
+    found = take_activated({**environment, "LISTEN_FDNAMES": names}, first=FIRST)
+    assert len(found.refused) == most + 4

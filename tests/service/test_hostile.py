@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from notifyd.kernel import unix
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 
 CONFIGURATION = """
@@ -153,6 +154,17 @@ def test_a_thousand_connections(service, unharmed):
         connection.sendall(b'{"notifyd":1,"command":"status"}\n')
         refused = json.loads(lines.readline())["result"]["arrivals_refused"]
     assert all(refused[name] > 100 for name in ("oci", "native", "lxc")), refused
+
+
+def test_a_pile_of_descriptors(service, unharmed):
+    """Half a request with many of them is not waited for: they would be kept meanwhile."""
+    before = service.fds()
+    with service.connect("native") as connection, open("/dev/null") as null:
+        unix.send_fds(connection, b'{"notifyd": 1', [null.fileno()] * unix.MAX_FDS)
+        answer = json.loads(connection.makefile().readline())
+        assert answer["error"] == f"{unix.MAX_FDS} descriptors: too many"
+        assert service.settled_fds(before) <= before
+    unharmed()
 
 
 def test_dead_listener(service, unharmed, behind):

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from notifyd.listen.handover import ask_program
+from notifyd.listen.native_wire import Reply
+
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY, OTHER = 65534, 1
 CONFIGURATION = """
@@ -134,6 +137,7 @@ os.kill(child, 9)
         ["elsewhere", "liar plugins"],
         0,
     ), done.stderr
+    assert service.wait_for("workload.started", workload="liar").get("pid") is None
 
 
 @pytest.mark.root
@@ -312,3 +316,27 @@ def test_what_a_daemon_says(reply, said):
     assert (out, command.returncode) == ("", 2), err
     (line,) = err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_daemon_that_hangs(serve, number):
+    """Whoever waits for it can end that: the command and we get the signal."""
+    service = serve(CONFIGURATION.replace("65534", str(os.getuid())))
+    offer = ask_program(id="x", path=service.path("native"))
+    with tempfile.TemporaryDirectory(prefix="nd-") as folder, socket.socket(socket.AF_UNIX) as trap:
+        trap.bind(f"{folder}/native.sock")
+        trap.listen()
+        with subprocess.Popen(
+            _command(f"{folder}/native.sock", "--", "echo", "started"),
+            stdout=subprocess.PIPE,
+            process_group=0,
+            env=_environment(),
+        ) as command:
+            with trap.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(Reply(offer=offer).encode())
+            with trap.accept()[0] as connection:
+                assert b"handover" in connection.recv(4096)
+                os.killpg(command.pid, number)
+                assert command.wait(20) == 128 + number
+            assert command.stdout.read() == b""

@@ -1,0 +1,71 @@
+"""What the files of a configuration look like, so that no change of them is missed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from notifyd.errors import UsageError
+from notifyd.policy.load import find
+from notifyd.service.config import Section, read_config
+
+__all__ = ["Looks", "folders_of", "located", "look_again", "looks_of"]
+
+Looks = Mapping[Path, tuple[int, ...]]
+"""By file: device, inode, size, times of change. Nothing for one that cannot be looked at."""
+
+
+def looks_of(path: Path) -> Looks:
+    """The files that a configuration is made of, good or bad, as they are now.
+
+    Take it before they are read: what changes while they are read looks different afterwards.
+
+    Args:
+        path: of the configuration. If it is wrong, its rule files are not known.
+    """
+    try:
+        config, _ = read_config(path)
+    except UsageError:
+        return {path: _look(path)}
+    rules = {file for one in config.workload for file in _rule_files(one, path.parent)}
+    return {file: _look(file) for file in (path, *sorted(rules))}
+
+
+def look_again(looks: Looks) -> Looks:
+    """What the same files look like now."""
+    return {file: _look(file) for file in looks}
+
+
+def folders_of(looks: Looks) -> set[Path]:
+    """The folders that are there of the files that are meant, links followed."""
+    found = set()
+    for file in looks:
+        with suppress(OSError, RuntimeError, ValueError):  # links in a circle; a NUL in its name
+            if (folder := file.resolve().parent).is_dir():
+                found.add(folder)
+    return found
+
+
+def located(name: str, folder: Path) -> str:
+    """What a section's name of a rule means: a file is relative to the configuration's folder."""
+    return str(folder / name) if "/" in name or name.endswith(".py") else name
+
+
+def _rule_files(section: Section, folder: Path) -> list[Path]:
+    found = []
+    for name in section.rules:
+        try:
+            found.append(find(located(name, folder)))
+        except UsageError:
+            found.append(folder / name)  # it may come
+    return found
+
+
+def _look(path: Path) -> tuple[int, ...]:
+    try:
+        seen = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in its name
+        return ()
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
