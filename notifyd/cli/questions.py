@@ -23,25 +23,21 @@ _NOBODY = "nobody can be asked: there is no terminal, and no daemon (--service)"
 
 
 class Questions:
-    """Asks at the terminal, and remembers in a database of the user's. A context manager.
+    """Asks at the terminal, and remembers in a database of the user's.
 
     Args:
         nursery: where the terminal is attended.
+        undo: closes the terminal and the database. The nursery has to end before: its threads may
+            be writing.
         reporter: where events go.
     """
 
-    def __init__(self, nursery: trio.Nursery, reporter: Reporter) -> None:
+    def __init__(self, nursery: trio.Nursery, undo: ExitStack, reporter: Reporter) -> None:
         self._nursery = nursery
+        self._undo = undo
         self._reporter = reporter
         self._desk: Desk | None = None
         self._terminal: Terminal | None = None
-        self._undo = ExitStack()
-
-    def __enter__(self) -> Questions:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
 
     def heard(self, number: int) -> None:
         """A signal came: whoever presses Ctrl-C at a question says no."""

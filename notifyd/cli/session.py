@@ -146,9 +146,10 @@ class Session:
         """
         begun = time.monotonic()
         self._tell_start()
-        async with trio.open_nursery() as nursery:
-            want_end = trio.Event()
-            with Questions(nursery, self._reporter) as questions:
+        with ExitStack() as undo:
+            async with trio.open_nursery() as nursery:
+                want_end = trio.Event()
+                questions = Questions(nursery, undo, self._reporter)
                 relay = partial(relay_signals, want_end=want_end, heard=questions.heard)
                 nursery.start_soon(relay, self._spawned, self._signals)
                 workload = await self._supervise_listener(nursery, questions)

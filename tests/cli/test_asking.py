@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -102,6 +103,21 @@ def test_yes_and_no(sit, server, typed, result):
     sitting.type(f"{typed}\n")
     assert sitting.end() == 0
     assert sitting.seen.count(result) == 2, sitting.seen
+
+
+def test_the_database_outlives_what_is_written(sit, server, tmp_path):
+    """The command has ended, and its last answer is not written yet: the end waits for that."""
+    sitting = sit(server)
+    sitting.until(r"allow it\?")
+    (path,) = tmp_path.rglob("notifyd.db")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # others wait
+        sitting.type("n\n")
+        sitting.until("refused 13")
+        time.sleep(0.5)  # for notifyd to see that the command has ended
+        other.execute("COMMIT")
+        assert sitting.end() == 0
+        assert other.execute("SELECT state FROM question").fetchall() == [("refused",)]
 
 
 def test_always(sit, server):
