@@ -22,7 +22,7 @@ from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
-from notifyd.perform.done import Done, interrupted
+from notifyd.perform.done import Done, Signals
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
 from notifyd.perform.stage import Stage
@@ -30,7 +30,6 @@ from notifyd.perform.unix import UnixPlace
 from notifyd.policy.call import Call
 from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.policy.verdicts import Allow
-from notifyd.target.process import has_signal
 from notifyd.target.thread import StoppedThread
 
 MAX_UNIX = 110  # sizeof(struct sockaddr_un)
@@ -131,12 +130,13 @@ async def perform(call: Call, verdict: Allow) -> Done:
     granted(verdict.grant)
     deed = _deed(call, prepare, verdict)
     # The kernel would end the call for a signal that the target does not block.
+    signals = Signals(call.process.tid)
     try:
-        done = await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
+        done = await worker.run(deed, disturbed=signals)
     except OSError:
         deed.owned.close()  # it was not begun; otherwise nothing is left to close
         raise
-    return interrupted(call.process.tid) if done.errno == errno.EINTR and deed.again else done
+    return signals.interrupted() if done.errno == errno.EINTR and deed.again else done
 
 
 def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
