@@ -6,10 +6,11 @@ A file system that a process or another machine serves can make whoever looks wa
 from __future__ import annotations
 
 import os
+import re
 
 from notifyd.kernel import files
 
-__all__ = ["LOCAL", "LocalDevices", "device"]
+__all__ = ["LOCAL", "LocalDevices", "device", "inner_path"]
 
 # None of them asks another machine or a process.
 LOCAL = frozenset(
@@ -26,6 +27,37 @@ def device(fd: int) -> int:
     major = int.from_bytes(buffer[136:140], "little")
     minor = int.from_bytes(buffer[140:144], "little")
     return os.makedev(major, minor)
+
+
+def inner_path(directory: int, fd: int) -> bytes | None:
+    """The path of an open file within its file system, whatever of that is mounted where.
+
+    Args:
+        directory: the open /proc/TID of the calling thread.
+        fd: O_PATH too.
+
+    Returns:
+        None if its mount is not below the thread's root.
+    """
+    mount = _read(directory, f"fdinfo/{fd}").partition(b"mnt_id:")[2].split()[0]
+    name = os.fsencode(os.readlink(f"fd/{fd}", dir_fd=directory))
+    for line in _read(directory, "mountinfo").splitlines():
+        number, _, _, root, point, *_ = line.split(b" ")
+        if number == mount:
+            top = _plain(point).rstrip(b"/")
+            inside = name == top or name.startswith(top + b"/")
+            return _plain(root).rstrip(b"/") + name[len(top) :] if inside else None
+    return None
+
+
+def _read(directory: int, name: str) -> bytes:
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
+        return file.read()
+
+
+def _plain(field: bytes) -> bytes:
+    """A field as it was before blanks and backslashes became octal."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
 
 
 class LocalDevices:

@@ -25,6 +25,7 @@ KINDS: Mapping[str, int] = MappingProxyType(
         "net": 0x40000000,
         "uts": 0x04000000,
         "ipc": 0x08000000,
+        "cgroup": 0x02000000,
     }
 )
 

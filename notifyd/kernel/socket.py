@@ -17,13 +17,26 @@ from notifyd.kernel.libc import LIBC, fail
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["SockAddr", "bind", "connect", "parse_sockaddr", "sendmsg", "sendto", "socket_info"]
+__all__ = [
+    "SockAddr",
+    "bind",
+    "connect",
+    "credentials",
+    "parse_sockaddr",
+    "sendmsg",
+    "sends_for_ever",
+    "sends_uncopied",
+    "sendto",
+    "socket_info",
+]
 
 _FAMILY = Struct("=H")
 _INET = Struct("!2xH4s")  # sockaddr_in: family, port, address; network byte order
 _INET6_HEAD = Struct("!2xHI16s")  # sockaddr_in6: family, port, flow, address
 _SCOPE = Struct("=24xI")  # ... and the scope, which is in the machine's order
 _NETLINK = Struct("=4xII")  # sockaddr_nl: family and padding, port id, groups
+_CREDENTIALS = Struct("@NiiiII4x")  # struct cmsghdr and struct ucred, padded
+_SO_ZEROCOPY = 60  # asm-generic/socket.h
 
 _NAMES = {int(family): family.name for family in socket.AddressFamily}
 
@@ -134,6 +147,24 @@ def sends_for_ever(fd: int) -> bool:
     if LIBC.getsockopt(fd, socket.SOL_SOCKET, socket.SO_SNDTIMEO, *where) < 0:
         fail()
     return not any(limit.raw)
+
+
+def sends_uncopied(fd: int) -> bool:
+    """Whether MSG_ZEROCOPY counts: the kernel reads what is sent after the call has returned."""
+    try:
+        return bool(_option(fd, _SO_ZEROCOPY))
+    except OSError:  # a family that knows nothing of it
+        return False
+
+
+def credentials(pid: int, uid: int, gid: int) -> bytes:
+    """Control data that tells who sends (SCM_CREDENTIALS), for AF_UNIX sockets: unix(7).
+
+    The kernel takes the caller's own process, and its real, effective or saved ids. Without such
+    control data it tells the real ones.
+    """
+    length = _CREDENTIALS.size - 4
+    return _CREDENTIALS.pack(length, socket.SOL_SOCKET, socket.SCM_CREDENTIALS, pid, uid, gid)
 
 
 def connect(fd: int, sockaddr: bytes) -> None:

@@ -18,14 +18,13 @@ import trio
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, proc
 from notifyd.perform.context import Selves
-from notifyd.perform.done import Done, interrupted
+from notifyd.perform.done import Done, Signals
 from notifyd.perform.draft import Draft
 from notifyd.perform.helpers import Helper
 from notifyd.perform.order import Need, Order, Reply
 from notifyd.perform.persona import granted
 from notifyd.perform.recipes import Recipe
 from notifyd.policy.operations import Access
-from notifyd.target.process import has_signal
 
 if TYPE_CHECKING:
     from notifyd.perform.files import Files
@@ -61,6 +60,7 @@ class FileDeed:
         self._cloexec = cloexec
         self._owned = owned
         self._helper = helper  # that is at it already
+        self._signals = Signals(draft.thread.tid)
         with ExitStack() as stack:
             stack.callback(owned.close)
             call, context = draft.call, performing.context(draft.thread)
@@ -126,7 +126,7 @@ class FileDeed:
                 sent = await helper.answer()
                 return self._answered(*sent)
             # The kernel would end the call for a signal that the target does not block.
-            if has_signal(self._draft.thread.tid):
+            if self._signals():
                 helper.nudge()
 
     def _answered(self, reply: Reply, fd: int | None) -> Done | None:
@@ -159,7 +159,7 @@ class FileDeed:
             if reply.errno == errno.EFBIG and self._order.limit >= 0:
                 _send_sigxfsz(self._draft.thread)
             if reply.errno == errno.EINTR:
-                return interrupted(self._draft.thread.tid)
+                return self._signals.interrupted()
             return Done(0, reply.errno)
         if fd is not None:
             return Done(fd=fd, cloexec=self._cloexec)

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from notifyd.target.process import has_signal
 
-__all__ = ["Done", "Memory", "interrupted"]
+__all__ = ["Done", "Memory", "Signals"]
 
 ERESTARTSYS = 512  # linux/errno.h, never seen by programs
 
@@ -30,10 +30,27 @@ class Done(NamedTuple):
     cloexec: bool = False
 
 
-def interrupted(tid: int) -> Done:
-    """What a target gets whose call was ended for the sake of a signal: EINTR, or the call again.
+class Signals:
+    """The signals that come for a target whose call waits, and what they do to the call.
 
-    The kernel itself finds out which, by SA_RESTART of the handler. It must not be asked to without
-    a signal: the target would see its number as an errno.
+    Called, it says whether there is one to attend to.
     """
-    return Done(0, ERESTARTSYS if has_signal(tid, for_sure=True) else errno.EINTR)
+
+    def __init__(self, tid: int) -> None:
+        self._tid = tid
+        self._sure = False
+
+    def __call__(self) -> bool:
+        # Once there was one that no other thread can take, the kernel looks for it after the call,
+        # even if it has been taken back meanwhile, as SIGCONT does with SIGSTOP.
+        self._sure = self._sure or has_signal(self._tid, for_sure=True)
+        return self._sure or has_signal(self._tid)
+
+    def interrupted(self) -> Done:
+        """What a target gets whose call was ended for a signal: EINTR, or the call again.
+
+        The kernel itself finds out which, by SA_RESTART of the handler. It must not be asked to
+        without a signal: the target would see its number as an errno.
+        """
+        self()
+        return Done(0, ERESTARTSYS if self._sure else errno.EINTR)

@@ -67,17 +67,21 @@ class Draft:
             self._directory = self._looked(proc.open_dir, self.thread.tid)
         return self._directory
 
+    @property
+    def nested(self) -> bool:
+        """Whether the target is in a pid namespace below ours."""
+        try:
+            return len(proc.read_status(self.directory).thread_ids) > 1
+        except OSError as error:
+            raise self.thread.failure(error) from error
+
     def ours(self, pid: int) -> int:
         """A process or thread of the target's pid namespace, by its number in ours.
 
         Raises:
             CannotPerform: the two are not the same, and so numbers say nothing.
         """
-        try:
-            nested = len(proc.read_status(self.directory).thread_ids) > 1
-        except OSError as error:
-            raise self.thread.failure(error) from error
-        if nested:
+        if self.nested:
             raise CannotPerform("another process of a pid namespace that is not ours")
         return pid
 

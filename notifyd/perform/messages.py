@@ -55,27 +55,29 @@ class Message:
     control: bytes = b""
 
 
-def copy_messages(call: SendTo, task: int, stack: ExitStack) -> list[Message]:
+def copy_messages(call: SendTo, task: int, stack: ExitStack, *, whole: bool) -> list[Message]:
     """Copy every message of a call.
 
     Args:
         call: whose `addresses` are what the rule saw.
         task: a pidfd of the target, to take descriptors from.
         stack: becomes the owner of the descriptors that are taken.
+        whole: whether a message is sent whole or not at all: the socket is no stream.
 
     Raises:
         CannotPerform: control data of a kind that only the target could send.
-        TargetFault: a pointer that cannot be read.
+        TargetFault: a pointer that cannot be read, or EMSGSIZE: a message that is too long.
     """
     addresses = [one.raw if one is not None else None for one in call.addresses]
     if not call.headers:
-        size = min(call.size, MAX_SENT)
+        size = _at_most(call.size, whole)
         data = call.read(call.data_address, size) if size else b""
         return [Message([data], addresses[0] if addresses else None)]
     messages: list[Message] = []
     for header, address in zip(call.headers, addresses, strict=True):
         try:
-            pieces, control = _pieces(call, header), _control(call, header, task, stack)
+            pieces = _pieces(call, header, whole)
+            control = _control(call, header, task, stack)
         except TargetFault:
             if not messages:
                 raise
@@ -84,13 +86,22 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack) -> list[Message]:
     return messages
 
 
-def _pieces(call: SendTo, header: MessageHeader) -> list[bytes]:
+def _at_most(size: int, whole: bool) -> int:
+    """How much of a message is sent with this call."""
+    if whole and size > MAX_SENT:
+        raise TargetFault("a message that is too long", errno.EMSGSIZE)
+    return min(size, MAX_SENT)
+
+
+def _pieces(call: SendTo, header: MessageHeader, whole: bool) -> list[bytes]:
     if header.iovlen > MAX_PIECES:
         raise TargetFault(f"{header.iovlen} pieces", errno.EMSGSIZE)
     word = call.word_size
     vector = call.read(header.iov, 2 * word * header.iovlen) if header.iovlen else b""
     words = [int.from_bytes(vector[at : at + word], "little") for at in range(0, len(vector), word)]
-    left, pieces = MAX_SENT, []
+    if any(size >> (8 * word - 1) for size in words[1::2]):
+        raise TargetFault("a piece of a negative size", errno.EINVAL)
+    left, pieces = _at_most(sum(words[1::2]), whole), []
     for base, size in zip(words[::2], words[1::2], strict=True):
         taken = min(size, left)
         pieces.append(call.read(base, taken) if taken else b"")
@@ -100,7 +111,7 @@ def _pieces(call: SendTo, header: MessageHeader) -> list[bytes]:
 
 def _control(call: SendTo, header: MessageHeader, task: int, stack: ExitStack) -> bytes:
     """The control data with the target's descriptors replaced by copies of ours."""
-    if not header.control or not header.controllen:
+    if not header.controllen:
         return b""
     if call.word_size != 8 or header.controllen > MAX_CONTROL:
         raise CannotPerform("this control data (of a 32-bit program, or too long)")
@@ -109,13 +120,15 @@ def _control(call: SendTo, header: MessageHeader, task: int, stack: ExitStack) -
     while at + _CONTROL.size <= len(data):
         length, level, kind = _CONTROL.unpack_from(data, at)
         body = data[at + _CONTROL.size : at + length]
-        if length < _CONTROL.size:
-            raise TargetFault("control data that is too short to be any", errno.EINVAL)
+        # What reaches beyond the end would get there what the target did not send: zeros, and so
+        # our own descriptor 0.
+        if not _CONTROL.size <= length <= len(data) - at:
+            raise TargetFault("control data that is too short, or reaches too far", errno.EINVAL)
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             body = _taken(body, task, stack)
         elif (level, kind) not in _PLAIN:
             raise CannotPerform(f"control data of level {level}, type {kind}")
-        built += _CONTROL.pack(length, level, kind) + body
+        built += _CONTROL.pack(_CONTROL.size + len(body), level, kind) + body
         built += bytes(-len(built) % 8)
         at += length + -length % 8
     return built

@@ -22,7 +22,7 @@ from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
-from notifyd.perform.done import Done, interrupted
+from notifyd.perform.done import Done, Signals
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
 from notifyd.perform.stage import Stage
@@ -30,12 +30,12 @@ from notifyd.perform.unix import UnixPlace
 from notifyd.policy.call import Call
 from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.policy.verdicts import Allow
-from notifyd.target.process import has_signal
 from notifyd.target.thread import StoppedThread
 
 MAX_UNIX = 110  # sizeof(struct sockaddr_un)
 MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
 NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
+ZEROCOPY = 0x4000000  # MSG_ZEROCOPY
 
 _WAY_OUT = "decide from registers, or return Continue() to observe"
 _WAYS_OUT = {
@@ -52,11 +52,13 @@ class Taken(NamedTuple):
     Attributes:
         task: a pidfd of its thread.
         socket: its socket.
+        persona: who it is.
         place: the path that a rule judged or changed; None if it did neither.
     """
 
     task: int
     socket: int
+    persona: Persona
     place: UnixPlace | None
     stack: ExitStack
 
@@ -128,12 +130,13 @@ async def perform(call: Call, verdict: Allow) -> Done:
     granted(verdict.grant)
     deed = _deed(call, prepare, verdict)
     # The kernel would end the call for a signal that the target does not block.
+    signals = Signals(call.process.tid)
     try:
-        done = await worker.run(deed, disturbed=partial(has_signal, call.process.tid))
+        done = await worker.run(deed, disturbed=signals)
     except OSError:
         deed.owned.close()  # it was not begun; otherwise nothing is left to close
         raise
-    return interrupted(call.process.tid) if done.errno == errno.EINTR and deed.again else done
+    return signals.interrupted() if done.errno == errno.EINTR and deed.again else done
 
 
 def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
@@ -158,7 +161,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
             place = _place(call, verdict, directory, stack)
         elif verdict.changes:
             raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
-        act = prepare(call, Taken(task, sock, place, stack))
+        act = prepare(call, Taken(task, sock, persona, place, stack))
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         where = directory if paths else None
         again = raw.sends_for_ever(sock)
@@ -217,14 +220,16 @@ def _reach(
 
 
 def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
-    messages = copy_messages(call, taken.task, taken.stack)
-    flags = call.flags | NOSIGNAL
+    whole = raw.socket_info(taken.socket)[1] != socket_module.SOCK_STREAM
+    messages = copy_messages(call, taken.task, taken.stack, whole=whole)
+    flags = _flags(call, taken)
+    sender = _sender(taken)
 
     def act() -> Done:
         sizes: list[int] = []
         try:
             for one in messages:
-                sizes.append(_send_one(taken, one, flags))  # noqa: PERF401 counts, also before a failure
+                sizes.append(_send_one(taken, one, flags, sender))  # noqa: PERF401 counts, also before a failure
         except OSError:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise
@@ -235,9 +240,23 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
     return act
 
 
-def _send_one(taken: Taken, one: Message, flags: int) -> int:
+def _flags(call: SendTo, taken: Taken) -> int:
+    """The flags to send with: the kernel must not go on reading our memory afterwards."""
+    if call.flags & ZEROCOPY and raw.sends_uncopied(taken.socket):
+        raise TargetFault("MSG_ZEROCOPY: what is sent is a copy", errno.ENOBUFS)
+    return (call.flags | NOSIGNAL) & ~ZEROCOPY
+
+
+def _sender(taken: Taken) -> bytes:
+    """Control data that tells who sends: AF_UNIX tells the real ids otherwise, which are ours."""
+    if taken.place is None:
+        return b""
+    return raw.credentials(os.getpid(), taken.persona.euid, taken.persona.egid)
+
+
+def _send_one(taken: Taken, one: Message, flags: int, sender: bytes) -> int:
     def act(address: bytes | None) -> int:
-        return raw.sendmsg(taken.socket, one.pieces, flags, address, one.control)
+        return raw.sendmsg(taken.socket, one.pieces, flags, address, one.control + sender)
 
     address = one.address
     if taken.place is not None and address is not None and _is_path(address):

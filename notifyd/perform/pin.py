@@ -11,9 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections import deque
 from typing import NamedTuple
 
+from notifyd.kernel import mountinfo
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
     RESOLVE_BENEATH,
@@ -114,6 +116,7 @@ class Pinner:
         head, slash, last = body.rpartition(b"/")
         last += path[len(body) :][:1]
         if not slash:
+            self._check_not_us(start)
             return Pinned(start, last)
         return Pinned(self.thing(start, head + b"/", True, resolve), last)
 
@@ -210,6 +213,7 @@ class Pinner:
                 raise _error(errno.ELOOP)
             text = self._text(here, part, step)
             if text is None:
+                self._check_not_us(here)
                 here = self._step(here, part, 0, resolve)  # the kernel jumps
                 continue
             if text.startswith(b"/"):
@@ -217,7 +221,29 @@ class Pinner:
             todo.extendleft(reversed([piece for piece in text.split(b"/") if piece]))
         if directory and not stat.S_ISDIR(os.fstat(here).st_mode):
             raise _error(errno.ENOTDIR)
+        self._check_not_us(here)
         return here
+
+    def _check_not_us(self, fd: int) -> None:
+        """Raise ENOENT for what /proc tells of this very process, as if there were none.
+
+        A process may always look into itself: its memory, its descriptors, through them out of any
+        root. What the target may, the kernel does not ask then.
+        """
+        if filesystem(fd) != PROC_SUPER_MAGIC:
+            return
+        here = self._keep(os.open(f"../task/{threading.get_native_id()}", _LOOK, dir_fd=self._own))
+        path = mountinfo.inner_path(here, fd)
+        first = path.split(b"/")[1:2] if path is not None else []
+        if path is None or (first and first[0].isdigit() and self._is_us(first[0])):
+            raise _error(errno.ENOENT)
+
+    def _is_us(self, number: bytes) -> bool:
+        try:
+            os.stat(b"../task/" + number, dir_fd=self._own)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _step(self, here: int, part: bytes, flags: int, resolve: int) -> int:
         return self._keep(openat2(here, part, _LOOK | flags, resolve=resolve))

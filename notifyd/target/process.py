@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import PurePosixPath
+from signal import SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
 from typing import TYPE_CHECKING, TypeVar
 
 from notifyd.kernel import proc
@@ -13,13 +14,15 @@ if TYPE_CHECKING:
     from notifyd.target.thread import StoppedThread
 
 T = TypeVar("T")
+_STOPS = sum(1 << one - 1 for one in (SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU))
 _SIGNALS = (b"Sig", b"Shd", b"Threads")  # lines of /proc/TID/status
 
 
 def has_signal(tid: int, *, for_sure: bool = False) -> bool:
-    """Whether a signal waits for a thread that has a handler for it and does not block it.
+    """Whether a signal waits for a thread that does not block it, and has a handler or is stopped.
 
-    What kills reaches a stopped thread by itself; what stops or is ignored interrupts no call.
+    What kills reaches a thread in its call by itself; what is ignored interrupts no call. What
+    stops ends it too, and it begins again afterwards: signal(7).
 
     Args:
         tid: the thread.
@@ -33,7 +36,8 @@ def has_signal(tid: int, *, for_sure: bool = False) -> bool:
     pending = int(sets[b"SigPnd"], 16)
     if not for_sure or int(sets[b"Threads"]) == 1:
         pending |= int(sets[b"ShdPnd"], 16)
-    return bool(pending & int(sets[b"SigCgt"], 16) & ~int(sets[b"SigBlk"], 16))
+    ignored, blocked, caught = (int(sets[one], 16) for one in (b"SigIgn", b"SigBlk", b"SigCgt"))
+    return bool(pending & ~blocked & (caught | _STOPS & ~ignored))
 
 
 class TargetProcess:

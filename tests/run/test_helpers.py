@@ -1,8 +1,11 @@
 """Helpers do calls in the target's place: it cannot reach them, see them, or pile them up."""
 
 import os
+import socket
+import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -152,3 +155,31 @@ def test_a_helper_without_work_ends(build, rule, start, here):
     assert IDLE < PATIENCE / 2
     until(lambda: len(of_notifyd(process.pid)) <= 2)
     process.communicate("end\n", timeout=20)
+
+
+def test_no_way_out_through_the_helpers_own_proc(build, rule, run, native, tmp_path):
+    """A process may look into itself; a target may not have that done by a helper, or by notifyd.
+
+    Whatever a helper holds or notifyd sees is outside of the target's root.
+    """
+    looks = """
+    @on(Open, Connect)
+    def looks(call):
+        _ = call.path
+        return Allow()
+    """
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(one, 0o755)
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        os.chmod(short, 0o755)
+        server.bind(f"{short}/s")
+        os.chmod(f"{short}/s", 0o777)
+        server.listen(50)
+        lines = []
+        for runner in (partial(run, "--rules", rule(looks), "--"), native):
+            jail = tmp_path / f"jail{len(lines)}"
+            jail.mkdir()
+            lines.append(runner(build("wayout"), str(jail), f"{short}/s", str(secret)).lines)
+    assert lines == [["looked at many"]] * 2

@@ -106,3 +106,25 @@ def test_more_than_there_are_descriptors_for(performed):
     assert (ran.status, ran.lines) == (7, ["refused 1", "pulse 4711"])
     reasons = {event.get("reason", "") for event in ran.of("Connect") if event["verdict"] == "deny"}
     assert any("Too many open files" in reason for reason in reasons)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
+def test_a_mount_never_shows_what_is_ours(build, rule, run, native, tmp_path):
+    """Refused, and said so: proc is of the pid namespace of whoever mounts, fuse of descriptors."""
+    looks = """
+    @on(Mount)
+    def looks(call):
+        return Allow() if call.path else None
+    """
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    ran = run("--rules", rule(looks), "--", build("ofcaller"), str(here))
+    assert ran.lines == [
+        "proc EPERM", "processes of others no", "cgroup2 ok", "fuse EPERM", "a part of fuse EPERM",
+    ]  # fmt: skip
+    reasons = [event["reason"] for event in ran.of("Mount") if event.get("errno") == "EPERM"]
+    assert "pid namespace" in reasons[0]
+    assert all("descriptors" in one for one in reasons[1:])
+    alone = native(build("ofcaller"), str(there))
+    assert alone.lines[:3] == ["proc ok", "processes of others no", "cgroup2 ok"]

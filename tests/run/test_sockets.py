@@ -65,6 +65,14 @@ def test_performed_for_another_user_is_as_native(build, rule, run, native, ports
     assert ran.status == alone.status == 7
 
 
+def test_what_is_sent_is_never_read_again(build, rule, run, native):
+    """MSG_ZEROCOPY would send what notifyd's memory holds later; a program sends it plainly."""
+    program = build("zerocopy")
+    ran = run("--rules", rule(EVERYTHING), "--", program)
+    assert ran.lines == ["refused ENOBUFS", "first 20000, second 60000, other 0"]
+    assert native(program).lines == ran.lines[1:]
+
+
 def test_continued_is_as_native(build, rule, run, native, ports, tmp_path):
     """An observer changes nothing."""
     program = build("sockets")

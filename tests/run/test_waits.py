@@ -70,6 +70,14 @@ def test_a_handler_that_restarts_calls(waits, native, build, here):
     assert waits("restarted") == expected
 
 
+def test_who_waits_can_be_stopped(waits, native, build, here):
+    """As natively: it stops while it waits, and the open goes on after SIGCONT."""
+    expected = native(build("waits"), "stopped", cwd=here).lines
+    assert expected == ["stopped", "opened"]
+    (here / "f0").unlink()
+    assert waits("stopped") == expected
+
+
 @pytest.mark.parametrize("mode", ["killed-plain", "killed-made", "killed-fifo"])
 def test_the_killed_leave_nothing(mode, waits):
     """Of 300 that are killed in the middle of an open no descriptor and no helper remains."""

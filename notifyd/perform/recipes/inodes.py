@@ -35,8 +35,12 @@ AT_NO_AUTOMOUNT = 0x800
 AT_SYNC = 0x6000  # AT_STATX_SYNC_TYPE
 AT_EACCESS = 0x200
 XATTR_MAX = 65536  # bytes of a value, and of a list of names: limits.h
+XATTR_CREATE, XATTR_REPLACE = 1, 2
+XATTR_ARGS_SIZE = 16  # bytes of struct xattr_args
+XATTR_ARGS_MAX = 4096  # a page
 READLINK_MAX = 4096
 STATFS_SIZE = 120
+_OPEN_ONLY = ("listxattr", "removexattr")  # of an empty path AT_FDCWD: EBADF, as O_PATH gets it
 UTIME_OMIT = 0x3FFFFFFE.to_bytes(8, "little")
 
 
@@ -79,11 +83,12 @@ def _utime(draft: Draft) -> Drawn:
 
 
 def _set_xattr(draft: Draft) -> Drawn:
-    size = draft.number("size")
+    _check_xattr_args(draft)
+    size, flags = draft.number("size"), draft.flags(XATTR_CREATE | XATTR_REPLACE)
     if size > XATTR_MAX:
         raise TargetFault("a value of that size", errno.E2BIG)
     value = draft.value("value") if size else 0
-    rest = (_xattr_name(draft), value, size, draft.number("flags"))
+    rest = (_xattr_name(draft), value, size, flags)
     return Drawn(*_xattr("setxattr", draft, rest))
 
 
@@ -92,7 +97,21 @@ def _remove_xattr(draft: Draft) -> Drawn:
 
 
 def _get_xattr(draft: Draft) -> Drawn:
+    _check_xattr_args(draft)
     return Drawn(*_xattr("getxattr", draft, (_xattr_name(draft), *_room(draft))))
+
+
+def _check_xattr_args(draft: Draft) -> None:
+    """Refuse a struct xattr_args as the kernel does: setxattrat(2), getxattrat(2)."""
+    if not draft.has("at_flags"):
+        return
+    address, size = draft.call.args[4:6]
+    if size < XATTR_ARGS_SIZE:
+        raise TargetFault("a struct xattr_args that is too short", errno.EINVAL)
+    if size > XATTR_ARGS_MAX or any(draft.call.read(address, size)[XATTR_ARGS_SIZE:]):
+        raise TargetFault("a struct xattr_args that is too long", errno.E2BIG)
+    if not draft.has("flags") and any(draft.call.read(address, XATTR_ARGS_SIZE)[12:]):
+        raise TargetFault("flags that are for setting", errno.EINVAL)
 
 
 def _list_xattr(draft: Draft) -> Drawn:
@@ -107,8 +126,13 @@ def _room(draft: Draft) -> tuple[Arg, Arg]:
 def _xattr(call: str, draft: Draft, rest: tuple[Arg, ...]) -> tuple[str, tuple[Arg, ...]]:
     if draft.has("fd"):
         return f"f{call}", (draft.own(), *rest)
-    place = draft.thing("at_flags")
-    return call, (path(place), *rest)
+    if draft.has("at_flags"):
+        draft.flags(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, "at_flags")
+    place = draft.places[number := draft.thing("at_flags")]
+    by_cwd = int(getattr(draft.call, "dirfd", 0)) == AT_FDCWD
+    if place.last == Last.ITSELF and (call in _OPEN_ONLY or not by_cwd):
+        return f"f{call}", (Slot(Use.OWN, place.start), *rest)
+    return call, (path(number), *rest)
 
 
 def _xattr_name(draft: Draft) -> bytes:

@@ -26,6 +26,9 @@ __all__ = ["RECIPES"]
 DATA_MAX = 4096  # bytes of mount(2)'s options: one page
 MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
 MS_PROPAGATION = 0x1E0000  # MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE
+MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
+MS_CHANGES = MS_REMOUNT | MS_BIND | MS_MOVE | MS_PROPAGATION  # else a file system is mounted anew
+NUMBERED = frozenset({b"9p", b"autofs", b"coda", b"fuse", b"fuseblk"})  # options name descriptors
 FSPICK_CLOEXEC, FSPICK_SYMLINK_NOFOLLOW, FSPICK_EMPTY_PATH = 1, 2, 8
 SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
 TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8
@@ -74,14 +77,30 @@ def _follows(draft: Draft) -> Last:
 
 def _mount_at_once(draft: Draft) -> Drawn:
     flags = draft.number("flags")
+    if flags & MS_MGC_MSK == MS_MGC_VAL:
+        flags &= ~MS_MGC_MSK  # the kernel forgets them too
+    fstype: Arg = draft.value("fstype") if draft.call.args[2] else 0
+    if isinstance(fstype, bytes) and not flags & MS_CHANGES:
+        _check_same_for_us(draft, fstype)
     address = draft.call.args[4]
     data = draft.thread.read_some(address, DATA_MAX).ljust(DATA_MAX, b"\0") if address else 0
     place = draft.place(Last.FOLLOW)
     source: Arg = draft.value("source") if draft.call.args[0] else 0
     if source and isinstance(source, bytes) and _from_path(flags):
         source = path(draft.text_place(source))
-    fstype: Arg = draft.value("fstype") if draft.call.args[2] else 0
     return Drawn("mount", (source, path(place), fstype, flags, data))
+
+
+def _check_same_for_us(draft: Draft, fstype: bytes) -> None:
+    """Refuse file systems that are another one if somebody else mounts them."""
+    kind = fstype.partition(b".")[0]
+    if kind in NUMBERED:
+        raise CannotPerform(
+            f"mounting {kind.decode()}: it names descriptors by numbers, which mean others to us"
+        )
+    if fstype == b"proc" and draft.nested:
+        # It is that of whoever mounts it: the target would see the processes of the machine.
+        raise CannotPerform("mounting proc for a pid namespace that is not ours")
 
 
 def _from_path(flags: int) -> bool:

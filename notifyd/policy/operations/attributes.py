@@ -132,7 +132,7 @@ class Utime(Call):
     @property
     def takes_null(self) -> bool:
         """Whether a null path means the descriptor itself: there has to be one."""
-        if self.flags & ~AT_EMPTY_PATH and self.dirfd != AT_FDCWD:
+        if self.flags and self.dirfd != AT_FDCWD:
             raise TargetFault("flags with a null path", errno.EINVAL)
         return self.dirfd != AT_FDCWD
 

@@ -181,5 +181,31 @@ int main(int argc, char **argv)
 	memcpy(CMSG_DATA(head), &closed, sizeof closed);
 	pass.msg_controllen = sizeof control.room;
 	tell("pass a closed one", sendmsg(pair[0], &pass, 0));
+	memcpy(CMSG_DATA(head), &file, sizeof file);
+	head->cmsg_len = CMSG_LEN(2 * sizeof(int));
+	pass.msg_controllen = CMSG_LEN(sizeof(int));
+	tell("pass one from beyond the end", sendmsg(pair[0], &pass, 0));
+	head->cmsg_len = CMSG_LEN(2);
+	pass.msg_controllen = CMSG_LEN(sizeof(int));
+	tell("pass half a one", sendmsg(pair[0], &pass, 0));
+	pass.msg_control = 0;
+	tell("pass control that is not there", sendmsg(pair[0], &pass, 0));
+
+	int on = 1;
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+	setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+	struct msghdr plain = {0, 0, &one, 1, 0, 0, 0};
+	tell("say who it is", sendmsg(pair[0], &plain, 0));
+	char told[CMSG_SPACE(sizeof who)] = {0};
+	struct msghdr hear = {0, 0, &in, 1, told, sizeof told, 0};
+	recvmsg(pair[1], &hear, MSG_DONTWAIT);
+	if (CMSG_FIRSTHDR(&hear) && CMSG_FIRSTHDR(&hear)->cmsg_type == SCM_CREDENTIALS)
+		memcpy(&who, CMSG_DATA(CMSG_FIRSTHDR(&hear)), sizeof who);
+	printf("it is user %d, group %d\n", who.uid, who.gid);
+	one.iov_len = -1;
+	tell("a negative size", sendmsg(pair[0], &plain, 0));
+	one.iov_len = 2 << 20;
+	one.iov_base = calloc(1, 2 << 20);
+	tell("a very long message", sendmsg(pair[0], &plain, 0));
 	return 7;
 }

@@ -112,6 +112,27 @@ static void signalled(int flags)
 	waitpid(child, 0, 0);
 }
 
+/* A reader is stopped while it waits, and goes on. */
+static void stopped(void)
+{
+	int status;
+	mkfifo("f0", 0644);
+	pid_t child = fork();
+	if (!child) {
+		int fd = open("f0", O_RDONLY);
+		printf("%s\n", fd < 0 ? strerror(errno) : "opened");
+		exit(0);
+	}
+	usleep(500000); /* mostly it waits by then; it has to stop in any case */
+	kill(child, SIGSTOP);
+	waitpid(child, &status, WUNTRACED);
+	printf("%s\n", WIFSTOPPED(status) ? "stopped" : "ended");
+	fflush(stdout);
+	kill(child, SIGCONT);
+	close(open("f0", O_WRONLY));
+	waitpid(child, 0, 0);
+}
+
 /* Sits on a lease, and gives it up only when it is told to. */
 static void holder(int told, int ready)
 {
@@ -191,6 +212,8 @@ int main(int argc, char **argv)
 		signalled(0);
 	else if (!strcmp(what, "restarted"))
 		signalled(SA_RESTART);
+	else if (!strcmp(what, "stopped"))
+		stopped();
 	else if (!strcmp(what, "lease"))
 		lease();
 	else if (!strcmp(what, "killed-plain"))

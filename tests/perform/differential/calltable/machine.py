@@ -37,6 +37,13 @@ MOUNTS = (
     """
 mount sdir sempty 0 MS_BIND 0
 mount sldir sempty 0 MS_BIND 0
+mount sldir sempty 0 MS_MGC_VAL|MS_BIND 0
+mount sldir sempty 0 MS_MGC_VAL|MS_MOVE 0
+mount sempty sldir 0 MS_MGC_VAL|MS_MOVE 0
+mount sempty/sub sldir 0 MS_MGC_VAL|MS_MOVE 0
+mount snone sempty stmpfs MS_MGC_VAL|MS_RDONLY smode=700
+mount snone sempty stmpfs MS_MGC_VAL|MS_SHARED smode=700
+mount snone sempty s%FF.%FF 0 0
 mount sdir sldir 0 MS_BIND 0
 mount s@/dir sempty/ snone MS_BIND|MS_REC sjunk
 mount sdir sdir/sub 0 MS_BIND|MS_REC 0

@@ -195,6 +195,7 @@ statx D P AT_EMPTY_PATH|AT_NO_AUTOMOUNT STATX_BASIC ostatx
 readlinkat D P o300 300 :same
 utimensat D P TIMES 0
 utimensat D P TIMES AT_SYMLINK_NOFOLLOW
+utimensat D P TIMES AT_EMPTY_PATH
 futimesat D P MICROS
 linkat D P AT_FDCWD snewlink AT_SYMLINK_FOLLOW
 linkat D P AT_FDCWD snewlink AT_EMPTY_PATH

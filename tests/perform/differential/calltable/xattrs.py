@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from calltable.language import packed
+from calltable.paths import DIRS, FEW
 
 FILES = ["sfile", "sdir", "slfile", "sfifo", "snull", "ssock", "stheirs", "sro", "s/dev/null"]
 FILES += ["ssticky", "s/proc/self/comm", "smissing"]
@@ -33,6 +34,13 @@ ROOMS = ["0 0", "u 0", "o1 1", "o4 4", "o5 5", "o6 6", "u 5", "0 5", "u 4", "o64
 ROOMS += ["o64 4294967360"]
 BAD_ACLS = [f"{ACL} 43", f"{ACL} 4", f"{ACL} 0", "0 0", f"{ACL} 12", f"{packed(3, size=4)} 4"]
 BAD_CAPABILITIES = [f"{CAPABILITIES} 12", "sabc 3", f"{packed(9, 0, 0, 0, 0, size=4)} 20"]
+# struct xattr_args with no value, as long as it has to be, and otherwise.
+ARGS = packed(0, 0)
+BAD_ARGS = [f"{ARGS} {size}" for size in (0, 1, 15, 4097, "MAX")]
+BAD_ARGS += ["0 16", "u 16", "e 3", "e 16", f"{packed(0, 0, 0)} 24", f"{packed(0, 0, 1)} 24"]
+BAD_ARGS += [f"{packed(0, 1 << 32)} 16", f"{packed(0, 2 << 32)} 16", f"{packed(0, 4 << 32)} 16"]
+AT_FLAGS = ["0", "AT_SYMLINK_NOFOLLOW", "AT_EMPTY_PATH", "AT_SYMLINK_NOFOLLOW|AT_EMPTY_PATH"]
+BAD_FLAGS = ["1", "AT_SYMLINK_FOLLOW", "AT_EMPTY_PATH|AT_NO_AUTOMOUNT", "-1"]
 LONG = "setxattr sfile suser.long x3000 3000 0; "
 SEEN = "; !listxattr sfile o512 512; !stat sfile ostat"
 
@@ -70,6 +78,7 @@ def _limits() -> Iterator[str]:
         yield f"!{LONG}getxattr sfile suser.long o{size} {size} :same"
     for flag in ("4", "-1", "4294967297", "3"):
         yield f"setxattr sfile suser.have sabc 3 {flag}{SEEN}"
+        yield f"setxattr smissing suser.have sabc 3 {flag}"
     for name, values in (("access", BAD_ACLS), ("default", BAD_ACLS)):
         for value, file in product(values, ("sfile", "sdir")):
             yield f"setxattr {file} ssystem.posix_acl_{name} {value} 0{SEEN}"
@@ -77,7 +86,20 @@ def _limits() -> Iterator[str]:
         yield f"setxattr sfile ssecurity.capability {value} 0{SEEN}"
 
 
+def _at() -> Iterator[str]:
+    bad = product((DIRS["cwd"], DIRS["dir"]), ("sinner", "snew"), BAD_FLAGS)
+    for (setup, start), path, flags in (*product(DIRS.values(), FEW, AT_FLAGS), *bad):
+        yield f"{setup}setxattrat {start} {path} {flags} suser.new {ARGS} 16{SEEN}"
+        yield f"{setup}getxattrat {start} {path} {flags} suser.have {ARGS} 16"
+        yield f"{setup}listxattrat {start} {path} {flags} o64 64"
+        yield f"{setup}removexattrat {start} {path} {flags} suser.have{SEEN}"
+    for args, path in product(BAD_ARGS, ("sfile", "smissing", "u")):
+        yield f"setxattrat AT_FDCWD {path} 0 suser.new {args}{SEEN}"
+        yield f"getxattrat AT_FDCWD {path} 0 suser.have {args}"
+
+
 def everything() -> Iterator[str]:
     """All of them."""
     yield from _kinds()
     yield from _limits()
+    yield from _at()
