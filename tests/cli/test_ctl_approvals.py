@@ -191,7 +191,7 @@ def test_watch(live):
         terminal.types("a")
         await terminal.reads("this question cannot be answered for always")
         terminal.types("\x1b[a")  # an arrow
-        await trio.sleep(0.2)  # what comes with it is thrown away with it
+        await trio.sleep(1)  # what comes with it is thrown away with it
         terminal.types("r")
         await terminal.reads("reason: ")
         terminal.types("not today\n")
