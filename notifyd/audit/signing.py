@@ -100,7 +100,10 @@ def _read(path: str) -> bytes | None:
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o077:
-            raise UsageError(f"audit: the key {path!r} is no file of its owner alone: chmod 600 it")
+            raise UsageError(
+                f"audit: the key {path!r} is a file that others may read: chmod 600 it, or name "
+                "another"
+            )
         return bytes.fromhex(os.read(descriptor, 2 * _SIZE + 2).decode("ascii").strip())
     except ValueError:
         return b""

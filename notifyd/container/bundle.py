@@ -57,7 +57,10 @@ def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
             though it begins like one.
     """
     ours = {name: text for name, text in annotations.items() if name.startswith(PREFIX)}
-    asked = [name.strip() for name in ours.pop(_RULES, "").split(",") if name.strip()]
+    names = ours.pop(_RULES, None)
+    asked = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is not None and not asked:
+        raise UsageError(f"{_RULES}: it names no rules; name some, or leave it out")
     rules = tuple(dict.fromkeys((*settings.rules, *map(settings.rule, asked))))
     metadata = ours.pop(_METADATA, None)
     if metadata is not None and settings.metadata is not None:
@@ -75,8 +78,9 @@ def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
         if option not in settings.settable:
             raise UsageError(f"{name}: the settings of this machine do not leave it to containers")
         options[option] = tuple(text.splitlines())
-    if ours and not rules:
-        raise UsageError(f"{next(iter(ours))}: an option without rules; add {_RULES}")
+    alone = next(iter(ours), _METADATA if metadata is not None else None)
+    if alone is not None and not rules:
+        raise UsageError(f"{alone}: an option without rules; add {_RULES}")
     chosen = settings.metadata if settings.metadata is not None else metadata
     named = ",".join((*settings.rules, *asked))
     return Request(rules, options, named if chosen is None else chosen)

@@ -18,7 +18,6 @@ def test_annotations_add_to_what_every_container_gets():
     found = requested({"org.notifyd.rules": "harmless-devices, audit-exec", "other": "x"}, settings)
     assert found.rules == ("audit-exec", "harmless-devices")
     assert requested({}, settings).rules == ("audit-exec",)
-    assert requested({"org.notifyd.rules": ""}, settings).rules == ("audit-exec",)
 
 
 def test_a_container_that_asks_for_nothing_gets_nothing():
@@ -63,6 +62,15 @@ def test_options_are_set_only_where_they_may_be():
     del to["org.notifyd.rules"]
     with pytest.raises(UsageError, match="an option without rules"):
         requested(to, settings)
+
+
+@pytest.mark.parametrize("text", ["", " , "])
+def test_no_rules_at_all_is_no_silence(text):
+    """A variable that was empty: whoever wrote that wanted rules."""
+    with pytest.raises(UsageError, match=r"org\.notifyd\.rules: it names no rules"):
+        requested({"org.notifyd.rules": text}, Settings(rules=("no-network",)))
+    with pytest.raises(UsageError, match=r"org\.notifyd\.metadata: an option without rules"):
+        requested({"org.notifyd.metadata": "x"}, Settings())
 
 
 def test_a_misspelt_annotation_is_no_silence():
