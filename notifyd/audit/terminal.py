@@ -147,12 +147,17 @@ def _key(record: Record) -> _Key:
 def _main(args: Mapping[str, Any] | None) -> tuple[str, Any]:
     if args:
         for name in _MAIN:
-            if args.get(name) is not None:
+            if _is_told(args.get(name)):
                 return name, args[name]
         for name, value in args.items():
-            if value is not None:
+            if _is_told(value):
                 return name, value
     return "", None
+
+
+def _is_told(value: Any) -> bool:
+    """Whether there is anything: messages on a connected socket have no address, one by one."""
+    return any(one is not None for one in value) if isinstance(value, list) else value is not None
 
 
 def _shown(value: Any) -> str:

@@ -20,9 +20,9 @@ _VERBS: Mapping[str, str] = MappingProxyType(
         "kill": "killed at",
         "return": "answered",
         "supply": "supplied",
-        "ask": "refused",
     }
 )
+_ASKED = MappingProxyType({"answered": "refused", "gone": "asked about"})  # else it was done
 _COMMON = ("event", "time", "level", "seq", "chain", "redacted")
 
 
@@ -39,10 +39,11 @@ def event_text(event: Mapping[str, Any]) -> str:
 
 
 def _call(event: Mapping[str, Any]) -> str:
-    verdict = str(event.get("verdict", "?"))
+    verdict, how = str(event.get("verdict", "?")), str(event.get("how"))
+    verb = _ASKED.get(how, "allowed") if verdict == "ask" else _VERBS.get(verdict)
     args = event.get("args")
     parts = [
-        _VERBS.get(verdict) or printable(verdict, 20),
+        verb or printable(verdict, 20),
         printable(str(event.get("syscall", "?")), 40),
         main_argument(args) if isinstance(args, dict) else "",
         _outcome(event),
