@@ -5,7 +5,8 @@
 Asked is the terminal, or with a daemon whoever answers its questions; where nobody can be asked,
 it is refused (EACCES). `to` is free: an address or a network, with a port or without; name servers
 are asked about like all others. Sockets of one machine (AF_UNIX, netlink) never ask. Raw sockets,
-SCTP, source routes and io_uring are refused, since they go where nobody was asked about.
+SCTP, source routes and io_uring are refused, since they go where nobody was asked about. Root can
+change routes: give --user too.
 """
 
 import errno
@@ -32,7 +33,7 @@ FREE = n.option("to", (), convert=place, summary="where it may go unasked")
 
 always(Deny(errno.EPERM), n.IoUring)
 always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))
-always(REFUSED, Socket, family=INET, type=socket.SOCK_RAW)
+always(REFUSED, Socket, family=INET, type=is_not(socket.SOCK_STREAM, socket.SOCK_DGRAM))
 always(REFUSED, Socket, protocol=132)
 if platform.machine() == "x86_64":
     always(REFUSED, Raw("socketcall"), arg0=14)
