@@ -7,8 +7,8 @@ that programs need to start. All else gets EACCES, whichever way the path leads 
 /proc/self/root): opening, executing, asking, sockets. Refused outright: mounts, lists of them,
 chroot, tracing, handles, devices, io_uring, watching, datagrams, typing into the terminal.
 
-What is open when the program starts stays open. The interpreter that a script or program names
-is run by the kernel wherever it lies. A working directory elsewhere is of no use, but for cores.
+What is open when the program starts stays open. The interpreter that a script or program names is
+run by the kernel wherever it lies. chdir(2) is free: it tells what is there, and takes cores there.
 """
 
 import errno
