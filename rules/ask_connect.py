@@ -4,9 +4,8 @@
 
 Asked is the terminal, or with a daemon whoever answers its questions; where nobody can be asked,
 it is refused (EACCES). `to` is free: an address or a network, with a port or without; name servers
-are asked about like all others. Sockets of one machine (AF_UNIX, netlink) never ask. Raw sockets,
-SCTP, source routes and io_uring are refused, since they go where nobody was asked about. Root can
-change routes: give --user too.
+are asked about, sockets of one machine (AF_UNIX, netlink) never. Raw sockets, SCTP, source routes
+and io_uring are refused: nobody sees where they go. Root can change routes: give --user too.
 """
 
 import errno
@@ -26,7 +25,8 @@ def place(text: str) -> tuple:
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
         host, port = text, ""
-    return ip_network(host.strip("[]"), strict=False), int(port) if port else None
+    number, host = range(1 << 16).index(int(port)) if port else None, host.strip("[]")
+    return ip_network(host, strict=False), number
 
 
 FREE = n.option("to", (), convert=place, summary="where it may go unasked")

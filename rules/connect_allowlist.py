@@ -24,7 +24,7 @@ def places(text: str) -> list:
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")) or text.endswith("]"):
         host, port = text, ""
-    number, host = int(port) if port else None, host.strip("[]")
+    number, host = range(1 << 16).index(int(port)) if port else None, host.strip("[]")
     known = [host] if "/" in host else [to[4][0] for to in socket.getaddrinfo(host, None)]
     return [(ip_network(one, strict=False), number) for one in known]
 

@@ -168,11 +168,22 @@ def test_ways_round_are_closed():
     assert verdict_of(rules, option) == Allow()
 
 
-@pytest.mark.parametrize("to", ["nosuch.invalid", "192.0.2.1:http", "192.0.2.0/33", "[::1]:x"])
-def test_what_is_no_place_is_a_usage_error(to):
+@pytest.mark.parametrize("rules", [*RULES, "ask-connect"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        "nosuch.invalid",
+        "192.0.2.1:http",
+        "192.0.2.0/33",
+        "[::1]:x",
+        "192.0.2.1:65536",
+        "192.0.2.1:-1",
+    ],
+)
+def test_what_is_no_place_is_a_usage_error(rules, to):
     """It names the option and the text."""
     with pytest.raises(UsageError) as caught:
-        load_rules(*RULES, to=to)
+        load_rules(rules, to=to)
     assert f"--option to={to}" in str(caught.value)
 
 

@@ -243,6 +243,7 @@ def test_the_ways_are_open_without_the_rule(places, tries):
         user=NOBODY,
         group=NOBODY,
         pass_fds=[root],
+        stdin=subprocess.DEVNULL,  # one of the ways types into the terminal
         capture_output=True,
         text=True,
         check=True,
