@@ -4,8 +4,8 @@
 
 Asked is the terminal, or with a daemon whoever answers its questions; where nobody can be asked,
 it is refused (EACCES). `to` is free: an address or a network, with a port or without; name servers
-are asked about like all others. Sockets of one machine (AF_UNIX, netlink) never ask. Raw sockets,
-SCTP, source routes and io_uring are refused, since they go where nobody was asked about.
+are asked about, sockets of one machine (AF_UNIX, netlink) never. Raw sockets, SCTP, source routes
+and io_uring are refused: nobody sees where they go. Root can change routes: give --user too.
 """
 
 import errno
@@ -25,14 +25,15 @@ def place(text: str) -> tuple:
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
         host, port = text, ""
-    return ip_network(host.strip("[]"), strict=False), int(port) if port else None
+    number, host = range(1 << 16).index(int(port)) if port else None, host.strip("[]")
+    return ip_network(host, strict=False), number
 
 
 FREE = n.option("to", (), convert=place, summary="where it may go unasked")
 
 always(Deny(errno.EPERM), n.IoUring)
 always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))
-always(REFUSED, Socket, family=INET, type=socket.SOCK_RAW)
+always(REFUSED, Socket, family=INET, type=is_not(socket.SOCK_STREAM, socket.SOCK_DGRAM))
 always(REFUSED, Socket, protocol=132)
 if platform.machine() == "x86_64":
     always(REFUSED, Raw("socketcall"), arg0=14)

@@ -6,7 +6,8 @@ Asked is the terminal, or with a daemon whoever answers its questions; where nob
 it is refused (EACCES). An answer that is remembered holds for the very file that was asked about:
 one with another content is asked about again. `free` is never asked about. What was asked about is
 what runs: it is compared again before the first instruction. Interpreters run any script, and any
-program may load any code that it can read. Mounts, chroot, tracing and io_uring are refused.
+program may load any code that it can read. Root can have the kernel execute others (core_pattern):
+give --user too. Mounts, chroot, tracing, io_uring and typing into the terminal are refused.
 """
 
 import errno
@@ -14,7 +15,7 @@ import os
 import shlex
 from pathlib import PurePosixPath
 
-from notifyd import BYPASSES, Allow, Ask, Deny, Exec, always, on, option
+from notifyd import BYPASSES, FILE_REQUESTS, Allow, Ask, Deny, Exec, Ioctl, always, on, option
 
 LONGEST = 300  # characters of a command line in a question
 
@@ -27,6 +28,7 @@ def program(text: str) -> PurePosixPath:
 FREE = frozenset(option("free", (), convert=program, summary="a program that is never asked about"))
 
 always(Deny(errno.EPERM), *BYPASSES)
+always(Deny(errno.EPERM), Ioctl, request=FILE_REQUESTS)
 
 
 @on(Exec)

@@ -6,8 +6,9 @@ Asked is the terminal, or with a daemon whoever answers its questions; where nob
 it is refused (EACCES). A question is about a file: making, writing, removing, moving it, its mode,
 owner, times. Reading costs nothing, since it never leaves the kernel.
 
-Refused everywhere, since it could come by: mounts, chroot, tracing, handles, io_uring, and
-ioctl(2)s that set a file's flags. What was opened for writing before stays so.
+Refused everywhere, since it could come by: mounts, chroot, tracing, handles, io_uring, ioctl(2)s
+that set a file's flags or type into the terminal. What was opened for writing before stays so, who
+dies there may leave a core, and root can write to the disk itself: give --user too.
 """
 
 import errno

@@ -9,7 +9,15 @@ own power. The supervisor needs that power itself: run it as root.
 
 from notifyd import Allow, Bind, on, option
 
-PORTS = option("ports", (80, 443), convert=int, summary="ports that may be bound")
+
+def number(text: str) -> int:
+    """One port, as TCP and UDP have them."""
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise ValueError("a port is a number from 1 to 65535")
+    return int(text)
+
+
+PORTS = option("ports", (80, 443), convert=number, summary="ports that may be bound")
 
 
 @on(Bind)

@@ -4,8 +4,8 @@
 
 `to` is an address, a network or a host name, with a port or without ([2001:db8::1]:443 for IPv6).
 Host names are looked up once, when the rules are loaded. All else gets EACCES; name servers have to
-be listed too. Sockets of one machine (AF_UNIX, netlink) are free; AF_UNIX peers see the process id
-of notifyd. Raw sockets and source routes are refused: they can send elsewhere than they say.
+be listed too. Sockets of one machine (AF_UNIX, netlink) are free. Raw sockets and source routes are
+refused: they can send elsewhere than they say. Root can change routes: give --user too.
 """
 
 import errno
@@ -24,7 +24,7 @@ def places(text: str) -> list:
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")) or text.endswith("]"):
         host, port = text, ""
-    number, host = int(port) if port else None, host.strip("[]")
+    number, host = range(1 << 16).index(int(port)) if port else None, host.strip("[]")
     known = [host] if "/" in host else [to[4][0] for to in socket.getaddrinfo(host, None)]
     return [(ip_network(one, strict=False), number) for one in known]
 
@@ -33,8 +33,8 @@ ALLOWED = [one for to in option("to", (), convert=places, summary="where it may 
 
 always(Deny(errno.EPERM), IoUring)  # it connects with no system call
 always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))
-always(REFUSED, Socket, family=INET, type=socket.SOCK_RAW)
-always(REFUSED, Socket, protocol=132)  # SCTP connects by setsockopt(2) too
+always(REFUSED, Socket, family=INET, type=is_not(socket.SOCK_STREAM, socket.SOCK_DGRAM))
+always(REFUSED, Socket, protocol=132)  # SCTP, also as a stream: it connects by setsockopt(2) too
 if platform.machine() == "x86_64":
     always(REFUSED, Raw("socketcall"), arg0=14)  # setsockopt of the oldest 32-bit programs
 

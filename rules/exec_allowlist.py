@@ -8,8 +8,9 @@ the first instruction, and another program is killed.
 
 A program on the list may load any code that it can read. So an interpreter (a shell, Python, the
 dynamic loader) on the list runs every script; a script on the list also runs its interpreter, which
-needs no entry. By path, who may write the file decides what it holds: see `readonly`. Mounts,
-chroot, tracing and io_uring are refused, since they change what a path means.
+needs no entry. By path, who may write the file decides what it holds: see `readonly`. Root can have
+the kernel execute others (core_pattern): give --user too. Refused are mounts, chroot and io_uring,
+since they change what a path means, tracing, and typing into the terminal, for a shell to obey.
 """
 
 import errno
@@ -17,7 +18,7 @@ import os
 import string
 from pathlib import PurePosixPath
 
-from notifyd import BYPASSES, Allow, Deny, Exec, always, on, option
+from notifyd import BYPASSES, FILE_REQUESTS, Allow, Deny, Exec, Ioctl, always, on, option
 
 
 def program(text: str) -> PurePosixPath:
@@ -36,6 +37,7 @@ PATHS = frozenset(option("path", (), convert=program, summary="a program that ma
 DIGESTS = frozenset(option("sha256", (), convert=digest, summary="the digest of one"))
 
 always(Deny(errno.EPERM), *BYPASSES)
+always(Deny(errno.EPERM), Ioctl, request=FILE_REQUESTS)
 
 
 @on(Exec)

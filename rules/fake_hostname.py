@@ -3,7 +3,8 @@
     notifyd run --rules fake-hostname --option name=build-1 -- hostname
 
 An emulated result: the call never happens, the supervisor writes the answer into the program's
-memory. /proc/sys/kernel/hostname and what a program keeps elsewhere stay as they are.
+memory. /proc/sys/kernel/hostname and what a program keeps elsewhere stay as they are. The machine
+that personality(2) asks for is not shown, so setarch(1) does not work.
 """
 
 import errno

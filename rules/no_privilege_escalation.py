@@ -5,7 +5,8 @@
 Tracing and reading other processes, BPF, kernel modules and kexec, mounts and namespaces, io_uring,
 userfaultfd, keyrings, performance counters, I/O ports, pushing input into a terminal. Everything is
 decided in the kernel and costs nothing. A debugger, a container engine or a browser that sandboxes
-itself with namespaces will not work under it.
+itself with namespaces will not work under it. It knows system calls, not files: /proc/PID/mem of
+other processes of the user, and the devices of root, are open. See `only-below`, and --user.
 """
 
 import errno
@@ -44,6 +45,7 @@ from notifyd import (
 NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
 CLONE_NEWTIME = 0x80  # a part of the signal number in clone(2)
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both can type into a terminal that others read
+USERFAULTFD_IOC_NEW = 0xAA00  # what /dev/userfaultfd has instead of a system call
 
 REFUSED = Deny(errno.EPERM)
 
@@ -54,4 +56,4 @@ always(REFUSED, Unshare, flags=has_any(NAMESPACES | CLONE_NEWTIME))
 # clone3's flags lie in memory, out of the filter's sight. ENOSYS makes C libraries use clone.
 always(Deny(errno.ENOSYS), Raw("clone3"))
 always(REFUSED, Clone, flags=has_any(NAMESPACES))
-always(REFUSED, Ioctl, request={TIOCSTI, TIOCLINUX})
+always(REFUSED, Ioctl, request={TIOCSTI, TIOCLINUX, USERFAULTFD_IOC_NEW})

@@ -3,12 +3,12 @@
     notifyd run --rules only-below --option allow=$PWD -- python3 plugin.py
 
 `allow` may be read and written, `read` only read; given once, it replaces the system's directories
-that programs need to start. Everything else gets EACCES: opening, executing, asking, sockets with a
-path, whichever way the path leads there (symbolic links, `..`, /proc/self/root). Refused outright:
-mounts, chroot, tracing, handles, devices, io_uring, watching files, datagrams between processes.
+that programs need to start. All else gets EACCES, whichever way the path leads there (links, `..`,
+/proc/self/root): opening, executing, asking, sockets. Refused outright: mounts, lists of them,
+chroot, tracing, handles, devices, io_uring, watching, datagrams, typing into the terminal.
 
-What is open when the program starts stays open. The interpreter that a script or program names
-is run by the kernel wherever it lies. A working directory elsewhere is of no use, but for cores.
+What is open when the program starts stays open. The interpreter that a script or program names is
+run by the kernel wherever it lies. chdir(2) is free: it tells what is there, and takes cores there.
 """
 
 import errno
@@ -27,9 +27,10 @@ def place(text: str) -> PurePosixPath:
     return PurePosixPath(os.path.realpath(text))
 
 
-SYSTEM = "/usr /lib /lib32 /lib64 /libx32 /bin /sbin /etc/alternatives /etc/ld.so.cache"
-SYSTEM += " /etc/ld.so.preload /etc/locale.alias /etc/localtime /etc/nsswitch.conf /etc/passwd"
-SYSTEM = tuple(map(PurePosixPath, f"{SYSTEM} /etc/group /etc/ssl/certs /etc/os-release".split()))
+ETC = "alternatives gitconfig group ld.so.cache ld.so.preload locale.alias localtime nsswitch.conf"
+ETC += " os-release passwd ssl/certs ssl/openssl.cnf"
+SYSTEM = ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin"]
+SYSTEM = tuple(map(PurePosixPath, SYSTEM + [f"/etc/{one}" for one in ETC.split()]))
 ALLOW = n.option("allow", (), convert=place, summary="a directory to read and write, or a file")
 READ = n.option("read", SYSTEM, convert=place, summary="a directory to read, or a file")
 DEVICES = {f"/dev/{one}" for one in ("null", "zero", "full", "random", "urandom", "tty")}
@@ -37,6 +38,7 @@ LOOKS = (n.Stat, n.Access, n.ReadLink, n.GetXattr, n.ListXattr)  # at what lies 
 BY_FD = (n.Stat, n.StatFs, n.GetXattr, n.ListXattr, n.Truncate)  # what is open is open
 
 always(Deny(errno.EPERM), *n.BYPASSES, Raw("inotify_add_watch", "file_getattr"))
+always(Deny(errno.EPERM), Raw("statmount", "listmount"))
 always(Deny(errno.EPERM), Ioctl, request=n.FILE_REQUESTS)
 always(Deny(errno.EPERM), Mknod, mode=has(0o20000))  # devices
 always(Deny(errno.EACCES), Socket, family=AF_UNIX, type={SOCK_DGRAM, SOCK_RAW})  # go anywhere
@@ -51,8 +53,8 @@ def only_below(call: Call) -> Allow | Deny:
     for name, path in call.paths.items():
         if str(path) in DEVICES and isinstance(call, (Open, *LOOKS)):
             continue
-        listed = ALLOW if name in written else ALLOW + READ
-        on_the_way = isinstance(call, LOOKS) and any(path in one.parents for one in ALLOW + READ)
+        listed, ways = (ALLOW, ()) if name in written else (ALLOW + READ, ALLOW + READ)
+        on_the_way = isinstance(call, LOOKS) and any(path in one.parents for one in ways)
         if not on_the_way and not any(path.is_relative_to(one) for one in listed):
             return Deny(errno.EACCES, reason=f"{path} is not on the list")
     return Allow()

@@ -6,9 +6,9 @@ No name there is made, removed or moved, no file is opened for writing, no mode,
 attribute changes, whichever way the path leads there: EROFS, as on a read-only mount. Reading costs
 nothing, since it never leaves the kernel.
 
-Refused everywhere, since it could come by: mounts, chroot, tracing, handles, io_uring, and
-ioctl(2)s that set a file's flags. A file that was opened for writing before stays so, and root can
-write to the disk itself: give --user too.
+Refused everywhere, since it could come by: mounts, chroot, tracing, handles, io_uring, ioctl(2)s
+that set a file's flags or type into the terminal. What was opened for writing before stays so; who
+dies there may leave a core; root can write to the disk itself: give --user too.
 """
 
 import errno

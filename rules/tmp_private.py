@@ -2,10 +2,11 @@
 
     notifyd run --rules tmp-private -- ./tool
 
-Nobody else finds what it keeps there, and it finds nothing of others. The directories are made when
-they are first needed, in a place whose name nobody can list, with the mode that /tmp has, so that
-every user of the command can use them. Programs there are refused (EACCES), since executing cannot
-be led elsewhere. A program that changes its working directory to /tmp is in the real one, from
+Nobody else finds what it keeps there. It is for well-meant programs, not a wall: `only-below` is.
+Datagrams, watches (inotify) and mounts reach the real directories. Its own are made when they are
+first needed, in a place whose name nobody can list, with the mode that /tmp has, so that every user
+of the command can use them. Programs there are refused (EACCES), since executing cannot be led
+elsewhere. A program that changes its working directory to /tmp is in the real one, from
 where its relative paths lead to its own again; directories below are its own only, and there it can
 go by descriptor alone (fchdir). io_uring is refused.
 """

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from notifyd.engine.decide import Decision, shown
 from notifyd.errors import TargetFault, TargetGone
 from notifyd.kernel import pidfd
+from notifyd.kernel.memfd import sealed
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 from notifyd.policy.call import ID, Note
 from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply
@@ -182,11 +183,10 @@ def _open_process(thread: StoppedThread) -> int:
 
 def _file_of(data: bytes) -> int:
     """A read-only descriptor for `data`, at its start. The caller owns it."""
-    memory = os.memfd_create("notifyd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    # Sealed, since the target can open it for writing by /proc/self/fd.
+    memory = sealed("notifyd", data)
     try:
-        with os.fdopen(memory, "wb", closefd=False) as file:
-            file.write(data)
-        # Opened anew, so that the target has an offset of its own and cannot write.
+        # Opened anew, so that the target has an offset of its own.
         return os.open(f"/proc/self/fd/{memory}", READ_ONLY)
     finally:
         os.close(memory)

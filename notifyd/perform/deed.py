@@ -69,7 +69,10 @@ class FileDeed:
             else:
                 self._context = context
             self._inline = performing.inline(context) if grant is None else None
-            self._more = granted(grant) & ~self._context.persona.capabilities
+            # What it holds in another user namespace is not the power that a rule means.
+            same = context.user == performing.own().user
+            held = self._context.persona.capabilities if same else 0
+            self._more = granted(grant) & ~held
             stack.pop_all()
 
     def now(self) -> Done | None:

@@ -21,6 +21,7 @@ from notifyd.policy.operations import (
     ModuleLoad,
     Mount,
     NameToHandle,
+    PerfEventOpen,
     PivotRoot,
     ProcessVm,
     Ptrace,
@@ -46,10 +47,12 @@ SUMMARIES = {
     "BYPASSES": "What reaches files past every rule about paths, for `always(Deny(EPERM), "
     "*BYPASSES)`: with no path or no system call of its own (io_uring, file handles, BPF, other "
     "processes' descriptors), by changing what paths mean (mounts, roots, namespaces), through "
-    "somebody who is free (tracing), or from below (kernel modules, I/O ports).",
-    "FILE_REQUESTS": "Requests of ioctl(2) that change files by a descriptor that is open for "
-    "reading alone: flags, versions, labels, snapshots. For `always(Deny(EPERM), Ioctl, "
-    "request=FILE_REQUESTS)`.",
+    "somebody who is free (tracing, performance events), or from below (kernel modules, I/O "
+    "ports).",
+    "FILE_REQUESTS": "Requests of ioctl(2) that go past rules about paths: that change files by a "
+    "descriptor that is open for reading alone (flags, versions, labels, snapshots), reach others "
+    "by it (handles, searches), or type into the terminal, for a shell that is free to obey. For "
+    "`always(Deny(EPERM), Ioctl, request=FILE_REQUESTS)`.",
     "PATH_OPERATIONS": "What names files by their paths, for `@on(*PATH_OPERATIONS)` and "
     "`call.paths`; with `BYPASSES` refused, nothing is missing. `Chdir` is in neither: only its "
     "caller can do it, so no rule could allow it after a look. Nothing is lost by that, since "
@@ -68,6 +71,7 @@ BYPASSES: tuple[Operation, ...] = (
     Setns,
     Ptrace,
     ProcessVm,
+    PerfEventOpen,
     Bpf,
     ModuleLoad,
     KexecLoad,
@@ -83,7 +87,9 @@ FILE_REQUESTS: frozenset[int] = frozenset(
     number
     for name, number in IOCTLS.items()
     if name.startswith(("FS_IOC_SET", "FS_IOC32_SET", "FS_IOC_FSSET", "BTRFS_IOC_"))
-    or name in ("FS_IOC_ENABLE_VERITY", "FAT_IOCTL_SET_ATTRIBUTES")
+    or (name.startswith("XFS_IOC_") and "_BY_HANDLE" in name)
+    or (name.startswith("EXT4_IOC") and "_SETVERSION" in name)
+    or name in ("FS_IOC_ENABLE_VERITY", "FAT_IOCTL_SET_ATTRIBUTES", "TIOCSTI", "TIOCLINUX")
 )
 
 PATH_OPERATIONS: tuple[type[Call], ...] = tuple(

@@ -7,7 +7,20 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from notifyd import Allow, Ask, Bpf, Chroot, Connect, Deny, Exec, IoUring, Open, Ptrace, Unlink
+from notifyd import (
+    Allow,
+    Ask,
+    Bpf,
+    Chroot,
+    Connect,
+    Deny,
+    Exec,
+    Ioctl,
+    IoUring,
+    Open,
+    Ptrace,
+    Unlink,
+)
 from notifyd.testing import FakeProcess, load_rules, make_call, verdict_of
 
 TOOL = FakeProcess(exe=PurePosixPath("/usr/bin/tool"))
@@ -82,6 +95,8 @@ def test_ways_round_are_refused(name):
     rules = load_rules(name)
     for operation in (Bpf, Chroot, IoUring, Ptrace):
         assert isinstance(verdict_of(rules, make_call(operation)), Deny)
+    typing = make_call(Ioctl, request=0x5412)
+    assert verdict_of(rules, typing) == Deny(errno.EPERM)
 
 
 def test_nobody_to_ask(python, run, tmp_path, monkeypatch):

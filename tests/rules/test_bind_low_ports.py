@@ -52,8 +52,9 @@ def test_without_options_it_is_the_web(port):
 
 def test_a_port_is_a_number():
     """The person is told which option is wrong."""
-    with pytest.raises(UsageError, match="--option ports=http"):
-        load_rules(*RULES, ports="http")
+    for text in ("http", "0", "65536", "-80"):
+        with pytest.raises(UsageError, match=f"--option ports={text}: a port is a number from"):
+            load_rules(*RULES, ports=text)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from notifyd.testing import call_from_registers, load_rules, make_call, verdict_
 
 RULES = ["connect-allowlist"]
 REFUSED = Deny(errno.EACCES)
+SOCK_PACKET = 10  # of AF_INET: a packet socket by its oldest name; packet(7)
 NOBODY = pwd.getpwnam("nobody")
 
 # What the probes use: `connect` and the ways to send a datagram, each to an address.
@@ -143,12 +144,16 @@ def test_the_old_entry_of_32_bit_programs():
         ({"family": socket.AF_INET6, "type": socket.SOCK_RAW | socket.SOCK_CLOEXEC}, REFUSED),
         ({"family": socket.AF_PACKET, "type": socket.SOCK_RAW}, REFUSED),
         ({"family": socket.AF_VSOCK, "type": socket.SOCK_STREAM}, REFUSED),
-        ({"family": socket.AF_INET, "type": socket.SOCK_SEQPACKET, "protocol": 132}, REFUSED),
+        ({"family": socket.AF_INET, "type": socket.SOCK_STREAM, "protocol": 132}, REFUSED),
+        ({"family": socket.AF_INET6, "type": socket.SOCK_SEQPACKET}, REFUSED),
+        ({"family": socket.AF_INET, "type": SOCK_PACKET}, REFUSED),
+        ({"family": socket.AF_INET, "type": SOCK_PACKET, "syscall": "socketpair"}, REFUSED),
     ],
 )
-def test_sockets_whose_destination_no_rule_sees(fields, verdict):
-    """Raw sockets, SCTP and other families are refused in the kernel."""
-    assert verdict_of(load_rules(*RULES), make_call(Socket, **fields)) == verdict
+@pytest.mark.parametrize("rules", [*RULES, "ask-connect"])
+def test_sockets_whose_destination_no_rule_sees(rules, fields, verdict):
+    """Raw and packet sockets, SCTP and other families are refused in the kernel."""
+    assert verdict_of(load_rules(rules), make_call(Socket, **fields)) == verdict
 
 
 def test_ways_round_are_closed():
@@ -163,11 +168,22 @@ def test_ways_round_are_closed():
     assert verdict_of(rules, option) == Allow()
 
 
-@pytest.mark.parametrize("to", ["nosuch.invalid", "192.0.2.1:http", "192.0.2.0/33", "[::1]:x"])
-def test_what_is_no_place_is_a_usage_error(to):
+@pytest.mark.parametrize("rules", [*RULES, "ask-connect"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        "nosuch.invalid",
+        "192.0.2.1:http",
+        "192.0.2.0/33",
+        "[::1]:x",
+        "192.0.2.1:65536",
+        "192.0.2.1:-1",
+    ],
+)
+def test_what_is_no_place_is_a_usage_error(rules, to):
     """It names the option and the text."""
     with pytest.raises(UsageError) as caught:
-        load_rules(*RULES, to=to)
+        load_rules(rules, to=to)
     assert f"--option to={to}" in str(caught.value)
 
 
@@ -307,9 +323,10 @@ def test_source_routes(probe):
         attempt("route", sock().setsockopt, socket.IPPROTO_IP, socket.IP_OPTIONS, route)
         attempt("other", sock().setsockopt, socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         attempt("raw", sock, socket.AF_INET, socket.SOCK_RAW)
+        attempt("packet", sock, socket.AF_INET, 10)
         """
     ).found
-    assert found == {"route": "EACCES", "other": "done", "raw": "EACCES"}
+    assert found == {"route": "EACCES", "other": "done", "raw": "EACCES", "packet": "EACCES"}
 
 
 @pytest.mark.root

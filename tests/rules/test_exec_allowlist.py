@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from notifyd import Allow, Chroot, Deny, Exec, IoUring, Mount, Ptrace
+from notifyd import Allow, Chroot, Deny, Exec, Ioctl, IoUring, Mount, Ptrace
 from notifyd.errors import UsageError
 from notifyd.testing import load_rules, make_call, verdict_of
 
@@ -89,6 +89,12 @@ def test_an_empty_list_allows_nothing():
 def test_what_changes_the_meaning_of_a_path_is_refused(operation):
     """In the kernel."""
     assert verdict_of(load_rules(*RULES), make_call(operation)) == Deny(errno.EPERM)
+
+
+def test_nothing_is_typed_for_a_shell():
+    """Which would execute what it likes."""
+    typing = make_call(Ioctl, request=0x5412)
+    assert verdict_of(load_rules(*RULES), typing) == Deny(errno.EPERM)
 
 
 @pytest.mark.parametrize(

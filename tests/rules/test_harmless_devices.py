@@ -68,3 +68,16 @@ def test_devices_are_made_and_refused(run, everybodys, user):
     assert made[0] == ("1:3", "performed")
     assert ("0:0", "continued") in made
     assert len(made) == 5
+
+
+@pytest.mark.root
+def test_root_of_a_user_namespace_is_lent_the_power(run, everybodys, user):
+    """It holds CAP_MKNOD already, as a container's root does, and that is good for nothing."""
+    line = "umask 0; cd $0; mknod null c 1 3 && echo lost > null; mknod mem c 1 1"
+    words = ("unshare", "--user", "--map-root-user", "/bin/sh", "-c", line, str(everybodys))
+    ran = run(RULES, *words, user=user)
+    assert os.listdir(everybodys) == ["null"], ran.err
+    null = (everybodys / "null").stat()
+    assert (stat.S_ISCHR(null.st_mode), null.st_rdev) == (True, os.makedev(1, 3))
+    assert null.st_uid == (65534 if user else 0)
+    assert "mem: Operation not permitted" in ran.err

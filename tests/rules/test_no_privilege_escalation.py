@@ -25,7 +25,7 @@ from notifyd.testing import load_rules, make_call, verdict_of
 RULES = ["no-privilege-escalation"]
 REFUSED = Deny(errno.EPERM)
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWTIME, CLONE_FILES = 0x10000000, 0x20000, 0x80, 0x400
-TIOCSTI = 0x5412
+TIOCSTI, USERFAULTFD_IOC_NEW = 0x5412, 0xAA00
 
 # Each would succeed, or fail with another errno, without the rule.
 PROBES = {
@@ -53,6 +53,7 @@ PROBES = {
     "unshare": (CLONE_NEWUSER,),
     "clone": (CLONE_NEWNS | 17, 0, 0, 0, 0),
     "ioctl": (0, 1 << 32 | TIOCSTI, 0),
+    "ioctl of userfaultfd": (0, USERFAULTFD_IOC_NEW, 0),
 }
 
 
@@ -71,6 +72,7 @@ PROBES = {
         (Unshare, {"flags": CLONE_FILES | CLONE_NEWNS}),
         (Clone, {"flags": CLONE_NEWUSER | 17, "syscall": "clone"}),
         (Ioctl, {"request": TIOCSTI}),
+        (Ioctl, {"request": USERFAULTFD_IOC_NEW}),
     ],
 )
 def test_it_is_refused(operation, fields):
@@ -99,7 +101,7 @@ def test_clone3_is_not_there():
 
 def test_a_program_gets_eperm_from_the_kernel(python):
     """On the real kernel, and none of it is notified."""
-    calls = {name: [native().numbers[name], *args] for name, args in PROBES.items()}
+    calls = {name: [native().numbers[name.split()[0]], *args] for name, args in PROBES.items()}
     ran = python(
         RULES,
         """

@@ -29,6 +29,7 @@ from notifyd import (
     Mknod,
     Mount,
     Open,
+    PerfEventOpen,
     Ptrace,
     ReadLink,
     Rename,
@@ -43,7 +44,7 @@ from notifyd.testing import load_rules, make_call, verdict_of
 RULES = ["only-below"]
 NOBODY = 65534
 WAYS_OUT = Path(__file__).parent / "programs" / "ways_out.py"
-EMPTY_PATH = 0x1000
+EMPTY_PATH, TIOCSTI = 0x1000, 0x5412
 
 
 def says(operation, rules=None, **fields):
@@ -108,6 +109,8 @@ def test_inside_is_free(operation, fields):
         (Exec, {"path": "/home/f"}),
         (Stat, {"path": "/home"}),
         (Access, {"path": "/usr/f", "wanted": os.W_OK}),
+        (Access, {"path": "/", "wanted": os.W_OK}),
+        (Access, {"path": "/etc", "wanted": os.R_OK | os.W_OK}),
         (Chmod, {"fd": 4, "mode": 0, "syscall": "fchmod"}),
         (Chmod, {"path": "/dev/null", "mode": 0}),
         (Rename, {"oldpath": "/own/a", "newpath": "/usr/a"}),
@@ -132,6 +135,8 @@ def test_outside_is_closed(operation, fields):
         (IoUring, {}),
         (Ptrace, {}),
         (Ioctl, {"request": 0x40086602}),
+        (Ioctl, {"request": TIOCSTI}),
+        (PerfEventOpen, {}),
         (Mknod, {"path": "/own/disk", "mode": stat.S_IFBLK, "device": (8, 0)}),
     ],
 )
@@ -144,7 +149,8 @@ def test_the_system_can_be_read_by_default():
     """So that programs start."""
     rules = load_rules(*RULES, allow="/own")
     assert says(Open, rules, path="/usr/lib/x.so") == Allow()
-    assert says(Open, rules, path="/etc/ld.so.cache") == Allow()
+    for name in ("ld.so.cache", "gitconfig", "ssl/openssl.cnf", "ssl/certs/x.pem"):
+        assert says(Open, rules, path=f"/etc/{name}") == Allow()
     assert says(Open, rules, path="/etc/shadow") == errno.EACCES
 
 
@@ -237,6 +243,7 @@ def test_the_ways_are_open_without_the_rule(places, tries):
         user=NOBODY,
         group=NOBODY,
         pass_fds=[root],
+        stdin=subprocess.DEVNULL,  # one of the ways types into the terminal
         capture_output=True,
         text=True,
         check=True,

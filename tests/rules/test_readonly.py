@@ -20,6 +20,7 @@ from notifyd import (
     Link,
     Mount,
     Open,
+    PerfEventOpen,
     Rename,
     SetXattr,
     Symlink,
@@ -31,6 +32,7 @@ from notifyd.errors import UsageError
 from notifyd.testing import load_rules, make_call, verdict_of
 
 RULES = ["readonly"]
+EXT4_IOC_SETVERSION_OLD, TIOCSTI = 0x40086604, 0x5412
 
 
 @pytest.fixture
@@ -106,7 +108,15 @@ def test_all_else_is_free(verdict, operation, fields):
 
 @pytest.mark.parametrize(
     ("operation", "fields"),
-    [(Mount, {}), (Chroot, {}), (IoUring, {}), (Ioctl, {"request": 0x40086602})],
+    [
+        (Mount, {}),
+        (Chroot, {}),
+        (IoUring, {}),
+        (PerfEventOpen, {}),
+        (Ioctl, {"request": 0x40086602}),
+        (Ioctl, {"request": EXT4_IOC_SETVERSION_OLD}),
+        (Ioctl, {"request": TIOCSTI}),
+    ],
 )
 def test_ways_round_are_refused(verdict, operation, fields):
     """In the kernel, wherever they lead."""
@@ -142,6 +152,7 @@ CHANGES = [
     "{python} -c 'import os; os.fchmod(os.open(\"kept/f\", os.O_RDONLY), 0)'",
     "{python} -c 'import os; os.utime(os.open(\"kept/f\", os.O_RDONLY))'",
     "{python} -c 'import os; os.open(\"kept\", os.O_RDWR | os.O_TMPFILE)'",
+    "{python} -c 'import fcntl; fcntl.ioctl(open(\"kept/f\"), 0x40086604, bytes(8))'",
     '{python} -c \'import os; fd = os.open("kept/f", 0); open(f"/proc/self/fd/{{fd}}", "w")\'',
     "{python} -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"kept/socket\")'",
 ]

@@ -82,3 +82,20 @@ def test_programs_read_it(shell, source, everybodys, user):
     assert lines[3:] == (["closed"] if user else []) + ["kept", "other"]
     assert os.listdir(everybodys) == ["other"]
     assert "s3cr3t" not in str(ran.events)
+
+
+def test_nobody_writes_to_it(python, source, everybodys, user):
+    """Not by its descriptor, nor by opening that anew, which the kernel lets everybody do."""
+    place = everybodys / "token"
+    code = """
+        fd = os.open(sys.argv[1], os.O_RDONLY)
+        again = os.open(f"/proc/self/fd/{fd}", os.O_RDWR)
+        attempt("write", os.write, fd, b"x")
+        attempt("write anew", os.write, again, b"x")
+        attempt("cut", os.truncate, f"/proc/self/fd/{fd}", 0)
+        attempt("stretch", os.ftruncate, again, 9)
+        attempt("read", lambda: os.read(fd, 99).decode())
+    """
+    ran = python(RULES, code, str(place), user=user, file=f"{place}={source}")
+    refused = {"write": "EBADF", **dict.fromkeys(("write anew", "cut", "stretch"), "EPERM")}
+    assert ran.found == {**refused, "read": "s3cr3t\0x"}

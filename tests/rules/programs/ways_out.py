@@ -169,6 +169,11 @@ def set_flags(fd):
     return libc_ioctl(fd, 0x40086602, struct.pack("=l", 0x80))
 
 
+def old_version(fd, request):
+    """The number of a file's generation, as ext4 alone knows it."""
+    return libc_ioctl(fd, request, struct.pack("=q", 7))
+
+
 def libc_ioctl(fd, request, data):
     """ioctl(2) with a buffer."""
     if libc.ioctl(fd, ctypes.c_ulong(request), data) < 0:
@@ -274,6 +279,18 @@ WAYS = {
     "times of a system file": lambda: on_system_file(os.utime),
     "attribute of a system file": lambda: on_system_file(lambda fd: os.setxattr(fd, "user.x", b"")),
     "flags of a system file": lambda: on_system_file(set_flags),
+    "version of a system file": lambda: on_system_file(lambda fd: old_version(fd, 0x40086604)),
+    "version, as 32-bit programs": lambda: on_system_file(lambda fd: old_version(fd, 0x40046604)),
+    "search a file system": lambda: on_system_file(lambda fd: libc_ioctl(fd, 0xD0009411, None)),
+    "handle by a file system": lambda: on_system_file(lambda fd: libc_ioctl(fd, 0xC038586B, None)),
+    "type into the terminal": lambda: libc_ioctl(0, 0x5412, b"\n"),
+    "paste into the terminal": lambda: libc_ioctl(0, 0x541C, b"\3"),
+    "measure a process": lambda: syscall("perf_event_open", bytes(128), OTHER, -1, -1, 0),
+    "mounts": lambda: syscall("listmount", 0, 0, 0, 0),
+    "a mount": lambda: syscall("statmount", 0, 0, 0, 0),
+    "write what is on the way": lambda: syscall(
+        "access", os.path.dirname(INSIDE).encode(), os.W_OK
+    ),
     "write a system file": lambda: os.open("/usr/bin/true", os.O_RDWR),
     "create a system file": lambda: os.open("/usr/new", os.O_CREAT),
     "make null ordinary": lambda: os.chmod("/dev/null", 0o600),
