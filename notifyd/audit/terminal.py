@@ -59,7 +59,9 @@ def describe(record: Record) -> str:
     if record.rule:
         parts.append(f"by {printable(record.rule, 80)}")
     line = f"{' '.join(part for part in parts if part)}, {_who(record)}"
-    return f"{line}: {printable(record.reason)}" if record.reason else line
+    # Of a traceback the last line, which says what was wrong and where.
+    why = str(tidy(record.reason)).strip().rpartition("\n")[2] if record.reason else ""
+    return f"{line}: {printable(why)}" if why else line
 
 
 def main_argument(args: Mapping[str, Any] | None) -> str:

@@ -15,6 +15,7 @@ import trio
 
 from notifyd.errors import CannotPerform, StaleCall, TargetFault, TargetGone
 from notifyd.policy.call import Call, Note, Origin
+from notifyd.policy.load import line_in, one_line
 from notifyd.policy.rule import Always, Declaration, Rule
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.verdicts import (
@@ -201,7 +202,7 @@ class Inquiry:
         if isinstance(error, TargetFault):
             return self._decision(Deny(error.errno), declaration, call, str(error))
         verdict = declaration.on_error if isinstance(declaration, Rule) else Deny(errno.EPERM)
-        decision = self._decision(verdict, declaration, call, explain(error))
+        decision = self._decision(verdict, declaration, call, explain(error, declaration))
         return decision._replace(broken=not isinstance(error, TargetGone))
 
     def _decision(
@@ -248,10 +249,18 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} that cannot be shown"
 
 
-def explain(error: BaseException) -> str:
-    """A rule's failure for the event: one line where that says enough, else the traceback."""
+def explain(error: BaseException, declaration: Declaration | None = None) -> str:
+    """A rule's failure for the event: one line where that says enough, else below the traceback.
+
+    The last line says what and where, since it is all that there is room for in a table.
+    """
+    text = f"{type(error).__name__}: {one_line(error)}"
     if isinstance(error, (CannotPerform, StaleCall, TargetGone, TimeoutError)):
-        return f"{type(error).__name__}: {error}"
-    lines = traceback.format_exception(error)
-    text = "".join(lines).strip()
-    return text if len(text) <= MAX_TRACE else "..." + text[-MAX_TRACE:]
+        return text
+    if declaration is not None:
+        claim = declaration.claim
+        line = line_in(error, claim.file) or claim.line
+        text = f"{claim.file.rpartition('/')[2]}:{line}: {text}"
+    trace = "".join(traceback.format_exception(error)).strip()
+    trace = trace if len(trace) <= MAX_TRACE else "..." + trace[-MAX_TRACE:]
+    return f"{trace}\n{text}"

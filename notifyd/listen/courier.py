@@ -45,10 +45,12 @@ def send_courier(end: int) -> int:
         return courier
     try:
         if _watch(child, number):
-            unix.send_fds(end, LISTENER, [number])
-            # In the child's table too: a child whose execve waits for an answer would keep its own
-            # listener open, and wait for ever if the supervisor died.
-            os.close(number)
+            try:
+                unix.send_fds(end, LISTENER, [number])
+            finally:
+                # In the child's table too: a child whose execve waits for an answer would keep its
+                # own listener open, and wait for ever if the supervisor died, or has already.
+                os.close(number)
     finally:
         os._exit(0)
 

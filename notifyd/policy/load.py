@@ -18,6 +18,8 @@ from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Verdict
 
+MAX_TEXT = 500  # characters of what an exception says
+
 
 @dataclass(frozen=True, slots=True)
 class RuleFile:
@@ -102,9 +104,8 @@ def load_file(name: str, options: Mapping[str, Sequence[str]] | None = None) -> 
     except SyntaxError as error:
         raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        line = _line_in(error, str(path))
-        text = " ".join(str(error).split())  # one line, whatever the file says
-        raise UsageError(f"{path}:{line}: {type(error).__name__}: {text}") from error
+        place = f"{path}:{line_in(error, str(path)) or 1}"
+        raise UsageError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
     finally:
         del sys.modules[module.__name__]
     declared = tuple(module.__dict__.get(DECLARED, ()))
@@ -135,7 +136,17 @@ def load(
     return RuleSet.build(declared, otherwise=otherwise, strict=strict)
 
 
-def _line_in(error: BaseException, path: str) -> int:
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line of bearable length, whatever its own `str` does."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return "its text cannot be shown"
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+
+
+def line_in(error: BaseException, path: str) -> int:
+    """The innermost line of a rule file that an exception came through; 0 if it did not."""
     line = 0
     trace = error.__traceback__
     while trace is not None:

@@ -111,14 +111,18 @@ def on(
             `between`, `is_not`. Calls that do not match never leave the kernel.
 
     Raises:
-        TypeError: not an operation, no such field, a condition on what lies behind a pointer.
+        TypeError: not an operation, no such field, a condition on what lies behind a pointer; what
+            is decorated is no function of one call.
     """
     claim = _claim(operations, conditions)
+    if patience is not None and not _is_time(patience):
+        raise TypeError(f"patience={patience!r}: give seconds, or None to wait without end")
     fallback = Deny(errno.EPERM) if on_error is None else on_error
     if not isinstance(fallback, VERDICTS):
         raise TypeError(f"on_error is {on_error!r}, which is no verdict")
 
     def declare(function: F) -> F:
+        _check_function(function)
         is_async = inspect.iscoroutinefunction(function)
         rule = Rule(function, claim, patience, fallback, is_async)
         function.__globals__.setdefault(DECLARED, []).append(rule)
@@ -144,7 +148,7 @@ def always(verdict: Allow | Deny | Kill, *operations: Operation, **conditions: o
     plain = isinstance(verdict, (Deny, Kill)) or verdict == Allow()
     if not plain:
         raise TypeError(f"always() takes Deny, Kill or a plain Allow(), not {verdict!r}")
-    if isinstance(verdict, Deny) and not 0 < verdict.errno <= MAX_ERRNO:
+    if isinstance(verdict, Deny) and not _is_errno(verdict.errno):
         raise TypeError(f"{verdict!r}: an errno is a number from 1 to {MAX_ERRNO}")
     claim = _claim(operations, conditions)
     caller = sys._getframe(1).f_globals
@@ -179,6 +183,28 @@ def _converted(name: str, text: str, convert: Callable[[str], Any]) -> Any:
     except (ValueError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--option {name}={text}: {reason}") from error
+
+
+def _check_function(function: object) -> None:
+    """See that a rule can be asked, before it fails at every call."""
+    if not inspect.isfunction(function):
+        raise TypeError(f"@on decorates a function, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{function.__name__}() yields: a rule returns its verdict")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise TypeError(
+            f"{function.__name__}() is given the call and nothing else: {error}"
+        ) from error
+
+
+def _is_time(patience: object) -> bool:
+    return isinstance(patience, int | float) and patience > 0
+
+
+def _is_errno(number: object) -> bool:
+    return isinstance(number, int) and 0 < number <= MAX_ERRNO
 
 
 def _claim(operations: tuple[Operation, ...], conditions: Mapping[str, object]) -> Claim:

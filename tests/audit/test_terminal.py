@@ -40,7 +40,15 @@ def test_line(make_record):
         ({"args": None, "identity": None, "rule": None}, "refused openat (EACCES), thread 4712"),
         (
             {"reason": "too slow"},
-            "refused openat /etc/shadow (EACCES) by secrets.py:keep, curl[4711]:",
+            "refused openat /etc/shadow (EACCES) by secrets.py:keep, curl[4711]: too slow",
+        ),
+        (
+            {"reason": "Traceback\n  File\nx.py:3: ValueError: no"},
+            "refused openat /etc/shadow (EACCES) by secrets.py:keep, curl[4711]: x.py:3: ValueErr",
+        ),
+        (
+            {"reason": 5},
+            "refused openat /etc/shadow (EACCES) by secrets.py:keep, curl[4711]: 5",
         ),
     ],
 )

@@ -8,6 +8,7 @@ import trio
 from notifyd.engine.decide import MAX_TRACE, Inquiry, explain
 from notifyd.errors import CannotPerform, StaleCall
 from notifyd.kernel.arch import native
+from notifyd.policy.load import MAX_TEXT
 from notifyd.policy.verdicts import Allow, Continue, Deny
 
 
@@ -111,5 +112,26 @@ def test_an_explanation_is_one_line_where_that_is_enough():
         raise ValueError("x" * 2 * MAX_TRACE)
     except ValueError as error:
         text = explain(error)
-    assert len(text) <= MAX_TRACE + 3
+    assert len(text) <= MAX_TRACE + 3 + len("\nValueError: …") + MAX_TEXT
     assert text.startswith("...")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 3", "TypeError: returned 3, which is no verdict"),
+        ("raise ValueError('x' * 10**6)", "ValueError: xxx"),
+        ("return call.nothing", "AttributeError: 'Signal' object has no attribute 'nothing'"),
+        ("class E(Exception):\n        def __str__(self): raise E\n    raise E",
+         "E: its text cannot be shown"),
+    ],
+)  # fmt: skip
+def test_the_last_line_of_an_explanation_says_what_and_where(decide, body, said):
+    """Where a table or a terminal has room for one line, its author has to know from that."""
+    text = f"@on(Signal)\ndef f(call):\n    {body}\n"
+    reason = decide(text, "kill").reason
+    place, _, rest = reason.rpartition("\n")[2].partition(": ")
+    assert rest.startswith(said)
+    file, _, line = place.rpartition(":")
+    assert file.endswith(".py")
+    assert int(line) > 0

@@ -84,6 +84,12 @@ def test_a_file_may_have_dataclasses(file):
         ("from notifyd import *\n@on(Open, flag=1)\ndef f(c): pass\n", r"mine\.py:2: TypeError: "),
         ("x = 1\n", r"mine\.py: declares no rule; decorate a function with @on"),
         ("", r"mine\.py: declares no rule"),
+        ("raise ValueError('x' * 100_000)\n", r"mine\.py:1: ValueError: x{500}…$"),
+        (
+            "class E(Exception):\n  def __str__(self): raise E\nraise E\n",
+            r"mine\.py:3: E: its text cannot be shown",
+        ),
+        ("a = 'a\0b'\n", r"mine\.py:1: ValueError: source code string cannot contain null"),
         ("from notifyd import *\n@on(Raw('nonsens'))\ndef f(c): pass\n", r"mine\.py:2: no system"),
     ],
 )

@@ -115,7 +115,7 @@ def test_what_cannot_be_declared(operations, conditions, text):
     "verdict",
     [
         Continue(), Return(0), None, Deny, Allow(flags=1), Allow(grant="low-ports"),
-        Deny(0), Deny(-1), Deny(4096),
+        Deny(0), Deny(-1), Deny(4096), Deny("EPERM"),
     ],
 )  # fmt: skip
 def test_what_the_kernel_cannot_give(verdict):
@@ -128,6 +128,40 @@ def test_on_error_is_a_verdict():
     """Or nobody knows what a failing rule comes to."""
     with pytest.raises(TypeError, match="no verdict"):
         on(Open, on_error=errno.EPERM)
+
+
+@pytest.mark.parametrize("patience", [0, -1, "30", float("nan")])
+def test_patience_is_seconds(patience):
+    """What watches over the rules compares it with a clock."""
+    with pytest.raises(TypeError, match="give seconds"):
+        on(Open, patience=patience)
+
+
+def yields(call):
+    """A generator."""
+    yield Allow()
+
+
+async def yields_late(call):
+    """An async one."""
+    yield Allow()
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        (yields, "yields"),
+        (yields_late, "yields"),
+        (lambda: Allow(), "is given the call and nothing else: too many"),
+        (lambda call, more: Allow(), "is given the call and nothing else: missing"),
+        (Call, "decorates a function, not <class"),
+    ],
+)
+def test_what_can_never_give_a_verdict(what, why, declared):
+    """Said when the file is loaded, not at every call."""
+    with pytest.raises(TypeError, match=why):
+        on(Open)(what)
+    assert not declared()
 
 
 def test_an_option_has_its_default():

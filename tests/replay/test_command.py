@@ -134,7 +134,7 @@ def test_several_files_count_together(bench, rules):
     failing = bench.rules("from notifyd import Open, on\n@on(Open)\ndef r(call): 1 / 0\n", "f.py")
     data = bench.data("--rules", failing, first, second, status=1)
     assert (data["calls"], data["changes"], data["rules_failed"]) == (2, 2, 2)
-    assert data["first_failure"] == "f.py:r: ZeroDivisionError: division by zero"
+    assert data["first_failure"] == "f.py:r: f.py:3: ZeroDivisionError: division by zero"
 
 
 def test_options_otherwise_and_strict_are_those_of_run(bench):

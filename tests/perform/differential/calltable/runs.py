@@ -15,7 +15,8 @@ from calltable.language import line
 
 HERE = Path(__file__).parents[1]
 ROOT = HERE.parents[2]
-PATIENCE = 120.0  # seconds for one run of the table
+PATIENCE = 120.0  # seconds for one run of a batch
+BATCH = 2_000  # cases; their places are numbered with four digits, and a run has its patience
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class Programs:
 
     def run(self, cases: Sequence[str], where: Where) -> list[Result]:
         """Run every case both ways."""
+        batches = (cases[start : start + BATCH] for start in range(0, len(cases), BATCH))
+        return [result for batch in batches for result in self._both_ways(batch, where)]
+
+    def _both_ways(self, cases: Sequence[str], where: Where) -> list[Result]:
         table = self._folder / "table"
         table.write_text("".join(f"{line(case)}\n" for case in cases))
         probe = [self.probe, str(table)]
