@@ -116,7 +116,7 @@ def test_a_workload_has_ended_when_its_last_call_is_told(start, supervise, repor
 
 def test_a_call_whose_workload_ends_before_its_task_begins(start, supervise, reporter):
     """It is not waited for: nobody is there any more whom an answer could reach."""
-    _, workload, rules = start(refused, WAITS)
+    _, workload, _ = start(refused, WAITS)
 
     async def work(supervisor):
         give = supervisor._attend
