@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,9 +131,14 @@ def _base(seccomp: Any, path: Path) -> Seccomp:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    # Neither waits for a FIFO's writer, nor reads a device to its end.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UsageError(f"{path}: no regular file")
+        text = file.read()
     try:
-        config = json.loads(path.read_bytes())
-    except ValueError as error:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: no JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("linux", {}), dict):
         raise UsageError(f"{path}: no configuration of a Linux container")

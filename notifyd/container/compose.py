@@ -92,7 +92,7 @@ def compose(
     if base.listener_path not in ("", listener.path):
         raise UsageError(
             f"{place}: has the listener {base.listener_path}, and the kernel allows one; take it "
-            f"out there, or use --listener {base.listener_path}"
+            f"out there, or name it as the listener here: {base.listener_path}"
         )
     seccomp = msgspec.structs.replace(
         merged.seccomp,

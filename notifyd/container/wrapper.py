@@ -67,6 +67,8 @@ def parse(arguments: Sequence[str]) -> Words:
         elif name not in _VALUES | _SWITCHES and _STARTS & set(left):
             raise WrapperError(f"--{name}: notifyd-runtime does not know this option of a runtime")
         found[name] = value
+    if left[:1] == ["--"]:  # runc and crun pass over it
+        del left[0]
     command = left.pop(0) if left else ""
     bundle = Path(_value(left, _BUNDLE) or ".")
     return Words(
@@ -103,9 +105,18 @@ def main() -> NoReturn:
         os.execv(runtime, [runtime, *arguments])  # noqa: S606
     except Exception as error:
         # Whatever it is: a container never starts without what was asked for.
-        text = " ".join(str(error).split()) or type(error).__name__
-        _complain(f"notifyd-runtime: {text}", words)
+        _complain(f"notifyd-runtime: {_line(error)}", words)
         sys.exit(FAILED)
+
+
+def _line(error: Exception) -> str:
+    """An error as one line that moves nothing: names of containers and annotations are in it."""
+    from notifyd.audit.harmless import printable
+
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return printable(" ".join(text.split()), 4096) or type(error).__name__
 
 
 def find_runtime() -> str:

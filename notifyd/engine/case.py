@@ -171,17 +171,16 @@ class Case:
 
         Cancelled from outside only when the target is gone or the supervisor ends.
         """
-        waiting = self.workload.waiting
         try:
             with trio.CancelScope() as scope:
-                waiting[self.note[ID]] = scope
+                self.workload.wait(self.note[ID], scope)
                 await self._see_through()
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
             self.answered = True
             self.inquiry.close()
             self.workload.broke(self.note, error)
         finally:
-            waiting.pop(self.note[ID], None)
+            self.workload.waiting.pop(self.note[ID], None)
             self._let_go()
             if not self.answered:
                 self._abandoned()

@@ -189,6 +189,7 @@ class Supervisor:
         if not case.enter_ledger():
             return
         self.attended += 1
+        case.workload.enter()
         self._waiting.set()
         if self._handover is not None and not self._handover:
             self._handover.append(case)
@@ -202,7 +203,10 @@ class Supervisor:
         """
         until = _clock() + SLICE
         while True:
-            await case.attend()
+            try:
+                await case.attend()
+            finally:
+                case.workload.leave()
             following = self._following(case.workload)
             if following is None:
                 case.workload.reporter.flush()  # the loop itself may sleep on

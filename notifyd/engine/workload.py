@@ -137,6 +137,7 @@ class Workload:
         self.silent = reporter.silent
         self.record(reporter.audit)
         self.waiting: dict[int, trio.CancelScope] = {}
+        self._attended = 0  # calls that have a task
         self.ended = trio.Event()
         self.sync_wake_up = self.notifier.set_sync_wake_up()
         self.use(rules)
@@ -312,6 +313,26 @@ class Workload:
         with contextlib.suppress(OSError):  # it may have its answer already: EINPROGRESS
             self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
 
+    def enter(self) -> None:
+        """A call is given a task; `leave` says that it is over."""
+        self._attended += 1
+
+    def leave(self) -> None:
+        """The task of a call is over, and the call told."""
+        self._attended -= 1
+        self._settle()
+
+    def wait(self, identifier: int, scope: trio.CancelScope) -> None:
+        """The task of a call begins, which `scope` cancels when nobody is there to be answered."""
+        self.waiting[identifier] = scope
+        if self.listener < 0:  # all were cancelled before this one had begun
+            scope.cancel()
+
+    def _settle(self) -> None:
+        # Invariant: it has ended when the last of its calls is told and counted, not before.
+        if self.listener < 0 and not self._attended:
+            self.ended.set()
+
     def close(self) -> None:
         """Let go of the listener: what calls from now on gets ENOSYS (seccomp_unotify(2))."""
         if self.listener >= 0:
@@ -323,7 +344,7 @@ class Workload:
             self.identities.close()
             if self.ledger is not None:
                 self.ledger.close()
-            self.ended.set()
+            self._settle()
 
 
 def _quick(audit: int, steps: tuple[Step, ...]) -> Quick | None:

@@ -57,7 +57,8 @@ async def relay_signals(
         spawned: The command. Its status is left to `wait_status`.
         signals: Taken before the command was spawned. Stays the caller's.
         want_end: Set when a person wants an end (SIGINT, SIGQUIT, SIGTERM, SIGHUP, also from the
-            keyboard) and the command has ended already, so that only its descendants are left.
+            keyboard) and the command has ended already, so that only its descendants are left; or
+            if the terminal is gone, whose descendants get their SIGHUP when we end.
         heard: Told of every signal that came for us.
         spare: Pids of other children that have somebody to wait for them. All others are reaped
             as orphans: no other part of the process may wait for a child meanwhile.
@@ -68,18 +69,27 @@ async def relay_signals(
             if number == signal.SIGCHLD:
                 continue
             heard(number)
+            hung_up = _is_hangup(number, code)
             if spawned.running:
-                _pass_on(spawned, number, code, sender)
-            elif number in _END:
+                _pass_on(spawned, number, code, sender, alone=hung_up)
+            if hung_up or (number in _END and not spawned.running):
                 want_end.set()
         _follow(spawned, signals)
         _reap_orphans(spawned.pid, spare)
 
 
-def _pass_on(spawned: Spawned, number: int, code: int, sender: int) -> None:
+def _is_hangup(number: int, code: int) -> bool:
+    """Say whether our terminal is gone, which the kernel tells the session's leader alone.
+
+    Its process group is told when the leader ends: tty_signal_session_leader, drivers/tty.
+    """
+    return number == signal.SIGHUP and code == SI_KERNEL and os.getsid(0) == os.getpid()
+
+
+def _pass_on(spawned: Spawned, number: int, code: int, sender: int, *, alone: bool) -> None:
     """Send the command what was sent to us alone."""
     # The terminal signals a whole process group (SI_KERNEL), and so does `kill 0` in the workload.
-    if code == SI_KERNEL or (sender and _is_descendant(sender)):
+    if not alone and (code == SI_KERNEL or (sender and _is_descendant(sender))):
         return
     with contextlib.suppress(PermissionError):
         spawned.send_signal(number)

@@ -133,6 +133,7 @@ def test_a_second_time_changes_nothing(config):
 
 REFUSING = {
     "no JSON": ("{", "no JSON"),
+    "too deep": ("[" * 200_000, "no JSON"),
     "no object": ("[]", "no configuration"),
     "linux": ({"linux": 7}, "no configuration"),
     "annotations": ({"annotations": {"a": 1}}, "annotations"),
@@ -175,6 +176,16 @@ def test_what_cannot_be_changed_is_an_error(what, tmp_path):
     assert str(path) in str(error.value)
     assert told in str(error.value)
     assert path.read_text() == text
+
+
+def test_what_has_no_end_is_not_read(tmp_path):
+    """A FIFO without a writer, and a device: the engine would wait for ever."""
+    pipe, link = tmp_path / "config.json", tmp_path / "other.json"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    for path in (pipe, link):
+        with pytest.raises(UsageError, match=f"{path.name}: no regular file"):
+            prepare(path, Settings(), runtime="runc")
 
 
 @pytest.mark.parametrize("name", ["run.oci.seccomp_bpf_data", "run.oci.seccomp.receiver"])

@@ -26,6 +26,7 @@ LOGGED = ("/b/log.json", True)
         ("--cgroup-manager=systemd run -b/b c", Words("run", "", False, Path("/b") / HERE)),
         ("--cgroup-manager systemd run c", Words("run", "", False, HERE)),
         ("run -b /b -f other.json c", Words("run", "", False, Path("/b/other.json"))),
+        ("--root /r -- run -b /b c", Words("run", "", False, Path("/b") / HERE)),
         ("--root create state c", Words("state", "", False, HERE)),
         ("exec c sh -b /x", Words("exec", "", False, Path("/x") / HERE)),
         ("--new-option kill c", Words("kill", "", False, HERE)),
@@ -100,6 +101,21 @@ def test_a_runtime_that_is_not_there(tmp_path):
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "no runc or crun here: install one, or name it in" in ran.stderr
     assert json.loads(log.read_text())["msg"] == ran.stderr.strip()
+
+
+def test_an_error_is_one_line_that_moves_nothing(fake, tmp_path):
+    """A name or an annotation may have anything in it; it is shown, on the terminal and in logs."""
+    log = tmp_path / "log"
+    (tmp_path / "config.json").write_text('{"annotations": {"org.notifyd.a\\u001b[31m\\nb": "c"}}')
+    words = ("--log", str(log), "run", "--bundle", str(tmp_path), "c")
+    none = {"NOTIFYD_RUNTIME_CONFIG": str(tmp_path / "none")}
+    ran = call(*words, NOTIFYD_RUNTIME=str(fake("runc")), **none)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(r"notifyd-runtime: org.notifyd.a\x1b[31m b: no such annotation;")
+    assert (ran.stderr + log.read_text()).replace("\n", "").isprintable()
+    missing = call("create", "--bundle", str(tmp_path / "\x1b"), "c", PATH="/usr/bin:/bin", **none)
+    path = f"{tmp_path}/\\x1b/config.json"
+    assert missing.stderr == f"notifyd-runtime: {path}: No such file or directory\n"
 
 
 def test_the_wrapper_is_not_its_own_runtime(monkeypatch):

@@ -20,6 +20,20 @@ async def answer(call):
     return Return(7)
 """
 
+SLOW_TO_END = """
+asked = []
+
+@on(Raw("getppid"), patience=None)
+async def answer(call):
+    asked.append(call)
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+"""
+
 
 async def until(condition):
     """Wait until something is so; the test's time limit is the supervisor's."""
@@ -85,6 +99,37 @@ def test_the_last_events_of_a_workload_are_written_at_its_end(start, supervise, 
         await until(lambda: lines.read_text().count('"event":"call"') == 2)
 
     supervise(work, answered, given_up)
+
+
+def test_a_workload_has_ended_when_its_last_call_is_told(start, supervise, reporter):
+    """What waited when its listener went is counted before, or nobody would ever count it."""
+    _, workload, rules = start(refused, SLOW_TO_END)
+
+    async def work(supervisor):
+        await until(lambda: rules.asked)
+        supervisor.remove(workload)
+        await workload.ended.wait()
+        assert [row.count for row in reporter.tally.rows()] == [1]
+
+    supervise(work, workload)
+
+
+def test_a_call_whose_workload_ends_before_its_task_begins(start, supervise, reporter):
+    """It is not waited for: nobody is there any more whom an answer could reach."""
+    _, workload, _ = start(refused, WAITS)
+
+    async def work(supervisor):
+        give = supervisor._attend
+
+        def give_and_remove(case):
+            give(case)
+            supervisor.remove(workload)
+
+        supervisor._attend = give_and_remove
+        await workload.ended.wait()
+        assert [row.count for row in reporter.tally.rows()] == [1]
+
+    supervise(work, workload)
 
 
 def test_the_end_refuses_what_waits(start, supervise, reporter, tmp_path):

@@ -152,9 +152,15 @@ class Terminal:
             os.sched_yield()
         raise AssertionError("the supervisor does not come to rest")
 
+    def hang_up(self) -> None:
+        """Close the window."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
     def close(self) -> None:
         """Hang up, and wait for the shell."""
-        os.close(self.fd)
+        self.hang_up()
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 

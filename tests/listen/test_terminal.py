@@ -207,6 +207,21 @@ def test_a_stopped_command_is_a_stopped_job(terminal, line: Line, calls: str) ->
     terminal.expect("$ ")
 
 
+def test_a_terminal_that_goes_away_ends_what_began_with_it(terminal, line: Line) -> None:
+    """As leader of its session the supervisor alone is told; everybody else hears it from us."""
+    script = "sleep 1000 & echo all=$$,$!, here; wait"
+    terminal.type(f"exec {line('getppid', 'sh', '-c', script)}\n")
+    *_, command, left = re.findall(r"\d+", terminal.expect(", here\r\n"))
+    ends = [os.pidfd_open(pid) for pid in (terminal.pid, int(command), int(left))]
+    try:
+        terminal.hang_up()
+        for end in ends:
+            assert select.select([end], [], [], 20)[0]
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def test_a_job_in_the_background_that_reads_is_stopped(terminal, line: Line) -> None:
     """SIGTTIN from the terminal stops command and supervisor; `fg` gives it the keyboard."""
     terminal.type("set -b\n")  # tell of jobs at once

@@ -76,6 +76,7 @@ class Service:
         configuration.write_text(text.replace("{folder}", str(made.folder)))
         words = [sys.executable, *program, "serve", "--config", str(configuration)]
         begun = serve(ground, words, made.socket)
+        wait_until((made.folder / "events.jsonl").is_file, words, begun)  # made after the sockets
         yield made
         wait_until(lambda: not _targets(begun.process.pid), "no target is held open", begun)
         finished = begun.stop(signal.SIGTERM)
