@@ -4,8 +4,9 @@
 
 `to` has to be there. Links in it that lead below `from` lead below `to` again. It is for well-meant
 programs, not a wall: `only-below` is. Programs are executed where they are. A program that changes
-its working directory gets the real one, from where its relative paths lead below `to` again.
-io_uring is refused, since it opens files with no system call.
+its working directory gets the real one, if there is one (so git does not clone or init there), from
+where its relative paths lead below `to` again. io_uring is refused, since it opens files with no
+system call.
 """
 
 import errno
