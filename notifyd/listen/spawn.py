@@ -133,6 +133,8 @@ def _require_notification() -> None:
         seccomp.check_notif_sizes()
     except OSError as error:
         raise CannotStart(f"cannot supervise here: {error.strerror}") from error
+    if not os.path.isdir("/proc/self/fd"):  # where the courier sees the listener, and we targets
+        raise CannotStart("cannot supervise here: /proc is not there; mount -t proc proc /proc")
 
 
 def _fork(plan: Plan, end: int) -> _Start:
