@@ -54,6 +54,7 @@ class Status:
         seccomp: 0 none, 1 strict, 2 filter.
         process_ids: The process in our pid namespace and in each below it, its own last.
         thread_ids: The thread, likewise.
+        filters: How many seccomp filters are in force; 0 where that is not told (before 5.9).
     """
 
     name: bytes
@@ -72,6 +73,7 @@ class Status:
     seccomp: int
     process_ids: tuple[int, ...] = ()
     thread_ids: tuple[int, ...] = ()
+    filters: int = 0
 
 
 def parse_status(data: bytes) -> Status:
@@ -112,6 +114,7 @@ def _status(fields: dict[bytes, bytes]) -> Status:
         seccomp=number(b"Seccomp"),
         process_ids=tuple(map(int, fields.get(b"NStgid", b"").split())),
         thread_ids=tuple(map(int, fields.get(b"NSpid", b"").split())),
+        filters=number(b"Seccomp_filters"),
     )
 
 

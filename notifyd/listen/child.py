@@ -61,14 +61,17 @@ class Plan:
         return bool(self.flags & seccomp.FILTER_FLAG_NEW_LISTENER)
 
 
-def become(plan: Plan, end: int) -> NoReturn:
+def become(plan: Plan, end: int, other: int) -> NoReturn:
     """Become the command. Called in the child with all signals blocked; never returns.
 
     Args:
         plan: What to do.
         end: The close-on-exec socket to the parent, which takes the messages of this module.
+        other: The parent's end, closed here.
     """
     try:
+        # If the parent died, a copy would keep the listener in flight for ever, and us in execve.
+        os.close(other)
         gc.disable()  # no finalizer of the parent's objects may run here
         command = _prepare(plan, end)
         if plan.listens:

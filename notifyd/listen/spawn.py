@@ -100,7 +100,7 @@ def spawn(
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.enter_context(ours)
         with theirs:
-            start = _fork(plan, theirs.fileno())
+            start = _fork(plan, theirs.fileno(), ours.fileno())
         undo.callback(_abandon, start)
         ours.settimeout(PATIENCE)
         _listen_to(start, ours, plan)
@@ -133,9 +133,11 @@ def _require_notification() -> None:
         seccomp.check_notif_sizes()
     except OSError as error:
         raise CannotStart(f"cannot supervise here: {error.strerror}") from error
+    if not os.path.isdir("/proc/self/fd"):  # where the courier sees the listener, and we targets
+        raise CannotStart("cannot supervise here: /proc is not there; mount -t proc proc /proc")
 
 
-def _fork(plan: Plan, end: int) -> _Start:
+def _fork(plan: Plan, end: int, ours: int) -> _Start:
     """Fork with every signal blocked, so that no handler of ours ever runs in the child."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -144,7 +146,7 @@ def _fork(plan: Plan, end: int) -> _Start:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if not pid:
-            become(plan, end)
+            become(plan, end, ours)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:

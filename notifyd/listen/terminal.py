@@ -60,8 +60,8 @@ async def relay_signals(
             keyboard) and the command has ended already, so that only its descendants are left; or
             if the terminal is gone, whose descendants get their SIGHUP when we end.
         heard: Told of every signal that came for us.
-        spare: Pids of other children that have somebody to wait for them. All others are reaped
-            as orphans: no other part of the process may wait for a child meanwhile.
+        spare: Pids of other children that have somebody to wait for them. All others behind a
+            filter that we are not behind are reaped as orphans of the workload.
     """
     while True:
         await trio.lowlevel.wait_readable(signals.fileno())
@@ -161,18 +161,30 @@ def _field(pid: int, index: int) -> bytes:
 def _reap_orphans(command: int, spare: Container[int]) -> None:
     """Wait for the children that nobody else waits for."""
     # Not waitpid(-1): that would take the status of the command, or of a helper, from its owner.
+    ours = _confinement(os.getpid())
     for pid in _children():
         if pid != command and pid not in spare:
-            with contextlib.suppress(ChildProcessError):
-                _reap(pid)
+            with contextlib.suppress(ChildProcessError, FileNotFoundError, ProcessLookupError):
+                _reap(pid, ours)
 
 
-def _reap(pid: int) -> None:
-    """Wait for a child if it has ended."""
+def _reap(pid: int, ours: tuple[int, int]) -> None:
+    """Wait for a child if it has ended, and is of the workload."""
     found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    # One that a thread of ours traces shows its stops here, which are that thread's.
-    if found is not None and found.si_code != os.CLD_TRAPPED:
+    # One that a thread of ours traces shows its stops here, which are that thread's. And what a
+    # rule started is the rule's: subprocess takes a status that somebody else took for success.
+    if found is not None and found.si_code != os.CLD_TRAPPED and _confinement(pid) > ours:
         os.waitpid(pid, os.WNOHANG)
+
+
+def _confinement(pid: int) -> tuple[int, int]:
+    """Return how confined a process is, an ended one too: its seccomp mode, how many filters."""
+    directory = proc.open_dir(pid)
+    try:
+        status = proc.read_status(directory)
+    finally:
+        os.close(directory)
+    return status.seccomp, status.filters
 
 
 def _children() -> list[int]:

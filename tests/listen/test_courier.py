@@ -5,7 +5,10 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +57,43 @@ def child(program: Callable[[str], bytes]) -> Callable[[], int]:
 def test_a_child_whose_supervisor_has_died_does_not_wait_for_it(child: Callable[[], int]) -> None:
     """Not even for the one that died before it had the listener: what is trapped is ENOSYS."""
     assert child() == errno.ENOSYS
+
+
+DIES = """
+import os, select, signal, sys
+sys.path.insert(0, sys.argv[1])
+import supervisor
+from notifyd.kernel import seccomp
+from notifyd.listen import spawn
+
+def die(start, ours, plan):
+    if sys.argv[2] == "after":
+        ours.recv(256)  # tells of the courier; what comes next is the listener
+        select.select([ours], [], [])
+    print(start.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+spawn._listen_to = die
+spawn.spawn(["true"], supervisor.program("execve"), flags=seccomp.FILTER_FLAG_NEW_LISTENER)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_supervisor_that_is_killed_before_it_took_the_listener(when: str) -> None:
+    """Whether the courier has sent it or not: the command fails, and nothing waits for ever."""
+    words = [sys.executable, "-c", DIES, str(Path(__file__).parent), when]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(words, env=env, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    try:
+        ended = pidfd.open_process(int(done.stdout))
+    except ProcessLookupError:
+        return
+    try:
+        hangs = not select.select([ended], [], [], PATIENCE)[0]
+        pidfd.send_signal(ended, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(ended)
+    assert not hangs

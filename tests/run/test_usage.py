@@ -1,5 +1,6 @@
 """Bad input: one clear line with the remedy, the right status, and nothing half-started."""
 
+import os
 import re
 import sys
 
@@ -198,6 +199,16 @@ def test_a_kernel_without_user_notification(error, native, tmp_path):
     line = complaint(ran, 2)
     assert re.search(r"kernel|container|5\.0|notification", line), line
     assert not proof.exists()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting over /proc needs root")
+def test_without_proc(native):
+    """In a chroot that has none, say: one line that says what to do, and at once."""
+    line = [sys.executable, "-m", "notifyd", "run", "-q", "--rules", "audit-exec", "--", "true"]
+    script = 'mount -t tmpfs none /proc && exec "$@"'
+    shelter = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
+    complaint(native(*shelter, *line), 2, "/proc is not there", "mount -t proc")
 
 
 @pytest.mark.parametrize("limit", [8, 10, 12, 14])

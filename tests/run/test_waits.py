@@ -1,4 +1,4 @@
-"""Opens that wait, wait where nobody else is held up, and leave nothing behind when given up."""
+"""What waits, waits where nobody else is held up, and leaves nothing behind when given up."""
 
 import fcntl
 import os
@@ -116,3 +116,22 @@ def test_dev_tty_is_the_targets_own(has, options, waits, native, build, here):
         assert expected[0] == f"at first: {'ours' if has else os.strerror(6)}"
         assert expected[1:] == [f"alone: {os.strerror(6)}", "made: ours"]
         assert waits("-", *options, program="tty", preexec_fn=adopt) == expected
+
+
+@pytest.mark.parametrize("way", ["trio.run_process", "in_a_thread"])
+def test_what_a_rule_starts_is_its_own(way, build, rule, run):
+    """Its exit status comes to the rule. A status that somebody else took looks like success."""
+    text = f"""
+    import subprocess
+    import trio
+
+    async def in_a_thread(words, check):
+        return await trio.to_thread.run_sync(lambda: subprocess.run(words, check=check))
+
+    @on(SysInfo)
+    async def odd(call):
+        done = await {way}(["sh", "-c", "exit 3"], check=False)
+        return Return(4711) if done.returncode == 3 else Deny(errno.EACCES)
+    """
+    ran = run("--rules", rule(text, pulse=False), "--", build("pulse"), "50")
+    assert (ran.status, set(ran.lines)) == (7, {"4711 ok"})

@@ -16,7 +16,7 @@ from calltable.language import line
 HERE = Path(__file__).parents[1]
 ROOT = HERE.parents[2]
 PATIENCE = 120.0  # seconds for one run of a batch
-BATCH = 2_000  # cases; their places are numbered with four digits, and a run has its patience
+BATCH = 500  # cases; their places are numbered with four digits, and a run has its patience
 
 
 @dataclass(frozen=True)
