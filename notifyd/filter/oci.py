@@ -9,6 +9,7 @@ means: that is `oci_meaning`.
 from __future__ import annotations
 
 import enum
+import errno
 import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
@@ -112,7 +113,10 @@ class When(_Value, frozen=True):
 
 
 class Syscall(_Value, frozen=True, kw_only=True):
-    """One answer for some calls. Errors and remarks of old files are read, and never written."""
+    """One answer for some calls. Remarks are read, and never written.
+
+    `errno` is Podman's name or number for `errno_ret`, and outranks it, as does `default_errno`.
+    """
 
     names: tuple[str, ...] = ()
     action: Act
@@ -164,7 +168,7 @@ def read(raw: bytes, place: str) -> Seccomp:
         if not isinstance(whole, dict):
             raise UsageError(f"{place}: no seccomp profile in it; give a file that has one")
         return as_profile(whole, place)
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{place}: no seccomp profile: {error}") from error
 
 
@@ -183,9 +187,22 @@ def as_profile(data: Mapping[str, Any], place: str) -> Seccomp:
             raise UsageError(f"{place}: syscalls[{at}] needs names, or a name")
         if any(max(test.value, test.value_two) >> 64 for test in entry.args or ()):
             raise UsageError(f"{place}: syscalls[{at}] compares with more than 64 bits")
+    for text in (found.default_errno, *(entry.errno for entry in found.syscalls or ())):
+        if text and _errno(text, None) is None:
+            raise UsageError(f"{place}: no errno is called {text!r}; give its name or number")
     if found.architectures and found.arch_map:
         raise UsageError(f"{place}: has architectures and archMap; leave one out")
     return found
+
+
+def _errno(text: str | None, number: int | None) -> int | None:
+    """Podman's way to say an errno, by name or number (4.3, measured). None: there is no such."""
+    if not text:
+        return number
+    if text.isdecimal() and text.isascii():
+        return int(text) if len(text) < 5 and int(text) <= 4095 else None
+    found = getattr(errno, text, None) if text.startswith("E") else None
+    return found if isinstance(found, int) else None
 
 
 def write(profile: Seccomp) -> bytes:
@@ -212,14 +229,19 @@ def resolve(profile: Seccomp, *, caps: Collection[str], arch: str, kernel: str) 
         Syscall(
             names=entry.names or (entry.name or "",),
             action=entry.action,
-            errno_ret=entry.errno_ret,
+            errno_ret=_errno(entry.errno, entry.errno_ret),
             args=entry.args or None,
         )
         for entry in profile.syscalls or ()
         if _applies(entry, caps, _GO_NAMES[arch], kernel)
     )
     return msgspec.structs.replace(
-        profile, architectures=arches, arch_map=None, default_errno=None, syscalls=entries
+        profile,
+        architectures=arches,
+        arch_map=None,
+        default_errno_ret=_errno(profile.default_errno, profile.default_errno_ret),
+        default_errno=None,
+        syscalls=entries,
     )
 
 

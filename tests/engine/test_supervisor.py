@@ -114,18 +114,18 @@ def test_a_workload_has_ended_when_its_last_call_is_told(start, supervise, repor
     supervise(work, workload)
 
 
-def test_a_call_whose_workload_ends_before_its_task_begins(start, supervise, reporter):
+def test_a_call_whose_workload_ends_before_its_task_begins(start, supervise, reporter, monkeypatch):
     """It is not waited for: nobody is there any more whom an answer could reach."""
     _, workload, _ = start(refused, WAITS)
+    give = Supervisor._attend
 
-    async def work(supervisor):
-        give = supervisor._attend
+    def give_and_remove(supervisor, case):
+        give(supervisor, case)
+        supervisor.remove(workload)
 
-        def give_and_remove(case):
-            give(case)
-            supervisor.remove(workload)
+    monkeypatch.setattr(Supervisor, "_attend", give_and_remove)
 
-        supervisor._attend = give_and_remove
+    async def work(_):
         await workload.ended.wait()
         assert [row.count for row in reporter.tally.rows()] == [1]
 
