@@ -262,6 +262,7 @@ def test_many_threads_ask_once(asking, told):
 
     async def person(desk, child):
         question = await _question(desk)
+        # A call waits before it has joined: its program is hashed first.
         (waits,) = desk._open.values()
         while waits.waiters < 8:
             await trio.sleep(0.01)
