@@ -14,7 +14,7 @@ demo: .venv/.ready ## a plugin without network, and an unprivileged web server o
 	@$(BIN)/python docs/demo/demo.py
 
 test: .venv/.ready .venv/.tools lint ## all checks, then all tests (as root, or those for root are skipped)
-	$(BIN)/python -m pytest
+	$(BIN)/python tests/both.py
 
 lint: .venv/.ready ## ruff, mypy --strict, and which package may import which
 	$(BIN)/ruff check .
