@@ -205,7 +205,8 @@ def test_a_users_own_daemon():
 def test_the_terminal_is_the_users(serve):
     """The command has it, with its size, and Ctrl-C reaches the command."""
     service = serve(CONFIGURATION.replace("65534", str(os.getuid())))
-    script = "trap 'echo caught; exit 3' INT; test -t 0 && test -t 1 && echo terminal; sleep 30"
+    script = "trap 'echo caught; exit 3' INT; test -t 0 && test -t 1 && echo terminal; "
+    script += "while :; do sleep 0.1; done"
     pid, terminal = pty.fork()
     if not pid:
         words = _command(service, "--", "sh", "-c", script)
