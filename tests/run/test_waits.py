@@ -17,19 +17,30 @@ def opens(call):
 COUNTS = """
 @on(SysInfo)
 def counts(call):
-    def children(pid):
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(one) for one in file.read().split() if int(one) != COMMAND[0]]
-
-    COMMAND = [call.process.pid]
-    found = [os.getpid()]
+    command, found = call.process.pid, [os.getpid()]
     for pid in found:
-        found += children(pid)
-    return Return(sum(is_kept(f"/proc/{pid}/fd/{fd}") for pid in found
-                      for fd in os.listdir(f"/proc/{pid}/fd")))
+        found += [one for one in children(pid) if one != command]
+    return Return(sum(is_kept(f"/proc/{pid}/fd/{fd}") for pid in found for fd in descriptors(pid)))
+
+# What is counted may end meanwhile.
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(one) for one in file.read().split()]
+    except OSError:
+        return []
+
+def descriptors(pid):
+    try:
+        return os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return []
 
 def is_kept(fd):
-    return os.path.lexists(fd) and "pidfd" not in os.readlink(fd)
+    try:
+        return "pidfd" not in os.readlink(fd)
+    except OSError:
+        return False
 """
 AS_NOBODY = ("--user", "nobody")
 
