@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable
 from struct import Struct
 
-from notifyd.kernel.unotify import NOTIF
+from notifyd.kernel.unotify import NOTIF, recorder
 from notifyd.policy.call import Note
 
 __all__ = ["MOST_ABOUT", "SLOTS", "TRIES", "Ledger"]
@@ -55,6 +55,7 @@ class Ledger:
         except BaseException:
             os.close(descriptor)
             raise
+        self._inline = memoryview(self._memory)[_FIRST:]
         self._free = list(range(SLOTS - 1, 0, -1))
 
     @classmethod
@@ -83,17 +84,10 @@ class Ledger:
         (length,) = _LENGTH.unpack_from(self._memory, 0)
         return self._memory[_LENGTH.size : _LENGTH.size + min(length, MOST_ABOUT)]
 
-    def receiver(self, receive: Callable[[], tuple[int, ...]]) -> Callable[[], tuple[int, ...]]:
-        """`receive`, with what it received on record before anybody sees it."""
-        memory, pack, at = self._memory, NOTIF.pack_into, _FIRST
-
-        def receive_on_record() -> tuple[int, ...]:
-            note = receive()
-            # Invariant: the id of a received call is on record outside of the process first.
-            pack(memory, at, *note)
-            return note
-
-        return receive_on_record
+    def receiver(self, listener: int) -> Callable[[], tuple[int, ...]]:
+        """What takes one notification, as `unotify.receiver` does, on record from the start."""
+        # Invariant: the id of a received call is on record outside of the process first.
+        return recorder(listener, self._inline)
 
     def enter(self, note: Note, tries: int = 1) -> int:
         """Record a call that is going to wait; its slot, or 0 if there is none left.
@@ -146,5 +140,6 @@ class Ledger:
     def close(self) -> None:
         """Let go; somebody else's copy stays."""
         if not self._memory.closed:
+            self._inline.release()
             self._memory.close()
             os.close(self.descriptor)

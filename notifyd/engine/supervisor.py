@@ -22,7 +22,7 @@ from notifyd.engine.ledger import TRIES
 from notifyd.engine.report import Reporter
 from notifyd.engine.watchdog import LOOK, SharedListener, Watchdog
 from notifyd.engine.workload import Workload
-from notifyd.kernel.unotify import RECEIVE
+from notifyd.kernel.unotify import RECEIVING
 from notifyd.policy.call import ID, Note
 from notifyd.policy.rule import Rule
 
@@ -84,7 +84,7 @@ class Supervisor:
                 nursery.start_soon(self._sweep)
                 nursery.start_soon(self._tidy)
                 task_status.started()
-                watchdog = Watchdog(self._rules, [RECEIVE])
+                watchdog = Watchdog(self._rules, RECEIVING)
                 with watchdog if in_main else contextlib.nullcontext():
                     await self._serve()
         finally:

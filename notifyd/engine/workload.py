@@ -116,7 +116,7 @@ class Workload:
         self.poll, self.receive = self.notifier.poll, self.notifier.receive
         self.ledger = ledger
         if ledger is not None:
-            self.receive = ledger.receiver(self.receive)
+            self.receive = ledger.receiver(listener)
         self.left = False  # whether calls that wait are left to a successor
         self.respond = self.notifier.respond
         self.id_valid = self.notifier.id_valid

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from notifyd.kernel import arch
-from notifyd.kernel.libc import HOLDING_GIL, fail
+from notifyd.kernel.libc import HOLDING_GIL, LIBC, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ __all__ = [
     "IOCTL_SEND",
     "IOCTL_SET_FLAGS",
     "NOTIF",
-    "RECEIVE",
+    "RECEIVING",
     "RESPONSE",
     "RESPONSE_CONTINUE",
     "SYNC_WAKE_UP",
@@ -94,7 +94,33 @@ def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
     return receive
 
 
-RECEIVE: Final = receiver(-1).__code__
+def recorder(listener: int, room: memoryview) -> Callable[[], tuple[int, ...]]:
+    """The same, where each notification is on record before anybody can be killed who took it.
+
+    The kernel writes it into `room` within the call. fcntl.ioctl would give it a buffer on the
+    stack, and copy that when it has Python's lock again.
+
+    Args:
+        listener: as of `receiver`.
+        room: shared memory; its first 80 bytes become the notification.
+    """
+    call, unpack, empty = LIBC.ioctl, NOTIF.unpack_from, bytes(NOTIF.size)
+    request = ctypes.c_ulong(IOCTL_RECV)
+    address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(room)))
+
+    def receive() -> tuple[int, ...]:
+        # Not zero: EINVAL. And memory that was let go is not written to: ValueError.
+        room[:80] = empty
+        if call(listener, request, address) < 0:
+            fail("ioctl(SECCOMP_IOCTL_NOTIF_RECV)")
+        return unpack(room)
+
+    return receive
+
+
+RECEIVING: Final = frozenset(
+    (receiver(-1).__code__, recorder(-1, memoryview(bytearray(80))).__code__)
+)
 """What a thread is at while it waits in RECV: for whoever has to find that out from outside."""
 
 

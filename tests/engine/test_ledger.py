@@ -1,7 +1,11 @@
 """Calls on record: what a successor finds, and answers."""
 
+import contextlib
 import errno
 import os
+import signal
+import threading
+import time
 
 import pytest
 import trio
@@ -9,6 +13,8 @@ import trio
 from notifyd.engine.ledger import MOST_ABOUT, SLOTS, TRIES, Ledger
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
+from notifyd.kernel import prctl
+from notifyd.kernel.unotify import NOTIF
 
 NOTE = (7, 1, 0, 63, 0xC000003E, 0x1000, 1, 2, 3, 4, 5, 2**64 - 1)
 
@@ -23,8 +29,7 @@ def ledger():
 
 def test_a_successor_reads_it(ledger):
     """From another mapping of the same memory: the text, the inline call, those that wait."""
-    receive = ledger.receiver(lambda: NOTE)
-    assert receive() == NOTE
+    NOTIF.pack_into(ledger._inline, 0, *NOTE)
     slots = [ledger.enter((number, *NOTE[1:])) for number in (8, 9, 10)]
     ledger.leave(slots[1])
     other = Ledger(os.dup(ledger.descriptor))
@@ -76,7 +81,7 @@ def left_waiting(start, supervise):
     def run(text):
         child, first, _ = start(name_is_refused, text)
         ledger = Ledger.create(b"")
-        first.ledger, first.receive = ledger, ledger.receiver(first.receive)
+        first.ledger, first.receive = ledger, ledger.receiver(first.listener)
         copies = os.dup(first.listener), os.dup(ledger.descriptor)
 
         async def receive(supervisor):
@@ -88,6 +93,50 @@ def left_waiting(start, supervise):
         return child, first, copies
 
     return run
+
+
+def _takes_and_is_held_up(listener: int, ledger: Ledger, ready: int) -> None:
+    """Wait for a call in a thread, and never give that thread Python's lock again."""
+    prctl.set_pdeathsig(signal.SIGKILL)
+    threading.Thread(target=ledger.receiver(listener)).start()
+    time.sleep(0.3)  # for the thread to wait in the kernel; too little makes the test too easy
+    os.write(ready, b"!")
+    sum(range(1 << 62))
+
+
+def test_what_was_taken_is_on_record(start, supervise, reporter):
+    """Also if a supervisor is killed before it has come back from receiving it."""
+    (gate, go), (told, ready) = os.pipe(), os.pipe()
+
+    def waits_for_it() -> int:
+        os.read(gate, 1)
+        return name_is_refused()
+
+    child, first, _ = start(waits_for_it, "@on(Uname)\ndef no(call):\n    return Deny(1)\n")
+    ledger = Ledger.create(b"")
+    pid = os.fork()
+    if not pid:
+        with contextlib.suppress(BaseException):
+            _takes_and_is_held_up(first.listener, ledger, ready)
+        os._exit(1)
+    os.read(told, 1)
+    os.write(go, b"!")
+    end = time.monotonic() + 20
+    while not any(ledger._inline[:8]) and time.monotonic() < end:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    second = Workload("second", os.dup(first.listener), first.rules, reporter, ledger=ledger)
+
+    async def resume(supervisor: Supervisor):
+        assert supervisor.resume(second, ledger.take()) == 1
+        assert await child.status() == errno.EPERM
+        await second.ended.wait()
+
+    first.close()
+    supervise(resume, second)
+    for end_of_pipe in (gate, go, told, ready):
+        os.close(end_of_pipe)
 
 
 def test_a_successor_answers(start, supervise, reporter, left_waiting):
@@ -141,7 +190,7 @@ def test_a_successor_that_is_killed_at_once(start, supervise, reporter):
     )
     child, first, _ = start(ask, text.format(1000, "EPERM"))
     ledger = Ledger.create(b"")
-    first.ledger, first.receive = ledger, ledger.receiver(first.receive)
+    first.ledger, first.receive = ledger, ledger.receiver(first.listener)
     listener, memory = os.dup(first.listener), os.dup(ledger.descriptor)
 
     async def receive(supervisor):
