@@ -18,7 +18,7 @@ from notifyd.audit.harmless import printable
 from notifyd.audit.reading import files_of, lines_of, logs_of
 from notifyd.audit.select import Selection, moment
 from notifyd.cli.completion import complete_files
-from notifyd.cli.deciding import as_json
+from notifyd.cli.options import as_json
 from notifyd.errors import UsageError
 from notifyd.service.config import DEFAULT_PATH, Audit, read_config
 

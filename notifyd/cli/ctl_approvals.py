@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from notifyd.cli.deciding import as_json
+from notifyd.cli.options import as_json
 from notifyd.cli.reaching import (
     ask,
     complete_grants,

@@ -10,7 +10,7 @@ import click
 
 from notifyd.cli import complain
 from notifyd.cli.completion import complete_bases
-from notifyd.cli.deciding import rules_and_options
+from notifyd.cli.options import rules_and_options
 from notifyd.container.base import find_base
 from notifyd.container.compose import LISTENER, RUNTIMES, Listener, compose
 from notifyd.errors import UsageError

@@ -13,7 +13,7 @@ import msgspec
 
 from notifyd.audit.harmless import json_line, printable
 from notifyd.cli.completion import complete_files
-from notifyd.cli.deciding import remaining, rules_and_options
+from notifyd.cli.options import remaining, rules_and_options
 from notifyd.cli.replay_lines import as_data, call_lines, lines_of
 from notifyd.policy.load import load
 from notifyd.policy.verdicts import Allow, Deny

@@ -10,7 +10,7 @@ import click
 
 from notifyd.cli.columns import columns
 from notifyd.cli.completion import complete_operations, complete_rules
-from notifyd.cli.deciding import options_of
+from notifyd.cli.options import options_of
 from notifyd.errors import UsageError
 from notifyd.policy.load import RuleFile, find, load, load_file, shipped, title
 

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from notifyd.cli import complain
 from notifyd.cli.completion import complete_files
-from notifyd.cli.deciding import remaining, rules_and_options
+from notifyd.cli.options import remaining, rules_and_options
 from notifyd.cli.remote import run_at_service
 from notifyd.cli.session import Settings, run
 from notifyd.errors import UsageError

@@ -19,12 +19,12 @@ def check_ownership(path: Path) -> None:
         UsageError: somebody else can. A file that is not there is somebody else's to report.
     """
     keepers = {0, os.geteuid()}
+    of_folders = {*keepers, os.stat("/").st_uid}  # root, as a user namespace without it sees it
     for place, found in _places(path):
-        if found.st_uid not in keepers:
+        if found.st_uid not in (keepers if place == path else of_folders):
             raise UsageError(
                 f"{_named(path, place)}: belongs to uid {found.st_uid}: chown it to root or to us"
             )
-        keepers.add(os.stat("/").st_uid)  # of folders: root, as a user namespace without it sees it
     check_writers(path)
 
 

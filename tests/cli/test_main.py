@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from notifyd.cli import COMMANDS
-from notifyd.cli.deciding import options_of
+from notifyd.cli.options import options_of
 from notifyd.errors import UsageError
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The options of all that decide by rules: which ones, their settings, and what is left over."""
+"""Options that more than one command takes: rules, their settings, what is left over, JSON."""
 
 from __future__ import annotations
 
