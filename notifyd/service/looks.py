@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from notifyd.errors import UsageError
 from notifyd.policy.load import find
-from notifyd.service.config import Section, read_config
+from notifyd.service.config import Config, Section, read_config
 
-__all__ = ["Looks", "folders_of", "located", "look_again", "looks_of"]
+__all__ = ["Looks", "folders_of", "located", "look_at", "looks_of", "looks_of_rules"]
 
 Looks = Mapping[Path, tuple[int, ...]]
 """By file: device, inode, size, times of change. Nothing for one that cannot be looked at."""
@@ -25,17 +25,22 @@ def looks_of(path: Path) -> Looks:
     Args:
         path: of the configuration. If it is wrong, its rule files are not known.
     """
+    looks = look_at((path,))
     try:
         config, _ = read_config(path)
     except UsageError:
-        return {path: _look(path)}
-    rules = {file for one in config.workload for file in _rule_files(one, path.parent)}
-    return {file: _look(file) for file in (path, *sorted(rules))}
+        return looks
+    return {**looks, **looks_of_rules(config, path.parent)}
 
 
-def look_again(looks: Looks) -> Looks:
-    """What the same files look like now."""
-    return {file: _look(file) for file in looks}
+def looks_of_rules(config: Config, folder: Path) -> Looks:
+    """The rule files that a configuration in a folder names, as they are now."""
+    return look_at({file for one in config.workload for file in _rule_files(one, folder)})
+
+
+def look_at(files: Iterable[Path]) -> Looks:
+    """What files look like now."""
+    return {file: _look(file) for file in files}
 
 
 def folders_of(looks: Looks) -> set[Path]:

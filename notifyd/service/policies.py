@@ -18,7 +18,7 @@ from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.service.config import Config, ConfigError, Section, as_list, read_config
-from notifyd.service.looks import Looks, located, looks_of
+from notifyd.service.looks import Looks, located, look_at, looks_of_rules
 from notifyd.service.matching import fits
 from notifyd.service.validate import Mistake
 from notifyd.target.watch import Watched
@@ -105,9 +105,10 @@ def load_policies(path: Path) -> Policies:
     Raises:
         UsageError: something is wrong; every mistake has its line.
     """
-    looks = looks_of(path)
+    looks = look_at((path,))
     check_ownership(path)
     config, places = read_config(path)
+    looks = {**looks, **looks_of_rules(config, path.parent)}
     loaded, mistakes = list[Policy](), list[Mistake]()
     for at, section in enumerate(config.workload):
         try:

@@ -15,7 +15,7 @@ from notifyd.listen.arrival import Refused
 from notifyd.perform import worker
 from notifyd.service.config import Config
 from notifyd.service.daemon import Daemon
-from notifyd.service.looks import Looks, folders_of, look_again, looks_of
+from notifyd.service.looks import Looks, folders_of, look_at, looks_of
 from notifyd.service.policies import Policies, load_policies
 from notifyd.service.sd_notify import Manager
 
@@ -150,7 +150,7 @@ async def _quiet(looks: Looks) -> None:
 
 
 async def _look_again(looks: Looks) -> Looks:
-    return await trio.to_thread.run_sync(look_again, looks, abandon_on_cancel=True)
+    return await trio.to_thread.run_sync(look_at, looks, abandon_on_cancel=True)
 
 
 def _load(path: Path) -> Policies:
