@@ -7,6 +7,7 @@ import time
 import pytest
 
 from notifyd import Uname, on
+from notifyd.engine.ledger import Ledger
 from notifyd.engine.watchdog import Watchdog
 
 
@@ -70,7 +71,8 @@ def test_no_patience_is_no_watch():
         assert dog._busy_rule() is None
 
 
-def test_a_recv_that_somebody_robbed_is_ended(start, supervise):
+@pytest.mark.parametrize("kept", [False, True], ids=["alone", "on record"])
+def test_a_recv_that_somebody_robbed_is_ended(start, supervise, kept):
     """Poll promised a notification, and another reader took it: the listener is let go."""
 
     def call_and_stay():
@@ -79,6 +81,9 @@ def test_a_recv_that_somebody_robbed_is_ended(start, supervise):
         return 0
 
     _, workload, _ = start(call_and_stay, "@on(Uname)\ndef allows(call):\n    return Allow()\n")
+    if kept:
+        workload.ledger = Ledger.create(b"")
+        workload.receive = workload.ledger.receiver(workload.listener)
     truthful, promised = workload.poll, [(workload.listener, select.POLLIN)]
     workload.poll = lambda timeout: truthful(timeout) or promised
 
