@@ -49,6 +49,10 @@ class Containerd(Runtime):
         """`ctr task exec`."""
         return self.command("task", "exec", f"--exec-id=exec-{self.number()}", name, *words)
 
+    def kill_command(self, name: str) -> list[str]:
+        """`ctr task kill`: two that delete a task at once can leave its shim behind."""
+        return self.command("task", "kill", "--signal=SIGKILL", name)
+
     def remove_commands(self, name: str) -> list[list[str]]:
         """`ctr task rm --force` and `ctr container rm`."""
         return [

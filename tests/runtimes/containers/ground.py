@@ -38,6 +38,7 @@ class Begun:
     def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
         self._out = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the command has ended
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
+        self._end: Finished | None = None
         self.process = subprocess.Popen(
             # Whatever becomes of the tests, an orderly end is asked for.
             ["setpriv", "--pdeathsig=TERM", *words],
@@ -74,10 +75,11 @@ class Begun:
         return self._finished(self.process.wait())
 
     def _finished(self, status: int) -> Finished:
-        finished = Finished(status, *self.output())
-        self._out.close()
-        self._err.close()
-        return finished
+        if self._end is None:
+            self._end = Finished(status, *self.output())
+            self._out.close()
+            self._err.close()
+        return self._end
 
 
 def _text(file: IO[bytes]) -> str:

@@ -68,7 +68,7 @@ class Container:
 
     def kill(self) -> Finished:
         """End it with all its processes; what its first process left behind."""
-        self.runtime.remove(self.name)
+        self.runtime.remove(self.name, self.begun)
         return self.begun.wait()
 
 
@@ -123,6 +123,10 @@ class Runtime(abc.ABC):
     def remove_commands(self, name: str) -> list[list[str]]:
         """The commands that end a container, whether it runs or not, and forget it."""
 
+    def kill_command(self, name: str) -> list[str]:
+        """The command that ends one that runs, where what runs it has to see its end itself."""
+        return []
+
     @staticmethod
     def number() -> int:
         """A number that was not given before."""
@@ -162,8 +166,11 @@ class Runtime(abc.ABC):
         """Run a second process in a container that runs, to its end."""
         return self.ground.run(self.exec_command(name, words))
 
-    def remove(self, name: str) -> None:
-        """End a container, if it runs, and forget it."""
+    def remove(self, name: str, begun: Begun | None = None) -> None:
+        """End a container, if it runs, and forget it; `begun` is the command that runs it."""
+        if begun is not None and (words := self.kill_command(name)):
+            self.ground.run(words)
+            begun.wait()
         for command in self.remove_commands(name):
             self.ground.run(command)
 
@@ -196,9 +203,8 @@ class Runtime(abc.ABC):
             _wait_up(container)
             yield container
         finally:
-            self.remove(asked.name)
-            if container.begun.process.returncode is None:
-                container.begun.wait()
+            self.remove(asked.name, container.begun)
+            container.begun.wait()
 
     def asked(
         self,
