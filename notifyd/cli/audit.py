@@ -20,7 +20,8 @@ from notifyd.audit.select import Selection, moment
 from notifyd.cli.completion import complete_files
 from notifyd.cli.options import as_json
 from notifyd.errors import UsageError
-from notifyd.service.config import DEFAULT_PATH, Audit, read_config
+from notifyd.service.config import DEFAULT_PATH, Audit
+from notifyd.service.config_file import read_config
 
 __all__ = ["command"]
 
@@ -164,7 +165,7 @@ def key(file: str | None, config: str) -> None:
 
 
 def _log(config: str) -> Audit:
-    log = read_config(Path(config).absolute())[0].log
+    log = read_config(Path(config).absolute()).log
     if log is None:
         raise UsageError(f"{config} names no audit file: name one here")
     return log

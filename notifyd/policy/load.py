@@ -8,10 +8,10 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from notifyd.errors import UsageError
 from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration
@@ -19,6 +19,8 @@ from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Verdict
 
 MAX_TEXT = 500  # characters of what an exception says
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +126,32 @@ def load(
     """A rule set from rule files, in the order given.
 
     Raises:
-        UsageError: a file that cannot be loaded, or an option that no file knows.
+        UsageError: files that cannot be loaded, or options that none knows; a line for each.
     """
-    files = [load_file(name, options) for name in names]
+    files = each(names, lambda name: load_file(name, options))
     wanted = {option for file in files for option in file.wanted}
-    for option in options or {}:
-        if option not in wanted:
-            known = f"they know: {', '.join(sorted(wanted))}" if wanted else "they take none"
-            raise UsageError(f"no option {option!r} in these rules; {known}")
+    known = f"they know: {', '.join(sorted(wanted))}" if wanted else "they take none"
+    if strange := [option for option in options or {} if option not in wanted]:
+        raise UsageError("\n".join(f"no option {one!r} in these rules; {known}" for one in strange))
     declared = [one for file in files for one in file.declared]
     return RuleSet.build(declared, otherwise=otherwise, strict=strict)
+
+
+def each(names: Iterable[str], make: Callable[[str], T]) -> list[T]:
+    """What is made of every name.
+
+    Raises:
+        UsageError: `make` raised it, for one name or several; a line for each.
+    """
+    made, failed = list[T](), list[str]()
+    for name in names:
+        try:
+            made.append(make(name))
+        except UsageError as error:
+            failed.append(str(error))
+    if failed:
+        raise UsageError("\n".join(failed))
+    return made
 
 
 def one_line(error: BaseException) -> str:

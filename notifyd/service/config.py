@@ -1,36 +1,33 @@
-"""The configuration file: TOML, checked whole, every mistake told at once with its place.
+"""The form of the configuration file, as types.
 
-Owns the file's form and nothing else: rules are loaded in `policy`, sockets opened elsewhere.
+It is read and checked in `config_file`; rules are loaded in `policies`, sockets opened elsewhere.
 """
 
 from __future__ import annotations
 
 import grp
 import pwd
-import tomllib
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-
-from notifyd.errors import UsageError
-from notifyd.listen.arrival import Kind
-from notifyd.service.toml_places import Places
-from notifyd.service.validate import Mistake, Where, validated
 
 __all__ = [
     "DEFAULT_PATH",
     "Approvals",
     "Audit",
     "Config",
-    "ConfigError",
     "Match",
     "Section",
     "SocketConfig",
+    "Sockets",
+    "Texts",
+    "User",
     "WebhookConfig",
-    "read_config",
+    "as_list",
+    "gid_of",
+    "uid_of",
 ]
 
 DEFAULT_PATH = "/etc/notifyd/notifyd.toml"
@@ -251,91 +248,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     def log(self) -> Audit | None:
         """How the event log is kept; None if there is to be none."""
         return Audit(self.audit) if isinstance(self.audit, str) else self.audit
-
-
-class ConfigError(UsageError):
-    """A configuration that is wrong. Its text has a line for every mistake."""
-
-    def __init__(self, path: Path | str, mistakes: list[Mistake], places: Places) -> None:
-        lines = [f"{path}:{places.line(one.where)}: {one.said}" for one in mistakes]
-        super().__init__("\n".join(lines))
-        self.mistakes = tuple(mistakes)
-
-
-def read_config(path: Path) -> tuple[Config, Places]:
-    """Read and check a file.
-
-    Returns:
-        The configuration, and where in the file its parts stand.
-
-    Raises:
-        UsageError: it cannot be read. ConfigError: it is wrong; every mistake is in the text.
-    """
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}: give another with --config") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: no UTF-8 at byte {error.start}: save it as UTF-8") from error
-    try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: no TOML: {error}") from error
-    places = Places(text)
-    config, mistakes = validated(data, Config)
-    mistakes += _contradictions(data) if config is not None else []
-    if config is not None:
-        mistakes += _unknown_users(config)
-    if config is None or mistakes:
-        raise ConfigError(path, mistakes, places)
-    return config, places
-
-
-def _contradictions(data: Mapping[str, Any]) -> list[Mistake]:
-    """What a type cannot say."""
-    found = []
-    sockets = data["sockets"]
-    if not any(kind.value in sockets for kind in Kind):
-        found.append(Mistake(("sockets",), "no socket to arrive at: give oci, lxc or native"))
-    seen: dict[str, str] = {}
-    for name, socket in sockets.items():
-        if socket["path"] in seen:
-            said = f"sockets.{name}: {socket['path']} is sockets.{seen[socket['path']]} already"
-            found.append(Mistake(("sockets", name, "path"), said))
-        seen.setdefault(socket["path"], name)
-    names: set[str] = set()
-    for at, section in enumerate(data["workload"]):
-        if section["name"] in names:
-            said = f"two workloads are named {section['name']!r}: rename one"
-            found.append(Mistake(("workload", at, "name"), said))
-        names.add(section["name"])
-    return found
-
-
-def _unknown_users(config: Config) -> list[Mistake]:
-    found: list[Mistake] = []
-    for name in Sockets.__struct_fields__:
-        socket: SocketConfig | None = getattr(config.sockets, name)
-        if socket is None:
-            continue
-        users = [] if socket.users == "any" else socket.users
-        found += _strangers(users, ("sockets", name, "users"))
-        if socket.group is not None and gid_of(socket.group) is None:
-            said = f"no group is named {socket.group!r} here: make it, or give another"
-            found.append(Mistake(("sockets", name, "group"), said))
-    found += _strangers(config.asking.users, ("approvals", "users"))
-    for group in config.asking.groups:
-        if gid_of(group) is None:
-            said = f"no group is named {group!r} here: give a number, or another name"
-            found.append(Mistake(("approvals", "groups"), said))
-    for at, section in enumerate(config.workload):
-        found += _strangers(as_list(section.match.user), ("workload", at, "match", "user"))
-    return found
-
-
-def _strangers(users: list[User], where: Where) -> list[Mistake]:
-    said = "no user is named {!r} here: give a number, or another name"
-    return [Mistake(where, said.format(user)) for user in users if uid_of(user) is None]
 
 
 def uid_of(user: User) -> int | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from notifyd.errors import UsageError
 from notifyd.policy.load import find
-from notifyd.service.config import Config, Section, read_config
+from notifyd.service.config import Section
+from notifyd.service.config_file import examine
 
 __all__ = ["Looks", "folders_of", "located", "look_at", "looks_of", "looks_of_rules"]
 
@@ -23,19 +24,19 @@ def looks_of(path: Path) -> Looks:
     Take it before they are read: what changes while they are read looks different afterwards.
 
     Args:
-        path: of the configuration. If it is wrong, its rule files are not known.
+        path: of the configuration. Where it is wrong, the rule files that it means are not known.
     """
     looks = look_at((path,))
     try:
-        config, _ = read_config(path)
+        found = examine(path)
     except UsageError:
         return looks
-    return {**looks, **looks_of_rules(config, path.parent)}
+    return {**looks, **looks_of_rules(found.sections.values(), path.parent)}
 
 
-def looks_of_rules(config: Config, folder: Path) -> Looks:
-    """The rule files that a configuration in a folder names, as they are now."""
-    return look_at({file for one in config.workload for file in _rule_files(one, folder)})
+def looks_of_rules(sections: Iterable[Section], folder: Path) -> Looks:
+    """The rule files that sections of a configuration in a folder name, as they are now."""
+    return look_at({file for one in sections for file in _rule_files(one, folder)})
 
 
 def look_at(files: Iterable[Path]) -> Looks:

@@ -11,13 +11,14 @@ from notifyd.engine.watching import watched_for
 from notifyd.errors import FilterError, UsageError
 from notifyd.filter.profile import Profile
 from notifyd.listen.arrival import Arrival, Refused
-from notifyd.policy.load import find, load
+from notifyd.policy.load import each, find, load
 from notifyd.policy.lower import lower
 from notifyd.policy.ownership import check_ownership
 from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
-from notifyd.service.config import Config, ConfigError, Section, as_list, read_config
+from notifyd.service.config import Config, Section, as_list
+from notifyd.service.config_file import ConfigError, examine
 from notifyd.service.looks import Looks, located, look_at, looks_of_rules
 from notifyd.service.matching import fits
 from notifyd.service.validate import Mistake
@@ -107,26 +108,25 @@ def load_policies(path: Path) -> Policies:
     """
     looks = look_at((path,))
     check_ownership(path)
-    config, places = read_config(path)
-    looks = {**looks, **looks_of_rules(config, path.parent)}
-    loaded, mistakes = list[Policy](), list[Mistake]()
-    for at, section in enumerate(config.workload):
+    found = examine(path)
+    looks = {**looks, **looks_of_rules(found.sections.values(), path.parent)}
+    loaded, mistakes = list[Policy](), list(found.mistakes)
+    for at, section in found.sections.items():
         try:
             loaded.append(_load(section, path.parent))
         except (UsageError, FilterError) as error:
-            said = f"workload[{at + 1}] ({section.name}): {error}"
-            mistakes.append(Mistake(("workload", at, "rules"), said))
-    if mistakes:
-        raise ConfigError(path, mistakes, places)
-    return Policies(path, config, tuple(loaded), looks)
+            mistakes += [
+                Mistake(("workload", at, "rules"), f"workload[{at + 1}] ({section.name}): {said}")
+                for said in (str(error) or repr(error)).splitlines()
+            ]
+    if found.config is None or mistakes:
+        raise ConfigError(path, mistakes, found.places)
+    return Policies(path, found.config, tuple(loaded), looks)
 
 
 def _load(section: Section, folder: Path) -> Policy:
     names = [located(name, folder) for name in section.rules]
-    found = [find(name) for name in names]
-    for file in found:
-        check_ownership(file)
-    files = tuple(file.resolve() for file in found)
+    files = tuple(file.resolve() for file in each(names, _obeyed))
     rules = load(
         names,
         options=_options(section),
@@ -142,6 +142,12 @@ def _load(section: Section, folder: Path) -> Policy:
     kernel = tuple(sorted({operation for operation, _ in lowered.decided}))
     profile, notifies = lowered.profile, lowered.notifies
     return Policy(section, rules, watched, program, digest, profile, notifies, files, kernel)
+
+
+def _obeyed(name: str) -> Path:
+    file = find(name)
+    check_ownership(file)
+    return file
 
 
 def _options(section: Section) -> Mapping[str, Sequence[str]]:

@@ -118,6 +118,22 @@ def test_several_files_in_their_order(file):
     assert [one.name for one in rules.declarations] == ["first.py:rule", "second.py:other"]
 
 
+def test_all_that_is_wrong_is_said_at_once(file):
+    """A line for every file that cannot be loaded, and for every option that none knows."""
+    with pytest.raises(UsageError) as caught:
+        load([file("x =", "first.py"), file(GOOD), "harmles-devices", file("", "last.py")])
+    lines = str(caught.value).splitlines()
+    assert [line.partition(":")[0].rpartition("/")[2] for line in lines] == [
+        "first.py",
+        "no shipped rule is named 'harmles-devices'; did you mean 'harmless-devices'? "
+        "`notifyd rules` lists them",
+        "last.py",
+    ]
+    with pytest.raises(UsageError) as caught:
+        load([file(GOOD)], options={"y": ["1"], "z": ["2"]})
+    assert len(str(caught.value).splitlines()) == 2
+
+
 def test_an_option_that_nobody_knows(file):
     """Is a mistake, with those that there are."""
     with pytest.raises(UsageError, match="no option 'y' in these rules; they take none"):

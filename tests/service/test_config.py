@@ -8,7 +8,8 @@ import pytest
 
 from notifyd.audit.select import seconds_of
 from notifyd.errors import UsageError
-from notifyd.service.config import Audit, ConfigError, read_config
+from notifyd.service.config import Audit
+from notifyd.service.config_file import ConfigError, read_config
 from notifyd.service.log import bytes_of
 from notifyd.service.policies import load_policies
 
@@ -57,7 +58,7 @@ def written(tmp_path):
 
 def test_good(written):
     """Every key is taken as it stands."""
-    config, _ = read_config(written(GOOD))
+    config = read_config(written(GOOD))
     assert config.metrics_port == 9402
     assert config.sockets.native.users == "any"
     assert [section.name for section in config.workload] == ["web", "rest"]
@@ -89,10 +90,10 @@ def _with_table(changed: str = "", by: str = "") -> str:
 
 def test_the_log_in_short_and_in_full(written):
     """A path alone, or a table."""
-    short, _ = read_config(written(GOOD))
+    short = read_config(written(GOOD))
     assert short.log == Audit("/var/log/notifyd/events.jsonl")
     assert short.log.key_path == "/var/log/notifyd/events.jsonl.key"
-    full, _ = read_config(written(_with_table()))
+    full = read_config(written(_with_table()))
     assert full.log is not None
     assert (bytes_of(full.log.max_size), seconds_of(full.log.max_age)) == (100 << 20, 604_800)
     assert (full.log.on_full, full.log.redact, full.log.keep) == ("refuse", ["args.*"], 5)
@@ -135,9 +136,13 @@ def test_the_example_is_good(tmp_path):
     assert [policy.name for policy in load_policies(copy).sections] == ["containers", "users"]
 
 
+def _replaced(text: str, change: str, by: str) -> str:
+    assert change in text
+    return text.replace(change, by)
+
+
 def _wrong(change: str, by: str) -> str:
-    assert change in GOOD
-    return GOOD.replace(change, by)
+    return _replaced(GOOD, change, by)
 
 
 WRONG = [
@@ -191,6 +196,24 @@ def test_all_mistakes_at_once(written):
     assert len(caught.value.mistakes) == 4
 
 
+def test_a_mistake_hides_no_other(written):
+    """One in a key, none of those in what is well-formed: users, sockets, names, rules."""
+    text = GOOD
+    for change, by in (
+        ("audit =", "audti ="),
+        ("native.sock", "oci.sock"),
+        ('"any"', '["no-such-user"]'),
+        ('["harmless-devices"]', '["harmles-devices", "no-network", "./none.py"]'),
+        ('[0, "root"]', '["nobdy"]'),
+        ("options.to", "options.two"),
+    ):
+        text = _replaced(text, change, by)
+    with pytest.raises(ConfigError) as caught:
+        load_policies(written(text))
+    lines = [int(line.split(":")[1]) for line in str(caught.value).splitlines()]
+    assert lines == [2, 8, 10, 14, 14, 20, 27]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -215,6 +238,16 @@ def test_not_there(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="no UTF-8 at byte 0"):
         read_config(tmp_path / "binary")
+
+
+def test_a_rule_file_that_will_not_say_why(written):
+    """Its section is not simply left out: the next one that fits might allow more."""
+    path = written(GOOD.replace('["harmless-devices"]', '["./rule.py"]'))
+    (path.parent / "rule.py").write_text(
+        "from notifyd.errors import UsageError\nraise UsageError\n"
+    )
+    with pytest.raises(ConfigError, match=r"workload\[1\] \(web\): UsageError"):
+        load_policies(path)
 
 
 @pytest.fixture
@@ -261,12 +294,12 @@ def test_a_link_is_no_way_out(obeyed, tmp_path):
 
 def test_approvals(written):
     """A path alone, or a table that says who may answer as well."""
-    config, _ = read_config(written('approvals = "/a.db"\n' + GOOD))
+    config = read_config(written('approvals = "/a.db"\n' + GOOD))
     assert (config.asking.path, config.asking.self_approval) == ("/a.db", False)
-    config, _ = read_config(written(GOOD))
+    config = read_config(written(GOOD))
     assert config.asking.path is None
     table = '[approvals]\npath = "/a.db"\nusers = [7]\ngroups = [8, "root"]\nself-approval = true\n'
-    config, _ = read_config(written(GOOD + table))
+    config = read_config(written(GOOD + table))
     assert (config.asking.path, config.asking.self_approval) == ("/a.db", True)
     for uid, groups, named in ((7, (), True), (1, (8, 9), True), (1, (0,), True), (1, (9,), False)):
         assert config.asking.names(uid, groups) is named
@@ -281,7 +314,7 @@ HOOK = '[webhook]\nsecret-file = "/s"\nurl = '
 )
 def test_webhook(written, url):
     """Over TLS, or on this machine."""
-    config, _ = read_config(written(f'{GOOD}{HOOK}"{url}"'))
+    config = read_config(written(f'{GOOD}{HOOK}"{url}"'))
     assert (config.webhook.url, config.webhook.timeout) == (url, 60.0)
 
 
