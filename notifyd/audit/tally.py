@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from notifyd.audit.errnos import errno_name
 
-__all__ = ["Key", "Row", "Sum", "Tally"]
+__all__ = ["Key", "Row", "Sum", "Tally", "is_refusal"]
 
 Key: TypeAlias = tuple[str, str, str, int]
 """Operation, verdict, how, errno."""
@@ -101,11 +101,11 @@ class Tally:
 
     @property
     def refused(self) -> int:
-        """How many calls were refused: by a rule, or by a person, or since nobody said yes."""
+        """How many calls were refused, as `is_refusal` says."""
         return sum(
             one.count
             for (_, verdict, how, errno), one in self.sums().items()
-            if verdict in ("deny", "kill") or (verdict == "ask" and how == "answered" and errno)
+            if is_refusal(verdict, how, errno)
         )
 
     def merge(self, other: Tally) -> None:
@@ -151,6 +151,18 @@ class Tally:
     def _fold(self, key: Key, times: list[int]) -> None:
         self._sums[key].add(times)
         times.clear()
+
+
+def is_refusal(verdict: str, how: str, errno: int) -> bool:
+    """Whether a target did not get what it asked for because of us; arguments as in `Record`.
+
+    A call that notifyd performed and the kernel refused (ENOENT, say) is none.
+    """
+    if verdict == "kill":
+        return True
+    if how == "gone":
+        return False
+    return verdict == "deny" or (how == "answered" and errno != 0)
 
 
 def duration(nanoseconds: int) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.harmless import printable, tidy
 from notifyd.audit.record import Record
+from notifyd.audit.tally import is_refusal
 
-__all__ = ["MOST", "Answered", "Refusals", "describe", "is_refusal"]
+__all__ = ["MOST", "Refusals", "describe"]
 
 MOST = 20  # different lines; more would bury what the command itself writes
 
@@ -18,34 +19,6 @@ _MAIN = ("path", "oldpath", "linkpath", "address", "addresses", "pathname", "old
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 _Key: TypeAlias = tuple[str | None, str, str, int, bytes]
-
-
-class Answered(Protocol):
-    """As much of an answer as tells whether it is a refusal; a `Record` is one."""
-
-    @property
-    def verdict(self) -> str:
-        """As in `Record`."""
-
-    @property
-    def how(self) -> str:
-        """As in `Record`."""
-
-    @property
-    def errno(self) -> int:
-        """As in `Record`."""
-
-
-def is_refusal(answered: Answered) -> bool:
-    """Whether the target did not get what it asked for because of us.
-
-    A call that notifyd performed and the kernel refused (ENOENT, say) is none.
-    """
-    if answered.verdict == "kill":
-        return True
-    if answered.how == "gone":
-        return False
-    return answered.verdict == "deny" or (answered.how == "answered" and answered.errno != 0)
 
 
 def describe(record: Record) -> str:
@@ -90,7 +63,7 @@ class Refusals:
 
     def add(self, record: Record) -> None:
         """Show a call if it is a refusal that was not shown before."""
-        if not is_refusal(record):
+        if not is_refusal(record.verdict, record.how, record.errno):
             return
         key = _key(record)
         seen = self._seen.get(key)

@@ -119,7 +119,7 @@ class Status(msgspec.Struct, frozen=True):
         workloads: how many are supervised.
         listeners: how many they have together.
         calls: answered since it began.
-        refused: how many of them were denied, or their callers killed.
+        refused: how many of them did not get what they asked for because of us.
         pending: calls that wait for their answers.
         rule_errors: how often a rule failed.
         arrivals_refused: connections that came to nothing, by how they came.
@@ -155,7 +155,7 @@ class WorkloadView(msgspec.Struct, frozen=True):
         since: seconds since 1970.
         listeners: how many it has.
         calls: answered.
-        refused: how many of them were denied, or their callers killed.
+        refused: how many of them did not get what they asked for because of us.
         pending: calls that wait for their answers.
         slowest_us: the longest that a call took, in microseconds.
     """

@@ -51,15 +51,18 @@ def test_duration():
 
 
 def test_refused():
-    """By a rule or by a person; a call that was allowed and failed is none."""
+    """By a rule, a person or us; one that was performed and failed, or was gone, is none."""
     tally = Tally()
     for verdict, how, errno in [
         ("deny", "answered", 1),
-        ("kill", "answered", 1),
+        ("kill", "gone", 1),
+        ("deny", "gone", 1),
+        ("ask", "gone", 1),
+        ("allow", "answered", 1),
         ("ask", "answered", 13),
         ("ask", "performed", 2),
         ("ask", "continued", 0),
         ("allow", "performed", 2),
     ]:
         tally.add("Open", verdict, how, errno, 1000)
-    assert tally.refused == 3
+    assert tally.refused == 4
