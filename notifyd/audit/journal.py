@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from notifyd.audit.background import KeeperError
-from notifyd.audit.words import event_text
+from notifyd.audit.words import event_text, refuses
 from notifyd.kernel.memfd import sealed
 
 __all__ = ["SOCKET", "Journal", "entry"]
@@ -99,7 +99,7 @@ class Journal:
 
 def _priority(event: Mapping[str, Any]) -> int:
     if event.get("event") == "call":
-        return _REFUSED if event.get("verdict") in ("deny", "kill") else _CALL
+        return _REFUSED if refuses(event) else _CALL
     return _PRIORITIES.get(str(event.get("level")), _CALL)
 
 

@@ -105,7 +105,7 @@ class Tally:
         return sum(
             one.count
             for (_, verdict, how, errno), one in self.sums().items()
-            if is_refusal(verdict, how, errno)
+            if is_refusal(verdict, how, errno != 0)
         )
 
     def merge(self, other: Tally) -> None:
@@ -153,16 +153,21 @@ class Tally:
         times.clear()
 
 
-def is_refusal(verdict: str, how: str, errno: int) -> bool:
-    """Whether a target did not get what it asked for because of us; arguments as in `Record`.
+def is_refusal(verdict: str, how: str, failed: bool) -> bool:
+    """Whether a target did not get what it asked for because of us.
 
     A call that notifyd performed and the kernel refused (ENOENT, say) is none.
+
+    Args:
+        verdict: as in `Record`.
+        how: as in `Record`.
+        failed: whether the target got an errno.
     """
     if verdict == "kill":
         return True
     if how == "gone":
         return False
-    return verdict == "deny" or (how == "answered" and errno != 0)
+    return verdict == "deny" or (how == "answered" and failed)
 
 
 def duration(nanoseconds: int) -> str:

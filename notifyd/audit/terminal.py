@@ -63,7 +63,7 @@ class Refusals:
 
     def add(self, record: Record) -> None:
         """Show a call if it is a refusal that was not shown before."""
-        if not is_refusal(record.verdict, record.how, record.errno):
+        if not is_refusal(record.verdict, record.how, record.errno != 0):
             return
         key = _key(record)
         seen = self._seen.get(key)

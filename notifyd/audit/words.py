@@ -8,9 +8,10 @@ from typing import Any
 
 from notifyd.audit.event import sentence
 from notifyd.audit.harmless import printable
+from notifyd.audit.tally import is_refusal
 from notifyd.audit.terminal import main_argument
 
-__all__ = ["event_text", "who"]
+__all__ = ["event_text", "refuses", "who"]
 
 _VERBS: Mapping[str, str] = MappingProxyType(
     {
@@ -36,6 +37,14 @@ def event_text(event: Mapping[str, Any]) -> str:
         return _call(event)
     fields = {name: value for name, value in event.items() if name not in _COMMON}
     return sentence(str(event.get("event", "?")), fields)
+
+
+def refuses(event: Mapping[str, Any]) -> bool:
+    """Whether an event of any shape is a refused call, as `is_refusal` says."""
+    if event.get("event") != "call":
+        return False
+    failed = event.get("errno") is not None
+    return is_refusal(str(event.get("verdict")), str(event.get("how")), failed)
 
 
 def _call(event: Mapping[str, Any]) -> str:

@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from notifyd.audit.harmless import printable
-from notifyd.audit.words import event_text
+from notifyd.audit.words import event_text, refuses
 
 __all__ = ["event_line"]
 
-_COLORS = {"deny": "\x1b[31m", "kill": "\x1b[31m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+_RED = "\x1b[31m"
+_COLORS = {"warning": "\x1b[33m", "error": _RED}
 _PLAIN = "\x1b[0m"
 
 
@@ -24,7 +25,7 @@ def event_line(event: Mapping[str, Any], *, color: bool = False) -> str:
     """
     call = event.get("event") == "call"
     text = event_text(event)
-    tone = _COLORS.get(str(event.get("verdict" if call else "level")))
+    tone = _RED if refuses(event) else _COLORS.get(str(event.get("level")))
     if color and tone:
         text = f"{tone}{text}{_PLAIN}"
     workload = event.get("workload")

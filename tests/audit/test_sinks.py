@@ -162,9 +162,9 @@ def fields(data: bytes) -> dict[str, str]:
 
 def test_entry():
     """A sentence, a priority, and fields of their own."""
-    event = {"event": "call", "workload": "web", "verdict": "deny", "syscall": "openat",
-             "operation": "Open", "args": {"path": "/etc/\x1b[31m"}, "errno": "EACCES",
-             "reason": "two\nlines", "pid": 7, "exe": "/bin/a"}  # fmt: skip
+    event = {"event": "call", "workload": "web", "verdict": "deny", "how": "answered",
+             "syscall": "openat", "operation": "Open", "args": {"path": "/etc/\x1b[31m"},
+             "errno": "EACCES", "reason": "two\nlines", "pid": 7, "exe": "/bin/a"}  # fmt: skip
     found = fields(entry(event))
     assert found["MESSAGE"] == "refused openat /etc/\\x1b[31m (EACCES), a[7]: lines"
     assert (found["PRIORITY"], found["SYSLOG_IDENTIFIER"]) == ("5", "notifyd")
@@ -172,6 +172,9 @@ def test_entry():
     assert (found["NOTIFYD_REASON"], found["NOTIFYD_PID"]) == ("two\nlines", "7")
     assert json.loads(found["NOTIFYD_LINE"]) == event
     assert fields(entry({"event": "x", "level": "error"}))["PRIORITY"] == "3"
+    assert fields(entry(event | {"verdict": "ask"}))["PRIORITY"] == "5"
+    assert fields(entry(event | {"verdict": "ask", "how": "performed"}))["PRIORITY"] == "6"
+    assert fields(entry(event | {"how": "gone", "errno": None}))["PRIORITY"] == "6"
 
 
 def test_journal(tmp_path, complaints):
