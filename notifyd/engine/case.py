@@ -92,8 +92,7 @@ class Case:
     def ruled(self, step: Step, call: Call, verdict: object) -> Case | None:
         """Go on from the verdict of a rule that was asked already; returns as `decide` does."""
         self.inquiry.adopt(step, call)
-        decision = self.inquiry.judge(step, call, verdict)
-        return self.conclude(decision)
+        return self.conclude(self.inquiry.judge(step, call, verdict))
 
     def failed(self, step: Step, call: Call, error: BaseException) -> Case | None:
         """Go on from what a rule raised that was asked already; returns as `decide` does."""
@@ -107,9 +106,8 @@ class Case:
 
     def conclude(self, decision: Decision) -> Case | None:
         """Answer, if that can be done inline; returns as `decide` does."""
-        held = self.workload.held
-        if held and not isinstance(decision.verdict, (Deny, Kill)):
-            decision = decision._replace(verdict=Deny(errno.EPERM), reason=held)
+        if self.workload.held and not isinstance(decision.verdict, (Deny, Kill)):
+            decision = decision._replace(verdict=Deny(errno.EPERM), reason=self.workload.held)
         verdict = decision.verdict
         if isinstance(verdict, Ask):
             self._decision = decision
@@ -176,8 +174,7 @@ class Case:
                 self.workload.wait(self.note[ID], scope)
                 await self._see_through()
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
-            self.answered = True
-            self.inquiry.close()
+            self._settled()
             self.workload.broke(self.note, error)
         finally:
             self.workload.waiting.pop(self.note[ID], None)
@@ -356,7 +353,7 @@ class Case:
         else:
             answerer.go_on(self.note, "allow", None)
         self.workload.heed(self.note, None)
-        self.answered = True
+        self._settled()
         return None
 
     def _witness(self, call: Call | None) -> None:
@@ -370,14 +367,18 @@ class Case:
         except (TargetGone, WouldBlock):
             pass  # the answer will find out that it is gone; an event is not worth waiting for
 
+    def _settled(self) -> None:
+        """The kernel has its answer, or wants none."""
+        self.answered = True
+        self.inquiry.close()
+        if self.workload.ledger is not None:
+            self.workload.ledger.leave(self._slot)
+
     def _close(self, decision: Decision, outcome: Outcome) -> None:
         # Invariant: the one place where a received call ends, answered or gone.
-        self.answered = True
+        self._settled()
         self._let_go()
-        self.inquiry.close()
         workload = self.workload
-        if self._slot:
-            workload.ledger.leave(self._slot)  # type: ignore[union-attr]
         if outcome.how == GONE:
             workload.notifier.gone(self.note[ID])
         call = decision.call

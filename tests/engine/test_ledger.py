@@ -15,6 +15,7 @@ from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 from notifyd.kernel import prctl
 from notifyd.kernel.unotify import NOTIF
+from notifyd.target.watch import Change, Watched
 
 NOTE = (7, 1, 0, 63, 0xC000003E, 0x1000, 1, 2, 3, 4, 5, 2**64 - 1)
 
@@ -153,6 +154,24 @@ def test_a_successor_answers(start, supervise, reporter, left_waiting):
     async def resume(supervisor: Supervisor):
         assert supervisor.resume(second, found.take()) == 1
         assert await child.status() == errno.EXDEV
+        await second.ended.wait()
+
+    supervise(resume, second)
+
+
+def test_a_successor_that_asks_no_rule(start, supervise, reporter, left_waiting):
+    """A call that goes on since no rule names it any more leaves the record, too."""
+    child, _, copies = left_waiting(
+        "@on(Uname)\nasync def waits(call):\n    await trio.sleep(99)\n"
+    )
+    _, other, _ = start(lambda: 0, "@on(Mknod)\ndef no(call):\n    return Deny(1)\n")
+    found, watched = Ledger(copies[1]), [Watched("uname", Change.PLACE)]
+    second = Workload("second", copies[0], other.rules, reporter, watched=watched, ledger=found)
+
+    async def resume(supervisor: Supervisor):
+        assert supervisor.resume(second, found.take()) == 1
+        assert all(found.enter(NOTE) for _ in range(1, SLOTS))
+        assert await child.status() == 0
         await second.ended.wait()
 
     supervise(resume, second)
