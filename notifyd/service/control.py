@@ -67,7 +67,7 @@ async def serve_control(
             daemon.log.broke(error)
             await send_all(connection, protocol.encode_error(_BROKEN), patience=patience)
 
-    await reception(server, attend, daemon.refuse_control)
+    await reception(server, attend, daemon.arrivals.refuse_control)
 
 
 async def _converse(desk: Desk, connection: socket.socket, peer: Peer, lines: Lines) -> None:

@@ -1,19 +1,16 @@
-"""The daemon: arrivals in, workloads under supervision, until it is told to stop.
+"""The daemon: workloads under supervision, from their arrival until it is told to stop.
 
-Owns the supervisor and every workload. Who may come in at all is `door`'s to say; who gets which
-rules, the configuration's.
+Owns the supervisor and every workload. Who may come in at all is for `arrivals` to say; who gets
+which rules, for the configuration.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
 import trio
 
@@ -27,14 +24,10 @@ from notifyd.engine.answer import HELD
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
-from notifyd.listen.arrival import Arrival, Kind, Peer, Refused
-from notifyd.listen.lxc import serve_lxc
-from notifyd.listen.native import serve_native
-from notifyd.listen.native_wire import Handover, Offer
-from notifyd.listen.oci import serve_oci
-from notifyd.service.complaints import Complaints
+from notifyd.listen.arrival import Arrival, Refused
+from notifyd.service.arrivals import Arrivals
 from notifyd.service.door import Door
-from notifyd.service.installed import UNKNOWN, Installed, of_bundle, watched_by
+from notifyd.service.installed import Installed, watched_by
 from notifyd.service.keeping import Keeper, Kept
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies
@@ -55,7 +48,7 @@ class Daemon:
 
     Attributes:
         workloads: those that have not ended, by id.
-        refused: arrivals that came to nothing, by how they came.
+        arrivals: takes in what comes to the sockets.
         log: where the daemon's own events go; `audit`, the event log.
         desk: where people are asked.
         scenes: what is known around the questions there.
@@ -73,7 +66,6 @@ class Daemon:
         self.policies = policies
         self.supervisor = Supervisor()
         self.workloads: dict[str, Supervised] = {}
-        self.refused: Counter[str] = Counter()
         self.log = Reporter(audit=audit, counts=True, narrates=True)
         self.desk = Desk(self.log.event, store)
         self.desk.nobody = (
@@ -89,8 +81,8 @@ class Daemon:
         self._stream = EventStream() if audit is None else audit
         self._by_key: dict[Key, Supervised] = {}
         self._door = Door()
+        self.arrivals = Arrivals(self, self._door)
         self._keeper = keeper
-        self._complaints = Complaints(self.log)
         self._nursery: trio.Nursery | None = None
         self._held = ""  # why nothing is allowed at the moment
 
@@ -110,19 +102,7 @@ class Daemon:
             self._nursery = nursery
             await nursery.start(self.supervisor.run)
             nursery.start_soon(self.desk.run)
-            if "oci" in sockets:
-                refuse = partial(self.refuse, Kind.OCI)
-                welcome = partial(self._welcome, Kind.OCI)
-                nursery.start_soon(serve_oci, sockets["oci"], self.take_container, refuse, welcome)
-            if "lxc" in sockets:
-                refuse = partial(self.refuse, Kind.LXC)
-                nursery.start_soon(serve_lxc, sockets["lxc"], self.take, refuse)
-            if "native" in sockets:
-                refuse = partial(self.refuse, Kind.NATIVE)
-                welcome = partial(self._welcome, Kind.NATIVE)
-                take, give = self.take_handover, self.offer
-                nursery.start_soon(serve_native, sockets["native"], take, give, refuse, welcome)
-            nursery.start_soon(self._complaints.run)
+            nursery.start_soon(self.arrivals.serve, sockets)
             task_status.started()
 
     @property
@@ -130,18 +110,17 @@ class Daemon:
         """How many calls wait for their answers."""
         return sum(one.pending for one in self.workloads.values())
 
-    # -- arrivals
+    # -- workloads
 
-    def take(self, arrival: Arrival, installed: Installed = UNKNOWN) -> Supervised:
+    def supervise(self, arrival: Arrival, installed: Installed) -> Supervised:
         """Supervise what is behind an arrival; its listener is ours from here on.
 
         Raises:
-            Refused: nobody wants it; the listener is closed.
+            Refused: no section is for it; the listener is closed.
         """
         try:
-            self._check(arrival)
-            supervised = self._joined(arrival) or self._chosen(arrival)
-            member = self._supervise(supervised, arrival, installed)
+            supervised = self.joined(arrival) or self._chosen(arrival)
+            member = self._admit(supervised, arrival, installed)
         except BaseException:
             arrival.close()
             raise
@@ -151,80 +130,7 @@ class Daemon:
         self._join(supervised, member, arrival)
         return supervised
 
-    async def take_container(self, arrival: Arrival) -> None:
-        """The same, for a container of which the bundle is looked at first.
-
-        Raises:
-            Refused: as `take`.
-        """
-        installed, bundle = UNKNOWN, self._bundle_of(arrival)
-        if bundle and self._door.trusts(arrival.peer):
-            # A runtime may keep its bundles on any file system.
-            try:
-                installed = await trio.to_thread.run_sync(
-                    of_bundle,
-                    bundle,
-                    abandon_on_cancel=True,
-                    limiter=trio.CapacityLimiter(1),  # one that hangs is alone
-                )
-            except BaseException:
-                arrival.close()
-                raise
-        self.take(replace(arrival, killable=installed.killable), installed)
-
-    def _bundle_of(self, arrival: Arrival) -> str:
-        """Where the `config.json` lies that its filter was made from; "" if nobody can say."""
-        # crun 1.8 says "." of a process that is executed into a container (measured).
-        joined = self._joined(arrival)
-        told = (arrival, joined.arrival) if joined is not None else (arrival,)
-        return next((one.bundle for one in told if os.path.isabs(one.bundle)), "")
-
-    def take_handover(self, arrival: Arrival, digest: str) -> Handover:
-        """The same, for a program that has installed a filter of its own, or ours.
-
-        Raises:
-            Refused: as `take`.
-        """
-        installed = replace(UNKNOWN, killable=arrival.killable)
-        for policy in self.policies.sections:
-            if digest == policy.digest:
-                profile = policy.profile if self._door.trusts(arrival.peer) else None
-                installed = replace(installed, profile=profile, ours=True)
-        supervised = self.take(arrival, installed)
-        return Handover(supervised.id, supervised.policy.name)
-
-    def offer(self, arrival: Arrival) -> Offer:
-        """The program to install for what is about to be handed over.
-
-        Raises:
-            Refused: nobody would take it.
-        """
-        self._check(arrival)
-        policy = self.policies.choose(arrival, cgroups_of(arrival))
-        return Offer(
-            policy.name, policy.program, policy.digest, policy.notifies, policy.section.rules
-        )
-
-    def refuse(self, kind: Kind, peer: Peer, why: str) -> None:
-        """Tell of an arrival that came to nothing."""
-        self.refused[kind.value] += 1
-        self._complaints.add(kind.value, peer, why)
-
-    def refuse_control(self, peer: Peer, why: str) -> None:
-        """Tell of a connection to the control socket that came to nothing."""
-        self.refused["control"] += 1
-        self._complaints.add("control", peer, why)
-
-    def _welcome(self, kind: Kind, peer: Peer) -> None:
-        self._door.welcome(self.policies.config, kind, peer)
-
-    def _check(self, arrival: Arrival) -> None:
-        self._welcome(arrival.kind, arrival.peer)
-        self._door.check_room(arrival.peer)
-
-    # -- workloads
-
-    def _joined(self, arrival: Arrival) -> Supervised | None:
+    def joined(self, arrival: Arrival) -> Supervised | None:
         """The workload that an arrival is a part of, if it is there already."""
         return self._by_key.get(key_of(arrival)) if arrival.joins else None
 
@@ -248,7 +154,7 @@ class Daemon:
             name = f"{wanted}~{number}"
         return name
 
-    def _supervise(
+    def _admit(
         self,
         supervised: Supervised,
         arrival: Arrival,
@@ -356,10 +262,10 @@ class Daemon:
                 arrival.close()
                 one.ledger.close()
                 self._keeper.drop(one.name)  # type: ignore[union-attr]
-                self.refuse(arrival.kind, arrival.peer, str(refused))
+                self.arrivals.refuse(arrival.kind, arrival.peer, str(refused))
                 continue
             calls = one.ledger.take()
-            member = self._supervise(supervised, arrival, one.installed, one)
+            member = self._admit(supervised, arrival, one.installed, one)
             restored[one.workload] = supervised
             if not supervised.members:
                 self._begin(supervised, member)

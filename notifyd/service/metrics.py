@@ -90,7 +90,7 @@ class _Collector:
         yield _seconds(total)
         yield _family("notifyd_pending", {(one.id,): one.pending for one in shown})
         yield _family("notifyd_workloads", {(): len(daemon.workloads)})
-        refused = {(kind,): count for kind, count in daemon.refused.items()}
+        refused = {(kind,): count for kind, count in daemon.arrivals.refused.items()}
         yield _family("notifyd_arrivals_refused_total", refused)
         yield _family("notifyd_rule_errors_total", {(): total.errors})
         yield _family("notifyd_start_time_seconds", {(): daemon.since})

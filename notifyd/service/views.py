@@ -40,7 +40,7 @@ def status(daemon: Daemon) -> Status:
         refused=sum(refused for _, refused in counts),
         pending=sum(one.pending for one in present),
         rule_errors=sum(tally.errors for tally in tallies),
-        arrivals_refused=dict(daemon.refused),
+        arrivals_refused=dict(daemon.arrivals.refused),
         followers=daemon.followers,
     )
 

@@ -262,7 +262,7 @@ def live(
                 arrival = Arrival(
                     Kind.NATIVE, peer, name, child.listener, pid=child.pid, killable=True
                 )
-                handed = daemon.take_handover(arrival, found.sections[0].digest)
+                handed = daemon.arrivals.take_handover(arrival, found.sections[0].digest)
                 return daemon.workloads[handed.workload]
 
             async def main() -> None:

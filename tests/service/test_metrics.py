@@ -35,7 +35,7 @@ def test_what_is_counted(live):
         await ground.counted(daemon.workloads["db"], 2)
         ground.call("db", b"u")
         await ground.until(lambda: daemon.workloads["db"].pending)
-        daemon.refuse(Kind.OCI, Peer(1, 2, 3, "x"), "nobody wants it")
+        daemon.arrivals.refuse(Kind.OCI, Peer(1, 2, 3, "x"), "nobody wants it")
         text = metrics_text(daemon)
         assert {line.split()[2] for line in text.splitlines() if line[:6] == "# TYPE"} == set(
             METRICS
