@@ -101,7 +101,7 @@ def fight(build, rule, native, tmp_path):
 def test_what_was_not_allowed_never_happens(attack, fight):
     """None of over 100,000 tries in all has a forbidden effect; some are done, some refused."""
     found = fight(attack, "Allow", TRIES, "all")
-    assert {one.tried for one in found.values()} == {TRIES}
+    assert min(one.tried for one in found.values()) >= TRIES
     assert {way: one.forbidden for way, one in found.items()} == dict.fromkeys(attack.ways, 0)
     # A race that always ends in the same way is none.
     assert all(one.done and one.refused for one in found.values()), found
