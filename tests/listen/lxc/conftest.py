@@ -8,6 +8,7 @@ import errno
 import os
 import select
 import socket
+import time
 import types
 from functools import partial
 
@@ -19,6 +20,7 @@ from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 from notifyd.kernel import seccomp, unix
 from notifyd.kernel.unotify import NOTIF, RESPONSE, Notifier
+from notifyd.listen import lxc_notifier
 from notifyd.listen.lxc import serve_lxc
 from notifyd.listen.lxc_notifier import Link, LxcNotifier
 from notifyd.listen.lxc_wire import HEADER
@@ -74,6 +76,29 @@ def waits():
 def refused():
     """Call getppid: `refused()`, the errno that it gets; 0 if it succeeds."""
     return _refused
+
+
+class Clock:
+    """The notifier's clocks: as the real ones, or `ahead` of them by so many seconds."""
+
+    def __init__(self):
+        self.ahead = 0.0
+
+    def monotonic(self):
+        """As time.monotonic."""
+        return time.monotonic() + self.ahead
+
+    def time(self):
+        """As time.time."""
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What the notifier takes for the time: a limit is over when a test says so, and not before."""
+    made = Clock()
+    monkeypatch.setattr(lxc_notifier, "time", made)
+    return made
 
 
 class Monitor:

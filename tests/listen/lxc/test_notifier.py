@@ -6,7 +6,6 @@ import os
 import select
 import socket
 import struct
-import time
 
 import pytest
 from hypothesis import given
@@ -18,12 +17,12 @@ from notifyd.listen.lxc_notifier import Link, LxcNotifier
 from notifyd.listen.lxc_wire import HEADER
 
 
-def test_a_late_answer_is_never_sent(pair):
+def test_a_late_answer_is_never_sent(pair, clock):
     """It is checked at the moment of sending, whoever slept before."""
-    _child, monitor, notifier, told = pair(within=0.05)
+    _child, monitor, notifier, told = pair(within=50.0)
     note = notifier.receive()
     assert notifier.id_valid(note[0])
-    time.sleep(0.1)
+    clock.ahead = 51.0
     assert not notifier.respond(note[0], 7, 0, 0)
     assert monitor.socket.recv(4096) == b""
     assert notifier.poll(0)[0][1] == select.POLLHUP
@@ -31,11 +30,11 @@ def test_a_late_answer_is_never_sent(pair):
     assert "no answer within" in told[0]
 
 
-def test_no_descriptor_after_the_limit(pair):
+def test_no_descriptor_after_the_limit(pair, clock):
     """None is put into a target that will never know of it."""
-    child, _monitor, notifier, _told = pair(within=0.05)
+    child, _monitor, notifier, _told = pair(within=50.0)
     note = notifier.receive()
-    time.sleep(0.1)
+    clock.ahead = 51.0
     before = len(os.listdir(f"/proc/{child.pid}/fd"))
     with pytest.raises(FileNotFoundError):
         notifier.give_fd(note[0], 0, os.O_CLOEXEC)
