@@ -2,7 +2,9 @@
 
 import errno
 import json
+import mmap
 import os
+from itertools import pairwise
 
 import pytest
 import trio
@@ -226,10 +228,12 @@ def answer(call):
 """
 
 
-def from_four_processes():
-    """Make 100 calls, of which one always waits; threads of Python would hold each other up."""
+def from_four_processes(over):
+    """Make calls until `over` says so, of which one always waits; threads would share a lock."""
     children = [os.fork() for _ in range(2)]  # the first child has a child, too
-    calls(25)
+    for _ in range(300):  # six seconds' worth for each: they end where a turn does not
+        if not over[0]:
+            os.getppid()
     for child in filter(None, children):
         os.waitpid(child, 0)
     if not all(children):
@@ -237,25 +241,27 @@ def from_four_processes():
     return 0
 
 
-def calls(count):
-    """Make some calls; return what the last one gives."""
-    return [os.getppid() for _ in range(count)][-1]
-
-
 def test_a_turn_is_over_after_some_time_too(start, supervise):
     """A workload whose plain rule takes long for each call does not keep others for many calls."""
-    busy, slow, rules = start(from_four_processes, SLOW)
-    reading, writing = os.pipe()
-    other, quick, _ = start(lambda: os.read(reading, 1) and calls(5), RETURNS.format(value=12))
+    over = mmap.mmap(-1, 1)  # shared with the children
+    busy, slow, rules = start(lambda: from_four_processes(over), SLOW)
+    other, quick, _ = start(lambda: [os.getppid() for _ in range(5)][-1], RETURNS.format(value=12))
+    counts = [0]
+
+    async def look():
+        while True:
+            counts.append(len(rules.asked))
+            await trio.lowlevel.checkpoint()
 
     async def work(supervisor):
-        await until(lambda: rules.asked)
-        os.write(writing, b"x")
-        os.close(reading)
-        os.close(writing)
-        assert await other.status() == 12
-        assert len(rules.asked) < 60
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            assert await other.status() == 12
+            await until(lambda: len(rules.asked) > 30)
+            nursery.cancel_scope.cancel()
+        over[0] = 1
         assert await busy.status() == 0
+        assert max(later - before for before, later in pairwise(counts)) < 10
 
     supervise(work, slow, quick)
 
