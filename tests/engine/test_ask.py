@@ -102,13 +102,21 @@ def _says(granted, scope=Scope.ONCE):
 
 @pytest.mark.parametrize(("granted", "status"), [(True, 0), (False, errno.EPERM)])
 def test_yes_and_no(asking, read_events, granted, status):
-    """The answer is what the call gets, and the event has who said it."""
-    assert asking(_uname, RULE.format(more=""), _says(granted)) == status
+    """The answer is what the call gets, and the event has who said it; waiting is told apart."""
+
+    async def slowly(desk, child):
+        await _question(desk)
+        await trio.sleep(0.3)
+        await _says(granted)(desk, child)
+
+    begun = time.monotonic()
+    assert asking(_uname, RULE.format(more=""), slowly) == status
+    whole = time.monotonic() - begun
     (call,) = [one for one in read_events() if one["event"] == "call"]
     assert (call["verdict"], call["approval"]) == ("ask", 1)
     assert call["reason"] == f"{'granted' if granted else 'refused'} by root by ctl"
-    assert call["waited_s"] > 0
-    assert call["took_us"] < 1e6
+    assert call["waited_s"] > 0.25
+    assert call["waited_s"] + call["took_us"] / 1e6 < whole
 
 
 def test_the_question(asking):
