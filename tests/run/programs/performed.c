@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,26 +83,36 @@ static int blocked(char **argv)
 	return connect(socket(AF_UNIX, SOCK_STREAM, 0), TO(where)) != 0;
 }
 
-static void nothing(int number) { (void)number; }
+static volatile int *came; /* shared with whoever is forked */
 
-/* A signal after one second, room for the connect after two. */
+static void handler(int number) { *came = number; }
+
+/* A signal after one second, and room for the connect one second after its handler ran. */
 static int signalled(int flags, long timeout)
 {
 	struct sockaddr_un where = at("full");
 	int server = full("full"), client = socket(AF_UNIX, SOCK_STREAM, 0);
 	struct timeval limit = {.tv_sec = timeout};
 	setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	struct sigaction act = {.sa_handler = nothing, .sa_flags = flags};
+	struct sigaction act = {.sa_handler = handler, .sa_flags = flags};
+	/* The first may come before the call that it shall end: then there are more. */
+	struct itimerval when = {{0, flags && !timeout ? 0 : 500000}, {1, 0}};
 	sigaction(SIGALRM, &act, 0);
+	came = mmap(0, sizeof *came, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t child = fork();
 	if (!child) {
-		sleep(2);
+		while (!*came)
+			usleep(1000);
+		sleep(1);
 		while (accept(server, 0, 0) >= 0)
 			;
 	}
-	alarm(1);
+	setitimer(ITIMER_REAL, &when, 0);
 	int got = connect(client, TO(where));
-	printf("%d %s\n", got, got ? strerrorname_np(errno) : "ok");
+	int error = errno;
+	struct itimerval never = {{0, 0}, {0, 0}};
+	setitimer(ITIMER_REAL, &never, 0);
+	printf("%d %s\n", got, got ? strerrorname_np(error) : "ok");
 	kill(child, SIGKILL);
 	return pulse();
 }
@@ -196,7 +208,7 @@ static int grows(char **argv)
 	}
 	/* Targets that are gone are noticed twenty times a second. */
 	long after = 0;
-	for (int i = 0; i < 100 && (after = syscall(SYS_uname, room)) > before + 4; i++)
+	for (int i = 0; i < 1000 && (after = syscall(SYS_uname, room)) > before + 4; i++)
 		usleep(20000);
 	printf("%s\n", after <= before + 4 ? "steady" : "grew");
 	if (after > before + 4)

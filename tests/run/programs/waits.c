@@ -10,12 +10,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MANY 50
 
-static volatile int came;
+static volatile int *came; /* shared with whoever is forked */
 
 static void *reader(void *at)
 {
@@ -90,24 +91,29 @@ static void crowd(void)
 	printf("met %ld\n", joined(threads, 2 * MANY));
 }
 
-static void handler(int number) { came = number; }
+static void handler(int number) { *came = number; }
 
-/* ARGV[2]: the flags of the handler. With SA_RESTART the call begins again, and a writer ends it. */
+/* FLAGS: those of the handler. With SA_RESTART the call begins again, and a writer ends it. */
 static void signalled(int flags)
 {
 	struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+	/* Without it the call waits for ever if the first signal comes before it: there are more. */
+	struct itimerval when = {{0, flags ? 0 : 500000}, {1, 0}};
 	sigaction(SIGALRM, &action, 0);
 	mkfifo("f0", 0644);
 	pid_t child = fork();
 	if (!child) {
-		alarm(1);
+		setitimer(ITIMER_REAL, &when, 0);
 		int fd = open("f0", O_RDONLY);
-		printf("%s %s\n", fd < 0 ? strerror(errno) : "opened", came ? "handled" : "without");
+		printf("%s %s\n", fd < 0 ? strerror(errno) : "opened", *came ? "handled" : "without");
 		exit(0);
 	}
 	if (flags) {
-		usleep(1500000);
-		close(open("f0", O_RDWR));
+		while (!*came)
+			usleep(1000);
+		usleep(500000); /* mostly it waits again by then */
+		if (open("f0", O_RDWR) < 0) /* and stays open, for a reader that comes later */
+			exit(1);
 	}
 	waitpid(child, 0, 0);
 }
@@ -149,7 +155,7 @@ static void holder(int told, int ready)
 static void *opens_leased(void *unused)
 {
 	int fd = open("leased", O_RDONLY);
-	came = 1;
+	*came = 1;
 	return (void *)(long)(fd >= 0);
 }
 
@@ -169,7 +175,7 @@ static void lease(void)
 	printf("nonblocking %s\n", fd < 0 ? strerror(errno) : "opened");
 	pthread_create(&thread, 0, opens_leased, 0);
 	printf("meanwhile %d", others(100));
-	printf(" %s\n", came ? "ended" : "waits");
+	printf(" %s\n", *came ? "ended" : "waits");
 	if (write(told[1], "!", 1) != 1)
 		exit(3);
 	printf("opened %ld\n", joined(&thread, 1));
@@ -204,6 +210,7 @@ static void killed(int flags, const char *name)
 int main(int argc, char **argv)
 {
 	const char *what = argv[1];
+	came = mmap(0, sizeof *came, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!strcmp(what, "meet"))
 		meet();
 	else if (!strcmp(what, "crowd"))
