@@ -102,6 +102,23 @@ def stopped() -> Iterator[Callable[..., Stopped]]:
         yield start
 
 
+@pytest.fixture
+def in_child() -> Callable[[Callable[[], int]], int]:
+    """Run a function in a child, which has one thread: `in_child(work)` is what it returned."""
+
+    def run(work: Callable[[], int]) -> int:
+        pid = os.fork()
+        if not pid:
+            status = 99
+            try:
+                status = work()
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    return run
+
+
 @pytest.fixture(autouse=True)
 def every_descriptor_is_closed(no_fd_left: None) -> None:
     """See `no_fd_left`."""

@@ -8,19 +8,7 @@ import pytest
 from notifyd.kernel import prctl
 
 
-def in_child(work):
-    """Run work() in a child; return the status it exits with."""
-    pid = os.fork()
-    if not pid:
-        status = 99
-        try:
-            status = work()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def test_no_new_privs():
+def test_no_new_privs(in_child):
     """no_new_privs is off, then on."""
 
     def work():
@@ -31,7 +19,7 @@ def test_no_new_privs():
     assert in_child(work) == 1
 
 
-def test_dumpable():
+def test_dumpable(in_child):
     """A process can hide itself and show itself again."""
 
     def work():
@@ -43,7 +31,7 @@ def test_dumpable():
     assert in_child(work) == 1
 
 
-def test_subreaper():
+def test_subreaper(in_child):
     """A subreaper becomes the parent of a grandchild whose parent ended."""
 
     def work():
@@ -59,7 +47,7 @@ def test_subreaper():
     assert in_child(work) == 1
 
 
-def test_death_signal():
+def test_death_signal(in_child):
     """A child that asked for it dies with its parent."""
     ours, theirs = os.pipe()
 
