@@ -19,6 +19,7 @@ PATIENCE = 240.0  # seconds for a suite of a thousand tests on a busy machine
 LEFT_OUT = {
     "test_os": [
         "*test_walk_many_open_files",  # walks the same tree a hundred times
+        "*test_utime_current*",  # allows fifty milliseconds from a look at the clock to the call
     ],
     "test_socket": [
         "*VSOCK*",  # waits for ever for a hypervisor that does not answer, also alone
