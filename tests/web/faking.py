@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,43 @@ def grant(id: int, **fields: Any) -> messages.GrantView:  # noqa: A002
     return messages.GrantView(**{**plain, **fields})
 
 
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """A thread for each connection; its end waits for all of them.
+
+    Attributes:
+        present: the connections.
+    """
+
+    daemon_threads = False
+
+    def __init__(self, path: Path, attend: Callable[[Any], None]) -> None:
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                attend(self)
+
+        self.present: set[socket.socket] = set()
+        super().__init__(str(path), Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.present.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self.present.discard(request)
+        super().shutdown_request(request)
+
+
 class FakeDaemon:
     """A control socket in threads. A context manager.
 
     Attributes:
         asked: the requests that came, in their order.
-        connections: how many are open.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.asked: list[protocol.Request] = []
-        self.connections = 0
         self.questions: list[messages.QuestionView] = []
         self.workloads = [workload("web-1"), workload("batch-77", pending=0, refused=0)]
         self.grants = [grant(1), grant(2, granted=False, until=time.time() + 900)]
@@ -101,31 +127,29 @@ class FakeDaemon:
         self.refuses = ""
         self._events: list[bytes] = []
         self._changed = threading.Condition()
-        self._open: set[socket.socket] = set()
         self._looks = 0
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._server.present)
+
     def __enter__(self) -> FakeDaemon:
-        fake, self._closed = self, False
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                fake._attend(self)
-
-        self._server = socketserver.ThreadingUnixStreamServer(str(self.path), Handler)
-        self._server.daemon_threads = True
+        self._closed = False
+        self._server = _Server(self.path, self._attend)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._server.shutdown()  # first: whoever came after the others were sent away would stay
+        self._thread.join()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for connection in tuple(self._open):
+        for connection in tuple(self._server.present):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self._server.shutdown()
-        self._thread.join()
         self._server.server_close()
 
     def ask(self, *questions: messages.QuestionView) -> None:
@@ -141,9 +165,7 @@ class FakeDaemon:
             self._changed.notify_all()
 
     def _attend(self, handler: Any) -> None:
-        self.connections += 1
-        self._open.add(handler.connection)
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for line in handler.rfile:
                 request = protocol.parse_request(line)
                 told, at = self.questions, len(self._events)
@@ -153,11 +175,6 @@ class FakeDaemon:
                     self._send(handler, self._lists(told))
                 elif isinstance(request, protocol.EventsRequest):
                     self._send(handler, self._lines(at))
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        finally:
-            self._open.discard(handler.connection)
-            self.connections -= 1
 
     @staticmethod
     def _send(handler: Any, lines: Any) -> None:
