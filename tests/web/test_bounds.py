@@ -84,7 +84,7 @@ def test_a_form_is_no_request(console):
 
 def test_a_slow_head(start):
     """Whoever does not come to the end of a request is sent away."""
-    console = start(head=0.3)
+    console = start(head=1.0)
     with raw(console) as silent, raw(console, b"GET / HTTP/1.1\r\nhost: ") as slow:
         begun = time.monotonic()
         assert rest(silent) + rest(slow) == b""
@@ -172,7 +172,7 @@ def test_streams_of_one_session(console):
 
 def test_a_stream_ends_with_its_session(start):
     """Nothing more is told to who is not logged in any more, and the connection ends."""
-    console = start(head=0.3)
+    console = start(head=1.0)
     login = console.login()
     with raw(console, head(console, login, "GET", "/api/stream")) as one:
         one.recv(1)

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ SIZES = {"desktop": (1280, 800), "phone": (390, 844), "small": (360, 740)}
 @pytest.fixture(scope="module")
 def chromium():
     """One browser for all."""
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -144,7 +146,8 @@ def test_an_answer_that_lasts_and_is_revoked(ground, tab):
 def test_events_and_workloads(ground, tab):
     """They come by themselves, and can be filtered."""
     page = tab()
-    page.goto(ground.ctl("console").stdout.strip())
+    with page.expect_response("**/api/stream?*"):
+        page.goto(ground.ctl("console").stdout.strip())
     page.get_by_role("button", name="Events").click()
     writer = ground.write("one")
     expect(page.locator("#event-table")).to_contain_text("workload.started")
@@ -153,8 +156,8 @@ def test_events_and_workloads(ground, tab):
     expect(page.locator("#workload-table")).to_contain_text("builds")
     page.get_by_role("button", name="Events").click()
     page.get_by_label("Operation").fill("Open")
-    page.get_by_label("Verdict").select_option("ask")
-    page.wait_for_timeout(1500)
+    with page.expect_response(lambda one: "verdict=ask" in one.url and "Open" in one.url):
+        page.get_by_label("Verdict").select_option("ask")
     ground.ctl("approve", ground.ctl("pending", "--json").stdout.split('"id": ')[1].split(",")[0])
     assert writer.wait(20) == 0
     expect(page.locator("#event-table tbody tr").first).to_contain_text("secrets/one")
@@ -205,15 +208,16 @@ def test_what_is_chosen_does_not_move_below_the_finger(console, daemon, tab):
     """When the question goes that a person was about to decide, the next is not decided at once."""
     daemon.ask(question(1), question(2))
     page = tab()
+    page.clock.install()
     enter(page, console)
     expect(page.locator(".card")).to_have_count(2)
-    page.wait_for_timeout(700)
+    page.clock.pause_at(time.time() + 60)  # a slow machine could see the change when it is old
     daemon.ask(question(2))
     expect(page.locator(".chosen")).to_contain_text("192.0.2.2")
     page.keyboard.press("a")
     page.wait_for_timeout(200)
     assert len(daemon.questions) == 1
-    page.wait_for_timeout(700)
+    page.clock.run_for(700)
     page.keyboard.press("a")
     expect(page.locator(".card")).to_have_count(0)
 
