@@ -163,7 +163,7 @@ class Ground:
         return [line for line in lines if str(self.folder) in line]
 
     def settled(
-        self, patience: float = 5.0, beside: Collection[int] = frozenset()
+        self, patience: float = PATIENCE, beside: Collection[int] = frozenset()
     ) -> dict[int, str]:
         """What still lives of ours after a moment for going: nothing, after an orderly end.
 
@@ -178,7 +178,7 @@ class Ground:
                 return alive
             time.sleep(0.02)
 
-    def clear(self, patience: float = 5.0) -> None:
+    def clear(self, patience: float = PATIENCE) -> None:
         """Kill what is left, and remove groups and files.
 
         Args:
@@ -193,10 +193,20 @@ class Ground:
                 _kill(pid)
             time.sleep(0.02)
         mounts = self.mounts()
-        stuck = [str(group) for group in self.cgroups() if not _removed(group)]
+        stuck = self._stuck()
         shutil.rmtree(self.folder)
         found = {"processes": left, "mounts": mounts, "groups": stuck}
         assert not any(found.values()), f"left behind: {found}"
+
+    def _stuck(self) -> list[str]:
+        """Remove the control groups; those that cannot be."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            # Who ends shows its environment no more, and leaves its group a moment later.
+            stuck = [str(group) for group in self.cgroups() if not _removed(group)]
+            if not stuck or time.monotonic() > deadline:
+                return stuck
+            time.sleep(0.02)
 
 
 def find_program(name: str) -> str:
