@@ -1,9 +1,11 @@
 """The one interface to all runtimes: what is asked for, a container that runs, how to make both."""
 
 import abc
+import errno
 import itertools
 import shlex
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -243,9 +245,15 @@ def wait_until(condition: Callable[[], bool], what: object, begun: Begun | None 
         time.sleep(0.01)
 
 
-def serve(ground: Ground, words: Sequence[str], socket: Path) -> Begun:
-    """Start a daemon, and wait for its socket, which nobody may have made before."""
-    assert not socket.exists(), f"{socket} is somebody else's"
+def serve(ground: Ground, words: Sequence[str], path: Path) -> Begun:
+    """Start a daemon, and wait until it listens at a socket, which nobody may have made before."""
+    assert not path.exists(), f"{path} is somebody else's"
     begun = ground.begin(words)
-    wait_until(socket.is_socket, words, begun)
+    wait_until(lambda: _listens(path), words, begun)
     return begun
+
+
+def _listens(path: Path) -> bool:
+    # A socket that is bound has its name, and refuses who comes before it listens.
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) in (0, errno.EPROTOTYPE)
