@@ -7,10 +7,11 @@ import time
 
 import pytest
 import trio
+import trio.testing
 
 from notifyd.errors import UsageError
 from notifyd.service.daemon import Daemon
-from notifyd.service.reload import Reloader
+from notifyd.service.reload import _HURRIED, _QUIET, Reloader
 from notifyd.service.sd_notify import Manager
 
 CONFIGURATION = """
@@ -117,12 +118,18 @@ def test_written_in_pieces(reloading, asking, tmp_path):
     service = reloading(CONFIGURATION.replace("watch = false", "watch = true"))
     said = asking(service)
     _says(said, "one")
+    begun = last = time.monotonic()
+    pause = 0.0
     with (tmp_path / "rule.py").open("w", buffering=1) as file:
         text = _rule("half").replace("b'half'", "name")
-        for line in ("name = b'half'", *text.splitlines(), *["#"] * 40, "name = b'whole'"):
+        for line in ("name = b'half'", *text.splitlines(), *["#"] * 20, "name = b'whole'"):
             file.write(line + "\n")
+            last, pause = time.monotonic(), max(pause, time.monotonic() - last)
             time.sleep(0.03)
-            assert said.read_text().strip() in ("", "one")
+            found, now = said.read_text().strip(), time.monotonic()
+            # Whoever pauses, or goes on for ever, cannot be told from one who has finished.
+            slow = max(pause, now - last) > _QUIET or now - begun > _QUIET * _HURRIED
+            assert slow or found in ("", "one")
     _says(said, "whole")
 
 
@@ -203,9 +210,9 @@ def test_a_storm(reloading, tmp_path):
     (tmp_path / "rule.py").write_text("last = 1\n")
     service.process.send_signal(signal.SIGHUP)
     service.wait_for("rules.rejected")
-    at_once = len(service.events("rules.rejected"))
     time.sleep(0.5)
-    assert len(service.events("rules.rejected")) - at_once <= 1
+    # One was under way, one was to come, and the last signal may have found that one under way.
+    assert len(service.events("rules.rejected")) <= 3
 
 
 @pytest.mark.parametrize(
@@ -243,21 +250,32 @@ def test_a_folder_that_goes(reloading, asking, tmp_path):
 def test_a_file_that_never_ends(policies, tmp_path):
     """Loading it is given up, and the next reload is not kept waiting."""
     daemon = Daemon(policies(), None)
-    good, over = (tmp_path / "r.py").read_text(), tmp_path / "over"
-    waits = f"import os, time\nwhile not os.path.exists({str(over)!r}):\n    time.sleep(0.01)\n"
+    good, begun, over = (tmp_path / "r.py").read_text(), tmp_path / "begun", tmp_path / "over"
+    waits = (
+        f"import os, time\nopen({str(begun)!r}, 'w').close()\n"
+        f"while not os.path.exists({str(over)!r}):\n    time.sleep(0.01)\n"
+    )
+    clock = trio.testing.MockClock()  # it stands still: only what never ends is too slow
+
+    async def given_up(reloader: Reloader) -> None:
+        with pytest.raises(UsageError, match=r"have not been loaded within 3 seconds"):
+            await reloader.reload("test")
 
     async def main() -> None:
-        reloader = Reloader(daemon, Manager({}), patience=0.3)
+        reloader = Reloader(daemon, Manager({}), patience=3)
         (tmp_path / "r.py").write_text(waits + good)
-        with pytest.raises(UsageError, match=r"have not been loaded within 0\.3 seconds"):
-            await reloader.reload("test")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(given_up, reloader)
+            while not begun.exists():
+                await trio.to_thread.run_sync(time.sleep, 0.01)
+            clock.jump(3)
         (tmp_path / "r.py").write_text(good)
         before = daemon.policies
         assert await reloader.reload("test") == []
         assert daemon.policies is not before
 
     try:
-        trio.run(main)
+        trio.run(main, clock=clock)
     finally:
         over.touch()
         daemon.supervisor.close()
