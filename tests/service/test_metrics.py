@@ -187,15 +187,19 @@ def test_nonsense_at_the_port(live, data):
     """It gets nothing, soon, and hurts nobody."""
 
     async def work(ground, port):
-        with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+        with trio.fail_after(9), contextlib.suppress(trio.BrokenResourceError):
             assert await fetch(port, data) == b""
         assert (await fetch(port, GET % b"/metrics")).startswith(b"HTTP/1.1 200")
 
-    with_port(live, work, patience=0.3)
+    with_port(live, work, patience=2)
 
 
 def test_a_crowd_at_the_port(live):
     """Connections that do nothing are bounded, and do not last."""
+
+    async def served(port):
+        with contextlib.suppress(trio.BrokenResourceError):  # turned away before it was heard
+            return await fetch(port, GET % b"/metrics")
 
     async def work(ground, port):
         crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(200)]
@@ -206,7 +210,7 @@ def test_a_crowd_at_the_port(live):
         for one in (*crowd, late):
             await one.aclose()
         with trio.fail_after(5):
-            while not await fetch(port, GET % b"/metrics"):
+            while not await served(port):
                 await trio.sleep(0.01)
 
     with_port(live, work, patience=8)
