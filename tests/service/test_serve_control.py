@@ -1,12 +1,15 @@
 """`notifyd ctl` against `notifyd serve`: both as people start them."""
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 CONFIG = """
 {top}
@@ -32,6 +35,15 @@ def ctl(service, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def free_port() -> int:
+    """One that the kernel gives to nobody who lets it choose: it stays free for a while."""
+    first, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    while True:
+        port = random.randrange(10_000, int(first))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 def test_reload(serve):
     """A new configuration is in force, a wrong one is not, and the log names who asked."""
     text = CONFIG.replace("{top}", "watch = false")
@@ -54,8 +66,7 @@ def test_reload(serve):
 
 def test_metrics(serve):
     """The port is open on the loopback, and the same comes from `ctl`."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     service = serve(CONFIG.replace("{top}", f"metrics-port = {port}"))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         fetched = answer.read().decode()
