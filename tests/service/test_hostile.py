@@ -1,11 +1,14 @@
 """Peers that mean harm: each is refused with a line that names it, and nobody else notices."""
 
 import contextlib
+import fcntl
 import json
 import os
 import random
 import select
 import socket
+import struct
+import termios
 import threading
 import time
 
@@ -130,11 +133,17 @@ def test_never_closes(service, unharmed):
         unharmed()
 
 
+def _unread(connection: socket.socket) -> int:
+    """How much the other end has not received: unix(7), SIOCOUTQ."""
+    (size,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+    return size
+
+
 def test_late_descriptors(service, unharmed):
     """Descriptors that come after the first bytes are closed, and their sender is refused."""
     with service.connect("oci") as connection, open("/dev/null") as null:
         connection.sendall(b'{"ociVersion": ')
-        time.sleep(0.2)
+        service.until(lambda: not _unread(connection))
         socket.send_fds(connection, [b'"1"}'], [null.fileno()])
         assert "too late" in service.wait_for("arrival.refused")["reason"]
     unharmed()

@@ -91,14 +91,14 @@ def test_cgroups_of_who_connected(process):
 def test_a_cgroup_with_a_strange_name():
     """Whoever may make cgroups can put anything but a newline and a slash into their names."""
     root = Path("/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else CGROUP)
-    top = root / "notifyd-test\u2028"
+    top = root / f"notifyd-test-{os.getpid()}\u2028"
     inner = top / "x\x0b0::" / "trusted.service"
     inner.mkdir(parents=True)
     child = subprocess.Popen(["sleep", "60"])
     try:
         (inner / "cgroup.procs").write_text(str(child.pid))
         (found,) = proc.cgroups(child.pid)
-        assert found.endswith("/notifyd-test\u2028/x\x0b0::/trusted.service")
+        assert found.endswith(f"/{top.name}/x\x0b0::/trusted.service")
     finally:
         child.kill()
         child.wait()
