@@ -231,6 +231,7 @@ def test_tcp(probe, servers):
     """A connection that may be made is made, by the program's own socket; others are EACCES."""
     found = probe(
         """
+        import select
         attempt("good", connect, places["tcp"])
         attempt("six", connect, places["tcp6"], socket.AF_INET6)
         attempt("mapped", connect, ("::ffff:127.0.0.1", places["tcp"][1]), socket.AF_INET6)
@@ -240,6 +241,7 @@ def test_tcp(probe, servers):
         client = sock(kind=socket.SOCK_STREAM)
         client.setblocking(False)
         attempt("at once", client.connect_ex, tuple(places["tcp"]))
+        select.select([], [client], [], 20)
         attempt("sent", lambda: client.getpeername()[1])
         attempt("fast open", lambda: sock(kind=socket.SOCK_STREAM).sendto(
             b"x", socket.MSG_FASTOPEN, tuple(places["bad"])))
