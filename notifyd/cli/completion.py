@@ -68,13 +68,13 @@ def _files(incomplete: str) -> CompletionItem:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
     \b
     bash:  notifyd completion bash > ~/.local/share/bash-completion/completions/notifyd
     zsh:   notifyd completion zsh > ~/.zfunc/_notifyd     (a directory of your fpath)
     fish:  notifyd completion fish > ~/.config/fish/completions/notifyd.fish
-    """
+    """  # noqa: D301 (click's mark is the character itself)
     found = get_completion_class(shell)
     assert found is not None
     made = found(click.get_current_context().find_root().command, {}, "notifyd", VARIABLE)

@@ -47,14 +47,14 @@ def command(
     given: dict[str, list[str]],
     as_json: bool,
 ) -> None:
-    r"""List the rules that ship, or show some, by name or file.
+    """List the rules that ship, or show some, by name or file.
 
     \b
     notifyd rules
     notifyd rules no-network
     notifyd rules no-network --filter
     notifyd rules --operation openat
-    """
+    """  # noqa: D301 (click's mark is the character itself)
     _check(names, filters, wants, every, operation, given, as_json)
     if every or operation is not None:
         _operations(operation, as_json)

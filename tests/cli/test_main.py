@@ -30,6 +30,16 @@ def test_every_command_has_help(notifyd, name):
     said = notifyd(name, "-h")
     assert said.status == 0
     assert f"notifyd {name}" in said.out
+    assert "\\b" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [("completion", "\n  bash:  notifyd "), ("rules", "\n  notifyd rules no-network\n")],
+)
+def test_examples_have_lines_of_their_own(notifyd, name, example):
+    """They are not flowing text."""
+    assert example in notifyd(name, "-h").out
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["run"], ["rules", "--nonsense"]])
