@@ -18,7 +18,7 @@ from notifyd.audit.harmless import printable
 from notifyd.audit.reading import files_of, lines_of, logs_of
 from notifyd.audit.select import Selection, moment
 from notifyd.cli.completion import complete_files
-from notifyd.cli.options import as_json
+from notifyd.cli.options import Sentences, as_json
 from notifyd.errors import UsageError
 from notifyd.service.config import DEFAULT_PATH, Audit
 from notifyd.service.config_file import read_config
@@ -48,7 +48,7 @@ def _files(function: F) -> F:
     )
 
 
-@click.group()
+@click.group(cls=Sentences)
 def command() -> None:
     """Read the event log, and see whether it is what was written.
 

@@ -11,7 +11,7 @@ import msgspec
 
 from notifyd.cli import ctl_approvals
 from notifyd.cli.control_client import connected, default_socket
-from notifyd.cli.options import as_json
+from notifyd.cli.options import Sentences, as_json
 from notifyd.cli.reaching import ask, complete_workloads, print_lines, reaching, show
 from notifyd.errors import UsageError
 from notifyd.service import protocol
@@ -19,7 +19,7 @@ from notifyd.service import protocol
 __all__ = ["command"]
 
 
-@click.group()
+@click.group(cls=Sentences)
 def command() -> None:
     """Ask the daemon, and tell it what to do.
 

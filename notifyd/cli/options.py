@@ -1,4 +1,4 @@
-"""Options that more than one command takes: rules, their settings, what is left over, JSON."""
+"""What more than one command takes or shows: rules, their settings, JSON; a list of commands."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ import click
 from notifyd.cli.completion import complete_rules
 from notifyd.errors import UsageError
 
-__all__ = ["as_json", "options_of", "remaining", "rules_and_options"]
+__all__ = ["Sentences", "as_json", "options_of", "remaining", "rules_and_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Sentences(click.Group):
+    """A group whose help has the whole first sentence of each command; click cuts it off."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands, sorted."""
+        rows = [(name, one.get_short_help_str(400)) for name, one in sorted(self.commands.items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def options_of(

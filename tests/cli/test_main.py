@@ -42,6 +42,14 @@ def test_examples_have_lines_of_their_own(notifyd, name, example):
     assert example in notifyd(name, "-h").out
 
 
+@pytest.mark.parametrize("name", ["audit", "ctl"])
+def test_groups_have_whole_sentences(notifyd, name):
+    """About each of their commands."""
+    commands = notifyd(name, "-h").out.partition("Commands:\n")[2]
+    assert commands.rstrip().endswith(".")
+    assert "..." not in commands
+
+
 @pytest.mark.parametrize("words", [["nonsense"], ["run"], ["rules", "--nonsense"]])
 def test_usage_errors(notifyd, words):
     """Standard error and status 2."""
