@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,14 +105,16 @@ def show(
     selection = Selection(begin, end, **globs)
     if database is not None and files:
         raise UsageError("--database reads no FILE: leave one of them out")
-    lines = _lines(files, database, config, selection)
+    found = _events(_lines(files, database, config, selection))
+    first = next(found, None)  # what cannot be read is told before there is a heading
+    if first is None and database is None:
+        where = ", ".join(files) or f"the log of {config}"
+        raise UsageError(f"no event of notifyd in {where}: name an audit file")
     if not as_json:
         click.echo(HEAD)
-    for line in lines:
-        event = _event(line)
-        if event is None or not selection.fits(event):
-            continue
-        click.echo(line.rstrip(b"\n") if as_json else table_line(event))
+    for line, event in chain([first] if first else [], found):
+        if selection.fits(event):
+            click.echo(line.rstrip(b"\n") if as_json else table_line(event))
 
 
 @command.command()
@@ -193,11 +196,12 @@ def _lines(
         yield from lines_of(file)
 
 
-def _event(line: bytes) -> dict[str, Any] | None:
-    try:
-        return msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None  # for `verify` to tell
+def _events(lines: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for line in lines:
+        try:
+            yield line, msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue  # for `verify` to tell
 
 
 def _progress() -> Callable[[int], object]:

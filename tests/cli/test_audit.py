@@ -145,10 +145,13 @@ def test_usage(notifyd, tmp_path):
         ("show", "--since", "yesterday", __file__),
         ("show", "--database", str(tmp_path / "none")),
         ("show", "--database", "a", "b"),
+        ("show", "--config", str(tmp_path / "none")),
+        ("show", __file__),
+        ("show", "--json", __file__),
         ("show", str(tmp_path)),
     ):
         said = notifyd("audit", *words)
-        assert (said.status, said.err.count("\n")) == (2, 1), (words, said)
+        assert (said.status, said.out, said.err.count("\n")) == (2, "", 1), (words, said)
 
 
 @pytest.mark.parametrize(
