@@ -95,6 +95,11 @@ class Desk:
         return tuple(sorted(questions, key=_id))
 
     @property
+    def keeps(self) -> bool:
+        """Whether there is a history."""
+        return self._store is not None
+
+    @property
     def grants(self) -> tuple[Grant, ...]:
         """The answers that are remembered for good, or for some minutes."""
         return self._memory.grants(time.time())

@@ -68,8 +68,8 @@ async def _revoke(desk: Desk, peer: Peer, request: Any) -> messages.GrantView:
 
 
 async def _history(desk: Desk, _peer: Peer, request: Any) -> list[messages.DecisionView]:
-    if desk.daemon.policies.config.asking.path is None:
-        raise UsageError("nothing is kept: have approvals.path of the configuration name a file")
+    if not desk.daemon.desk.keeps:  # whatever path a reload has brought
+        raise UsageError("nothing is kept: have approvals.path name a file, and restart notifyd")
     wanted = Past(
         workload=request.workload,
         rule=request.rule,

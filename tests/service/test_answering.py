@@ -186,7 +186,7 @@ def test_who_may_approve_their_own(policies):
     desk.check_own(ALICE, question_of(1234), None)
 
 
-def test_on_behalf_of(live, store, tmp_path):
+def test_on_behalf_of(live, store):
     """The record has whom the front end names."""
 
     async def work(ground):
@@ -206,8 +206,17 @@ def test_on_behalf_of(live, store, tmp_path):
             again = await asked(ground, client)
             assert [one["id"] for one in again["history"]] == [question["id"]]
 
-    top = f'[approvals]\nself-approval = true\npath = "{tmp_path}/approvals.db"'
-    live(work, children=("web",), rules=ASKS, top=top, store=store)
+    live(work, children=("web",), rules=ASKS, top=OWN, store=store)
+
+
+def test_a_path_that_came_by_a_reload(live, tmp_path):
+    """Nothing is kept there before a restart, and that is said."""
+
+    async def work(ground):
+        async with ground.client() as client:
+            assert (await client.ask("history")).startswith("nothing is kept: ")
+
+    live(work, top=f'[approvals]\npath = "{tmp_path}/approvals.db"')
 
 
 ASK_TOOL = """
