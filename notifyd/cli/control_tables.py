@@ -21,6 +21,7 @@ from notifyd.service.protocol import (
 __all__ = ["detached", "killed", "reloaded", "rules_table", "status_table", "workloads_table"]
 
 _WIDEST = 40  # characters of one text in a table
+_ID = 256  # as long as ids get: `kill` and `detach` want all of it, and containers' have 64
 
 
 def status_table(status: Status) -> Iterator[str]:
@@ -49,7 +50,6 @@ def workloads_table(workloads: Sequence[WorkloadView]) -> Iterator[str]:
     rows = [(*head, "brought by")]
     for one in workloads:
         row = (
-            one.id,
             one.arrival if one.listeners == 1 else f"{one.arrival} ({one.listeners})",
             one.section,
             str(one.pid or "?"),
@@ -60,7 +60,8 @@ def workloads_table(workloads: Sequence[WorkloadView]) -> Iterator[str]:
             duration(round(one.slowest_us * 1000)),
             one.peer,
         )
-        rows.append(tuple(printable(text, _WIDEST) for text in row))  # type: ignore[arg-type]
+        cells = [printable(text, _WIDEST) for text in row]
+        rows.append((printable(one.id, _ID), *cells))  # type: ignore[arg-type]
     yield from columns(rows)
 
 

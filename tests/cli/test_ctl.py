@@ -44,6 +44,19 @@ def test_tables(live):
     live(work, children=("web", "db"))
 
 
+def test_an_id_can_be_copied(live):
+    """The whole of it is shown: engines give their containers 64 digits."""
+    name = "0123456789abcdef" * 4
+
+    async def work(ground):
+        workloads = (await ctl(ground.path, "workloads")).out.splitlines()
+        shown = workloads[1].split()[0]
+        assert shown == name
+        assert await ctl(ground.path, "kill", shown) == Done("killed 1 process\n", "", 0)
+
+    live(work, children=(name,))
+
+
 def test_json(live):
     """What programs read."""
 
