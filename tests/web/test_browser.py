@@ -290,10 +290,14 @@ def test_a_session_that_ends(console, daemon, tab):
     daemon.ask(question(1))
     page = tab()
     enter(page, console)
-    expect(page.locator(".card")).to_have_count(1)
+    text = question(1).text
+    expect(page.locator(".card")).to_contain_text(text)
+    expect(page.locator("#live")).to_contain_text(text)
     console.sessions.end_all(0)
     expect(page.locator("#login")).to_be_visible()
     assert page.locator(".card").count() == 0
+    assert text not in page.text_content("body")
+    assert page.locator("tbody tr, #status dd").count() == 0
     assert page.evaluate("localStorage.length") == 0
 
 

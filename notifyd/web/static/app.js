@@ -60,6 +60,7 @@ function leave() {
   trouble("");
   showQuestions([]);
   clearEvents();
+  for (const one of document.querySelectorAll("#live, #status, tbody")) one.replaceChildren();
   show("login");
 }
 
