@@ -101,4 +101,4 @@ def _write(text: bytes, output: str | None) -> None:
     try:
         Path(output).write_bytes(text)
     except OSError as error:
-        raise UsageError(f"--output {output}: {error.strerror}") from error
+        raise UsageError(f"--output {output}: {error.strerror}: give another path") from error

@@ -74,7 +74,7 @@ def test_rules_that_never_ask(notifyd):
         ((*DEVICES, "--listener", "/" + "x" * 107), "more than 107 bytes"),
         ((*DEVICES, "--flag", "LOG"), "--flag"),
         ((*DEVICES, "--option", "to"), "NAME=VALUE"),
-        ((*DEVICES, "--output", "/none/x.json"), "--output /none/x.json: No such file"),
+        ((*DEVICES, "--output", "/none/x.json"), "No such file or directory: give another path"),
         (("profile", "--rules", "readonly", "--base", "none"), "does not know"),
     ],
 )
