@@ -6,6 +6,7 @@ here; whatever emits it needs nothing else. It knows no sink.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -158,7 +159,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "kernel": "the operations that the kernel decides by itself",
                 "why": "what made the daemon load it anew",
             },
-            "loaded {rules} for {section}",
+            "{section}: loaded {rules}",
         ),
         "rules.rejected": EventKind(
             "A new configuration is wrong; the old one stays in force.",
@@ -283,12 +284,18 @@ def undeclared(event: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in fields if name not in kind.fields and name not in COMMON)
 
 
+_WHOSE = re.compile(r"^\{(\w+)\}: ")
+
+
 def sentence(event: str, fields: Mapping[str, Any]) -> str:
     """One harmless line for a person: the catalogue's sentence, or the name and its fields."""
     shown = {name: _shown(value) for name, value in fields.items() if value is not None}
     kind = EVENTS.get(event)
     if kind is not None and kind.says:
-        return kind.says.format_map(_OrQuestion(shown))
+        whose = _WHOSE.match(kind.says)
+        unknown = whose is not None and whose[1] not in shown
+        says = _WHOSE.sub("", kind.says) if unknown else kind.says
+        return says.format_map(_OrQuestion(shown))
     parts = [printable(event, 400), *(f"{name}={text}" for name, text in shown.items())]
     return " ".join(parts)
 

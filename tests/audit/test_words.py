@@ -38,3 +38,13 @@ def test_messages_without_an_address():
     """What there is none of is not shown."""
     assert main_argument({"fd": 5, "addresses": [None, None]}) == "fd=5"
     assert main_argument({"fd": 5, "addresses": [None, "192.0.2.1:53"]}) == "None 192.0.2.1:53"
+
+
+def test_whose_it_is():
+    """Comes first where it is known, and leaves no gap where it is not."""
+    event = {"event": "rules.loaded", "rules": ["a.py", "b.py"]}
+    assert event_text(event) == "loaded a.py b.py"
+    assert event_text({**event, "section": "web"}) == "web: loaded a.py b.py"
+    assert event_text({"event": "rules.loaded"}) == "loaded ?"
+    refused = {"event": "control.refused", "peer": "curl", "reason": "no"}
+    assert event_text(refused) == "control: no ? for curl: no"
