@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, TextIO, TypeAlias
 
@@ -10,7 +11,7 @@ from notifyd.audit.harmless import printable, tidy
 from notifyd.audit.record import Record
 from notifyd.audit.tally import is_refusal
 
-__all__ = ["MOST", "Refusals", "describe"]
+__all__ = ["MOST", "Refusals", "colorful", "describe"]
 
 MOST = 20  # different lines; more would bury what the command itself writes
 
@@ -19,6 +20,15 @@ _MAIN = ("path", "oldpath", "linkpath", "address", "addresses", "pathname", "old
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 _Key: TypeAlias = tuple[str | None, str, str, int, bytes]
+
+
+def colorful(stream: TextIO) -> bool:
+    """Whether colours are welcome: on a terminal that has some, unless $NO_COLOR is set.
+
+    Source: https://no-color.org/
+    """
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not unwanted
 
 
 def describe(record: Record) -> str:

@@ -165,9 +165,10 @@ def _raw(piece: bytes) -> None:
 
 
 def _readable(piece: bytes) -> None:
+    from notifyd.audit.terminal import colorful
     from notifyd.cli.event_lines import event_line
 
-    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    color = colorful(sys.stdout)
     lines = []
     for line in piece.splitlines():
         try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.audit.terminal import Refusals
+from notifyd.audit.terminal import Refusals, colorful
 from notifyd.cli.questions import Questions
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
@@ -78,7 +78,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     with ExitStack() as stack:
         audit = stack.enter_context(_open_audit(settings)) if settings.audit else None
         quiet = settings.quiet or sys.stderr is None  # None: it was closed before we started
-        refusals = None if quiet else Refusals(sys.stderr, color=_colorful())
+        refusals = None if quiet else Refusals(sys.stderr, color=colorful(sys.stderr))
         reporter = Reporter(audit=audit, refusals=refusals)
         watched = watched_for(rules, audited=audit is not None)
         lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
@@ -265,7 +265,3 @@ def _by_action(decided: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     for operation, action in sorted(decided):
         found.setdefault(action, []).append(operation)
     return found
-
-
-def _colorful() -> bool:
-    return sys.stderr.isatty() and "NO_COLOR" not in os.environ

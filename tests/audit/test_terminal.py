@@ -1,9 +1,10 @@
 import contextlib
 import io
+import os
 
 import pytest
 
-from notifyd.audit.terminal import MOST, Refusals, describe
+from notifyd.audit.terminal import MOST, Refusals, colorful, describe
 from notifyd.target.identity import Identity
 
 
@@ -112,6 +113,27 @@ def test_color(make_record, screen):
     """On a terminal with colours the verb stands out, and only that."""
     Refusals(screen, color=True).add(make_record())
     assert screen.getvalue().startswith("notifyd: \x1b[31mrefused\x1b[0m openat ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "welcome"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colors_are_welcome(screen, monkeypatch, variables, welcome):
+    """On a terminal that has some, unless somebody wants none; never elsewhere."""
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    main, other = os.openpty()
+    with open(main, "rb"), open(other, "w") as terminal:
+        assert colorful(terminal) == welcome
+    assert not colorful(screen)
 
 
 def test_broken_terminal(make_record):
