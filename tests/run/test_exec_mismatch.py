@@ -4,6 +4,7 @@ The rules here change the thing themselves right after they looked, so that noth
 """
 
 import shutil
+import subprocess
 
 import pytest
 
@@ -26,6 +27,12 @@ CHANGES = {
     "argv": ("call.argv", f"call.target.write({WORD.format(1, 8)}, b'evil')"),
     "envp": ("call.envp", f"call.target.write({WORD.format(2, 0)}, b'evil')"),
 }
+# A user namespace has formats of its own since Linux 6.7: the machine's stay as they are.
+FOREIGN = """
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc &&
+echo ":foreign:E::foreign::/bin/echo:{flags}" >/proc/sys/fs/binfmt_misc/register &&
+exec "$@"
+"""
 
 
 @pytest.fixture
@@ -86,3 +93,27 @@ def test_what_a_rule_read_by_itself_is_refused(tools, rule, run):
     ran = run("--rules", rule(text, pulse=False), "--", "env", "./tool", cwd=tools)
     assert ran.status == 126
     assert any("by itself" in event.get("reason", "") for event in ran.of("Exec"))
+
+
+@pytest.mark.parametrize("flags", ["", "P", "OC", "F"])
+def test_an_interpreter_of_binfmt_misc_does_not_start(flags, tools, rule, run):
+    """Whatever its flags: the file that the rule saw is not what would run."""
+    (tools / "tool.foreign").write_text("some other machine's\n")
+    (tools / "tool.foreign").chmod(0o755)
+    before = ("unshare", "-Urm", "sh", "-c", FOREIGN.format(flags=flags), "sh")
+    natively = subprocess.run(
+        [*before, "./tool.foreign"], cwd=tools, capture_output=True, text=True
+    )
+    if "mount" in natively.stderr:
+        pytest.skip(f"formats of a user namespace's own need Linux 6.7: {natively.stderr}")
+    assert (natively.returncode, natively.stderr) == (0, "")
+    assert natively.stdout.startswith("./tool.foreign")
+    text = """
+    @on(Exec)
+    def looks(call):
+        return Allow() if call.path.name else None
+    """
+    line = ("--rules", rule(text, pulse=False), "--", "./tool.foreign")
+    ran = run(*line, cwd=tools, before=before)
+    assert (ran.status, ran.out) == (137, "")
+    assert ran.the("exec.mismatch")["about"] == "file"
