@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -80,17 +81,27 @@ def command(
         at,
         control,
         login_socket(control, os.environ, making=True),
-        frozenset(name.lower() for name in hosts),
+        _names(hosts),
         frozenset(uid_of(user) for user in users),
     )
+    asking = "notifyd ctl console" + (f" --socket {shlex.quote(socket)}" if socket else "")
     with TemporaryDirectory(prefix="notifyd-") as folder:
 
         def ready(page: str, enter: Callable[[], str]) -> None:
-            _say(f"at {page}; to log in, run `notifyd ctl console`")
+            _say(f"at {page}; to log in, run `{asking}`")
             if show:
                 open_page(enter(), Path(folder))
 
         serve_console(settings, _say, ready)
+
+
+def _names(hosts: tuple[str, ...]) -> frozenset[str]:
+    from notifyd.web.guard import is_host_name
+
+    for name in hosts:
+        if not is_host_name(name.lower()):
+            raise UsageError(f"--host {name!r}: give the name alone, such as console.example.org")
+    return frozenset(name.lower() for name in hosts)
 
 
 def open_page(url: str, folder: Path) -> None:

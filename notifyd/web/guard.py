@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LOOPBACK_NAMES", "Guard"]
+__all__ = ["LOOPBACK_NAMES", "Guard", "is_host_name"]
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -33,6 +33,12 @@ _HEADERS = {
     "x-frame-options": "DENY",
 }
 _READING = frozenset({"GET", "HEAD"})
+
+
+def is_host_name(text: str) -> bool:
+    """Whether it is what `Guard` takes for a name: a host in lower case, without a port."""
+    found = _HOST.fullmatch(text)
+    return found is not None and found.group(1) == text
 
 
 class Guard:

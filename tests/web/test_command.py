@@ -142,7 +142,8 @@ def test_a_unix_socket(ground):
         "console", "--listen", f"unix:{web}", "--socket", f"{ground.folder}/control.sock",
         log="console.log",
     )  # fmt: skip
-    ground.said("console.log", "to log in")
+    way = f"to log in, run `notifyd ctl console --socket {ground.folder}/control.sock`"
+    ground.said("console.log", way)
     assert stat.S_IMODE(web.stat().st_mode) == 0o600
 
 
@@ -152,6 +153,8 @@ def test_a_unix_socket(ground):
         (["--listen", "0.0.0.0:1"], "--insecure-listen"),
         (["--listen", "nowhere"], "write it as"),
         (["--user", "no-such-user"], "no-such-user"),
+        (["--host", "https://console.example.org/"], "give the name alone"),
+        (["--host", "console.example.org:443"], "give the name alone"),
         (["--listen", "unix:/x", "--open"], "leave one of the two out"),
     ],
 )
