@@ -201,8 +201,8 @@ def left(session: int) -> list[str]:
 def native() -> Callable[..., Ran]:
     """Run a command without notifyd."""
 
-    def runner(*words: str, **more: Any) -> Ran:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, **more)
+    def runner(*words: str, patience: float = PATIENCE, **more: Any) -> Ran:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=patience, **more)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return runner

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 TRIES = 15_000
+PATIENCE = 240.0  # seconds for so many tries on a busy machine
 BOUND = 40_000  # tries in which an attack on Continue() has to succeed
 BELOW = "call.path.is_relative_to(SAFE)"
 WAYS = {
@@ -56,7 +57,8 @@ def fight(build, rule, native, tmp_path):
         (here / "other").symlink_to("evil/n")
         text = RULE.format(safe=str(here / "safe"), verdict=verdict, judged=WAYS[way])
         line = (sys.executable, "-m", "notifyd", "run", "-q", "--rules", rule(text, pulse=False))
-        ran = native(*line, "--", build("execrace"), str(tries), until, way, at, cwd=here)
+        words = (*line, "--", build("execrace"), str(tries), until, way, at)
+        ran = native(*words, cwd=here, patience=PATIENCE)
         assert (ran.status, ran.err) == (7, "")
         return tuple(map(int, ran.out.split()))
 

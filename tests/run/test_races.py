@@ -50,6 +50,7 @@ ATTACKS = (
     Attack("connect", "Connect", TEXT.format("address.path")),
 )
 TRIES = -(-100_000 // sum(len(attack.ways) for attack in ATTACKS))  # 100,000 over all ways
+PATIENCE = 240.0  # seconds for so many tries on a busy machine
 BOUND = 200_000  # tries in which an attack on Continue() has to succeed
 RULE = """
 from pathlib import PurePosixPath
@@ -87,7 +88,7 @@ def fight(build, rule, native, tmp_path):
         line = (sys.executable, "-m", "notifyd", "run", "-q", "--rules", rule(text, pulse=False))
         more = (attack.call, str(tries), until, *attack.ways)
         assert native(build("race"), attack.call, cwd=here).status == 7
-        ran = native(*line, "--", build("race"), *more, cwd=here)
+        ran = native(*line, "--", build("race"), *more, cwd=here, patience=PATIENCE)
         assert (ran.status, ran.err) == (7, "")
         rows = [row.split() for row in ran.lines]
         found = {name: Figures(*map(int, figures)) for name, *figures in rows}
