@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from notifyd.approvals.question import Question, Resolution, Scope, State, Subject
@@ -108,18 +109,26 @@ async def _digest_of(workload: Workload, note: Note, tid: int) -> str:
         descriptor = os.open(f"/proc/{tid}/exe", os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return ""
-    try:
+    with ExitStack() as ours:
+        ours.callback(os.close, descriptor)
         # Invariant: a number means its target only while the call is known to stand.
         if not workload.id_valid(note[ID]):
             raise TargetGone("the target is no longer in its call")
-        # Held: what is being executed cannot be written (ETXTBSY).
-        return await worker.run(lambda: workload.digests.compute(descriptor, held=True))
+        owned = ours.pop_all()
+
+    def compute() -> str:
+        # A thread that is left behind must not find another file at that number: it closes it.
+        with owned:
+            # Held: what is being executed cannot be written (ETXTBSY).
+            return workload.digests.compute(descriptor, held=True)
+
+    try:
+        return await worker.run(compute)
     except OSError as error:
+        owned.close()  # if there was no thread to do so
         if error.errno == errno.ENOENT:
             raise TargetGone("the target is gone") from error
         return ""
-    finally:
-        os.close(descriptor)
 
 
 async def what_it_comes_to(workload: Workload, call: Exec) -> Done | None:

@@ -14,6 +14,7 @@ import trio
 from notifyd.approvals.desk import Desk
 from notifyd.approvals.question import Answer, Person, Scope
 from notifyd.kernel import seccomp
+from notifyd.target.digests import Digests
 
 KILLABLE = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
 
@@ -209,6 +210,33 @@ def test_killed_while_it_is_asked(asking, told):
 
     assert asking(_uname, RULE.format(more=""), person) == -signal.SIGKILL
     assert told[-1][1]["state"] == "withdrawn"
+
+
+def test_killed_while_its_program_is_hashed(asking, monkeypatch):
+    """The thread that is left behind has its descriptor still, and no other file at its number."""
+    program = os.stat("/proc/self/exe")
+    begun, go, threads, seen = threading.Event(), threading.Event(), [], []
+
+    def compute(_digests, descriptor, *, held):
+        threads.append(threading.current_thread())
+        begun.set()
+        go.wait(20)
+        seen.append(os.path.samestat(os.fstat(descriptor), program))
+        return ""
+
+    monkeypatch.setattr(Digests, "compute", compute)
+
+    async def person(desk, child):
+        while not begun.is_set():
+            await trio.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)
+        while desk.workload.waiting:
+            await trio.sleep(0.01)
+
+    assert asking(_uname, RULE.format(more=""), person) == -signal.SIGKILL
+    go.set()
+    threads[0].join(20)
+    assert seen == [True]
 
 
 def test_stopped_while_it_is_asked(asking, told):
