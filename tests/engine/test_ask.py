@@ -11,6 +11,7 @@ import time
 import pytest
 import trio
 
+from notifyd.approvals import desk as desks
 from notifyd.approvals.desk import Desk
 from notifyd.approvals.question import Answer, Person, Scope
 from notifyd.kernel import seccomp
@@ -255,8 +256,9 @@ def test_stopped_while_it_is_asked(asking, told):
 
 
 @pytest.mark.parametrize("flags", [KILLABLE, seccomp.FILTER_FLAG_NEW_LISTENER])
-def test_signalled_while_it_is_asked(asking, told, flags):
+def test_signalled_while_it_is_asked(asking, told, flags, monkeypatch):
     """A handler runs: once it is answered, or at once, and the call that comes again joins it."""
+    monkeypatch.setattr(desks, "LINGER", 20.0)  # seconds; until it joins its program is hashed
 
     def with_handler() -> int:
         caught = []
