@@ -1,5 +1,6 @@
 """Executing what a rule looked at: every way there is, compared with what happens natively."""
 
+import contextlib
 import os
 import pty
 import select
@@ -267,13 +268,14 @@ def test_the_end_of_notifyd_ends_what_is_not_verified(place, rule, start):
     process = start("--rules", rule(PATH, pulse=False), "--", *line, cwd=place)
     time.sleep(1)
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(20)
     until = time.monotonic() + 10
     while _traced_by_nobody(place) and time.monotonic() < until:
         time.sleep(0.05)
     assert not [one for one in _traced_by_nobody(place) if one[1] == "t"]
     for pid, _ in _traced_by_nobody(place):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _traced_by_nobody(place):
