@@ -66,7 +66,7 @@ def test_alive_until_dead(child, opened, opener):
     assert fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     assert pidfd.alive(fd)
     pidfd.send_signal(fd, signal.SIGKILL)
-    assert select.select([fd], [], [], 5)[0]
+    assert select.select([fd], [], [], 20)[0]
     assert not pidfd.alive(fd)
     os.waitpid(child, 0)
     assert not pidfd.alive(fd)
@@ -97,7 +97,7 @@ def test_thread_that_ended(opened):
     fd = opened(pidfd.open_thread(ids[0]))
     assert pidfd.alive(fd)
     stop.set()
-    assert select.select([fd], [], [], 5)[0]
+    assert select.select([fd], [], [], 20)[0]
     worker.join()
     assert not pidfd.alive(fd)
 

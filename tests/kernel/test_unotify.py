@@ -105,7 +105,7 @@ def test_receive_after_death_is_not_found(stopped):
     child.status()
     poll = select.poll()
     poll.register(child.listener, select.POLLIN)
-    assert poll.poll(5000)[0][1] & select.POLLHUP
+    assert poll.poll(20_000)[0][1] & select.POLLHUP
     with pytest.raises(FileNotFoundError):
         child.notifier.receive()
 

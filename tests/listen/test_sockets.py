@@ -48,7 +48,7 @@ def daemons(tmp_path: Path):
     yield start
     for one in running:
         one.kill()
-        one.communicate(timeout=10)
+        one.communicate(timeout=20)
 
 
 def go(daemon: subprocess.Popen[str]) -> None:
@@ -201,7 +201,7 @@ def test_of_many_daemons_at_once_one_gets_it(tmp_path: Path, daemons) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     go(several[answers.index("open\n")])
-    assert several[answers.index("open\n")].wait(10) == 0
+    assert several[answers.index("open\n")].wait(20) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,7 +212,7 @@ def test_a_killed_daemon_holds_nothing(tmp_path: Path, daemons) -> None:
     go(first)
     assert said(first) == "open\n"
     first.send_signal(signal.SIGKILL)
-    first.wait(10)
+    first.wait(20)
     (tmp_path / "s.lock").touch()
     with Sockets({"one": SocketAt(str(path))}):
         assert [one.name for one in tmp_path.iterdir()] == ["s"]

@@ -85,7 +85,7 @@ def test_a_refused_execve_is_told(start: Start, finish: Finish) -> None:
     assert spawned.listener is not None
     notifier = Notifier(spawned.listener)
     notifier.respond(notifier.receive()[0], 0, -errno.EPERM, 0)
-    assert select.select([spawned.exec_status], [], [], 10)[0]
+    assert select.select([spawned.exec_status], [], [], 20)[0]
     assert isinstance(spawned.exec_error(), PermissionError)
     assert finish(spawned)[0] == 126
 
@@ -93,7 +93,7 @@ def test_a_refused_execve_is_told(start: Start, finish: Finish) -> None:
 def test_success_shows_as_readable_without_an_error(start: Start, finish: Finish) -> None:
     """After an execve that worked there is nothing to be told."""
     spawned = start(["true"], "getppid")
-    assert select.select([spawned.exec_status], [], [], 10)[0]
+    assert select.select([spawned.exec_status], [], [], 20)[0]
     assert spawned.exec_error() is None
     assert finish(spawned)[0] == 0
 

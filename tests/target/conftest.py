@@ -24,7 +24,7 @@ from notifyd.target.thread import StoppedThread
 from notifyd.testing import FakeProcess, FakeTarget
 
 PAGE = mmap.PAGESIZE
-PATIENCE = 10.0  # seconds; what a test waits at most for the kernel
+PATIENCE = 20.0  # seconds; what a test waits at most for the kernel
 
 
 @dataclass
