@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NOTIFYD = f"{shlex.quote(sys.executable)} -B -m notifyd"
 
-LIMIT = 120  # seconds for one boot and all that a test does in it
+LIMIT = 300  # seconds for one boot and all that a test does in it: a dozen daemons, one by one
 
 CONFIG = f"""
 audit = "/var/log/notifyd/events.jsonl"
