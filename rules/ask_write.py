@@ -24,7 +24,7 @@ def directory(text: str) -> PurePosixPath:
     return PurePosixPath(os.path.realpath(text, strict=True))
 
 
-BELOW = n.option("below", (), convert=directory, summary="a directory to ask about, or a file")
+BELOW = n.option("below", (), convert=directory, summary="a place to ask about", needed=True)
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 always(Deny(errno.EPERM), *n.BYPASSES)
 always(Deny(errno.EPERM), Ioctl, request=n.FILE_REQUESTS)

@@ -39,7 +39,7 @@ def directory(text: str) -> PurePosixPath:
     return PurePosixPath(os.path.realpath(text, strict=True))
 
 
-BELOW = option("below", (), convert=directory, summary="a directory to protect, or a file")
+BELOW = option("below", (), convert=directory, summary="a place to protect", needed=True)
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 always(Deny(errno.EPERM), *BYPASSES)
 always(Deny(errno.EPERM), Ioctl, request=FILE_REQUESTS)

@@ -23,7 +23,7 @@ def secret(text: str) -> tuple[PurePosixPath, bytes]:
     return PurePosixPath(os.path.realpath(path)), Path(source).read_bytes()
 
 
-SECRETS = dict(option("file", (), convert=secret, summary="PATH=SOURCE: what to show where"))
+SECRETS = dict(option("file", (), convert=secret, summary="PATH=SOURCE, what to show", needed=True))
 
 always(Deny(errno.EPERM), IoUring)
 

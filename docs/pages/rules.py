@@ -50,8 +50,8 @@ def rule(name: str, path: Path) -> str:
     parts = [f"# {name}", head, code_indented(rest.strip("\n"))]
     if loaded.wanted:
         rows = [
-            (f"`{option}`", summary, shown(default))
-            for option, (default, summary) in loaded.wanted.items()
+            (f"`{name}`", one.summary, "none: it is needed" if one.needed else shown(one.default))
+            for name, one in loaded.wanted.items()
         ]
         parts += ["## Options", table(("`--option`", "meaning", "default"), rows)]
     parts += ["## The file", f"```python\n{text.rstrip()}\n```"]

@@ -61,7 +61,7 @@ def command(
     elif filters:
         from notifyd.cli.lowered import show_filter
 
-        _print(show_filter(load(names, options=given)))
+        _print(show_filter(load(names, options=given, deciding=False)))
     elif wants or (names and as_json):
         _options([load_file(name) for name in names], as_json)
     elif names:
@@ -122,8 +122,8 @@ def _options(files: Sequence[RuleFile], as_json: bool) -> None:
         return
     for file in files:
         rows = [
-            (f"{name}={_default(default)}", summary)
-            for name, (default, summary) in file.wanted.items()
+            (f"{name}={_default(one.default)}", f"{one.summary}{'; needed' if one.needed else ''}")
+            for name, one in file.wanted.items()
         ]
         heading = f"{file.name} takes no options" if not rows else f"{file.name}, with its defaults"
         _print([heading, *columns(rows, "  ")])
@@ -143,11 +143,14 @@ def _as_data(file: RuleFile) -> dict[str, Any]:
         "options": [
             {
                 "name": name,
-                "default": list(default) if isinstance(default, tuple) else str(default),
-                "several": isinstance(default, tuple),
-                "summary": summary,
+                "default": list(one.default)
+                if isinstance(one.default, tuple)
+                else str(one.default),
+                "several": isinstance(one.default, tuple),
+                "needed": one.needed,
+                "summary": one.summary,
             }
-            for name, (default, summary) in file.wanted.items()
+            for name, one in file.wanted.items()
         ],
     }
 

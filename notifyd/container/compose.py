@@ -77,7 +77,7 @@ def compose(
         UsageError: rules that cannot be loaded; base and rules contradict each other; a call that
             the runtime itself would wait for; a base with a listener of its own.
     """
-    loaded = load(rules, options=options)
+    loaded = load(rules, options=options, deciding=False)
     watched = watched_for(loaded, audited=True)
     wanted = Wanted(lower(loaded).profile, [(one.syscall, one.cubes) for one in watched])
     merged = _checked(merge(base, wanted, place), base, place)

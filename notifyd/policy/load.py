@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from notifyd.errors import UsageError
-from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration
+from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration, Setting
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Verdict
 
@@ -30,13 +30,13 @@ class RuleFile:
     Attributes:
         name: as a person calls it: `no-network`, or the file's path.
         declared: its rules in their order.
-        wanted: its options: default and summary by name.
+        wanted: its options by name.
     """
 
     name: str
     path: Path
     declared: tuple[Declaration, ...]
-    wanted: Mapping[str, tuple[Any, str]]
+    wanted: Mapping[str, Setting]
 
 
 def shipped_folder() -> Path:
@@ -122,19 +122,46 @@ def load(
     options: Mapping[str, Sequence[str]] | None = None,
     otherwise: Verdict | None = None,
     strict: bool = False,
+    deciding: bool = True,
 ) -> RuleSet:
     """A rule set from rule files, in the order given.
 
+    Args:
+        names: as `load_file` takes them.
+        options: as there.
+        otherwise: the verdict where no rule has an opinion.
+        strict: refuse `Continue()` where memory was looked at.
+        deciding: whether they are going to decide; if not, options that they need may be missing.
+
     Raises:
-        UsageError: files that cannot be loaded, or options that none knows; a line for each.
+        UsageError: files that cannot be loaded, options that none knows, or that are needed and
+            missing; a line for each.
     """
     files = each(names, lambda name: load_file(name, options))
-    wanted = {option for file in files for option in file.wanted}
-    known = f"they know: {', '.join(sorted(wanted))}" if wanted else "they take none"
-    if strange := [option for option in options or {} if option not in wanted]:
-        raise UsageError("\n".join(f"no option {one!r} in these rules; {known}" for one in strange))
+    if wrong := [*_strange(files, options or {}), *_missing(files, options or {}, deciding)]:
+        raise UsageError("\n".join(wrong))
     declared = [one for file in files for one in file.declared]
     return RuleSet.build(declared, otherwise=otherwise, strict=strict)
+
+
+def _strange(files: Sequence[RuleFile], options: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    wanted = {option for file in files for option in file.wanted}
+    known = f"they know: {', '.join(sorted(wanted))}" if wanted else "they take none"
+    for option in options:
+        if option not in wanted:
+            yield f"no option {option!r} in these rules; {known}"
+
+
+def _missing(
+    files: Sequence[RuleFile], options: Mapping[str, Sequence[str]], deciding: bool
+) -> Iterator[str]:
+    for file in files if deciding else ():
+        for name, setting in file.wanted.items():
+            if setting.needed and not options.get(name):
+                yield (
+                    f"{file.name} does nothing without its option {name!r} ({setting.summary}): "
+                    "give it"
+                )
 
 
 def each(names: Iterable[str], make: Callable[[str], T]) -> list[T]:

@@ -155,7 +155,23 @@ def always(verdict: Allow | Deny | Kill, *operations: Operation, **conditions: o
     caller.setdefault(DECLARED, []).append(Always(verdict, claim))
 
 
-def option(name: str, default: T, *, convert: Callable[[str], Any] = str, summary: str = "") -> T:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An option that a rule file asked for; attributes as the arguments of `option`."""
+
+    default: Any
+    summary: str
+    needed: bool
+
+
+def option(
+    name: str,
+    default: T,
+    *,
+    convert: Callable[[str], Any] = str,
+    summary: str = "",
+    needed: bool = False,
+) -> T:
     """A setting of a rule file: what the person who runs it gave with `--option`, or `default`.
 
     Args:
@@ -164,12 +180,14 @@ def option(name: str, default: T, *, convert: Callable[[str], Any] = str, summar
         convert: from the text that was given to one value; its ValueError or OSError becomes a
             usage error.
         summary: half a sentence for help.
+        needed: whether the rules protect nothing without it. Then they are not put in force: it is
+            a usage error. Where only their filter is wanted, they are loaded all the same.
 
     Raises:
         UsageError: a text that `convert` does not take.
     """
     caller = sys._getframe(1).f_globals
-    caller.setdefault(WANTED, {})[name] = (default, summary)
+    caller.setdefault(WANTED, {})[name] = Setting(default, summary, needed)
     given: list[str] = caller.get(OPTIONS, {}).get(name, [])
     if not given:
         return default

@@ -7,10 +7,9 @@ import pytest
 
 from notifyd.cli.columns import columns
 from notifyd.filter.build import compile_profile
-from notifyd.policy.load import shipped, title
+from notifyd.policy.load import load, shipped, title
 from notifyd.policy.lower import lower
 from notifyd.policy.operations import OPERATIONS
-from notifyd.testing import load_rules
 
 
 def test_the_list(notifyd):
@@ -47,7 +46,7 @@ def test_every_rule_has_a_filter_to_show(notifyd, name):
     """All that is installed is there, instruction by instruction."""
     said = notifyd("rules", name, "--filter")
     assert said.status == 0
-    size = len(compile_profile(lower(load_rules(name)).profile).program)
+    size = len(compile_profile(lower(load([name], deciding=False)).profile).program)
     assert f"the kernel's program: {size} instructions" in said.out
     assert f"\n{size - 1:4} 0x" in said.out
 
@@ -100,6 +99,7 @@ def test_the_options(notifyd):
         "name": "ports",
         "default": [80, 443],
         "several": True,
+        "needed": False,
         "summary": "ports that may be bound",
     }
 

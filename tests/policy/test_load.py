@@ -6,6 +6,7 @@ import pytest
 
 from notifyd.errors import UsageError
 from notifyd.policy.load import find, load, load_file, shipped, shipped_folder, title
+from notifyd.policy.rule import Setting
 
 GOOD = "from notifyd import Allow, Open, on\n@on(Open)\ndef rule(call):\n    return Allow()\n"
 
@@ -60,7 +61,7 @@ def test_a_file_is_run_alone(file):
     before = set(sys.modules)
     loaded = load_file(file(GOOD + "from notifyd import option\nX = option('x', 1, convert=int)\n"))
     assert [one.name for one in loaded.declared] == ["mine.py:rule"]
-    assert loaded.wanted == {"x": (1, "")}
+    assert loaded.wanted == {"x": Setting(1, "", False)}
     assert set(sys.modules) == before
 
 
@@ -141,6 +142,18 @@ def test_an_option_that_nobody_knows(file):
     known = file(GOOD + "from notifyd import option\noption('x', '')\n")
     with pytest.raises(UsageError, match="they know: x"):
         load([known], options={"y": ["1"]})
+
+
+def test_an_option_that_is_needed(file):
+    """Rules that protect nothing without it are not put in force; their filter can be had."""
+    known = file(GOOD + "from notifyd import option\noption('x', (), summary='why', needed=True)\n")
+    for options in ({}, {"x": []}):
+        with pytest.raises(
+            UsageError, match=r"mine\.py does nothing without its option 'x' \(why\)"
+        ):
+            load([known], options=options)
+    assert load([known], options={"x": ["1"]}).rules
+    assert load([known], deciding=False).rules
 
 
 def test_a_title_is_read_without_running(file):

@@ -26,7 +26,7 @@ from notifyd import (
 from notifyd.errors import UsageError
 from notifyd.policy.call import Call
 from notifyd.policy.conditions import Bits, OneOf
-from notifyd.policy.rule import DECLARED, OPTIONS, PATIENCE, WANTED, Always, Rule
+from notifyd.policy.rule import DECLARED, OPTIONS, PATIENCE, WANTED, Always, Rule, Setting
 
 
 @pytest.fixture(autouse=True)
@@ -167,8 +167,11 @@ def test_what_can_never_give_a_verdict(what, why, declared):
 def test_an_option_has_its_default():
     """And is noted, for help."""
     assert option("name", "x", summary="half a sentence") == "x"
-    assert option("many", (1, 2), convert=int) == (1, 2)
-    assert globals()[WANTED] == {"name": ("x", "half a sentence"), "many": ((1, 2), "")}
+    assert option("many", (1, 2), convert=int, needed=True) == (1, 2)
+    assert globals()[WANTED] == {
+        "name": Setting("x", "half a sentence", False),
+        "many": Setting((1, 2), "", True),
+    }
 
 
 def test_an_option_that_was_given():

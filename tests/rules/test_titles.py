@@ -27,5 +27,5 @@ def test_a_rule_file_is_short_and_says_what_it_is(name):
 def test_a_rule_file_loads_without_options(name):
     """Every option has a default, a summary, and the kernel takes what comes out."""
     loaded = load_file(name)
-    assert all(summary for _, summary in loaded.wanted.values())
+    assert all(one.summary for one in loaded.wanted.values())
     assert lower(RuleSet.build(loaded.declared)).profile.entries
