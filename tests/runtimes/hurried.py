@@ -8,8 +8,8 @@ from functools import partial
 
 from notifyd.cli import main
 from notifyd.listen.lxc import serve_lxc
-from notifyd.service import daemon
+from notifyd.service import arrivals
 
 if __name__ == "__main__":
-    daemon.serve_lxc = partial(serve_lxc, answer_within=1.0)
+    arrivals.serve_lxc = partial(serve_lxc, answer_within=1.0)
     main(sys.argv[1:])

@@ -201,7 +201,7 @@ def test_garbage(live, capsys, data, error):
             if len(data) <= 1 << 16:
                 assert with_error is not None
                 assert await client.line() is None
-        await ground.until(lambda: ground.daemon.refused["control"])
+        await ground.until(lambda: ground.daemon.arrivals.refused["control"])
         async with ground.client() as client:
             assert (await client.ask("status"))["arrivals_refused"] == {"control": 1}
 
@@ -303,7 +303,7 @@ def test_a_crowd(live, capsys):
         crowd = [ground.client() for _ in range(300)]
         for one in crowd:
             await one.__aenter__()
-        await ground.until(lambda: ground.daemon.refused["control"])
+        await ground.until(lambda: ground.daemon.arrivals.refused["control"])
         served = 0
         for one in crowd:
             try:
