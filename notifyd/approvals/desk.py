@@ -70,7 +70,8 @@ class Desk:
     Attributes:
         attended: how many faces could show a question to a person. Nothing is asked while it is 0.
         nobody: what is said then.
-        version: rises with every question that comes, is answered or goes.
+        version: rises with every question that comes, is answered or goes, and once more when that
+            is in the history.
     """
 
     def __init__(self, tell: Tell, store: Store | None = None) -> None:
@@ -210,6 +211,7 @@ class Desk:
             keep = partial(self._store.end, one.question.id, resolution, time.time(), waited)
             with trio.CancelScope(shield=True):  # it has happened, and is on record
                 await self._try_to_keep(keep)
+            self._change()
 
     # -- answering
 

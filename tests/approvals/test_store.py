@@ -53,6 +53,29 @@ def test_what_survives(tmp_path, told):
         assert oct((tmp_path / "a" / "n.db").stat().st_mode & 0o777) == "0o600"
 
 
+def test_whoever_shows_the_history_looks_again(tmp_path, told, monkeypatch):
+    """The answer goes out before it is written; when it is, there is a change once more."""
+    with Store(tmp_path / "n.db") as store:
+        found = Desk(lambda name, level, **fields: told.append((name, fields)), store)
+        found.attended = 1
+        end, versions = store.end, []
+
+        def seen(*given):
+            versions.append(found.version)
+            end(*given)
+
+        monkeypatch.setattr(store, "end", seen)
+
+        async def work(nursery):
+            await asked(nursery, found, draft())
+            await shown(found)
+            await found.answer(found.pending[0].id, YES)
+            assert len(await found.history(Past())) == 1
+
+        run(found, work)
+        assert [found.version] == [one + 1 for one in versions]
+
+
 def test_a_store_that_fails(tmp_path, told):
     """What a person decides holds; what would have to be kept is not promised."""
     tell = lambda name, level, **fields: told.append((name, fields))  # noqa: E731

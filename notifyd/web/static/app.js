@@ -17,6 +17,7 @@ let stream = null;
 let first = true;
 let wrong = "";
 let noticed = 0;
+let turns = 0; // of asking for what was decided
 
 // -- logging in
 
@@ -55,6 +56,7 @@ async function enter() {
 function leave() {
   stream?.abort();
   forget();
+  turns++; // what is under way is for nobody any more
   document.querySelector("nav").hidden = document.querySelector(".who").hidden = true;
   document.title = "notifyd";
   trouble("");
@@ -149,9 +151,12 @@ function show(name) {
 }
 
 function showDecisions() {
+  const turn = ++turns;
   return guarded(async () => {
-    showGrants(await call("/api/grants"), revoke);
-    showHistory(await call("/api/history"));
+    const [grants, decisions] = [await call("/api/grants"), await call("/api/history")];
+    if (turn !== turns) return; // somebody has asked later, and knows more
+    showGrants(grants, revoke);
+    showHistory(decisions);
   });
 }
 

@@ -77,7 +77,11 @@ class Service:
         words = [sys.executable, *program, "serve", "--config", str(configuration)]
         begun = serve(ground, words, made.socket)
         wait_until((made.folder / "events.jsonl").is_file, words, begun)  # made after the sockets
-        yield made
+        try:
+            yield made
+        except BaseException:
+            begun.stop(signal.SIGTERM)
+            raise
         wait_until(lambda: not _targets(begun.process.pid), "no target is held open", begun)
         finished = begun.stop(signal.SIGTERM)
         assert finished.status == 0, finished
