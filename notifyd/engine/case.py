@@ -174,8 +174,8 @@ class Case:
                 self.workload.wait(self.note[ID], scope)
                 await self._see_through()
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
-            self._settled()
             self.workload.broke(self.note, error)
+            self._settled()
         finally:
             self.workload.waiting.pop(self.note[ID], None)
             self._let_go()

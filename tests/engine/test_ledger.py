@@ -10,6 +10,7 @@ import time
 import pytest
 import trio
 
+from notifyd.engine.case import Case
 from notifyd.engine.ledger import MOST_ABOUT, SLOTS, TRIES, Ledger
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
@@ -175,6 +176,32 @@ def test_a_successor_that_asks_no_rule(start, supervise, reporter, left_waiting)
         await second.ended.wait()
 
     supervise(resume, second)
+
+
+def test_our_own_error(start, supervise, reporter, monkeypatch):
+    """The call is on record until it is refused, and not after that."""
+    text = "@on(Uname)\nasync def waits(call):\n    await trio.sleep(1000)\n"
+    child, workload, _ = start(name_is_refused, text)
+    ledger = workload.ledger = Ledger.create(b"")
+    workload.receive = ledger.receiver(workload.listener)
+    refuse, free = workload.broke, []
+
+    async def fails(_case):
+        raise RuntimeError("ours")
+
+    def broke(note, error):
+        refuse(note, error)
+        free.append(len(ledger._free))
+
+    monkeypatch.setattr(Case, "_see_through", fails)
+    monkeypatch.setattr(workload, "broke", broke)
+
+    async def work(_):
+        assert await child.status() == errno.EPERM
+        await workload.ended.wait()
+
+    supervise(work, workload)
+    assert [*free, len(ledger._free)] == [SLOTS - 2, SLOTS - 1]
 
 
 def test_what_ends_every_supervisor_is_refused(supervise, reporter, left_waiting):
