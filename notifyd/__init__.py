@@ -14,6 +14,7 @@ from notifyd.policy.groups import (
     BYPASSES,
     FILE_REQUESTS,
     PATH_OPERATIONS,
+    TYPING_REQUESTS,
     WRITING_OPERATIONS,
 )
 from notifyd.policy.operations import (
@@ -98,6 +99,7 @@ __all__ = [
     "BYPASSES",
     "FILE_REQUESTS",
     "PATH_OPERATIONS",
+    "TYPING_REQUESTS",
     "WRITING_OPERATIONS",
     "Accept",
     "Access",

@@ -15,7 +15,7 @@ import os
 import shlex
 from pathlib import PurePosixPath
 
-from notifyd import BYPASSES, Allow, Ask, Deny, Exec, Ioctl, always, on, option
+from notifyd import BYPASSES, TYPING_REQUESTS, Allow, Ask, Deny, Exec, Ioctl, always, on, option
 
 LONGEST = 300  # characters of a command line in a question
 
@@ -28,7 +28,7 @@ def program(text: str) -> PurePosixPath:
 FREE = frozenset(option("free", (), convert=program, summary="a program that is never asked about"))
 
 always(Deny(errno.EPERM), *BYPASSES)
-always(Deny(errno.EPERM), Ioctl, request={0x5412, 0x541C})  # TIOCSTI, TIOCLINUX
+always(Deny(errno.EPERM), Ioctl, request=TYPING_REQUESTS)
 
 
 @on(Exec)

@@ -18,7 +18,7 @@ import os
 import string
 from pathlib import PurePosixPath
 
-from notifyd import BYPASSES, Allow, Deny, Exec, Ioctl, always, on, option
+from notifyd import BYPASSES, TYPING_REQUESTS, Allow, Deny, Exec, Ioctl, always, on, option
 
 
 def program(text: str) -> PurePosixPath:
@@ -37,7 +37,7 @@ PATHS = frozenset(option("path", (), convert=program, summary="a program that ma
 DIGESTS = frozenset(option("sha256", (), convert=digest, summary="the digest of one"))
 
 always(Deny(errno.EPERM), *BYPASSES)
-always(Deny(errno.EPERM), Ioctl, request={0x5412, 0x541C})  # TIOCSTI, TIOCLINUX
+always(Deny(errno.EPERM), Ioctl, request=TYPING_REQUESTS)
 
 
 @on(Exec)

@@ -12,6 +12,7 @@ other processes of the user, and the devices of root, are open. See `only-below`
 import errno
 
 from notifyd import (
+    TYPING_REQUESTS,
     Acct,
     Bpf,
     Chroot,
@@ -44,7 +45,6 @@ from notifyd import (
 
 NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
 CLONE_NEWTIME = 0x80  # a part of the signal number in clone(2)
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both can type into a terminal that others read
 USERFAULTFD_IOC_NEW = 0xAA00  # what /dev/userfaultfd has instead of a system call
 
 REFUSED = Deny(errno.EPERM)
@@ -56,4 +56,4 @@ always(REFUSED, Unshare, flags=has_any(NAMESPACES | CLONE_NEWTIME))
 # clone3's flags lie in memory, out of the filter's sight. ENOSYS makes C libraries use clone.
 always(Deny(errno.ENOSYS), Raw("clone3"))
 always(REFUSED, Clone, flags=has_any(NAMESPACES))
-always(REFUSED, Ioctl, request={TIOCSTI, TIOCLINUX, USERFAULTFD_IOC_NEW})
+always(REFUSED, Ioctl, request={*TYPING_REQUESTS, USERFAULTFD_IOC_NEW})

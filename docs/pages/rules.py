@@ -84,7 +84,7 @@ def entry(module: Any, name: str) -> str:
     if name == "Verdict":
         return "### `Verdict`\n\nAny of the verdicts, for the annotation of a rule."
     if name in SUMMARIES:
-        members = ", ".join(map(member, sorted(found) if name == "FILE_REQUESTS" else found))
+        members = ", ".join(map(member, sorted(found) if isinstance(found, frozenset) else found))
         return f"### `{name}`\n\n{SUMMARIES[name]}\n\n{members}"
     takes = signature(found) if not (inspect.isclass(found) and issubclass(found, Call)) else ""
     return f"### `{name}{takes}`\n\n```text\n{inspect.getdoc(found)}\n```"

@@ -31,7 +31,7 @@ from notifyd.policy.operations import (
     Umount,
 )
 
-__all__ = ["BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "WRITING_OPERATIONS"]
+__all__ = ["BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "TYPING_REQUESTS", "WRITING_OPERATIONS"]
 
 
 def _paths(operation: type[Call]) -> list[Path]:
@@ -57,6 +57,8 @@ SUMMARIES = {
     "`call.paths`; with `BYPASSES` refused, nothing is missing. `Chdir` is in neither: only its "
     "caller can do it, so no rule could allow it after a look. Nothing is lost by that, since "
     "every later path is resolved from wherever the caller then is.",
+    "TYPING_REQUESTS": "Those of `FILE_REQUESTS` that type into the terminal, which is all of them "
+    "that rules about programs have to refuse.",
     "WRITING_OPERATIONS": "Those of `PATH_OPERATIONS` that may change what is at a path: see "
     "`call.written_paths`.",
 }
@@ -83,13 +85,15 @@ BYPASSES: tuple[Operation, ...] = (
     _raw("pidfd_getfd", "fanotify_init", "file_setattr", "uselib"),
 )
 
-FILE_REQUESTS: frozenset[int] = frozenset(
+TYPING_REQUESTS: frozenset[int] = frozenset(IOCTLS[one] for one in ("TIOCSTI", "TIOCLINUX"))
+
+FILE_REQUESTS: frozenset[int] = TYPING_REQUESTS | frozenset(
     number
     for name, number in IOCTLS.items()
     if name.startswith(("FS_IOC_SET", "FS_IOC32_SET", "FS_IOC_FSSET", "BTRFS_IOC_"))
     or (name.startswith("XFS_IOC_") and "_BY_HANDLE" in name)
     or (name.startswith("EXT4_IOC") and "_SETVERSION" in name)
-    or name in ("FS_IOC_ENABLE_VERITY", "FAT_IOCTL_SET_ATTRIBUTES", "TIOCSTI", "TIOCLINUX")
+    or name in ("FS_IOC_ENABLE_VERITY", "FAT_IOCTL_SET_ATTRIBUTES")
 )
 
 PATH_OPERATIONS: tuple[type[Call], ...] = tuple(

@@ -133,6 +133,7 @@ def test_those_that_write():
 
 def test_the_groups_are_exported():
     """A rule file imports them like operations."""
-    assert {"BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "WRITING_OPERATIONS"} <= set(
-        notifyd.__all__
-    )
+    files = {"BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "WRITING_OPERATIONS"}
+    assert files | {"TYPING_REQUESTS"} <= set(notifyd.__all__)
+    assert {0x5412, 0x541C} == notifyd.TYPING_REQUESTS
+    assert notifyd.TYPING_REQUESTS < notifyd.FILE_REQUESTS
