@@ -292,9 +292,7 @@ def sentence(event: str, fields: Mapping[str, Any]) -> str:
     shown = {name: _shown(value) for name, value in fields.items() if value is not None}
     kind = EVENTS.get(event)
     if kind is not None and kind.says:
-        whose = _WHOSE.match(kind.says)
-        unknown = whose is not None and whose[1] not in shown
-        says = _WHOSE.sub("", kind.says) if unknown else kind.says
+        says = _WHOSE.sub(lambda whose: whose[0] if whose[1] in shown else "", kind.says)
         return says.format_map(_OrQuestion(shown))
     parts = [printable(event, 400), *(f"{name}={text}" for name, text in shown.items())]
     return " ".join(parts)

@@ -98,9 +98,7 @@ class Journal:
 
 
 def _priority(event: Mapping[str, Any]) -> int:
-    if event.get("event") == "call":
-        return _REFUSED if refuses(event) else _CALL
-    return _PRIORITIES.get(str(event.get("level")), _CALL)
+    return _REFUSED if refuses(event) else _PRIORITIES.get(str(event.get("level")), _CALL)
 
 
 def _field(name: str, value: bytes) -> bytes:

@@ -138,7 +138,10 @@ def load(
             missing; a line for each.
     """
     files = each(names, lambda name: load_file(name, options))
-    if wrong := [*_strange(files, options or {}), *_missing(files, options or {}, deciding)]:
+    wrong = list(_strange(files, options or {}))
+    if deciding:
+        wrong += _missing(files, options or {})
+    if wrong:
         raise UsageError("\n".join(wrong))
     declared = [one for file in files for one in file.declared]
     return RuleSet.build(declared, otherwise=otherwise, strict=strict)
@@ -152,10 +155,8 @@ def _strange(files: Sequence[RuleFile], options: Mapping[str, Sequence[str]]) ->
             yield f"no option {option!r} in these rules; {known}"
 
 
-def _missing(
-    files: Sequence[RuleFile], options: Mapping[str, Sequence[str]], deciding: bool
-) -> Iterator[str]:
-    for file in files if deciding else ():
+def _missing(files: Sequence[RuleFile], options: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for file in files:
         for name, setting in file.wanted.items():
             if setting.needed and not options.get(name):
                 yield (

@@ -103,8 +103,8 @@ def stopped() -> Iterator[Callable[..., Stopped]]:
 
 
 @pytest.fixture
-def in_child() -> Callable[[Callable[[], int]], int]:
-    """Run a function in a child, which has one thread: `in_child(work)` is what it returned."""
+def fork() -> Callable[[Callable[[], int]], int]:
+    """Start a child, which has one thread: `fork(work)` is its pid; it exits with the result."""
 
     def run(work: Callable[[], int]) -> int:
         pid = os.fork()
@@ -114,7 +114,17 @@ def in_child() -> Callable[[Callable[[], int]], int]:
                 status = work()
             finally:
                 os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return pid
+
+    return run
+
+
+@pytest.fixture
+def in_child(fork: Callable[[Callable[[], int]], int]) -> Callable[[Callable[[], int]], int]:
+    """Run a function in such a child to its end: `in_child(work)` is what it returned."""
+
+    def run(work: Callable[[], int]) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(fork(work), 0)[1])
 
     return run
 

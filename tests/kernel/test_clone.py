@@ -8,19 +8,7 @@ import pytest
 from notifyd.kernel import clone
 
 
-def in_middle(work):
-    """Run work() in a child, which is to exit with its result; return the pid."""
-    pid = os.fork()
-    if not pid:
-        status = 99
-        try:
-            status = work()
-        finally:
-            os._exit(status)
-    return pid
-
-
-def test_table_is_shared_and_parent_too():
+def test_table_is_shared_and_parent_too(fork):
     """What the child opens is open in the caller, and the caller's parent waits for the child."""
     ours, theirs = os.pipe()
 
@@ -36,7 +24,7 @@ def test_table_is_shared_and_parent_too():
         return int(os.readlink(f"/proc/self/fd/{fd}") != "/dev/null")
 
     parent = os.getpid()
-    middle = in_middle(work)
+    middle = fork(work)
     sibling = int(os.read(ours, 20))
     os.close(ours)
     os.close(theirs)
@@ -44,7 +32,7 @@ def test_table_is_shared_and_parent_too():
     assert os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1]) == 0
 
 
-def test_memory_is_not_shared():
+def test_memory_is_not_shared(fork):
     """The child has a copy of the memory, as after fork."""
     ours, theirs = os.pipe()
 
@@ -60,7 +48,7 @@ def test_memory_is_not_shared():
         os.write(theirs, str(sibling).encode())
         return len(values)
 
-    middle = in_middle(work)
+    middle = fork(work)
     sibling = int(os.read(ours, 20))
     os.close(ours)
     os.close(theirs)
