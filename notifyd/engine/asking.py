@@ -13,7 +13,7 @@ from notifyd.audit.harmless import printable
 from notifyd.engine.decide import Decision
 from notifyd.errors import TargetGone
 from notifyd.perform import Done, Execution, Moved, worker
-from notifyd.policy.call import ID, PID, Note
+from notifyd.policy.call import PID, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask
 from notifyd.target.paths import WouldBlock
@@ -109,18 +109,18 @@ async def _digest_of(workload: Workload, note: Note, tid: int) -> str:
         descriptor = os.open(f"/proc/{tid}/exe", os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return ""
+    check = workload.target(note).check
     with ExitStack() as ours:
         ours.callback(os.close, descriptor)
-        # Invariant: a number means its target only while the call is known to stand.
-        if not workload.id_valid(note[ID]):
-            raise TargetGone("the target is no longer in its call")
+        check()  # a number means its target only while the call is known to stand
         owned = ours.pop_all()
 
     def compute() -> str:
         # A thread that is left behind must not find another file at that number: it closes it.
         with owned:
-            # Held: what is being executed cannot be written (ETXTBSY).
-            return workload.digests.compute(descriptor, held=True)
+            # Held: what is being executed cannot be written (ETXTBSY). And whoever is killed again
+            # and again must not leave a thread each time that reads a large file to its end.
+            return workload.digests.compute(descriptor, held=True, go_on=check)
 
     try:
         return await worker.run(compute)

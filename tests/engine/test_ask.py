@@ -14,6 +14,7 @@ import trio
 from notifyd.approvals import desk as desks
 from notifyd.approvals.desk import Desk
 from notifyd.approvals.question import Answer, Person, Scope
+from notifyd.errors import TargetGone
 from notifyd.kernel import seccomp
 from notifyd.target.digests import Digests
 
@@ -214,15 +215,18 @@ def test_killed_while_it_is_asked(asking, told):
 
 
 def test_killed_while_its_program_is_hashed(asking, monkeypatch):
-    """The thread that is left behind has its descriptor still, and no other file at its number."""
+    """The thread left behind has no other file at its descriptor's number, and soon ends."""
     program = os.stat("/proc/self/exe")
     begun, go, threads, seen = threading.Event(), threading.Event(), [], []
 
-    def compute(_digests, descriptor, *, held):
+    def compute(_digests, descriptor, *, held, go_on):
         threads.append(threading.current_thread())
         begun.set()
         go.wait(20)
         seen.append(os.path.samestat(os.fstat(descriptor), program))
+        with pytest.raises(TargetGone):
+            go_on()
+        seen.append("goes")
         return ""
 
     monkeypatch.setattr(Digests, "compute", compute)
@@ -237,7 +241,7 @@ def test_killed_while_its_program_is_hashed(asking, monkeypatch):
     assert asking(_uname, RULE.format(more=""), person) == -signal.SIGKILL
     go.set()
     threads[0].join(20)
-    assert seen == [True]
+    assert seen == [True, "goes"]
 
 
 def test_stopped_while_it_is_asked(asking, told):
