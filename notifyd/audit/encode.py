@@ -81,7 +81,7 @@ def line_of(r: Record) -> Line:
         r.operation, r.syscall, r.arch, tidy_fields(r.args) if r.args else None, r.verdict, r.how,
         errno_name(r.errno) if r.errno else None, r.value, r.rule, r.reason, r.racy,
         (r.took_ns + 50) // 100 / 10, round(r.waited_ns / 1e9, 6) if r.waited_ns else None,
-        r.approval or None,
+        r.approval or None, r.cause or None,
     )
     # fmt: on
 

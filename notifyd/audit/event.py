@@ -51,6 +51,9 @@ _CALL = {
     "took_us": "microseconds from receiving to answering, without waiting for a person",
     "waited_s": "seconds that it waited for a person",
     "approval": "the id of the question that the person was asked",
+    "cause": "where no rule wanted the refusal: the supervisor `ended`, the audit file was full "
+    "(`held`), the path kept `moving`, what a rule allowed was `undone`, too many calls waited "
+    "(`crowded`), or a `fault` of notifyd",
 }
 
 EVENTS: Mapping[str, EventKind] = MappingProxyType(

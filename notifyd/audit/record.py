@@ -36,6 +36,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         took_ns: from receiving to answering, without `waited_ns`.
         waited_ns: spent waiting for a person.
         approval: the question that the person was asked; 0 for none.
+        cause: why it was refused although no rule wanted so, a word; "" where that was not so.
     """
 
     time_ns: int
@@ -56,6 +57,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     took_ns: int
     waited_ns: int = 0
     approval: int = 0
+    cause: str = ""
 
 
 class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag="call"):
@@ -86,4 +88,5 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag=
     took_us: float | None = None
     waited_s: float | None = None
     approval: int | None = None
+    cause: str | None = None
     redacted: list[str] | None = None

@@ -15,8 +15,8 @@ from notifyd.audit.record import Line
 __all__ = ["HIDDEN", "KEPT", "Redactor"]
 
 HIDDEN = "[redacted]"
-# Without these a record says nothing; `racy` is no more than a mark itself.
-KEPT = frozenset({"event", "time", "level", "racy", "redacted"})
+# Without these a record says nothing; `racy` and `cause` are no more than marks themselves.
+KEPT = frozenset({"event", "time", "level", "racy", "cause", "redacted"})
 
 _FIELDS = tuple(name for name in Line.__struct_fields__ if name not in KEPT)
 

@@ -15,9 +15,9 @@ from notifyd.policy.fields import Enum, Field, Flags
 from notifyd.policy.lower import cubes_of, lower
 from notifyd.policy.rule import Always, Declaration
 from notifyd.policy.ruleset import RuleSet, Step
-from notifyd.policy.verdicts import Deny
+from notifyd.policy.verdicts import Allow, Deny
 
-__all__ = ["show_filter"]
+__all__ = ["said", "show_filter", "wanted"]
 
 
 def show_filter(rules: RuleSet) -> Iterator[str]:
@@ -36,7 +36,7 @@ def show_filter(rules: RuleSet) -> Iterator[str]:
     if decided:
         yield "decided in the kernel"
         for one in decided:
-            yield from _show(rules, one, _verdict(one))
+            yield from _show(rules, one, said(one))
         yield ""
     if asked:
         yield "asked of the rules"
@@ -53,8 +53,8 @@ def show_filter(rules: RuleSet) -> Iterator[str]:
 
 def _show(rules: RuleSet, declaration: Declaration, heading: str) -> Iterator[str]:
     """One declaration: its verdict or name, and on which calls of which entry."""
-    wanted = _wanted(declaration)
-    yield f"  {heading}{' if ' + wanted if wanted else ''}"
+    about = wanted(declaration)
+    yield f"  {heading}{' if ' + about if about else ''}"
     steps = _steps(rules, declaration)
     rows = [
         (arch.name, ", ".join(dict.fromkeys(_name(step) for step in steps[arch.name])))
@@ -64,11 +64,12 @@ def _show(rules: RuleSet, declaration: Declaration, heading: str) -> Iterator[st
     yield from columns(rows, "    ")
 
 
-def _verdict(always: Always) -> str:
+def said(always: Always) -> str:
+    """What the kernel gives, as a rule file writes it."""
     verdict = always.verdict
     if isinstance(verdict, Deny):
         return f"Deny({errorcode.get(verdict.errno, verdict.errno)})"
-    return f"{type(verdict).__name__}()"
+    return repr(verdict) if isinstance(verdict, Allow) else f"{type(verdict).__name__}()"
 
 
 def _steps(rules: RuleSet, declaration: Declaration) -> Mapping[str, list[Step]]:
@@ -88,7 +89,8 @@ def _name(step: Step) -> str:
     return f"{step.variant.syscall} (whatever its {', '.join(unseen)}: in memory)"
 
 
-def _wanted(declaration: Declaration) -> str:
+def wanted(declaration: Declaration) -> str:
+    """The conditions of a declaration in words; "" for none."""
     claim = declaration.claim
     first = claim.operations[0]
     fields: Mapping[str, Field[Any]] = {} if isinstance(first, Raw) else first.fields

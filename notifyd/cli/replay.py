@@ -28,9 +28,10 @@ PULSE = 0.2  # seconds between two words of progress
 
 
 @click.command(
-    epilog="Exit status: 0 if no call would get anything else; 1 if one would; 2 for a usage error."
+    epilog="Exit status: 0 if no call would get anything else; 1 if one would, or if a rule fails; "
+    "2 for a usage error."
 )
-@rules_and_options(required=True, more="; the first verdict wins")
+@rules_and_options(required=True, more="; they add up")
 @remaining
 @click.option(
     "--workload",
@@ -81,7 +82,7 @@ def command(
         finally:
             progress.end()
     shown.end(summary, lines)
-    sys.exit(1 if summary.changed else 0)
+    sys.exit(1 if summary.changed or summary.broken else 0)
 
 
 class _Shown:

@@ -13,6 +13,7 @@ from notifyd.cli.completion import complete_operations, complete_rules
 from notifyd.cli.options import options_of
 from notifyd.errors import UsageError
 from notifyd.policy.load import RuleFile, find, load, load_file, shipped, title
+from notifyd.policy.ruleset import RuleSet
 
 __all__ = ["command"]
 
@@ -20,6 +21,7 @@ __all__ = ["command"]
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...", shell_complete=complete_rules)
 @click.option("--filter", "filters", is_flag=True, help="Show what they become in the kernel.")
+@click.option("--order", "order", is_flag=True, help="Show which is asked about what, in order.")
 @click.option("--options", "wants", is_flag=True, help="Show which settings they take.")
 @click.option("--operations", "every", is_flag=True, help="List what a rule can be about.")
 @click.option(
@@ -35,58 +37,64 @@ __all__ = ["command"]
     multiple=True,
     callback=options_of,
     metavar="NAME=VALUE",
-    help="A setting for --filter.",
+    help="A setting for --filter and --order.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (not for --filter).")
 def command(
     names: tuple[str, ...],
     filters: bool,
+    order: bool,
     wants: bool,
     every: bool,
     operation: str | None,
     given: dict[str, list[str]],
     as_json: bool,
 ) -> None:
-    """List the rules that ship, or show some, by name or file.
+    """List the rules that ship, or show one, by name or file; or how several add up.
 
     \b
     notifyd rules
     notifyd rules no-network
+    notifyd rules only-below connect-allowlist
     notifyd rules no-network --filter
     notifyd rules --operation openat
     """  # noqa: D301 (click's mark is the character itself)
-    _check(names, filters, wants, every, operation, given, as_json)
+    _check(names, (filters, order, wants), every, operation, given, as_json)
     if every or operation is not None:
         _operations(operation, as_json)
     elif filters:
         from notifyd.cli.lowered import show_filter
 
         _print(show_filter(load(names, options=given, deciding=False)))
+    elif order or (len(names) > 1 and not (wants or as_json)):
+        _order(load(names, options=given, deciding=False), as_json)
     elif wants or (names and as_json):
         _options([load_file(name) for name in names], as_json)
     elif names:
-        _texts(names)
+        _text(names[0])
     else:
         _listing(as_json)
 
 
 def _check(
     names: Sequence[str],
-    filters: bool,
-    wants: bool,
+    about: tuple[bool, bool, bool],
     every: bool,
     operation: str | None,
     given: Mapping[str, object],
     as_json: bool,
 ) -> None:
-    if sum((filters, wants, every, operation is not None)) > 1:
-        raise UsageError("--filter, --options, --operations and --operation: one of them at a time")
-    if (filters or wants) and not names:
+    filters, order, wants = about
+    if sum((*about, every, operation is not None)) > 1:
+        raise UsageError(
+            "--filter, --order, --options, --operations and --operation: one of them at a time"
+        )
+    if any(about) and not names:
         raise UsageError("which rules? `notifyd rules` lists those that ship")
     if names and (every or operation is not None):
         raise UsageError("--operations is about no rule file; leave the names out")
-    if given and not filters:
-        raise UsageError("--option goes with --filter; `notifyd run` takes it too")
+    if given and (wants or not (filters or order or len(names) > 1)):
+        raise UsageError("--option goes with --filter and --order; `notifyd run` takes it too")
     if as_json and filters:
         raise UsageError("--filter has no JSON form")
 
@@ -105,15 +113,21 @@ def _without_name(name: str, text: str) -> str:
     return rest if colon and head.lower() == name.replace("-", " ") else text
 
 
-def _texts(names: Sequence[str]) -> None:
-    for name in names:
-        path = find(name)
-        if len(names) > 1:
-            click.echo(f"# {path}\n")
-        try:
-            click.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from error
+def _text(name: str) -> None:
+    path = find(name)
+    try:
+        click.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def _order(rules: RuleSet, as_json: bool) -> None:
+    from notifyd.cli.order import as_data, show_order
+
+    if as_json:
+        _print_json(as_data(rules))
+    else:
+        _print(show_order(rules))
 
 
 def _options(files: Sequence[RuleFile], as_json: bool) -> None:

@@ -20,7 +20,7 @@ from notifyd.errors import UsageError
     epilog="Exit status: the command's; 128+n for signal n; 2 for a usage error; 126 and 127 "
     "for a command that cannot be executed or found.",
 )
-@rules_and_options(required=False, more="; the first verdict wins")
+@rules_and_options(required=False, more="; they add up")
 @remaining
 @click.option("--user", metavar="USER", help="Run the command as NAME, UID or UID:GID. Root only.")
 @click.option(

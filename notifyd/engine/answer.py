@@ -23,6 +23,7 @@ from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply
 from notifyd.target.thread import StoppedThread
 
 MAX_ERRNO = 4095  # the kernel takes what is beyond for a value: errno(3), IS_ERR_VALUE
+MAX_VALUE = (1 << 63) - 1  # of what a system call returns
 READ_ONLY = os.O_RDONLY | os.O_CLOEXEC
 
 
@@ -36,6 +37,7 @@ class Outcome(NamedTuple):
         value: what the target got, or None.
         reason: why, where there is a why.
         racy: the kernel reads memory again that a rule looked at.
+        cause: why it is not what the rules wanted, one of `CAUSES`; "" where it is.
     """
 
     verdict: str
@@ -44,15 +46,23 @@ class Outcome(NamedTuple):
     value: int | None = None
     reason: str | None = None
     racy: bool = False
+    cause: str = ""
 
 
 GONE = "gone"
 
-# Why a call was refused although no rule wanted so. Replaying a record knows them by this.
-ENDED = "the supervisor ended before there was a verdict"
-HELD = "the audit file is full"
-MOVING = "what the path means keeps changing"
-UNDONE = "not done: "  # and why
+# Why a call was refused although no rule wanted so: the event's `cause`, which programs read. Its
+# `reason` says it for people.
+CAUSES: Mapping[str, str] = MappingProxyType(
+    {
+        "ended": "the supervisor ended before there was a verdict",
+        "held": "the audit file is full",
+        "moving": "what the path means keeps changing",
+        "undone": "a rule allowed it, and notifyd could not do it",
+        "crowded": "too many calls of the workload wait",
+        "fault": "an error of notifyd itself",
+    }
+)
 
 
 class Answerer:
@@ -85,10 +95,12 @@ class Answerer:
             # Nonsense inside a verdict: an errno of 0, a closed descriptor, a value of 2**70.
             return self.refuse(note, "deny", errno.EPERM, f"{shown(verdict)}: {error}")
 
-    def refuse(self, note: Note, verdict: str, number: int, reason: str | None) -> Outcome:
-        """Answer with an errno."""
+    def refuse(
+        self, note: Note, verdict: str, number: int, reason: str | None, cause: str = ""
+    ) -> Outcome:
+        """Answer with an errno; `cause` where no rule wanted that."""
         sent = self._notifier.respond(note[ID], 0, -number, 0)
-        return Outcome(verdict, "answered" if sent else GONE, number, reason=reason)
+        return Outcome(verdict, "answered" if sent else GONE, number, reason=reason, cause=cause)
 
     def performed(self, note: Note, value: int, number: int, reason: str | None) -> Outcome:
         """Answer with what the kernel gave us for the target: a value, or an errno if not 0."""

@@ -82,10 +82,15 @@ async def ask_person(
 
 def concluded(decision: Decision, resolution: Resolution) -> Decision:
     """What a decision to ask comes to, now that it was asked."""
-    ask = decision.verdict
+    ask, then = decision.verdict, decision.then
     assert isinstance(ask, Ask)
-    verdict = Allow() if resolution.granted else ask.otherwise
-    return decision._replace(verdict=verdict, reason=resolution.reason)
+    if not resolution.granted:
+        return decision._replace(verdict=ask.otherwise, reason=resolution.reason, then=None)
+    if then is None:
+        return decision._replace(verdict=Allow(), reason=resolution.reason)
+    if isinstance(then.verdict, Allow):  # and it is the person who allows it
+        return then._replace(rule=decision.rule, reason=resolution.reason)
+    return then
 
 
 def same_question(one: Ask, other: Ask) -> bool:

@@ -13,19 +13,18 @@ from typing import Any
 
 import trio
 
-from notifyd.approvals.question import Resolution
 from notifyd.audit.record import Record
-from notifyd.engine.answer import ENDED, GONE, MOVING, UNDONE, Outcome
-from notifyd.engine.asking import ask_person, concluded, same_question, what_it_comes_to
-from notifyd.engine.decide import Decision, Inquiry
+from notifyd.engine.answer import CAUSES, GONE, Outcome
+from notifyd.engine.asking import what_it_comes_to
+from notifyd.engine.decide import Decision, Inquiry, explain
 from notifyd.engine.executed import executed, tell_mismatch
+from notifyd.engine.questions import Questions
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
 from notifyd.kernel.arch import arch_name
 from notifyd.perform import RECIPES, Done, Execution, Fate, FileDeed, Moved, perform, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
-from notifyd.policy.ruleset import Step
 from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
 from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
@@ -40,15 +39,14 @@ class Case:
 
     __slots__ = (
         "_args",
-        "_asked",
         "_begun",
         "_decision",
         "_deed",
         "_identity",
         "_look",
         "_moved",
+        "_questions",
         "_slot",
-        "_waited",
         "answered",
         "inquiry",
         "note",
@@ -70,8 +68,7 @@ class Case:
         self._deed: FileDeed | None = None
         self._moved = 0
         self._slot = slot  # in the ledger; 0 for none
-        self._asked: tuple[Ask, Resolution] | None = None
-        self._waited = 0  # nanoseconds for a person
+        self._questions = Questions()
 
     # -- inline
 
@@ -80,6 +77,9 @@ class Case:
         changes = self.workload.foresee(self.note)
         if changes and not self.inquiry.steps:
             return self._go_on(changes)
+        return self._ask()
+
+    def _ask(self) -> Case | None:
         try:
             decision = self.inquiry.ask()
         except WouldBlock as look:
@@ -89,26 +89,28 @@ class Case:
             return self._gone(gone)
         return self if decision is None else self.conclude(decision)
 
-    def ruled(self, step: Step, call: Call, verdict: object) -> Case | None:
-        """Go on from the verdict of a rule that was asked already; returns as `decide` does."""
-        self.inquiry.adopt(step, call)
-        return self.conclude(self.inquiry.judge(step, call, verdict))
+    def ruled(self, call: Call, verdict: object) -> Case | None:
+        """Go on from the verdict of the only rule, asked already; returns as `decide` does."""
+        return self.conclude(self.inquiry.judge(call, verdict))
 
-    def failed(self, step: Step, call: Call, error: BaseException) -> Case | None:
-        """Go on from what a rule raised that was asked already; returns as `decide` does."""
-        self.inquiry.adopt(step, call)
+    def failed(self, call: Call, error: BaseException) -> Case | None:
+        """Go on from what the only rule raised, or what followed; returns as `decide` does."""
+        self.inquiry.adopt(call)
         if isinstance(error, WouldBlock):
             self._look = error
             return self
         if isinstance(error, TargetGone):
             return self._gone(error)
-        return self.conclude(self.inquiry.failed(step.declaration, error))
+        self.inquiry.failed(error)
+        return self.conclude(self.inquiry.conclusion())
 
     def conclude(self, decision: Decision) -> Case | None:
         """Answer, if that can be done inline; returns as `decide` does."""
-        if self.workload.held and not isinstance(decision.verdict, (Deny, Kill)):
-            decision = decision._replace(verdict=Deny(errno.EPERM), reason=self.workload.held)
         verdict = decision.verdict
+        if self.workload.held and not isinstance(verdict, (Deny, Kill)):
+            self._decision = decision
+            self._refuse("held")
+            return None
         if isinstance(verdict, Ask):
             self._decision = decision
             return self
@@ -156,13 +158,12 @@ class Case:
             return True
         self._slot = ledger.enter(self.note)
         if not self._slot:
-            self.give_up("too many calls of this workload wait")
+            self._refuse("crowded")
         return bool(self._slot)
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: str, cause: str) -> None:
         """Refuse without asking the rules."""
-        outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, reason)
-        self._close(Decision(Deny(errno.EPERM), None, False, None, reason), outcome)
+        self._refuse(cause, reason=reason)
 
     async def attend(self) -> None:
         """See the case through in a task of its own: slow looks, async rules, performing.
@@ -190,9 +191,12 @@ class Case:
                     await worker.run(look.look)
                 decision = self._decision or await self.inquiry.ask_async()
                 if isinstance(decision.verdict, Ask):
-                    if await self._fails_anyway(decision):
-                        continue
-                    decision = self._decision = await self._have_asked(decision, decision.verdict)
+                    if not await self._fails_anyway(decision):
+                        self._witness(decision.call)
+                        self._decision = await self._questions.put(
+                            self.workload, self.note, decision, self._identity, self._args
+                        )
+                    continue
                 waits = self.conclude(decision) is not None and self._look is None
                 if waits and self._decision is not None:  # else the rules are asked again
                     await self._perform(decision)
@@ -206,7 +210,7 @@ class Case:
 
         A shell tries every directory of PATH: nobody wants to be asked about those.
         """
-        if not isinstance(decision.call, Exec) or self._asked is not None:
+        if not isinstance(decision.call, Exec) or self._questions.said:
             return False
         self._witness(decision.call)
         try:
@@ -219,22 +223,6 @@ class Case:
         if done is not None:
             self._done(decision, done)
         return self.answered
-
-    async def _have_asked(self, decision: Decision, ask: Ask) -> Decision:
-        """Ask a person. What moved meanwhile is looked at again, and not asked again."""
-        # Of a program, what it holds is a part of the question: another one is asked about anew.
-        exchanged = isinstance(decision.call, Exec)
-        if self._asked is None or exchanged or not same_question(self._asked[0], ask):
-            self._witness(decision.call)
-            begun = clock()
-            try:
-                resolution = await ask_person(
-                    self.workload, self.note, decision, self._identity, self._args
-                )
-            finally:
-                self._waited += clock() - begun
-            self._asked = ask, resolution
-        return concluded(decision, self._asked[1])
 
     async def _perform(self, decision: Decision) -> None:
         call = decision.call
@@ -281,10 +269,7 @@ class Case:
         self._let_go()
         self._moved += 1
         if self._moved > MOVES:
-            self._close(
-                self._decision or self.inquiry.failed(None, Moved()),
-                self.workload.answerer.refuse(self.note, "deny", errno.EAGAIN, MOVING),
-            )
+            self._refuse("moving", errno.EAGAIN)
             return
         self._decision = None
         self.inquiry.restart()
@@ -312,7 +297,8 @@ class Case:
         if isinstance(error, TargetFault):
             outcome = answerer.performed(self.note, 0, error.errno, str(error))
         else:
-            outcome = answerer.refuse(self.note, "deny", errno.EPERM, f"{UNDONE}{error}")
+            reason = f"not done: {error}"
+            outcome = answerer.refuse(self.note, "deny", errno.EPERM, reason, "undone")
             decision = decision._replace(broken=isinstance(error, RuleError))
         self._close(decision, outcome)
 
@@ -330,19 +316,32 @@ class Case:
             self.inquiry.close()
             return
         if self.workload.listener >= 0 and self.workload.notifier.id_valid(self.note[ID]):
-            outcome = self.workload.answerer.refuse(self.note, "deny", errno.EPERM, ENDED)
+            self._refuse("ended")
         else:
-            outcome = Outcome("deny", GONE)
-        self._close(Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, None), outcome)
+            self._close(self._refusal(None), Outcome("deny", GONE))
 
     def _gone(self, error: TargetGone) -> Case | None:
         """The target is said to be gone; or a rule stumbled on another one that is."""
-        decision = self.inquiry.failed(self.inquiry.asked, error)
         # Invariant: every received call gets its answer, or is found gone by its own id.
         if self.workload.notifier.id_valid(self.note[ID]):
-            return self.conclude(decision)
-        self._close(decision, Outcome("deny", GONE))
+            self._decision = None
+            self.inquiry.failed(error)
+            return self._ask()
+        asked = self.inquiry.asked
+        self._close(
+            self._refusal(explain(error))._replace(rule=asked.name if asked else None),
+            Outcome("deny", GONE),
+        )
         return None
+
+    def _refuse(self, cause: str, number: int = errno.EPERM, reason: str = "") -> None:
+        """Refuse although no rule wanted so."""
+        why = reason or CAUSES[cause]
+        outcome = self.workload.answerer.refuse(self.note, "deny", number, why, cause)
+        self._close(self._decision or self._refusal(why), outcome)
+
+    def _refusal(self, reason: str | None) -> Decision:
+        return Decision(Deny(errno.EPERM), self.inquiry.last_call, False, None, reason)
 
     def _go_on(self, changes: frozenset[Change]) -> Case | None:
         """Let a call go on that no rule named, and that is notified for our own sake only."""
@@ -363,7 +362,7 @@ class Case:
             return
         try:
             self._identity = workload.identities.of(self.note[PID])
-            self._args = call.describe() if call is not None else None
+            self._args = self.inquiry.as_made(call).describe() if call is not None else None
         except (TargetGone, WouldBlock):
             pass  # the answer will find out that it is gone; an event is not worth waiting for
 
@@ -388,13 +387,13 @@ class Case:
         if workload.silent:
             return
         workload.reporter.tally.errors += decision.broken
+        asked, waited = self._questions, self._questions.waited
         # fmt: off
         workload.reporter.answered(Record(
             workload.reporter.epoch + self._begun, workload.name, self._identity, self.note[PID],
             operation, syscall, arch_name(self.note[ARCH]), self._args,
-            "ask" if self._asked else outcome.verdict,
+            "ask" if asked.said else outcome.verdict,
             outcome.how, outcome.errno, outcome.value, decision.rule, outcome.reason, outcome.racy,
-            clock() - self._begun - self._waited, self._waited,
-            self._asked[1].question if self._asked else 0,
+            clock() - self._begun - waited, waited, asked.asked, outcome.cause,
         ))
         # fmt: on

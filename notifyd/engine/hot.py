@@ -14,14 +14,16 @@ from select import POLLIN
 from time import perf_counter_ns as clock
 from typing import Any
 
-from notifyd.engine.answer import MAX_ERRNO
+from notifyd.engine.answer import MAX_ERRNO, MAX_VALUE
 from notifyd.engine.case import Case
 from notifyd.engine.opening import open_quickly
-from notifyd.engine.workload import Workload
+from notifyd.engine.workload import Known, Workload
+from notifyd.errors import TargetGone
 from notifyd.kernel.arch import native
 from notifyd.kernel.unotify import RESPONSE_CONTINUE
 from notifyd.policy.call import Call
 from notifyd.policy.verdicts import Allow, Deny, Return
+from notifyd.target.paths import WouldBlock
 
 
 class Stop(enum.Enum):
@@ -37,9 +39,7 @@ class Stop(enum.Enum):
 def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (hot)
     """Answer calls inline; return why it stopped, or a case for a task to attend.
 
-    Args:
-        workload: whose calls; one at least, if any is pending.
-        until: nanoseconds of perf_counter_ns; a call that began after that is the last one.
+    A call that begins after `until`, in nanoseconds of perf_counter_ns, is the last one.
     """
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
@@ -54,33 +54,42 @@ def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (
         except (FileNotFoundError, InterruptedError):
             continue  # the target left between poll and RECV, or a signal came: look again
         try:
-            plan = quick(note[3])
-            if plan is None or note[4] != own_arch:
+            if (plan := quick(note[3])) is None or note[4] != own_arch:
                 case = Case(workload, note, begun).decide()
             else:
                 operation, variant, function, known = plan
                 call = operation(note, variant, workload)
-                try:
+                try:  # nothing but the rule, which may raise anything: our faults are not its own
                     verdict = function(call)
-                    answer = _plain(call, verdict)
-                    if answer is None:
-                        if open_quickly(workload, known, call, verdict, begun):
+                except BaseException as failure:
+                    case = Case(workload, note, begun).failed(call, failure)
+                else:
+                    try:
+                        if (answer := _plain(call, verdict)) is None:
+                            case = _at_length(workload, known, call, verdict, begun)
+                        elif silent:
+                            respond(note[0], answer[0], answer[1], answer[2])
+                            call._origin = None  # close(), without the price of a method
                             continue
-                        case = Case(workload, note, begun).ruled(known.step, call, verdict)
-                    elif silent:
-                        respond(note[0], answer[0], answer[1], answer[2])
-                        call._origin = None  # close(), without the price of a method
-                        continue
-                    else:
-                        workload.answer_plainly(known, call, verdict, answer, begun)
-                        continue
-                except BaseException as failure:  # a rule may raise anything, SystemExit included
-                    case = Case(workload, note, begun).failed(known.step, call, failure)
+                        else:
+                            workload.answer_plainly(known, call, verdict, answer, begun)
+                            continue
+                    except (WouldBlock, TargetGone) as met:
+                        case = Case(workload, note, begun).failed(call, met)
             if case is not None:
                 return case
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
             workload.broke(note, error)
     return Stop.TURN
+
+
+def _at_length(
+    workload: Workload, known: Known, call: Any, verdict: Any, begun: int
+) -> Case | None:
+    """Answer a call whose verdict needs more than a look; or return it for a task."""
+    if open_quickly(workload, known, call, verdict, begun):
+        return None
+    return Case(workload, call.note, begun).ruled(call, verdict)
 
 
 def _poll_again(poll: Callable[[int], list[tuple[int, int]]]) -> list[tuple[int, int]]:
@@ -93,10 +102,10 @@ def _poll_again(poll: Callable[[int], list[tuple[int, int]]]) -> list[tuple[int,
 def _plain(call: Call, verdict: Any) -> tuple[int, int, int] | None:
     """Value, errno (negative) and response flags of a verdict that needs no second thought."""
     kind = verdict.__class__
-    if kind is Deny and 0 < verdict.errno <= MAX_ERRNO:
+    if kind is Deny and verdict.errno.__class__ is int and 0 < verdict.errno <= MAX_ERRNO:
         return 0, -verdict.errno, 0
-    if kind is Return and not verdict.memory:
-        return verdict.value, 0, 0
+    if kind is Return and not verdict.memory and verdict.value.__class__ is int:
+        return (verdict.value, 0, 0) if -MAX_VALUE - 1 <= verdict.value <= MAX_VALUE else None
     if kind is Allow and not (call.looked or verdict.changes or verdict.grant):
         return _GO_ON
     return None

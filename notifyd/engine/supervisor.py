@@ -180,7 +180,7 @@ class Supervisor:
             found += 1
             case = Case(workload, note, _clock(), slot)
             if tries >= TRIES:
-                case.give_up("the supervisor ended while it was decided")
+                case.give_up("the supervisor ended while it was decided", "ended")
             elif case.decide() is not None:
                 self._attend(case)
         return found

@@ -18,11 +18,11 @@ import trio
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.record import Line, Record
 from notifyd.audit.stream import BATCH, EventStream
-from notifyd.engine.answer import GONE, Answerer
+from notifyd.engine.answer import CAUSES, GONE, Answerer
 from notifyd.engine.ledger import Ledger
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
-from notifyd.kernel.arch import ARCHES, native
+from notifyd.kernel.arch import ARCHES, arch_name, native
 from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier
 from notifyd.perform.files import Files
@@ -308,10 +308,23 @@ class Workload:
             return None  # an event is not worth waiting for
 
     def broke(self, note: Note, error: Exception) -> None:
-        """An error of notifyd itself: it is told, and the call is refused."""
+        """An error of notifyd itself: it is told, and the call is refused if it still waits."""
         self.reporter.broke(error, workload=self.name)
+        sent = False
         with contextlib.suppress(OSError):  # it may have its answer already: EINPROGRESS
-            self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
+            sent = self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
+        if not sent or self.silent:
+            return  # what its target got was told, or is not known any more
+        operation, syscall = self.named(note, None)
+        # fmt: off
+        record = Record(
+            self.reporter.epoch + clock(), self.name, None, note[PID], operation, syscall,
+            arch_name(note[ARCH]), None, "deny", "answered", errno.EPERM, None, None,
+            f"{CAUSES['fault']}: {error!r}", False, 0, cause="fault",
+        )
+        # fmt: on
+        with contextlib.suppress(Exception):  # it may be the telling that fails
+            self.reporter.answered(record)
 
     def enter(self) -> None:
         """A call is given a task; `leave` says that it is over."""

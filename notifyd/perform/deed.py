@@ -25,6 +25,7 @@ from notifyd.perform.order import Need, Order, Reply
 from notifyd.perform.persona import granted
 from notifyd.perform.recipes import Recipe
 from notifyd.policy.operations import Access
+from notifyd.policy.verdicts import Grants
 
 if TYPE_CHECKING:
     from notifyd.perform.files import Files
@@ -49,7 +50,7 @@ class FileDeed:
         draft: Draft,
         order: Order,
         cloexec: bool,
-        grant: str | None,
+        grant: Grants,
         owned: ExitStack,
         helper: Helper | None,
     ) -> None:

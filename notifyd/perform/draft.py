@@ -9,7 +9,6 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import PurePath
 from typing import Any
 
 from notifyd.errors import CannotPerform, TargetFault
@@ -18,18 +17,23 @@ from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
 from notifyd.perform.order import Last, Place, Slot, Use
 from notifyd.policy.call import Call
-from notifyd.policy.fields import Field, Path, Pathname
+from notifyd.policy.changed import check_changes
 from notifyd.target.thread import StoppedThread
 
-__all__ = ["Draft", "as_path"]
+__all__ = ["Draft"]
 
-PATH_MAX = 4096
 AT_SYMLINK_NOFOLLOW = 0x100
 _LOOK = os.O_PATH | os.O_CLOEXEC
 
 
 class Draft:
     """The parts of an order, as they are gathered. `stack` owns what is opened.
+
+    Args:
+        call: with the changes made to it (`policy.changed`).
+        changes: what rules changed, and so what was not the target's own choice.
+        answer: names of changes that are made to the answer.
+        stack: becomes the owner of what is opened.
 
     Attributes:
         fds: the descriptors that go along.
@@ -44,7 +48,9 @@ class Draft:
         self.answer = {name: changes[name] for name in answer if name in changes}
         self.fds: list[int] = []
         self.places: list[Place] = []
-        self._changes = _checked(call, {k: v for k, v in changes.items() if k not in answer})
+        self._changed = changes.keys() - set(answer)
+        if self._changed:
+            check_changes(call, {name: changes[name] for name in self._changed})
         self._stack = stack
         self._directory = -1
         self._task = -1
@@ -89,7 +95,7 @@ class Draft:
 
     def value(self, name: str) -> Any:
         """A field as the rule saw or changed it."""
-        return self._changes[name] if name in self._changes else getattr(self.call, name)
+        return getattr(self.call, name)
 
     def number(self, name: str) -> int:
         """A field that is a number, as 64 unsigned bits hold it."""
@@ -104,7 +110,7 @@ class Draft:
 
     def has(self, name: str) -> bool:
         """Whether this call has a field, or was given it."""
-        return name in self.call.variant.sources or name in self._changes
+        return name in self.call.variant.sources or name in self._changed
 
     # -- descriptors
 
@@ -155,8 +161,9 @@ class Draft:
             path: see above.
             empty: whether an empty text means the descriptor itself.
         """
-        text, seen = self._text(pathname, path)
-        changed = path in self._changes
+        text, judged = getattr(self.call, pathname), self.call.seen.get(path)
+        seen = bytes(judged) if judged is not None else None  # the name that it must have
+        changed = path in self._changed or pathname in self._changed
         number = AT_FDCWD if changed or not self.has(dirfd) else int(getattr(self.call, dirfd))
         if not text:
             if not empty:  # the kernel says so before it looks for the descriptor
@@ -170,14 +177,6 @@ class Draft:
     def _in_root(self) -> bool:
         """Whether even a path with a slash first starts at the call's descriptor."""
         return self.has("resolve_flags") and bool(self.number("resolve_flags") & RESOLVE_IN_ROOT)
-
-    def _text(self, pathname: str, path: str) -> tuple[bytes, bytes | None]:
-        """The path, and the name that it must have if the rule judged by it."""
-        for name in (path, pathname):
-            if name in self._changes:
-                return as_path(name, self._changes[name]), None
-        seen = self.call.seen.get(path)
-        return getattr(self.call, pathname), bytes(seen) if seen is not None else None
 
     def _start(self, number: int, last: Last) -> int:
         if number == AT_FDCWD:
@@ -206,38 +205,3 @@ class Draft:
         start = -1 if text.startswith(b"/") else self._send(self._start(AT_FDCWD, Last.FOLLOW))
         self.places.append(Place(start, text, Last.FOLLOW))
         return len(self.places) - 1
-
-
-def _checked(call: Call, changes: dict[str, Any]) -> dict[str, Any]:
-    """The changes, if they are of arguments that there are, and can be."""
-    for name, value in changes.items():
-        field = call.fields.get(name)
-        if field is None:
-            known = ", ".join(sorted(one for one in call.fields if one in call.variant.sources))
-            raise CannotPerform(f"{call.operation} has no argument {name!r}; it has {known}")
-        _check_kind(call, name, field, value)
-    return dict(changes)
-
-
-def _check_kind(call: Call, name: str, field: Field[Any], value: Any) -> None:
-    if isinstance(field, (Path, Pathname)):
-        as_path(name, value)
-    elif name not in call.variant.sources:
-        raise CannotPerform(f"{call.syscall} has no argument {name!r} that could be changed")
-    elif field.kind == "device":
-        if not (isinstance(value, tuple) and len(value) == 2):
-            raise CannotPerform(f"{name}={value!r}: a device is (major, minor)")
-    elif isinstance(value, bool) or not isinstance(value, (int, bytes)):
-        raise CannotPerform(f"{name}={value!r} is neither a number nor bytes")
-
-
-def as_path(name: str, value: Any) -> bytes:
-    """A path that a rule gave in place of `name`; CannotPerform if it is none."""
-    if not isinstance(value, (str, bytes, PurePath)):
-        raise CannotPerform(f"{name}={value!r} is no path")
-    text = os.fsencode(value)
-    if b"\0" in text or len(text) >= PATH_MAX:
-        raise CannotPerform(f"{name}={value!r} cannot be a path: a NUL in it, or too long")
-    if not text.startswith(b"/"):
-        raise CannotPerform(f"{name}={value!r} has to be absolute, as the target sees it")
-    return text

@@ -28,8 +28,9 @@ from notifyd.perform.persona import Persona, enter, granted
 from notifyd.perform.stage import Stage
 from notifyd.perform.unix import UnixPlace
 from notifyd.policy.call import Call
+from notifyd.policy.changed import check_changes
 from notifyd.policy.operations import Bind, Connect, SendTo
-from notifyd.policy.verdicts import Allow
+from notifyd.policy.verdicts import Allow, Grants
 from notifyd.target.thread import StoppedThread
 
 MAX_UNIX = 110  # sizeof(struct sockaddr_un)
@@ -82,7 +83,7 @@ class Deed:
     check: Callable[[], None]
     persona: Persona
     directory: int | None
-    grant: str | None
+    grant: Grants
     pipe: int | None
     again: bool
     stage: Stage | None
@@ -127,6 +128,8 @@ async def perform(call: Call, verdict: Allow) -> Done:
         )
     if verdict.changes.keys() - ({"path"} if isinstance(call, Bind | Connect) else set()):
         raise CannotPerform(f"{call.operation} cannot be changed: {', '.join(verdict.changes)}")
+    if verdict.changes:
+        check_changes(call, verdict.changes)
     granted(verdict.grant)
     deed = _deed(call, prepare, verdict)
     # The kernel would end the call for a signal that the target does not block.
@@ -176,7 +179,7 @@ def _place(call: Any, verdict: Allow, directory: int, stack: ExitStack) -> UnixP
     if not (isinstance(call, SendTo) or verdict.changes) and call.addrlen > MAX_UNIX:
         return None  # the kernel refuses it, and knows best how
     try:
-        return UnixPlace.of(call, verdict.changes, directory, stack)
+        return UnixPlace.of(call, directory, stack)
     except OSError as error:
         raise call.target.failure(error) from error
 

@@ -13,6 +13,7 @@ from functools import partial
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials, proc
+from notifyd.policy.verdicts import Grants
 
 # By the name that a rule grants: the capabilities that a call gets on top of the target's own.
 GRANTS = {
@@ -22,17 +23,20 @@ GRANTS = {
 }
 
 
-def granted(grant: str | None) -> int:
-    """The capabilities behind the name that a rule grants.
+def granted(grant: Grants) -> int:
+    """The capabilities behind the name that a rule grants, or behind several.
 
     Raises:
         CannotPerform: there is no such name.
     """
     if grant is None:
         return 0
-    if grant not in GRANTS:
-        raise CannotPerform(f"no grant is named {grant!r}; there is {', '.join(GRANTS)}")
-    return GRANTS[grant]
+    powers = 0
+    for name in grant if isinstance(grant, tuple) else (grant,):
+        if name not in GRANTS:
+            raise CannotPerform(f"no grant is named {name!r}; there is {', '.join(GRANTS)}")
+        powers |= GRANTS[name]
+    return powers
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Persona:
         finally:
             os.close(directory)
 
-    def change(self, grant: str | None, kept: int = 0) -> Callable[[], None]:
+    def change(self, grant: Grants, kept: int = 0) -> Callable[[], None]:
         """What makes the calling thread this persona, for good; to be called in that thread.
 
         Found out beforehand, since /proc may not be there any more once the root has changed.

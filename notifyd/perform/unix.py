@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from socket import AF_UNIX
@@ -19,7 +19,6 @@ from notifyd.errors import CannotPerform
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.perform.context import Selves
 from notifyd.perform.deed import Moved, selves
-from notifyd.perform.draft import as_path
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
 from notifyd.perform.stage import Stage
 from notifyd.policy.operations import SendTo
@@ -49,26 +48,18 @@ class UnixPlace:
     selves: Selves | None = None
 
     @classmethod
-    def of(
-        cls, call: Any, changes: Mapping[str, Any], directory: int, stack: ExitStack
-    ) -> UnixPlace | None:
+    def of(cls, call: Any, directory: int, stack: ExitStack) -> UnixPlace | None:
         """The place that a call is about; None where its address is no path.
 
         Args:
             call: a Connect, Bind or SendTo.
-            changes: what the rule changed.
             directory: the open /proc/TID of the target.
             stack: becomes the owner of what is opened.
-
-        Raises:
-            CannotPerform: a change that is no path.
         """
         seen = getattr(call, "seen", {}).get("path")
         path: bytes
         if isinstance(call, SendTo):
             path = b""  # each message has its own
-        elif "path" in changes:
-            path, seen = as_path("path", changes["path"]), None
         elif call.address is not None and (call.address.path or b"\0")[0]:
             path, seen = call.address.path, bytes(seen) if seen is not None else None
         else:

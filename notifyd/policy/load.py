@@ -124,11 +124,12 @@ def load(
     strict: bool = False,
     deciding: bool = True,
 ) -> RuleSet:
-    """A rule set from rule files, in the order given.
+    """A rule set from rule files, in the order given. They add up: see `RuleSet`.
 
     Args:
         names: as `load_file` takes them.
-        options: as there.
+        options: as there. A name with a rule's name and a dot before it is for that rule alone:
+            `redirect-home.to`.
         otherwise: the verdict where no rule has an opinion.
         strict: refuse `Continue()` where memory was looked at.
         deciding: whether they are going to decide; if not, options that they need may be missing.
@@ -137,28 +138,38 @@ def load(
         UsageError: files that cannot be loaded, options that none knows, or that are needed and
             missing; a line for each.
     """
-    files = each(names, lambda name: load_file(name, options))
-    wrong = list(_strange(files, options or {}))
+    given = options or {}
+    files = each(names, lambda name: load_file(name, options_for(name, given)))
+    wrong = list(_strange(files, given))
     if deciding:
-        wrong += _missing(files, options or {})
+        wrong += _missing(files, given)
     if wrong:
         raise UsageError("\n".join(wrong))
-    declared = [one for file in files for one in file.declared]
-    return RuleSet.build(declared, otherwise=otherwise, strict=strict)
+    return RuleSet.build(*(file.declared for file in files), otherwise=otherwise, strict=strict)
+
+
+def options_for(name: str, options: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Those of `options` that are for one rule file: without its name, or with it before a dot."""
+    found: dict[str, list[str]] = {}
+    for option, texts in options.items():
+        whose, dot, own = option.rpartition(".")
+        if not dot or whose in (name, Path(name).stem):
+            found.setdefault(own, []).extend(texts)
+    return found
 
 
 def _strange(files: Sequence[RuleFile], options: Mapping[str, Sequence[str]]) -> Iterator[str]:
     wanted = {option for file in files for option in file.wanted}
     known = f"they know: {', '.join(sorted(wanted))}" if wanted else "they take none"
     for option in options:
-        if option not in wanted:
+        if not any(options_for(file.name, {option: ()}).keys() & file.wanted for file in files):
             yield f"no option {option!r} in these rules; {known}"
 
 
 def _missing(files: Sequence[RuleFile], options: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for file in files:
         for name, setting in file.wanted.items():
-            if setting.needed and not options.get(name):
+            if setting.needed and not options_for(file.name, options).get(name):
                 yield (
                     f"{file.name} does nothing without its option {name!r} ({setting.summary}): "
                     "give it"

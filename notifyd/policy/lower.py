@@ -3,13 +3,17 @@
 The kernel tests registers only. Where a condition is about something it cannot see, a rule is
 notified of every such call and tests for itself; a refusal refuses (fail closed), and an allowance
 does not apply.
+
+Rule files add up here as they do in the evaluation: the first file that refuses a call or has to be
+asked about it decides what the kernel does, and one that allows it leaves it to the next.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from notifyd.errors import UsageError
 from notifyd.filter.cubes import both, equal, subtract
@@ -65,7 +69,7 @@ def lower(rules: RuleSet, *, watch: Sequence[tuple[str, tuple[Cube, ...]]] = ())
     for (audit, number), steps in rules.plans.items():
         arch = ARCHES[audit]
         told = arch.name_of(number) in watched
-        clauses = tuple(one for step in steps if (one := _clause(step, told)) is not None)
+        clauses = tuple(_clauses(steps, told))
         by_arch.setdefault(arch.name, {})[number] = clauses
     arches = entries(native())
     for arch in arches:
@@ -100,14 +104,14 @@ def _decided(rules: RuleSet) -> tuple[tuple[str, str], ...]:
 
 
 def check_conflicts(rules: RuleSet) -> None:
-    """Raise UsageError for a declaration to which an earlier `always` leaves no call at all."""
+    """Raise UsageError for a declaration to which an `always` of its file leaves no call at all."""
     left: dict[int, bool] = {}
     blame: dict[int, Always] = {}
-    for steps in rules.plans.values():
+    for steps in (file for plan in rules.plans.values() for file in by_file(plan)):
         decided: list[tuple[Always, tuple[Cube, ...]]] = []
         for step in steps:
             mine = cubes_of(step)
-            rest = _minus(mine, decided)
+            rest = _minus(mine, (cube for _, theirs in decided for cube in theirs))
             key = id(step.declaration)
             left[key] = left.get(key, False) or bool(rest)
             if not rest and decided:
@@ -140,14 +144,45 @@ def cubes_of(step: Step) -> tuple[Cube, ...]:
     return found
 
 
-def _clause(step: Step, told: bool) -> Clause | None:
-    cubes = cubes_of(step)
-    if not cubes:
-        return None
-    action = _action(step)
-    if told and action == ALLOW:
-        action = NOTIFY  # the supervisor wants to know, and allows it by the same declaration
-    return Clause(action, cubes, f"{step.declaration.name} on {step.operation.__name__}")
+def by_file(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
+    """The steps of one system call, those of each rule file together."""
+    return [tuple(group) for _, group in groupby(steps, key=lambda step: step.file)]
+
+
+def _clauses(steps: Sequence[Step], told: bool) -> Iterator[Clause]:
+    """What the kernel does about one system call; the first that fits counts.
+
+    Args:
+        steps: in the order they are asked.
+        told: whether the supervisor wants to know of calls that are allowed.
+    """
+    files = by_file(steps)
+    for file in files:
+        # Invariant: an allowance of one file never hides a call from another.
+        yield from _file_clauses(file, told, last=file is files[-1])
+
+
+def _file_clauses(file: Sequence[Step], told: bool, *, last: bool) -> Iterator[Clause]:
+    passed: list[Cube] = []  # allowed by this file, and so left to the next one
+    for step in file:
+        cubes, action = cubes_of(step), _action(step)
+        if action == ALLOW and not (last or _is_final(step)):
+            passed += cubes
+            continue
+        if passed and cubes:
+            cubes = _minus(cubes, passed)
+            if len(cubes) > MOST_PIECES:
+                # Too many to test: the supervisor does, by the same declarations in their order.
+                cubes, action = cubes_of(step), NOTIFY
+        if told and action == ALLOW:
+            action = NOTIFY  # the supervisor wants to know, and allows it by the same declaration
+        if cubes:
+            yield Clause(action, cubes, f"{step.declaration.name} on {step.operation.__name__}")
+
+
+def _is_final(step: Step) -> bool:
+    verdict = getattr(step.declaration, "verdict", None)
+    return isinstance(verdict, Allow) and verdict.final
 
 
 def _action(step: Step) -> Action:
@@ -170,12 +205,10 @@ def _add_watched(
             clauses[number] = (*clauses.get(number, ()), Clause(NOTIFY, cubes, "the supervisor"))
 
 
-def _minus(
-    mine: tuple[Cube, ...], decided: list[tuple[Always, tuple[Cube, ...]]]
-) -> tuple[Cube, ...]:
-    for _, theirs in decided:
-        for cube in theirs:
-            mine = tuple(piece for one in mine for piece in subtract(one, cube))
-            if len(mine) > MOST_PIECES:
-                return mine  # something is left, and how much matters to nobody
+def _minus(mine: tuple[Cube, ...], decided: Iterable[Cube]) -> tuple[Cube, ...]:
+    """What of `mine` is not in `decided`; if that is cut into too many pieces, too many of them."""
+    for cube in decided:
+        mine = tuple(piece for one in mine for piece in subtract(one, cube))
+        if len(mine) > MOST_PIECES:
+            break
     return mine

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import inspect
 import sys
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -16,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from notifyd.errors import UsageError
 from notifyd.policy.call import Call, Operation, Raw, RawCall
 from notifyd.policy.conditions import Between, Condition, as_condition, cut
-from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Kill, Verdict
+from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny, Kill, Verdict
 
 DECLARED = "__notifyd_declared__"  # list of Rule and Always, in the order written
 OPTIONS = "__notifyd_options__"  # dict of the option texts that the loader was given
@@ -62,6 +63,7 @@ class Rule:
         patience: seconds that one decision may take; None is without end.
         on_error: the verdict when it raises, is too slow, or returns what is no verdict.
         is_async: it gets a task of its own and may wait.
+        may_ask: whether it could return `Ask`: its file has a way to name it.
     """
 
     function: RuleFunction
@@ -69,6 +71,11 @@ class Rule:
     patience: float | None
     on_error: Verdict
     is_async: bool = field(default=False)
+
+    @property
+    def may_ask(self) -> bool:
+        namespace = self.function.__globals__.values()
+        return isinstance(self.on_error, Ask) or any(_names_ask(one) for one in namespace)
 
     @property
     def name(self) -> str:
@@ -136,19 +143,21 @@ def always(verdict: Allow | Deny | Kill, *operations: Operation, **conditions: o
 
     Where a condition is about an argument that the kernel's filter cannot see (i386's socketcall,
     openat2's flags), Deny and Kill refuse the call whatever it holds, and Allow does not apply.
+    A call that a rule of an earlier file is about is notified, and that rule asked first.
 
     Args:
-        verdict: `Deny`, `Kill` (ends the process as SIGSYS would) or a plain `Allow()`.
+        verdict: `Deny`, `Kill` (ends the process as SIGSYS would) or a plain `Allow()`. That one
+            speaks for its own file alone: other files are asked, unless it is `final`.
         operations: as for `on`.
         conditions: as for `on`.
 
     Raises:
         TypeError: as for `on`, or a verdict that the kernel cannot give.
     """
-    plain = isinstance(verdict, (Deny, Kill)) or verdict == Allow()
+    plain = isinstance(verdict, (Deny, Kill)) or verdict in (Allow(), Allow(final=True))
     if not plain:
         raise TypeError(f"always() takes Deny, Kill or a plain Allow(), not {verdict!r}")
-    if isinstance(verdict, Deny) and not _is_errno(verdict.errno):
+    if isinstance(verdict, Deny) and not is_errno(verdict.errno):
         raise TypeError(f"{verdict!r}: an errno is a number from 1 to {MAX_ERRNO}")
     claim = _claim(operations, conditions)
     caller = sys._getframe(1).f_globals
@@ -217,11 +226,25 @@ def _check_function(function: object) -> None:
         ) from error
 
 
+def _names_ask(value: object) -> bool:
+    """Whether a value in a rule file's namespace is `Ask`, or something that leads to it."""
+    if isinstance(value, types.ModuleType):
+        return getattr(value, "Ask", None) is Ask
+    if isinstance(value, types.FunctionType) and not value.__module__.startswith("notifyd."):
+        return "Ask" in value.__code__.co_names or Ask in _plain_values(value.__globals__)
+    return value is Ask or isinstance(value, Ask)
+
+
+def _plain_values(namespace: Mapping[str, object]) -> list[object]:
+    return [value for value in namespace.values() if isinstance(value, type)]
+
+
 def _is_time(patience: object) -> bool:
     return isinstance(patience, int | float) and patience > 0
 
 
-def _is_errno(number: object) -> bool:
+def is_errno(number: object) -> bool:
+    """Whether the kernel takes a number for an errno."""
     return isinstance(number, int) and 0 < number <= MAX_ERRNO
 
 

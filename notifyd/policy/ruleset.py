@@ -1,4 +1,4 @@
-"""A rule set: declarations in their order, and for every system call the steps that decide it.
+"""A rule set: rule files in their order, and for every system call the steps that decide it.
 
 Frozen. Built once from what rule files declare; a reload builds another.
 """
@@ -28,6 +28,7 @@ class Step:
         variant: where it keeps its fields.
         registers: (index, mask of the width, condition) that can be tested with no look at memory.
         hidden: (field name, condition) on what the filter cannot see.
+        file: the number of its rule file in the rule set.
     """
 
     declaration: Declaration
@@ -35,6 +36,7 @@ class Step:
     variant: Variant
     registers: tuple[tuple[int, int, Condition], ...]
     hidden: tuple[tuple[str, Condition], ...]
+    file: int = 0
 
     @property
     def unconditional(self) -> bool:
@@ -65,14 +67,14 @@ class RuleSet:
     """What decides the calls of a workload.
 
     Attributes:
-        declarations: in the order written.
+        files: the declarations of each rule file, in the order given.
         otherwise: the verdict where no rule has an opinion.
         strict: refuse `Continue()` where memory was looked at.
-        plans: by (AUDIT_ARCH, syscall number), the steps in the order they are asked: what is
-            `always` first, as in the kernel, then the rules as written.
+        plans: by (AUDIT_ARCH, syscall number), the steps in the order they are asked: file by file,
+            and of each what is `always` first, as in the kernel, then the rules as written.
     """
 
-    declarations: tuple[Declaration, ...]
+    files: tuple[tuple[Declaration, ...], ...]
     otherwise: Verdict = field(default_factory=Allow)
     strict: bool = False
     plans: Mapping[tuple[int, int], tuple[Step, ...]] = field(default_factory=dict)
@@ -80,29 +82,43 @@ class RuleSet:
     @classmethod
     def build(
         cls,
-        declarations: Iterable[Declaration],
-        *,
+        *files: Iterable[Declaration],
         otherwise: Verdict | None = None,
         strict: bool = False,
     ) -> RuleSet:
         """A rule set for this machine's architectures.
 
+        Args:
+            files: what each rule file declares.
+            otherwise: as the attribute; by default `Allow()`.
+            strict: as the attribute.
+
         Raises:
             UsageError: a system call's name that no architecture here has.
         """
-        declared = tuple(declarations)
-        ordered = sorted(declared, key=lambda one: isinstance(one, Rule))  # stable
+        declared = tuple(tuple(one) for one in files)
         plans: dict[tuple[int, int], list[Step]] = {}
-        for declaration in ordered:
-            for arch, step in _steps(declaration):
-                number = arch.numbers[step.variant.syscall]
-                plans.setdefault((arch.audit, number), []).append(step)
+        for number, file in enumerate(declared):
+            for declaration in sorted(file, key=lambda one: isinstance(one, Rule)):  # stable
+                for arch, step in _steps(declaration, number):
+                    key = arch.audit, arch.numbers[step.variant.syscall]
+                    plans.setdefault(key, []).append(step)
         return cls(
             declared,
             Allow() if otherwise is None else otherwise,
             strict,
             {key: tuple(steps) for key, steps in plans.items()},
         )
+
+    @property
+    def declarations(self) -> tuple[Declaration, ...]:
+        """Those of all files, in their order."""
+        return tuple(one for file in self.files for one in file)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether any rule could return `Ask`. Those that could not are refused if they do."""
+        return any(rule.may_ask for rule in self.rules)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -115,7 +131,7 @@ class RuleSet:
         return tuple(one for one in self.declarations if isinstance(one, Always))
 
 
-def _steps(declaration: Declaration) -> Iterator[tuple[Arch, Step]]:
+def _steps(declaration: Declaration, file: int) -> Iterator[tuple[Arch, Step]]:
     claim = declaration.claim
     for operation in claim.operations:
         cls = RawCall if isinstance(operation, Raw) else operation
@@ -125,12 +141,14 @@ def _steps(declaration: Declaration) -> Iterator[tuple[Arch, Step]]:
             for arch in entries(native()):
                 if variant.syscall not in arch.numbers or variant.arch not in (None, arch.name):
                     continue
-                step = _step(declaration, cls, variant)
+                step = _step(declaration, cls, variant, file)
                 if step is not None:
                     yield arch, step
 
 
-def _step(declaration: Declaration, operation: type[Call], variant: Variant) -> Step | None:
+def _step(
+    declaration: Declaration, operation: type[Call], variant: Variant, file: int
+) -> Step | None:
     registers: list[tuple[int, int, Condition]] = []
     hidden: list[tuple[str, Condition]] = []
     for name, condition in declaration.claim.conditions.items():
@@ -143,7 +161,7 @@ def _step(declaration: Declaration, operation: type[Call], variant: Variant) -> 
             hidden.append((name, condition))
         elif not condition.holds(source.value & full):
             return None
-    return Step(declaration, operation, variant, tuple(registers), tuple(hidden))
+    return Step(declaration, operation, variant, tuple(registers), tuple(hidden), file)
 
 
 def _check_name(claim: Claim, name: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
+Grants: TypeAlias = str | tuple[str, ...] | None  # of powers that a call may use
+
 
 class Deny(msgspec.Struct, frozen=True):
     """The target gets `errno`, and the call never happens.
@@ -77,18 +79,32 @@ class Allow:
     Nothing but registers looked at: the kernel goes on by itself. Memory looked at, or changes
     given: notifyd performs the call with the values it copied, or refuses it if it cannot.
 
+    The next rule file is asked all the same, and shown the call with `changes`. Grants of several
+    files add up.
+
     Args:
-        grant: a power that the target lacks and that this call may use, by name (`low-ports`).
+        grant: a power that the target lacks and that this call may use, by name (`low-ports`), or
+            several of them.
+        final: whether no other file is asked: an exception before a strict base. Questions of
+            files that were asked before are still put.
         changes: arguments of the call that differ from what the target asked.
     """
 
-    __slots__ = ("changes", "grant")
+    __slots__ = ("changes", "final", "grant")
     kind: ClassVar[str] = "allow"
-    grant: str | None
+    grant: Grants
+    final: bool
     changes: Mapping[str, Any]
 
-    def __init__(self, *, grant: str | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        *,
+        grant: Grants = None,
+        final: bool = False,
+        **changes: Any,
+    ) -> None:
         _set(self, "grant", grant)
+        _set(self, "final", final)
         _set(self, "changes", MappingProxyType(changes) if changes else _NO_CHANGES)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -97,13 +113,15 @@ class Allow:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Allow):
             return NotImplemented
-        return (self.grant, dict(self.changes)) == (other.grant, dict(other.changes))
+        mine = self.grant, self.final, dict(self.changes)
+        return mine == (other.grant, other.final, dict(other.changes))
 
     def __hash__(self) -> int:
-        return hash((self.grant, tuple(sorted(self.changes))))
+        return hash((self.grant, self.final, tuple(sorted(self.changes))))
 
     def __repr__(self) -> str:
-        given = {**({"grant": self.grant} if self.grant else {}), **self.changes}
+        said = {"grant": self.grant, "final": self.final}
+        given = {**{name: value for name, value in said.items() if value}, **self.changes}
         return f"Allow({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
 

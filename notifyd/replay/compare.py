@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from notifyd.audit.errnos import errno_name
-from notifyd.engine.answer import ENDED, GONE, HELD, MAX_ERRNO, MOVING, UNDONE
+from notifyd.engine.answer import GONE, MAX_ERRNO
 from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Return
 from notifyd.replay.event import Event
 
@@ -16,6 +16,7 @@ __all__ = ["KINDS", "Finding", "Kind", "compared", "recorded", "untold"]
 KINDS = frozenset(str(vars(one)["kind"]) for one in VERDICTS) | {"ask"}
 _VERDICT = frozenset({"how", "errno", "value"})  # without these nothing can be compared
 OUTCOME = "what became of it"
+UNDONE = "undone"  # the cause of a refusal of what a rule had allowed: see `engine.answer.CAUSES`
 
 
 class Kind(enum.Enum):
@@ -50,10 +51,10 @@ class Finding:
 def recorded(event: Event) -> str | None:
     """The recorded verdict in words; None if no rule came to one.
 
-    The target went away before, or the supervisor did, or what a path meant kept changing.
+    The target went away before, or the event has a cause that is no rule's.
     """
-    verdict, reason = event.verdict, event.reason or ""
-    if verdict == "deny" and (event.how == GONE or reason in (ENDED, HELD, MOVING)):
+    verdict = event.verdict
+    if verdict == "deny" and (event.how == GONE or event.cause not in (None, UNDONE)):
         return None
     if verdict == "kill" and event.how == "verified":
         return "allow"  # and what was about to run was not what the rule had seen
@@ -87,10 +88,7 @@ def compared(event: Event, verdict: Any, *, asked: bool = True, performs: bool =
     if not asked and before in ("continue", "allow"):
         return Finding(Kind.SAME, before, after)
     if before != after:
-        if event.verdict == "deny" and "reason" in (event.redacted or ()):
-            return untold(event, "reason")  # it might say that no rule wanted so
-        undone = event.verdict == "deny" and (event.reason or "").startswith(UNDONE)
-        if undone and isinstance(verdict, Allow) and (performs or _lends(verdict)):
+        if event.cause == UNDONE and isinstance(verdict, Allow) and (performs or _lends(verdict)):
             return untold(event, OUTCOME)  # a rule said so before, and it could not be done
         return Finding(Kind.CHANGE, before, after)
     unsaid = _not_in_events(verdict)

@@ -9,7 +9,7 @@ import trio
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.kernel.arch import Arch, entries, native
 from notifyd.policy.call import Call, Note
-from notifyd.policy.rule import Always, Declaration
+from notifyd.policy.rule import Always
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.verdicts import Allow
 from notifyd.replay.compare import Finding, compared, untold
@@ -96,16 +96,13 @@ class _Inquiry(Inquiry):
         super().__init__(record.note, steps, rules, record)
         self._record = record
 
-    def _call(self, step: Step) -> Call:
-        key = step.operation, id(step.variant)
-        if key not in self._calls:
-            self._calls[key] = self._record.call(step.operation, step.variant)
-        return self._calls[key]
+    def _make(self, step: Step) -> Call:
+        return self._record.call(step.operation, step.variant)
 
-    def failed(self, declaration: Declaration | None, error: BaseException) -> Decision:
+    def failed(self, error: BaseException) -> None:
         """As ever; but that a rule was too slow here says nothing of the time of the record."""
         if isinstance(error, KeyboardInterrupt):
             raise error  # whoever waits for the replay has had enough: no fault of the rule
         if isinstance(error, TimeoutError):
             self._record.missing.names.append(LATE)
-        return super().failed(declaration, error)
+        super().failed(error)

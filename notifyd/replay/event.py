@@ -40,6 +40,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     value: int | None = None
     rule: str | None = None
     reason: str | None = None
+    cause: str | None = None
     rules: list[str] | None = None
     kernel: list[str] | None = None
     redacted: list[str] | None = None

@@ -60,8 +60,8 @@ class RecordedAddress(SockAddr):
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
+        if name.startswith("_") or not hasattr(SockAddr, name):
+            raise AttributeError(f"a socket address has no attribute {name!r}")
         self._missing(f"address.{name}")
 
     def __eq__(self, other: object) -> bool:

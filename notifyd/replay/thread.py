@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from notifyd.policy.call import Call
 from notifyd.policy.sources import Const, Mem, Reg, Reg16, Variant, Word
 from notifyd.replay.missing import Missing
+from notifyd.target.process import TargetProcess
+from notifyd.target.thread import StoppedThread
 
 if TYPE_CHECKING:
     _Base = Call
@@ -27,8 +29,8 @@ class RecordedProcess:
         self._missing = missing
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if not hasattr(TargetProcess, name):
+            raise AttributeError(f"a process has no attribute {name!r}")
         return self._known[name] if name in self._known else self._missing(f"process.{name}")
 
 
@@ -42,8 +44,8 @@ class RecordedTarget:
         self.process = RecordedProcess(known, missing)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if not hasattr(StoppedThread, name):
+            raise AttributeError(f"a target has no attribute {name!r}")
         self._missing("memory")
 
 

@@ -20,7 +20,7 @@ from notifyd.audit.followers import Follower, Wanted
 from notifyd.audit.jsonl import JsonLines
 from notifyd.audit.stream import EventStream
 from notifyd.audit.tally import Tally
-from notifyd.engine.answer import HELD
+from notifyd.engine.answer import CAUSES
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
@@ -301,6 +301,6 @@ class Daemon:
 
     def _hold(self, full: bool) -> None:
         """Refuse what would be allowed while it cannot be written down."""
-        self._held = HELD if full else ""
+        self._held = CAUSES["held"] if full else ""
         for supervised in self.workloads.values():
             supervised.hold(self._held)

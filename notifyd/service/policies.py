@@ -14,7 +14,7 @@ from notifyd.listen.arrival import Arrival, Refused
 from notifyd.policy.load import each, find, load
 from notifyd.policy.lower import lower
 from notifyd.policy.ownership import check_ownership
-from notifyd.policy.rule import Rule
+from notifyd.policy.rule import Declaration, Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.service.config import Config, Section, as_list
@@ -155,13 +155,14 @@ def _options(section: Section) -> Mapping[str, Sequence[str]]:
 
 
 def _hurried(rules: RuleSet, patience: float) -> RuleSet:
-    declared = [
-        replace(one, patience=min(one.patience or patience, patience))
-        if isinstance(one, Rule)
-        else one
-        for one in rules.declarations
-    ]
-    return RuleSet.build(declared, otherwise=rules.otherwise, strict=rules.strict)
+    files = [[_hastened(one, patience) for one in file] for file in rules.files]
+    return RuleSet.build(*files, otherwise=rules.otherwise, strict=rules.strict)
+
+
+def _hastened(one: Declaration, patience: float) -> Declaration:
+    if not isinstance(one, Rule):
+        return one
+    return replace(one, patience=min(one.patience or patience, patience))
 
 
 def _compiled(profile: Profile) -> bytes:

@@ -8,11 +8,12 @@ from typing import Any, TypeAlias, cast
 
 import trio
 
+from notifyd.engine.decide import Inquiry
 from notifyd.policy.call import ARCH, NR, Call
 from notifyd.policy.load import load
-from notifyd.policy.rule import Always, Rule
+from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet, Step
-from notifyd.policy.verdicts import VERDICTS, Allow, Verdict
+from notifyd.policy.verdicts import VERDICTS, Verdict
 
 __all__ = ["load_rules", "verdict_of", "wait_verdict"]
 
@@ -24,20 +25,21 @@ def verdict_of(rule: Rules, call: Call, *, clock: trio.abc.Clock | None = None) 
 
     Args:
         rule: a function, plain or async, decorated with `@on(...)` or not; it is asked whatever
-            conditions it was declared with. Or a rule set from `load_rules`: then conditions count,
-            `always(...)` speaks first, and `otherwise` speaks last, as in the kernel's filter and
-            in the supervisor.
+            conditions it was declared with. Or a rule set from `load_rules`: then it is asked by
+            the supervisor's own code. Conditions count, files add up, and a rule that fails gives
+            its `on_error`.
         call: from `make_call`.
         clock: for async rules that wait: `trio.testing.MockClock(autojump_threshold=0)` makes every
             `trio.sleep` immediate. Default: real time.
 
     Returns:
-        The verdict; None if a function had no opinion.
+        The verdict; None if a function had no opinion. Of a rule set, what all its files come to
+        together: `Ask` if a question is put first, `Allow` with the changes and grants of all.
 
     Raises:
-        Exception: whatever the rule raises. A supervisor would give the rule's `on_error` then, or
-            for a `TargetFault` its errno.
-        TypeError: the rule returned what is no verdict.
+        Exception: whatever a function raises. A supervisor would give the rule's `on_error` then,
+            or for a `TargetFault` its errno.
+        TypeError: a function returned what is no verdict.
     """
     return trio.run(wait_verdict, rule, call, clock=clock)
 
@@ -46,11 +48,9 @@ async def wait_verdict(rule: Rules, call: Call) -> Verdict | None:
     """The same as `verdict_of` where trio runs already."""
     if not isinstance(rule, RuleSet):
         return await _ask(rule, call)
-    for step in rule.plans.get((call.note[ARCH], call.note[NR]), ()):
-        verdict = await _step(step, call)
-        if verdict is not None:
-            return verdict
-    return rule.otherwise
+    inquiry = _Inquiry(call, rule)
+    decision = inquiry.ask() or await inquiry.ask_async()
+    return decision.verdict
 
 
 def load_rules(*names: str, **options: object) -> RuleSet:
@@ -70,20 +70,20 @@ def load_rules(*names: str, **options: object) -> RuleSet:
     return load(names, options=texts)
 
 
-async def _step(step: Step, call: Call) -> Verdict | None:
-    if not step.applies(call.note):
-        return None
-    declaration = step.declaration
-    if isinstance(declaration, Always):
-        # What the filter cannot see is refused and never allowed, as in the kernel.
-        blind = bool(step.hidden) and isinstance(declaration.verdict, Allow)
-        return None if blind else declaration.verdict
-    asked = call
-    if type(call) is not step.operation or call.variant is not step.variant:
-        asked = step.operation(call.note, step.variant, call.origin)
-    if step.hidden and not step.applies_hidden(asked):
-        return None
-    return await _ask(declaration, asked)
+class _Inquiry(Inquiry):
+    """An inquiry about a call that is there already."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, call: Call, rules: RuleSet) -> None:
+        self._given = call
+        steps = rules.plans.get((call.note[ARCH], call.note[NR]), ())
+        super().__init__(call.note, steps, rules, call.origin)
+
+    def _make(self, step: Step) -> Call:
+        given = self._given
+        same = type(given) is step.operation and given.variant is step.variant
+        return given if same else super()._make(step)
 
 
 async def _ask(rule: Callable[[Any], Any], call: Call) -> Verdict | None:

@@ -9,7 +9,7 @@ def test_order(make_record):
     assert record.__struct_fields__ == (
         "time_ns", "workload", "identity", "tid", "operation", "syscall", "arch", "args", "verdict",
         "how", "errno", "value", "rule", "reason", "racy", "took_ns", "waited_ns",
-        "approval",
+        "approval", "cause",
     )  # fmt: skip
 
 

@@ -30,15 +30,40 @@ def test_the_list_as_json(notifyd):
 
 
 def test_a_rules_text(notifyd, tmp_path):
-    """The file as it is, by name or path; several with their paths between."""
+    """The file as it is, by name or path."""
     path = shipped()["no-network"]
     assert notifyd("rules", "no-network").out == path.read_text()
     mine = tmp_path / "mine.py"
     mine.write_text("this is no Python\n")
     assert notifyd("rules", str(mine)).out == "this is no Python\n"
-    both = notifyd("rules", "no-network", str(mine)).out
-    assert both.startswith(f"# {path}\n")
-    assert f"# {mine}\n" in both
+
+
+def test_who_is_asked_in_which_order(notifyd, tmp_path):
+    """Several files add up: a line for each that is asked, file by file, the kernel's first."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from notifyd import *\n"
+        "@on(Open, flags=has(1))\ndef first(call): ...\n"
+        "@on(Raw('openat'))\ndef second(call): ...\n"
+        "always(Allow(), Open, flags=0)\n"
+    )
+    said = notifyd("rules", str(mine), "readonly", "-o", "readonly.below=/etc").out
+    rows = [line.removeprefix("openat ").split() for line in said.splitlines()]
+    at = next(n for n, line in enumerate(said.splitlines()) if line.startswith("openat "))
+    assert rows[at : at + 4] == [
+        ["1", "mine.py:always", "Allow()", "flags", "is", "0"],
+        ["2", "mine.py:first", "flags", "has", "0x1"],
+        ["3", "mine.py:second"],
+        ["4", "readonly.py:readonly", *rows[at + 3][2:]],
+    ]
+    turned = notifyd("rules", "readonly", str(mine)).out
+    assert turned.index("readonly.py:readonly") < turned.index("mine.py:first")
+    data = json.loads(notifyd("rules", str(mine), "readonly", "--order", "--json").out)
+    asked = {one["operation"]: [who["name"] for who in one["asked"]] for one in data}
+    both = ["mine.py:first", "readonly.py:readonly"]
+    assert asked["openat"] == ["mine.py:always", both[0], "mine.py:second", both[1]]
+    assert asked["creat"] == both  # whose flags are fixed
+    assert notifyd("rules", "readonly", "--order").out.split()[0] == "operation"
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from notifyd.policy.load import load
+from notifyd.replay.again import replay
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))  # for `recording`, which the tests here share
@@ -88,3 +91,33 @@ class Bench:
 def bench(tmp_path: Path) -> Bench:
     """A folder with rules and records."""
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def found(bench):
+    """Replay lines under a rule text: the findings."""
+
+    def decide(rules, *lines, **settings):
+        text = "import os, errno, trio\nimport notifyd as n\nfrom notifyd import *\n"
+        path = bench.rules(text + textwrap.dedent(rules))
+        findings = []
+        replay(
+            load([str(path)], **settings),
+            [str(bench.record(*lines))],
+            heard=lambda event, finding: findings.append(finding),
+            tick=lambda *_: None,
+        )
+        return findings
+
+    return decide
+
+
+@pytest.fixture
+def one(found):
+    """Replay one line: kind, before, after."""
+
+    def decide(rules, recorded, **settings):
+        (finding,) = found(rules, recorded, **settings)
+        return finding.kind.name.lower(), finding.before, finding.after
+
+    return decide

@@ -117,15 +117,20 @@ def everybodys_python() -> str:
 
 
 @pytest.fixture
-def python(run: Run) -> Run:
+def program() -> Callable[[str], str]:
+    """The whole text of a Python program that makes attempts."""
+    return lambda code: PRELUDE + textwrap.dedent(code)
+
+
+@pytest.fixture
+def python(run: Run, program: Callable[[str], str]) -> Run:
     """Run a Python program: `python(["no-network"], "attempt('x', socket.socket)")`."""
 
     def start(
         rules: list[str], code: str, *arguments: str, user: str | None = None, **more: Any
     ) -> Ran:
         interpreter = everybodys_python() if user else sys.executable
-        program = PRELUDE + textwrap.dedent(code)
-        return run(rules, interpreter, "-I", "-c", program, *arguments, user=user, **more)
+        return run(rules, interpreter, "-I", "-c", program(code), *arguments, user=user, **more)
 
     return start
 

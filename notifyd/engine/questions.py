@@ -1,0 +1,76 @@
+"""What a person was asked about one call, one question after the other, and what they said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from notifyd.approvals.question import Resolution
+from notifyd.engine.asking import ask_person, concluded, same_question
+from notifyd.engine.decide import Decision
+from notifyd.policy.call import Note
+from notifyd.policy.operations import Exec
+from notifyd.policy.verdicts import Ask
+
+if TYPE_CHECKING:
+    from notifyd.engine.workload import Workload
+    from notifyd.target.identity import Identity
+
+__all__ = ["Questions"]
+
+clock = time.perf_counter_ns
+
+
+class Questions:
+    """The questions of one call.
+
+    Attributes:
+        said: each question that was asked, or could not be, and what came of it.
+        asked: the number of the last question; 0 if it has none.
+        waited: nanoseconds that the call has waited for a person.
+    """
+
+    __slots__ = ("asked", "said", "waited")
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.waited = 0
+        self.said: tuple[tuple[Ask, Resolution], ...] = ()
+
+    async def put(
+        self,
+        workload: Workload,
+        note: Note,
+        decision: Decision,
+        identity: Identity | None,
+        args: Mapping[str, Any] | None,
+    ) -> Decision:
+        """Ask a person, and say what follows. What moved meanwhile is not asked about again.
+
+        Args:
+            workload: whose call it is.
+            note: the notification.
+            decision: with an `Ask`.
+            identity: who calls.
+            args: of the call, as events tell them.
+
+        Raises:
+            TargetGone.
+        """
+        ask: Any = decision.verdict
+        # Of a program, what it holds is a part of the question: another one is asked about anew.
+        found = None if isinstance(decision.call, Exec) else self._known(ask)
+        if found is None:
+            begun = clock()
+            try:
+                found = await ask_person(workload, note, decision, identity, args)
+            finally:
+                self.waited += clock() - begun
+            self.said = *self.said, (ask, found)
+            self.asked = found.question
+        return concluded(decision, found)
+
+    def _known(self, ask: Ask) -> Resolution | None:
+        """What came of a question of this call that was asked before."""
+        return next((said for asked, said in self.said if same_question(asked, ask)), None)

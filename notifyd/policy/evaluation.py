@@ -1,0 +1,379 @@
+"""Asking the rules of one call: which comes next, and what their verdicts come to together.
+
+The engine, replaying and testing ask by this code; they differ in how they wait for a rule. Knows
+nothing of waiting and of answers.
+
+Rule files add up. Each file that is about the call is asked, in the order given, and within a file
+the first verdict counts. `Deny`, `Kill`, `Return` and `Supply` end it. All others are nothing
+against the call, and the next file is asked about the call as it was changed. Questions are put
+when no file refuses.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from notifyd.errors import CannotPerform, StaleCall, TargetFault, TargetGone
+from notifyd.policy.call import Call, Note, Origin
+from notifyd.policy.changed import changed
+from notifyd.policy.load import line_in, one_line
+from notifyd.policy.rule import MAX_ERRNO, Always, Declaration, Rule, is_errno
+from notifyd.policy.ruleset import RuleSet, Step
+from notifyd.policy.verdicts import (
+    VERDICTS,
+    Allow,
+    Ask,
+    Continue,
+    Deny,
+    Kill,
+    Return,
+    Supply,
+    Verdict,
+)
+
+__all__ = ["MAX_TRACE", "Decision", "Evaluation", "explain", "shown"]
+
+_REMEMBER = frozenset({"process", "workload", "minutes", "always"})
+MAX_TRACE = 4096  # characters of a traceback in an event
+
+
+class Decision(NamedTuple):
+    """What the rules want for a call.
+
+    Attributes:
+        verdict: from the closed set.
+        call: the call as the rule that spoke saw it, with the changes that were made to it; None if
+            no rule looked at the call at all.
+        looked: whether any rule looked at the target's memory.
+        rule: the name of the declaration that spoke; None if it was `otherwise`.
+        reason: why, where there is a why.
+        broken: whether a rule failed, and this is what its failure comes to.
+        then: of a question, what follows if the answer is yes: the next question, or what is done.
+    """
+
+    verdict: Verdict
+    call: Call | None
+    looked: bool
+    rule: str | None
+    reason: str | None
+    broken: bool = False
+    then: Decision | None = None
+
+    @property
+    def last(self) -> Decision:
+        """What is done when every question was answered with yes."""
+        return self if self.then is None else self.then.last
+
+
+class Evaluation:
+    """One call on its way through its rules.
+
+    It can be asked again from the start after a slow look was done; what was seen stays seen.
+
+    Attributes:
+        steps: of the call's plan.
+        asked: the declaration that was asked last.
+    """
+
+    __slots__ = (
+        "_at", "_broken", "_calls", "_changed", "_changes", "_ended", "_grants", "_note", "_origin",
+        "_questions", "_rules", "_spoken", "asked", "steps",
+    )  # fmt: skip
+
+    def __init__(self, note: Note, steps: Sequence[Step], rules: RuleSet, origin: Origin) -> None:
+        self._note = note
+        self.steps = steps
+        self._rules = rules
+        self._origin = origin
+        self._calls: dict[Any, Call] = {}  # as they were shown to rules; by variant, and changes
+        self._begin()
+
+    def _begin(self) -> None:
+        self._at = 0
+        self.asked: Declaration | None = None
+        self._ended: Decision | None = None  # what a file said that lets no other one be asked
+        self._spoken: Decision | None = None  # what the last file said that had nothing against it
+        self._questions: list[Decision] = []
+        self._changes: Mapping[str, Any] = {}
+        self._changed = 0  # which variant's call the changes are made to; 0 for none
+        self._grants: tuple[str, ...] = ()
+        self._broken = False
+
+    # -- the calls that rules are shown
+
+    @property
+    def last_call(self) -> Call | None:
+        """The call as it was last shown to a rule."""
+        return next(reversed(self._calls.values()), None)
+
+    def as_made(self, call: Call) -> Call:
+        """The call as the target made it, without what rules changed: events tell that one."""
+        return self._calls.get(id(call.variant), call)
+
+    def adopt(self, call: Call) -> None:
+        """Take a call that was shown to the rule of the first step already."""
+        self._calls[id(call.variant)] = call
+        self.asked = self.steps[0].declaration
+
+    def restart(self) -> None:
+        """Forget what rules saw: the call has to be looked at anew."""
+        self.close()
+        self._calls.clear()
+        self._begin()
+
+    def close(self) -> None:
+        """The call is answered: what rules kept of it is stale."""
+        for call in self._calls.values():
+            call.close()
+
+    def _call(self, step: Step) -> Call:
+        call = self._calls.get(id(step.variant))
+        if call is None:
+            call = self._calls[id(step.variant)] = self._make(step)
+        return self._altered(call) if self._changed == id(step.variant) else call
+
+    def _make(self, step: Step) -> Call:
+        return step.operation(self._note, step.variant, self._origin)
+
+    def _altered(self, call: Call) -> Call:
+        """The call with all changes so far: the same one for the same changes."""
+        key = id(call.variant), *self._changes.items()
+        if key not in self._calls:
+            self._calls[key] = changed(self.as_made(call), self._changes)
+        return self._calls[key]
+
+    # -- asking
+
+    def advance(self) -> tuple[Rule, Call] | None:
+        """Go on to the next rule that has to be asked; give `accept` or `failed` what came of it.
+
+        Asked again before that, it gives the same rule: one that could not look yet is asked anew.
+
+        Returns:
+            The rule and the call to show it; None if there is none left (`conclusion` then).
+
+        Raises:
+            TargetGone: the target is gone. And what a condition's look at memory raises.
+        """
+        while self._ended is None and self._at < len(self.steps):
+            step = self.steps[self._at]
+            declaration = self.asked = step.declaration
+            if not step.applies(self._note):
+                self._at += 1
+            elif not isinstance(declaration, Always):
+                call = self._call(step)
+                if self._holds(step, call):
+                    return declaration, call
+                self._at += 1
+            elif step.hidden and isinstance(declaration.verdict, Allow):
+                self._at += 1  # what the filter cannot see is never allowed by it
+            else:
+                # The filter was widened, is not ours, or another file had to be asked before.
+                self._take(declaration.verdict, declaration, self._call(step), None)
+        return None
+
+    def _holds(self, step: Step, call: Call) -> bool:
+        try:
+            return not step.hidden or step.applies_hidden(call)
+        except TargetFault as fault:
+            self.failed(fault)
+            return False
+
+    def accept(self, verdict: object) -> None:
+        """Take what the rule that was asked returned: nonsense and no opinion included."""
+        rule = self.asked
+        assert isinstance(rule, Rule)
+        if verdict is None:
+            self._at += 1
+            return
+        wrong = _wrong(verdict, rule)
+        if wrong is None:
+            call = self._call(self.steps[self._at])
+            self._take(verdict, rule, call, getattr(verdict, "reason", None))
+        else:
+            self.failed(wrong)
+
+    def failed(self, error: BaseException) -> None:
+        """Take that the rule that was asked raised."""
+        # Invariant: a rule that fails never lets a call through by accident.
+        declaration = self.asked
+        if declaration is None or self._at >= len(self.steps):
+            self._ended = self._decision(Deny(errno.EPERM), None, None, explain(error))
+            return
+        call = self._call(self.steps[self._at])
+        if isinstance(error, TargetFault):
+            self._take(Deny(error.errno), declaration, call, str(error))
+            return
+        self._broken = self._broken or not isinstance(error, TargetGone)
+        verdict: Any = Deny(errno.EPERM)
+        if isinstance(declaration, Rule) and _wrong(declaration.on_error, declaration) is None:
+            verdict = declaration.on_error
+        self._take(verdict, declaration, call, explain(error, declaration))
+
+    def _take(self, verdict: Any, speaker: Declaration, call: Call, reason: str | None) -> None:
+        """One file has spoken: note it, and go on to the next file, or end."""
+        said = self._decision(verdict, speaker, call, reason)
+        if isinstance(said.verdict, Deny | Kill | Return | Supply):
+            self._ended = said
+            return
+        if isinstance(verdict, Ask):
+            self._questions.append(said)
+        # Letting the kernel read the memory again never outweighs a file that judged what it saw.
+        if not (isinstance(verdict, Continue) and self._spoken is not None):
+            self._spoken = said
+        self._skip_file()
+        if isinstance(verdict, Allow):
+            self._add(verdict, call)
+
+    def _add(self, verdict: Allow, call: Call) -> None:
+        """Add what one file allows to what those before it did."""
+        given = verdict.grant if isinstance(verdict.grant, tuple) else (verdict.grant,)
+        self._grants += tuple(name for name in given if name and name not in self._grants)
+        if verdict.final:
+            self._at = len(self.steps)
+        if verdict.changes:
+            self._changes = {**self._changes, **verdict.changes}
+            self._changed = id(call.variant)
+            try:
+                self._altered(call)
+            except CannotPerform:
+                # It is refused for this when it is to be performed: nobody else need be asked.
+                self._changed, self._at = 0, len(self.steps)
+
+    def _skip_file(self) -> None:
+        file = self.steps[self._at].file
+        while self._at < len(self.steps) and self.steps[self._at].file == file:
+            self._at += 1
+
+    # -- what it comes to
+
+    def conclusion(self) -> Decision:
+        """What all verdicts come to together, the questions first."""
+        decision = self._ended or self._passed()
+        if not isinstance(decision.verdict, Deny | Kill):
+            for question in reversed(self._questions):
+                decision = question._replace(then=decision)
+        return decision
+
+    def _passed(self) -> Decision:
+        """What it comes to that no file has refused."""
+        said = self._spoken
+        if said is None:
+            return self._decision(self._rules.otherwise, None, self.last_call, None)
+        if isinstance(said.verdict, Continue):
+            return said
+        call = said.call
+        assert call is not None
+        if self._changed == id(call.variant):
+            call = self._altered(call)
+        grant = self._grants if len(self._grants) > 1 else next(iter(self._grants), None)
+        found = self._decision(Allow(grant=grant, **self._changes), None, call, said.reason)
+        return found._replace(rule=said.rule)
+
+    def _decision(
+        self, verdict: Any, speaker: Declaration | None, call: Call | None, reason: str | None
+    ) -> Decision:
+        lookers = {id(one.variant) for one in self._calls.values() if one.looked}
+        mine = 0 if call is None else id(call.variant)
+        if isinstance(verdict, Continue) and self._rules.strict and lookers:
+            verdict, reason = Deny(errno.EPERM), "Continue() after a look at memory, in strict mode"
+        if isinstance(verdict, Allow | Ask) and lookers - {mine}:
+            verdict = Deny(errno.EPERM)
+            reason = "two operations looked at this call; what each saw cannot be told apart"
+        if isinstance(verdict, Allow | Ask) and self._changed not in (0, mine):
+            verdict = Deny(errno.EPERM)
+            reason = "a rule changed this call as one operation, and another judged it as another"
+        name = speaker.name if speaker is not None else None
+        return Decision(verdict, call, bool(lookers), name, reason, self._broken)
+
+
+def _wrong(verdict: object, rule: Rule) -> Exception | None:
+    """What is wrong with what a rule returned; None if it is a verdict that can be answered."""
+    # Not isinstance, which asks an object for its own word on what it is.
+    if not issubclass(type(verdict), VERDICTS):
+        return TypeError(f"returned {shown(verdict)}, which is no verdict")
+    try:
+        if isinstance(verdict, Ask):
+            check_ask(verdict, rule)
+        elif isinstance(verdict, Allow):
+            check_grant(verdict)
+        elif isinstance(verdict, Deny):
+            check_errno(verdict.errno)
+    except Exception as error:  # the author's values may raise anything where they are compared
+        return error
+    return None
+
+
+def check_grant(allow: Allow) -> None:
+    """See that what is granted is a name, or some. Which names there are is not known here.
+
+    Raises:
+        TypeError: it is not.
+    """
+    grant = allow.grant
+    names = grant if isinstance(grant, tuple) else (grant,)
+    if grant is not None and not all(isinstance(name, str) for name in names):
+        raise TypeError(f"Allow: grant={shown(grant)} is not a name, nor a tuple of names")
+
+
+def check_errno(number: object) -> None:
+    """See that a call can be refused with an errno.
+
+    Raises:
+        TypeError: it is no number, or none of the kernel's; the remedy is in the text.
+    """
+    if is_errno(number):
+        return
+    name = number if isinstance(number, str) and hasattr(errno, number) else "EACCES"
+    raise TypeError(
+        f"Deny(errno={shown(number)}): an errno is a number from 1 to {MAX_ERRNO}, as errno.{name}"
+    )
+
+
+def check_ask(ask: Ask, rule: Rule) -> None:
+    """See that a question can be asked.
+
+    Raises:
+        TypeError, ValueError: it is nonsense; what its rule's failure comes to is refused.
+    """
+    if not rule.may_ask:  # and so nothing was done that no program answers for the person
+        raise TypeError("returned Ask, which its file never names: import Ask there")
+    if not isinstance(ask.question, str) or not isinstance(ask.key, str | None):
+        raise TypeError("Ask: the question and its key are text")
+    if ask.within is not None and not ask.within > 0:
+        raise ValueError(f"Ask: within={ask.within!r} seconds are none to wait")
+    if not isinstance(ask.otherwise, Deny | Return | Supply | Kill):
+        raise TypeError(
+            f"Ask: otherwise={shown(ask.otherwise)} would let a call through unanswered"
+        )
+    unknown = set(ask.remember) - _REMEMBER
+    if unknown:
+        raise ValueError(f"Ask: remember has {sorted(unknown)}; there are {sorted(_REMEMBER)}")
+
+
+def shown(value: object) -> str:
+    """What a rule returned, for its author; its `repr` may be anything, and may fail."""
+    try:
+        return repr(value)[:200]
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def explain(error: BaseException, declaration: Declaration | None = None) -> str:
+    """A rule's failure for the event: one line where that says enough, else below the traceback.
+
+    The last line says what and where, since it is all that there is room for in a table.
+    """
+    text = f"{type(error).__name__}: {one_line(error)}"
+    if isinstance(error, (CannotPerform, StaleCall, TargetGone, TimeoutError)):
+        return text
+    if declaration is not None:
+        claim = declaration.claim
+        line = line_in(error, claim.file) or claim.line
+        text = f"{claim.file.rpartition('/')[2]}:{line}: {text}"
+    trace = "".join(traceback.format_exception(error)).strip()
+    trace = trace if len(trace) <= MAX_TRACE else "..." + trace[-MAX_TRACE:]
+    return f"{trace}\n{text}"
