@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test newest constraints lint docs bench clean
 
 help: ## this list
 	@echo "notifyd: decide system calls with Python rules"
@@ -15,6 +15,13 @@ demo: .venv/.ready ## a plugin without network, and an unprivileged web server o
 
 test: .venv/.ready .venv/.tools lint ## all checks, then all tests (as root, or those for root are skipped)
 	$(BIN)/python tests/both.py
+
+newest: .venv/.ready .venv/.tools ## all tests with the newest release of every package
+	@.ci/prepare newest
+	$(BIN)/python tests/both.py
+
+constraints: ## keep the releases that .venv has now, for everybody (after a green `make newest`)
+	@.ci/prepare constraints
 
 lint: .venv/.ready ## ruff, mypy --strict, and which package may import which
 	$(BIN)/ruff check .
@@ -33,7 +40,7 @@ clean: ## remove .venv and all that tools left
 
 # The stamps: nothing is done twice. The second one is made by what it calls, if nothing is missing.
 
-.venv/.ready: pyproject.toml .ci/prepare
+.venv/.ready: pyproject.toml .ci/prepare .ci/constraints.txt
 	@.ci/prepare venv
 	@touch $@
 

@@ -107,8 +107,9 @@ def test_a_store_that_is_removed(tmp_path):
             file.unlink()
         with pytest.raises(sqlite3.OperationalError, match="was removed"):
             store.ask(draft())
-        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        with pytest.raises(sqlite3.OperationalError) as caught:
             store.history(Past())
+        assert caught.value.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN
         Store(tmp_path / "n.db").__exit__()
         with pytest.raises(sqlite3.OperationalError, match="was removed"):
             store.ask(draft())
@@ -120,8 +121,9 @@ def test_a_store_that_is_locked(tmp_path, monkeypatch):
     with Store(tmp_path / "n.db") as store, closing(sqlite3.connect(tmp_path / "n.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         for _ in range(2):
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
+            with pytest.raises(sqlite3.OperationalError) as caught:
                 store.ask(draft())
+            assert caught.value.sqlite_errorcode == sqlite3.SQLITE_BUSY
             assert store._db.execute("PRAGMA busy_timeout").fetchone()[0] == 0
         other.rollback()
         assert store.ask(draft()) == 1
@@ -231,7 +233,7 @@ def test_stores_that_cannot_be_used(tmp_path):
     with Store(tmp_path / "torn") as store:
         store._db.execute("PRAGMA writable_schema = ON")
         store._db.execute("UPDATE sqlite_schema SET rootpage = 99 WHERE name = 'granted'")
-    with pytest.raises(UsageError, match=r"malformed.*: move it away, and a new one is made"):
+    with pytest.raises(UsageError, match=": move it away, and a new one is made"):
         Store(tmp_path / "torn")
     with Store(tmp_path / "new") as store:
         store._db.execute("PRAGMA user_version = 99")

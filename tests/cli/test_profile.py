@@ -1,6 +1,8 @@
 """`notifyd profile`: options, bases, and complaints of one line."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -68,13 +70,13 @@ def test_rules_that_never_ask(notifyd):
     [
         (("profile",), "--rules"),
         (("profile", "--rules", "no-netwrok"), "'no-network'"),
-        ((*DEVICES, "--base", "/none.json"), "--base /none.json: No such file"),
+        ((*DEVICES, "--base", "/none.json"), f"--base /none.json: {os.strerror(errno.ENOENT)}"),
         ((*DEVICES, "--cap", "all"), "--cap all: no such capability"),
         ((*DEVICES, "--listener", "oci.sock"), "--listener oci.sock: give an absolute path"),
         ((*DEVICES, "--listener", "/" + "x" * 107), "more than 107 bytes"),
         ((*DEVICES, "--flag", "LOG"), "--flag"),
         ((*DEVICES, "--option", "to"), "NAME=VALUE"),
-        ((*DEVICES, "--output", "/none/x.json"), "No such file or directory: give another path"),
+        ((*DEVICES, "--output", "/none/x.json"), f"{os.strerror(errno.ENOENT)}: give another path"),
         (("profile", "--rules", "readonly", "--base", "none"), "does not know"),
     ],
 )

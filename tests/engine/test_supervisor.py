@@ -271,7 +271,7 @@ def test_what_cannot_be_watched_stays_the_callers(start):
     _, workload, _ = start(os.getppid, RETURNS.format(value=12))
     supervisor = Supervisor()
     supervisor.close()
-    with pytest.raises(ValueError, match="closed epoll"):
+    with pytest.raises(ValueError):
         supervisor.add(workload)
     assert supervisor.workloads == ()
     assert workload.listener >= 0

@@ -49,7 +49,7 @@ def test_a_bundle_has_a_profile_inside():
     """The config.json of a container is taken as well; one without a profile is refused."""
     config = {"ociVersion": "1.0.2", "linux": {"seccomp": OCI}}
     assert oci.read(json.dumps(config).encode(), "config.json") == read()
-    with pytest.raises(UsageError, match="p: no seccomp profile: 'utf-8' codec"):
+    with pytest.raises(UsageError, match=r"^p: no seccomp profile"):
         oci.read(b'{"defaultAction":"\xff"}', "p")
     with pytest.raises(UsageError, match=r"config\.json \(linux\.seccomp\): no seccomp profile"):
         oci.read(b'{"ociVersion": "1.0.2", "linux": {}}', "config.json")
@@ -58,13 +58,13 @@ def test_a_bundle_has_a_profile_inside():
 ENTRY = {"names": ["open"], "action": "SCMP_ACT_ALLOW"}
 ARG = {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}
 WRONG = {
-    "an action": ({"defaultAction": "ALLOW"}, "$.defaultAction"),
+    "an action": ({"defaultAction": "ALLOW"}, "defaultAction"),
     "a key": ({"syscall": []}, "syscall"),
-    "an entry's key": ({"syscalls": [ENTRY | {"arg": []}]}, "$.syscalls[0]"),
-    "no action": ({"syscalls": [{"names": ["open"]}]}, "$.syscalls[0]"),
+    "an entry's key": ({"syscalls": [ENTRY | {"arg": []}]}, "syscalls[0]"),
+    "no action": ({"syscalls": [{"names": ["open"]}]}, "syscalls[0]"),
     "no name": ({"syscalls": [ENTRY, ENTRY | {"names": []}]}, "syscalls[1]"),
     "two names": ({"syscalls": [ENTRY | {"name": "read"}]}, "syscalls[0]"),
-    "an errno": ({"syscalls": [ENTRY | {"errnoRet": 4096}]}, "$.syscalls[0].errnoRet"),
+    "an errno": ({"syscalls": [ENTRY | {"errnoRet": 4096}]}, "syscalls[0].errnoRet"),
     "an errno's name": ({"syscalls": [ENTRY | {"errno": "EWHAT"}]}, "'EWHAT'"),
     "the default's errno": ({"defaultErrno": "4096"}, "'4096'"),
     "an index": ({"syscalls": [ENTRY | {"args": [ARG | {"index": 6}]}]}, "args[0].index"),

@@ -135,7 +135,7 @@ def test_several_files_count_together(bench, rules):
     failing = bench.rules("from notifyd import Open, on\n@on(Open)\ndef r(call): 1 / 0\n", "f.py")
     data = bench.data("--rules", failing, first, second, status=1)
     assert (data["calls"], data["changes"], data["rules_failed"]) == (2, 2, 2)
-    assert data["first_failure"] == "f.py:r: f.py:3: ZeroDivisionError: division by zero"
+    assert data["first_failure"].startswith("f.py:r: f.py:3: ZeroDivisionError: ")
 
 
 def test_options_otherwise_and_strict_are_those_of_run(bench):
@@ -170,7 +170,7 @@ def test_one_workload_of_several(bench, rules):
     [
         (["calls.jsonl"], "--rules"),
         (["--rules", "audit-exec"], "AUDIT.jsonl"),
-        (["--rules", "audit-exec", "none.jsonl"], "none.jsonl: No such file"),
+        (["--rules", "audit-exec", "none.jsonl"], f"none.jsonl: {os.strerror(errno.ENOENT)}"),
         (["--rules", "audit-exec", "new.py"], "no event of notifyd in new.py"),
         (["--rules", "audit-exex", "calls.jsonl"], "did you mean 'audit-exec'?"),
         (["--rules", "new.py", "--option", "x=1", "calls.jsonl"], "no option 'x'"),

@@ -116,7 +116,8 @@ SCRIPT = """
     set -e; cd {place}; test $(id -u) = 0; mkdir d; echo x > d/f; chown 12:34 d/f; mv d/f d/g
     mknod d/dev c 1 3; chmod 640 d/dev; chown -h 5 d; ln -s g d/l; chown -h 7:7 d/l
     tar -cf one.tar d; mkdir e; tar -C e -xf one.tar; tar -C e -cf two.tar d; rm -r e
-    stat -c '%n %u:%g %F' d d/g d/dev d/l /etc/passwd
+    test -d d; test -f d/g; test -c d/dev; test -L d/l
+    stat -c '%n %u:%g' d d/g d/dev d/l /etc/passwd
 """
 
 
@@ -125,11 +126,11 @@ def test_archives_have_the_owners_that_were_given(shell, everybodys, user):
     ran = shell("fakeroot", SCRIPT.format(place=everybodys), user=user)
     assert ran.status == 0, ran.err
     assert ran.out.splitlines() == [
-        "d 5:0 directory",
-        "d/g 12:34 regular file",
-        "d/dev 0:0 character special file",
-        "d/l 7:7 symbolic link",
-        "/etc/passwd 0:0 regular file",
+        "d 5:0",
+        "d/g 12:34",
+        "d/dev 0:0",
+        "d/l 7:7",
+        "/etc/passwd 0:0",
     ]
     for name in ("one.tar", "two.tar"):
         with tarfile.open(everybodys / name) as archive:

@@ -1,6 +1,6 @@
 """What a container tries in tests of `harmless-devices`, and what comes of it."""
 
-MAKES = 'mknod /tmp/n c 1 3 && echo text > /tmp/n && stat -c "%F %t:%T %u:%g" /tmp/n'
+MAKES = 'mknod /tmp/n c 1 3 && echo text > /tmp/n && [ -c /tmp/n ] && stat -c "%t:%T %u:%g" /tmp/n'
 REFUSED = "! mknod /tmp/d b 8 0 && ! [ -e /tmp/d ]"
-MADE = "character special file 1:3 0:0\n"
+MADE = "1:3 0:0\n"
 TRIES = f"{MAKES} && {REFUSED}"

