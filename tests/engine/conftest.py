@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from notifyd.approvals.desk import Desk
 from notifyd.audit.jsonl import JsonLines
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
@@ -22,17 +23,21 @@ from notifyd.target.watch import LAZINESS
 PATIENCE = 20.0  # seconds; what a test waits at most
 
 
-def _rules_of(text: str) -> tuple[RuleSet, types.ModuleType]:
-    """A rule set from the text of a rule file, and the module that it became."""
-    module = types.ModuleType("rules")
-    source = "import errno\nimport trio\nfrom notifyd import *\n" + textwrap.dedent(text)
-    exec(compile(source, "rules.py", "exec"), module.__dict__)
-    return RuleSet.build(module.__dict__[DECLARED]), module
+def _rules_of(*texts: str) -> tuple[RuleSet, types.ModuleType]:
+    """A rule set from the texts of rule files, and the module that the first one became."""
+    modules = []
+    for number, text in enumerate(texts):
+        module = types.ModuleType("rules")
+        source = "import errno\nimport trio\nfrom notifyd import *\n" + textwrap.dedent(text)
+        name = f"rules{number or ''}.py"
+        exec(compile(source, name, "exec"), module.__dict__)
+        modules.append(module)
+    return RuleSet.build(*(one.__dict__[DECLARED] for one in modules)), modules[0]
 
 
 @pytest.fixture
-def rules_of() -> Callable[[str], tuple[RuleSet, types.ModuleType]]:
-    """Make a rule set from the text of a rule file."""
+def rules_of() -> Callable[..., tuple[RuleSet, types.ModuleType]]:
+    """Make a rule set from the texts of rule files."""
     return _rules_of
 
 
@@ -48,13 +53,16 @@ def reporter(tmp_path) -> Iterator[Reporter]:
 
 @pytest.fixture
 def start(reporter: Reporter, start_child: Callable[..., Any]) -> Iterator[Start]:
-    """Start a child under rules: `start(work, text)`: child, workload, rule module."""
+    """Start a child under rules: `start(work, text)`: child, workload, rule module.
+
+    Instead of one text there may be a tuple of them: a rule file each.
+    """
     with contextlib.ExitStack() as stack:
 
         def starter(
-            work: Callable[[], int], text: str, **more: int
+            work: Callable[[], int], text: str | tuple[str, ...], **more: int
         ) -> tuple[Any, Workload, types.ModuleType]:
-            rules, module = _rules_of(text)
+            rules, module = _rules_of(*((text,) if isinstance(text, str) else text))
             program = compile_profile(lower(rules).profile).program.to_bytes()
             child = start_child(work, program, **more)
             workload = Workload(
@@ -89,3 +97,38 @@ def supervise() -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def every_descriptor_is_closed(no_fd_left: None) -> None:
     """See `no_fd_left`."""
+
+
+@pytest.fixture
+def told():
+    """The events of the desk."""
+    return []
+
+
+@pytest.fixture
+def asking(start, supervise, told):
+    """A child under a rule that asks, and what a person does meanwhile; its exit status.
+
+    The desk that the person gets has the `workload`, to see which calls wait.
+    """
+
+    def run(work, text, person, attended=1, **more):
+        child, workload, _ = start(work, text, **more)
+        desk = Desk(lambda name, level, **fields: told.append((name, fields)))
+        desk.attended = attended
+        workload.desk, desk.workload = desk, workload
+
+        statuses = []
+
+        async def live(supervisor):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(desk.run)
+                await person(desk, child)
+                statuses.append(await child.status())
+                await workload.ended.wait()
+                nursery.cancel_scope.cancel()
+
+        supervise(live, workload)
+        return statuses[0]
+
+    return run

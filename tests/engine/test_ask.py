@@ -36,41 +36,6 @@ def ask(call):
 
 
 @pytest.fixture
-def told():
-    """The events of the desk."""
-    return []
-
-
-@pytest.fixture
-def asking(start, supervise, told):
-    """A child under a rule that asks, and what a person does meanwhile; its exit status.
-
-    The desk that the person gets has the `workload`, to see which calls wait.
-    """
-
-    def run(work, text, person, attended=1, **more):
-        child, workload, _ = start(work, text, **more)
-        desk = Desk(lambda name, level, **fields: told.append((name, fields)))
-        desk.attended = attended
-        workload.desk, desk.workload = desk, workload
-
-        statuses = []
-
-        async def live(supervisor):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(desk.run)
-                await person(desk, child)
-                statuses.append(await child.status())
-                await workload.ended.wait()
-                nursery.cancel_scope.cancel()
-
-        supervise(live, workload)
-        return statuses[0]
-
-    return run
-
-
-@pytest.fixture
 def read_events(reporter, tmp_path):
     """The events that were written."""
 

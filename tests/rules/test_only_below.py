@@ -317,10 +317,10 @@ OFTEN = """if True:
 """
 
 
-def often(run, python, what, link, inside):
+def often(run, python, what, link, inside, rules=RULES, **more):
     """What a program got that tried very often."""
     words = [python, "-I", "-c", OFTEN, what, str(link), str(TRIES)]
-    ran = run(RULES, *words, allow=str(inside))
+    ran = run(rules, *words, allow=str(inside), **more)
     assert ran.status == 0, ran.err
     found = ran.out.split()
     assert len(found) == TRIES
@@ -331,6 +331,19 @@ def test_links_that_flip_lead_nowhere(run, places, flipping, system_python):
     """What is opened is what was judged."""
     link = flipping("own", "secret")
     found = often(run, system_python, "read", link, places[0])
+    assert {"own", str(errno.EACCES)} <= found
+    assert "SECRET" not in found
+
+
+def test_links_that_flip_where_another_rule_leads_lead_nowhere(
+    run, places, flipping, system_python
+):
+    """The place that a path is led to is judged, and what was judged is opened."""
+    flipping("own", "secret")
+    inside, _ = places
+    lead = {"redirect-home.from": "/nowhere", "redirect-home.to": str(inside)}
+    rules = ["redirect-home", *RULES]
+    found = often(run, system_python, "read", "/nowhere/flip", inside, rules, **lead)
     assert {"own", str(errno.EACCES)} <= found
     assert "SECRET" not in found
 

@@ -1,0 +1,221 @@
+"""Async rules that wait as trio programs do: within nurseries, scopes and shields."""
+
+import errno
+import json
+import os
+
+import pytest
+import trio
+
+from notifyd.kernel import seccomp
+from notifyd.kernel.unotify import Notifier
+
+KILLABLE = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+
+RULE = """
+asked, ended = [], []
+
+@on(Raw("getppid"), patience={patience})
+async def answer(call):
+    asked.append(call)
+    try:
+{body}
+    finally:
+        ended.append(call)
+"""
+WAYS = {
+    "plainly": "await trio.sleep_forever()",
+    "in a nursery": """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+        return Allow()""",
+    "in a task of a nursery": """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+        return Allow()""",
+    "in nurseries": """
+        async with trio.open_nursery() as outer, trio.open_nursery() as inner:
+            outer.start_soon(trio.sleep_forever)
+            inner.start_soon(trio.sleep_forever)
+        return Allow()""",
+    "with a time of its own": """
+        with trio.move_on_after(1000):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+        return Allow()""",
+    "and fails when it is cancelled": """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError('while it is cancelled')""",
+    "and swallows it": """
+        try:
+            await trio.sleep_forever()
+        except BaseException:
+            return Allow()""",
+}
+
+
+def rule(body, patience="None"):
+    """The text of a rule with this body."""
+    lines = body.strip("\n").splitlines()
+    first = len(lines[0]) - len(lines[0].lstrip())
+    body = "\n".join("        " + line[first:] for line in lines)
+    return RULE.format(body=body, patience=patience)
+
+
+async def until(condition):
+    """Wait for something to become true."""
+    while not condition():
+        await trio.sleep(0.001)
+
+
+def events(reporter, tmp_path):
+    """The calls in the audit file."""
+    reporter.flush()
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if '"event":"call"' in line]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_target_that_is_killed_is_no_failure(start, supervise, reporter, tmp_path, way):
+    """Its rule is cancelled, whatever it waits in, and nobody says that it failed."""
+    child, workload, rules = start(os.getppid, rule(WAYS[way]))
+
+    async def work(_):
+        await until(lambda: rules.asked)
+        child.close()
+        await until(lambda: rules.ended)
+
+    supervise(work, workload)
+    (event,) = events(reporter, tmp_path)
+    assert (event["how"], event.get("cause")) == ("gone", None)
+    assert "Traceback" not in event.get("reason", "")
+    assert reporter.tally.errors == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_call_is_left_for_a_successor(start, supervise, reporter, tmp_path, way):
+    """A supervisor that leaves answers nothing: whoever has the listener next does."""
+    child, workload, rules = start(os.getppid, rule(WAYS[way]), flags=KILLABLE)
+    kept = os.dup(workload.listener)
+    try:
+
+        async def work(_):
+            await until(lambda: rules.asked)
+            workload.left = True
+
+        supervise(work, workload)
+        assert events(reporter, tmp_path) == []
+        assert reporter.tally.errors == 0
+        assert Notifier(kept).respond(rules.asked[0].note[0], 7, 0, 0)
+        assert trio.run(child.status) == 7
+    finally:
+        os.close(kept)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_patience_counts_in_whatever_it_waits(start, supervise, reporter, tmp_path, way):
+    """A rule that takes too long has failed, also if it makes a verdict of that."""
+    child, workload, rules = start(os.getppid, rule(WAYS[way], patience="0.05"))
+
+    async def work(_):
+        await child.status()
+        await workload.ended.wait()
+
+    supervise(work, workload)
+    (event,) = events(reporter, tmp_path)
+    assert (event["verdict"], event["errno"]) == ("deny", "EPERM")
+    assert reporter.tally.errors == 1
+    assert len(rules.ended) == 1
+
+
+FAULTS = {
+    "raise TypeError('mine')": (errno.EPERM, "TypeError: mine", 1),
+    "call.read(8, 8)": (errno.EFAULT, "", 0),
+    "raise Thief.stolen": (errno.EPERM, "belongs to no cancellation", 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "nested"),
+    # A nursery itself takes a Cancelled of nobody's for the end of its task.
+    [(fault, nested) for fault in FAULTS for nested in ((0,) if "stolen" in fault else (0, 1, 2))],
+)
+def test_what_is_raised_within_a_nursery_counts_as_without(
+    start, supervise, reporter, tmp_path, fault, nested
+):
+    """A pointer's fault is the target's, an error the rule's, however deep it is raised."""
+    text = """
+    class Thief:
+        stolen = None
+
+    async def steal():
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep(0)
+            except trio.Cancelled as cancelled:
+                Thief.stolen = cancelled
+
+    async def inner(call, depth):
+        if not depth:
+            {fault}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(inner, call, depth - 1)
+
+    @on(Raw("getppid"))
+    async def answer(call):
+        await steal()
+        await inner(call, {nested})
+        return Allow()
+    """
+    child, workload, _ = start(os.getppid, text.format(fault=fault, nested=nested))
+
+    async def work(_):
+        await child.status()
+        await workload.ended.wait()
+
+    supervise(work, workload)
+    (event,) = events(reporter, tmp_path)
+    number, said, errors = FAULTS[fault]
+    assert event["errno"] == errno.errorcode[number]
+    assert said in event["reason"]
+    assert reporter.tally.errors == errors
+
+
+def test_a_slow_look_within_a_nursery_is_done_and_the_rule_asked_again(
+    start, supervise, reporter, tmp_path
+):
+    """As it is without one: nothing that may wait is done on the loop."""
+    place = tmp_path / "made"
+    place.mkdir()
+    text = """
+    from notifyd.target.paths import WouldBlock
+    tries = []
+
+    async def look(call):
+        tries.append(call)
+        if len(tries) == 1:
+            raise WouldBlock(lambda: tries.append("looked"))
+
+    @on(Raw("getppid"))
+    async def answer(call):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look, call)
+        return Return(7)
+    """
+    child, workload, rules = start(os.getppid, text)
+
+    async def work(_):
+        assert await child.status() == 7
+        await workload.ended.wait()
+
+    supervise(work, workload)
+    assert rules.tries[1] == "looked"
+    assert len(rules.tries) == 3
+    (event,) = events(reporter, tmp_path)
+    assert event["verdict"] == "return"
