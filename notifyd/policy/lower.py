@@ -95,8 +95,11 @@ def _notifies(profile: Profile) -> bool:
 def _decided(rules: RuleSet) -> tuple[tuple[str, str], ...]:
     found: dict[tuple[str, str], None] = {}
     for steps in rules.plans.values():
+        asked: list[Cube] = []  # of rules that come before
         for step in steps:
-            if isinstance(step.declaration, Always):
+            if not isinstance(step.declaration, Always):
+                asked += cubes_of(step)
+            elif not asked or _minus(cubes_of(step), asked):
                 raw = step.operation.title == "Raw"
                 name = step.variant.syscall if raw else step.operation.title
                 found[name, str(_action(step))] = None

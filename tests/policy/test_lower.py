@@ -53,6 +53,26 @@ def test_a_rule_is_notified_of_its_calls_and_no_others(build):
     assert lowered.decided == ()
 
 
+def test_what_another_file_is_asked_about_first_is_not_decided_in_the_kernel(build):
+    """Its rule has to see the call; the refusal that follows is the supervisor's to give."""
+    globals()[DECLARED] = []
+    on(Socket, family=2)(lambda call: None)
+    watches = globals().pop(DECLARED)
+    always(Deny(errno.EACCES), Socket, family=2)
+    some = globals().pop(DECLARED)
+    always(Deny(errno.EACCES), Socket)
+    every = globals().pop(DECLARED)
+    known = {}
+    for name, files in (("some", [watches, some]), ("every", [watches, every])):
+        lowered = lower(RuleSet.build(*files))
+        assert action(lowered, make_call(Socket, family=2)) == NOTIFY
+        known[name] = lowered.decided
+        turned = lower(RuleSet.build(*reversed(files)))
+        assert action(turned, make_call(Socket, family=2)) == EACCES
+        assert turned.decided == (("Socket", str(EACCES)),)
+    assert known == {"some": (), "every": (("Socket", str(EACCES)),)}
+
+
 def test_nothing_at_all(build):
     """No declaration, no notification; what is unknown is refused all the same."""
     lowered = lower(build())
