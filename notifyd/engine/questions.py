@@ -6,20 +6,42 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from notifyd.approvals.question import Resolution
 from notifyd.engine.asking import ask_person, concluded, same_question
 from notifyd.engine.decide import Decision
 from notifyd.policy.call import Note
 from notifyd.policy.operations import Exec
-from notifyd.policy.verdicts import Ask
+from notifyd.policy.verdicts import Allow, Ask
 
 if TYPE_CHECKING:
     from notifyd.engine.workload import Workload
     from notifyd.target.identity import Identity
 
-__all__ = ["Questions"]
+__all__ = ["Questions", "whole"]
 
 clock = time.perf_counter_ns
+
+
+def whole(decision: Decision) -> Decision:
+    """A question with what other files make of the call: a person agrees to what happens.
+
+    A file that is asked later may lead the call elsewhere or lend it a power, of which the one that
+    asks knows nothing.
+    """
+    last = decision.last
+    ask: Any = decision.verdict
+    if not isinstance(last.verdict, Allow) or last is decision:
+        return decision
+    later = last.verdict.changes if last.call is not decision.call else {}
+    made = [f"{name}={value}" for name, value in later.items()]
+    if last.verdict.grant:
+        made.append(f"grant={last.verdict.grant}")
+    if not made:
+        return decision
+    text = f"{ask.question} [with {', '.join(made)}]"
+    return decision._replace(verdict=msgspec.structs.replace(ask, question=text))
 
 
 class Questions:
@@ -64,7 +86,7 @@ class Questions:
         if found is None:
             begun = clock()
             try:
-                found = await ask_person(workload, note, decision, identity, args)
+                found = await ask_person(workload, note, whole(decision), identity, args)
             finally:
                 self.waited += clock() - begun
             self.said = *self.said, (ask, found)

@@ -58,6 +58,28 @@ def test_nobody_is_asked_for_what_another_file_refuses(asking, told, order):
     assert told == []
 
 
+def test_a_person_hears_what_another_file_makes_of_the_call(asking, tmp_path):
+    """Who asks knows nothing of it; whoever agrees has to."""
+    (tmp_path / "other").write_text("x")
+    asks = "@on(Open)\ndef ask(call):\n    if call.path.name == 'secret': return Ask('may it?')\n"
+    leads = (
+        "@on(Open)\ndef lead(call):\n"
+        "    if call.path.name == 'secret':\n"
+        f"        return Allow(path='{tmp_path}/other', grant='devices')\n"
+    )
+
+    def work():
+        return 0 if open("/nowhere/secret").read() == "x" else 1
+
+    for files, said in (
+        ((asks, leads), f"may it? [with path={tmp_path}/other, grant=devices]"),
+        ((asks, "@on(Open)\ndef none(call): ...\n"), "may it?"),
+    ):
+        person = answering(said != "may it?")
+        asking(work, files, person)
+        assert person.heard == [said]
+
+
 def test_the_same_question_of_two_files_is_put_once(asking):
     """What was answered for this call is not asked about again."""
     person = answering(True)
