@@ -95,7 +95,7 @@ def member(one: type[Call] | Raw | int) -> str:
     if isinstance(one, int):
         return next(f"`{name}`" for name, number in IOCTLS.items() if number == one)
     if isinstance(one, Raw):
-        return ", ".join(f"`{variant.syscall}`" for variant in one.variants)
+        return ", ".join(f"`{name}`" for name in one.syscalls)
     return f"[{one.__name__}](operations.md#{one.__name__.lower()})"
 
 

@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable
 from struct import Struct
 
-from notifyd.kernel.unotify import NOTIF, recorder
+from notifyd.kernel.unotify import NOTIF, note_from, recorder
 from notifyd.policy.call import Note
 
 __all__ = ["MOST_ABOUT", "SLOTS", "TRIES", "Ledger"]
@@ -126,13 +126,13 @@ class Ledger:
         found: dict[int, tuple[Note, int, int]] = {}
         for slot in range(1, SLOTS):
             begin = _FIRST + slot * _SLOT
-            note = NOTIF.unpack_from(self._memory, begin)
+            note = note_from(self._memory, begin)
             if note[0]:
                 (tries,) = _TRIES.unpack_from(self._memory, begin + NOTIF.size)
                 found[note[0]] = note, tries, slot
         used = {slot for _, _, slot in found.values()}
         self._free = [slot for slot in range(SLOTS - 1, 0, -1) if slot not in used]
-        inline = NOTIF.unpack_from(self._memory, _FIRST)
+        inline = note_from(self._memory, _FIRST)
         if not inline[0] or inline[0] in found:
             return list(found.values())
         return [(inline, TRIES, self.enter(inline, TRIES)), *found.values()]

@@ -16,12 +16,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyseccomp
 
 from notifyd.errors import FilterError
 from notifyd.filter import opcodes as op
+from notifyd.filter.cubes import cut
 from notifyd.filter.join import join
 from notifyd.filter.ordered import Ordered, order
 from notifyd.filter.profile import NOTIFY, Action, Clause, Entry, Profile
@@ -86,11 +87,21 @@ def _ordered(profile: Profile, entry: Entry, limit: int, may_notify: bool) -> Co
     """Order the clauses of every call; equal clauses become one and the same object."""
     made: dict[tuple[Clause, ...], Ordered] = {}
     calls: dict[int, Ordered] = {}
+    audit = _audit(entry.arch)
     for nr, clauses in entry.clauses.items():
         if clauses not in made:
-            made[clauses] = order(clauses, profile.default, limit, may_notify=may_notify)
+            used = _cut(clauses, ARCHES[audit].bits)
+            made[clauses] = order(used, profile.default, limit, may_notify=may_notify)
         calls[nr] = made[clauses]
-    return Compiled(entry.arch, _audit(entry.arch), calls)
+    return Compiled(entry.arch, audit, calls)
+
+
+# Invariant: on a 32-bit entry a register has 32 bits. What a program could load above them is not
+# what the kernel uses, and the caller's to choose.
+def _cut(clauses: tuple[Clause, ...], bits: int) -> tuple[Clause, ...]:
+    if bits == 64:
+        return clauses
+    return tuple(replace(one, cubes=cut(one.cubes, bits)) for one in clauses)
 
 
 def _audit(name: str) -> int:

@@ -14,6 +14,7 @@ from notifyd.filter.profile import Cube, Masked
 __all__ = [
     "between",
     "both",
+    "cut",
     "equal",
     "has_all",
     "has_any",
@@ -39,6 +40,16 @@ def overlap(a: Cube, b: Cube) -> Cube | None:
             return None
         merged[theirs.arg] = Masked(theirs.arg, ours.mask | theirs.mask, ours.value | theirs.value)
     return tuple(merged[arg] for arg in sorted(merged))
+
+
+def cut(cubes: Iterable[Cube], bits: int) -> tuple[Cube, ...]:
+    """The cubes as they are where an argument has so many bits, and none above them is ever set."""
+    full = (1 << bits) - 1
+    return tuple(
+        tuple(Masked(one.arg, one.mask & full, one.value) for one in cube if one.mask & full)
+        for cube in cubes
+        if all(one.value <= full for one in cube)
+    )
 
 
 def subtract(a: Cube, b: Cube) -> tuple[Cube, ...]:

@@ -158,7 +158,7 @@ def _touched(merged: Merged, arch: Arch) -> Iterator[tuple[int, Sequence[int]]]:
         calls = {nr: order(found, default, _ALL, may_notify=False) for nr, found in clauses.items()}
         for nr, args in points(Compiled(arch.name, arch.audit, calls)):
             if nr in calls or nr >= X32_BIT:
-                yield nr, _fitting(args, arch)
+                yield nr, args
 
 
 def _as_clauses(pieces: Sequence[tuple[Action, Cube]]) -> tuple[Clause, ...]:
@@ -170,16 +170,10 @@ def _others(
 ) -> Iterator[tuple[int, Sequence[int]]]:
     for name, nr in arch.numbers.items():
         if name not in merged.calls:
-            yield nr, _fitting(ANY, arch)
+            yield nr, ANY
             for said in said_of(base, name, place):
                 for cube in said.cubes:
                     args = list(ANY)
                     for one in cube:
                         args[one.arg] = args[one.arg] & ~one.mask | one.value
-                    yield nr, _fitting(args, arch)
-
-
-def _fitting(args: Sequence[int], arch: Arch) -> Sequence[int]:
-    """Registers as a program of this width can have them; libseccomp looks at no more of them."""
-    mask = (1 << arch.bits) - 1
-    return [value & mask for value in args]
+                    yield nr, args

@@ -109,8 +109,11 @@ def said_of(profile: Seccomp, name: str, place: str) -> list[Said]:
     return sorted(found, key=lambda said: strictness(said.action))
 
 
-def cubes_of(tests: Sequence[Comparison]) -> tuple[Cube, ...]:
-    """The registers that an entry's conditions hold for.
+def cubes_of(tests: Sequence[Comparison], bits: int = 64) -> tuple[Cube, ...]:
+    """The registers that an entry's conditions hold for, on an entry whose registers have `bits`.
+
+    On a 32-bit one libseccomp compares the low half of a register with the low half of the number
+    (2.5.4, `_db_rule_gen_32`).
 
     All of them have to hold. But where two are about the same argument, runc and crun make an entry
     of its own of each condition, so that any of them will do.
@@ -118,7 +121,7 @@ def cubes_of(tests: Sequence[Comparison]) -> tuple[Cube, ...]:
     Raises:
         ValueError: too many cubes.
     """
-    sets = [_cubes(test) for test in tests]
+    sets = [_cubes(test, bits) for test in tests]
     if len({test.index for test in tests}) < len(tests):
         return tuple(cube for cubes in sets for cube in cubes)
     found: tuple[Cube, ...] = ((),)
@@ -129,22 +132,23 @@ def cubes_of(tests: Sequence[Comparison]) -> tuple[Cube, ...]:
     return found
 
 
-def _cubes(test: Comparison) -> tuple[Cube, ...]:
-    at, value = test.index, test.value
+def _cubes(test: Comparison, bits: int) -> tuple[Cube, ...]:
+    last = (1 << bits) - 1
+    at, value = test.index, test.value & last
     if test.op is Op.MASKED_EQUAL:
         mask, value = value, test.value_two & value
         return ((Masked(at, mask, value),),) if mask else ((),)
     if test.op is Op.EQUAL:
-        return ((Masked(at, _LAST, value),),)
+        return ((Masked(at, last, value),),)
     if test.op is Op.NOT_EQUAL:
-        return none_of(at, 64, [value])
+        return none_of(at, bits, [value])
     lo, hi = {
         Op.LESS: (0, value - 1),
         Op.LESS_EQUAL: (0, value),
-        Op.GREATER: (value + 1, _LAST),
-        Op.GREATER_EQUAL: (value, _LAST),
+        Op.GREATER: (value + 1, last),
+        Op.GREATER_EQUAL: (value, last),
     }[test.op]
-    return between(at, 64, lo, hi) if lo <= hi else ()
+    return between(at, bits, lo, hi) if lo <= hi else ()
 
 
 def _tests(cube: Cube) -> tuple[Comparison, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from notifyd.errors import UsageError
+from notifyd.filter.cubes import cut
 from notifyd.filter.oci import ARCH_NAMES, Act, Seccomp, Syscall
 from notifyd.filter.oci_call import Call, Question, merge_call, refusal
 from notifyd.filter.oci_meaning import as_entries, default_of, said_of
@@ -160,14 +161,24 @@ def _check_heard(
 
 
 def _by_name(profile: Profile, arches: Sequence[Arch]) -> dict[str, tuple[tuple[Clause, ...], ...]]:
-    """By a call's name, what is wanted of it: more than one thing where architectures differ."""
-    found: dict[str, dict[tuple[Clause, ...], None]] = {}
+    """By a call's name, what is wanted of it: more than one thing where architectures differ.
+
+    One entry of a profile is for all of them. What it compares on a 32-bit one is the low half.
+    """
+    found: dict[str, list[tuple[Clause, ...]]] = {}
     for arch, entry in zip(arches, profile.entries, strict=False):
         for number, clauses in entry.clauses.items():
             name = arch.name_of(number)
             if name is not None and clauses:
-                found.setdefault(name, {})[clauses] = None
+                known = found.setdefault(name, [])
+                if all(_cut(one, arch) != _cut(clauses, arch) for one in known):
+                    known.append(clauses)
     return {name: tuple(different) for name, different in found.items()}
+
+
+def _cut(clauses: tuple[Clause, ...], arch: Arch) -> tuple[Clause, ...]:
+    used = (replace(one, cubes=cut(one.cubes, arch.bits)) for one in clauses)
+    return tuple(one for one in used if one.cubes)
 
 
 def _meaning(base: Seccomp, calls: Mapping[str, Call], arches: Iterable[Arch]) -> Profile:

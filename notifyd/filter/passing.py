@@ -13,7 +13,7 @@ from notifyd.filter.cubes import both, subtract
 from notifyd.filter.oci import ARCH_NAMES, Seccomp
 from notifyd.filter.oci_meaning import action_of, cubes_of, default_of, strictness
 from notifyd.filter.profile import KILL_THREAD, NOTIFY, Action, Clause, Cube, Entry, Profile
-from notifyd.kernel.arch import entries, native
+from notifyd.kernel.arch import Arch, entries, native
 
 __all__ = ["goes_on", "meaning_of", "passes", "where"]
 
@@ -33,29 +33,29 @@ def meaning_of(profile: Seccomp, place: str) -> Profile:
     Raises:
         UsageError: conditions that would be too many.
     """
-    found: dict[str, list[Clause]] = {}
-    for at, entry in enumerate(profile.syscalls or ()):
-        try:
-            clause = Clause(action_of(entry.action, entry.errno_ret), cubes_of(entry.args or ()))
-        except ValueError as error:
-            raise UsageError(f"{place}: syscalls[{at}]: {error}") from error
-        for name in entry.names:
-            found.setdefault(name, []).append(clause)
-    for clauses in found.values():
-        clauses.sort(key=lambda one: -strictness(one.action))
     named = profile.architectures or ()
     arches = [one for one in entries(native()) if one == native() or ARCH_NAMES[one.name] in named]
     return Profile(
         default_of(profile),
-        tuple(
-            Entry(
-                arch.name,
-                {arch.numbers[name]: tuple(found[name]) for name in found.keys() & arch.numbers},
-            )
-            for arch in arches
-        ),
+        tuple(Entry(arch.name, _clauses(profile, arch, place)) for arch in arches),
         KILL_THREAD,
     )
+
+
+def _clauses(profile: Seccomp, arch: Arch, place: str) -> dict[int, tuple[Clause, ...]]:
+    """What a profile says to the calls of one entry, the loosest first."""
+    found: dict[str, list[Clause]] = {}
+    for at, entry in enumerate(profile.syscalls or ()):
+        try:
+            cubes = cubes_of(entry.args or (), arch.bits)
+        except ValueError as error:
+            raise UsageError(f"{place}: syscalls[{at}]: {error}") from error
+        for name in entry.names:
+            clause = Clause(action_of(entry.action, entry.errno_ret), cubes)
+            found.setdefault(name, []).append(clause)
+    for clauses in found.values():
+        clauses.sort(key=lambda one: -strictness(one.action))
+    return {arch.numbers[name]: tuple(found[name]) for name in found.keys() & arch.numbers}
 
 
 def where(

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from notifyd.kernel.arch import X32_BIT
+from notifyd.kernel.arch import ARCHES, X32_BIT
 
 __all__ = [
     "ALLOW",
@@ -34,6 +34,7 @@ NO_SYSCALL = 0xFFFFFFFF  # -1, which a tracer writes into the number to skip the
 _MASK64 = (1 << 64) - 1
 _DATA = 0xFFFF  # the low half of an action: the errno, the trace message
 _ERRNO = 0x0005_0000
+_BITS = {arch.name: arch.bits for arch in ARCHES.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def errno_action(n: int) -> Action:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Masked:
-    """The condition `args[arg] & mask == value`, on all 64 bits of a register.
+    """The condition `args[arg] & mask == value`, on all the bits that a register has: 64, or 32.
 
     Raises:
         ValueError: no such argument, or a condition that holds always or never.
@@ -162,13 +163,15 @@ def decide(profile: Profile, arch_name: str, nr: int, args: Sequence[int]) -> Ac
         profile: The profile.
         arch_name: The architecture of the entry that the call came through.
         nr: The system call number, unsigned or as the kernel's signed 32 bits.
-        args: Six registers, unsigned.
+        args: Six registers, unsigned. Behind a 32-bit entry what is above 32 bits does not count.
     """
     number = nr & 0xFFFFFFFF
     entry = next((entry for entry in profile.entries if entry.arch == arch_name), None)
     if entry is None or (arch_name == "x86_64" and X32_BIT <= number != NO_SYSCALL):
         return profile.unknown_arch
+    full = (1 << _BITS.get(arch_name, 64)) - 1
+    used = tuple(arg & full for arg in args)
     for clause in entry.clauses.get(number, ()):
-        if clause.holds(args):
+        if clause.holds(used):
             return clause.action
     return profile.default

@@ -19,6 +19,7 @@ from notifyd.kernel.libc import HOLDING_GIL, LIBC, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
 
 __all__ = [
     "ADDFD",
@@ -36,6 +37,7 @@ __all__ = [
     "RESPONSE_CONTINUE",
     "SYNC_WAKE_UP",
     "Notifier",
+    "note_from",
     "receiver",
     "responder",
 ]
@@ -71,6 +73,22 @@ _SIG_SETMASK = ctypes.c_long(2)
 _MASK_SIZE = ctypes.c_size_t(8)  # as the kernel has it: sigprocmask(2)
 
 
+_BITS_64 = 0x80000000  # of an AUDIT_ARCH_*: __AUDIT_ARCH_64BIT, linux/audit.h
+
+
+# Invariant: on a 32-bit entry a register has 32 bits. Code of 64 bits that enters by int 0x80
+# leaves what it likes above them, seccomp_data shows it, and the kernel looks at the low halves
+# alone (arch/x86/include/asm/syscall_wrapper.h, SC_IA32_REGS_TO_ARGS). So do we, from here on.
+def _cut(note: tuple[int, ...]) -> tuple[int, ...]:
+    return (*note[:6], *(register & 0xFFFFFFFF for register in note[6:]))
+
+
+def note_from(data: bytes | mmap, offset: int = 0) -> tuple[int, ...]:
+    """The notification that lies in `data`, with registers of the bits that its entry uses."""
+    note = NOTIF.unpack_from(data, offset)
+    return note if note[4] & _BITS_64 else _cut(note)
+
+
 def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
     """A function that takes one notification; only after poll(2) said POLLIN, and once each time.
 
@@ -79,8 +97,9 @@ def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
 
     Returns:
         A function without arguments. It returns id, pid, flags, nr, arch, instruction_pointer and
-        the six args. It raises FileNotFoundError (ENOENT: the target went away in between, which is
-        ordinary, or no task has the filter any more and poll says POLLHUP), InterruptedError
+        the six args, of 32 bits each behind a 32-bit entry. It raises FileNotFoundError (ENOENT:
+        the target went away in between, which is ordinary, or no task has the filter any more and
+        poll says POLLHUP), InterruptedError
         (EINTR: poll again), and any other OSError for a mistake of ours.
     """
     ioctl, unpack = fcntl.ioctl, NOTIF.unpack
@@ -89,7 +108,8 @@ def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
         # Not zero: EINVAL. A new bytearray is zero, and quicker than clearing an old one.
         buffer = bytearray(80)
         ioctl(listener, IOCTL_RECV, buffer, True)
-        return unpack(buffer)
+        note = unpack(buffer)
+        return note if note[4] & _BITS_64 else _cut(note)
 
     return receive
 
@@ -113,7 +133,8 @@ def recorder(listener: int, room: memoryview) -> Callable[[], tuple[int, ...]]:
         room[:80] = empty
         if call(listener, request, address) < 0:
             fail("ioctl(SECCOMP_IOCTL_NOTIF_RECV)")
-        return unpack(room)
+        note = unpack(room)
+        return note if note[4] & _BITS_64 else _cut(note)
 
     return receive
 

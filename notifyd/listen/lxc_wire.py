@@ -17,7 +17,7 @@ from struct import Struct
 
 from notifyd.errors import PeerError
 from notifyd.kernel.seccomp import DATA_SIZE
-from notifyd.kernel.unotify import NOTIF, RESPONSE
+from notifyd.kernel.unotify import NOTIF, RESPONSE, note_from
 from notifyd.policy.note import ID, PID, Note
 
 __all__ = ["FDS", "HEADER", "LISTENER", "MAX_COOKIE", "MAX_PACKET", "Request", "decode", "encode"]
@@ -83,7 +83,7 @@ def decode(data: bytes) -> Request:
     whole = frame + response + cookie
     if len(data) != whole:
         raise PeerError(f"a packet of {len(data)} bytes, but its header says {whole}")
-    note = NOTIF.unpack_from(data, HEADER.size)
+    note = note_from(data, HEADER.size)
     if RESPONSE.unpack_from(data, frame)[0] != note[ID]:
         raise PeerError("the response is for another notification")
     if not all(0 < pid <= _MAX_PID for pid in (note[PID], monitor_pid, init_pid)):

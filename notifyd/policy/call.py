@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 from notifyd.errors import StaleCall
 from notifyd.kernel.arch import ARCHES
+from notifyd.kernel.syscalls.widths import width_of
 from notifyd.policy.fields import Address, Field, Int, Path, text
 from notifyd.policy.note import ARCH, ARG0, FLAGS, ID, IP, NR, PID, Note
-from notifyd.policy.sources import Reg, Variant
+from notifyd.policy.sources import Half, Low, Reg, Variant
 from notifyd.policy.wording import parts_of, registers, words
 
 
@@ -153,7 +154,7 @@ class Call:
 
     @property
     def args(self) -> tuple[int, ...]:
-        """The six argument registers, unsigned, 64 bits each."""
+        """The six argument registers, unsigned; of 64 bits, or of 32 behind a 32-bit entry."""
         return self.note[ARG0:]
 
     @property
@@ -293,7 +294,19 @@ class RawCall(Call):
         return registers(self.note)
 
 
-_RAW_SOURCES = {f"arg{at}": Reg(at) for at in range(6)}
+_BY_WIDTH = {64: Reg, 32: Low, 16: Half}
+
+
+def _raw_variants(syscall: str) -> tuple[Variant, ...]:
+    """The lines of a bare call: one for each entry where other bits of its registers count."""
+    widths = {
+        arch.name: tuple(width_of(arch.name, syscall, at) for at in range(6))
+        for arch in ARCHES.values()
+    }
+    return tuple(
+        Variant(syscall, {f"arg{at}": _BY_WIDTH[one](at) for at, one in enumerate(six)}, arch=name)
+        for name, six in widths.items()
+    )
 
 
 class Raw:
@@ -304,13 +317,14 @@ class Raw:
             rules are loaded.
     """
 
-    __slots__ = ("variants",)
+    __slots__ = ("syscalls", "variants")
 
     def __init__(self, *syscalls: str) -> None:
-        self.variants = tuple(Variant(name, dict(_RAW_SOURCES)) for name in syscalls)
+        self.syscalls = syscalls
+        self.variants = tuple(one for name in syscalls for one in _raw_variants(name))
 
     def __repr__(self) -> str:
-        return f"Raw({', '.join(repr(variant.syscall) for variant in self.variants)})"
+        return f"Raw({', '.join(map(repr, self.syscalls))})"
 
 
 Operation: TypeAlias = type[Call] | Raw

@@ -136,11 +136,59 @@ def as_condition(given: object) -> Condition | None:
     return None
 
 
+NOTHING = OneOf(())
+"""What holds for no argument."""
+
+
 def cut(condition: Condition, width: int) -> Condition:
-    """`condition` with its numbers unsigned, of `width` bits, so that -1 means what C means."""
+    """`condition` with its numbers unsigned, of `width` bits, so that -1 means what C means.
+
+    Returns:
+        `NOTHING` where no argument of that width could meet it.
+    """
     full = (1 << width) - 1
     if isinstance(condition, (OneOf, NoneOf)):
         return type(condition)(tuple(value & full for value in condition.values))
     if isinstance(condition, Between):
+        found = Between(condition.low & full, condition.high & full)
+        return found if found.low <= found.high else NOTHING
+    if isinstance(condition, AnyBit):
+        return AnyBit(condition.bits & full) if condition.bits & full else NOTHING
+    assert isinstance(condition, Bits)
+    if condition.value > full:
+        return NOTHING  # a bit that has to be set, and that is not there
+    return Bits(condition.mask & full, condition.value & full)
+
+
+def narrow(condition: Condition, width: int, bits: int) -> Condition:
+    """What a condition that was `cut` to `width` bits says of an argument of which `bits` count.
+
+    A negative number stays the same number: -1 is all the bits that there are. Any other that needs
+    more bits is none that such an argument can be.
+    """
+    full, low = (1 << bits) - 1, (1 << width) - (1 << bits - 1)
+
+    def is_small(value: int) -> bool:
+        return value <= full or value >= low  # as it is, or negative
+
+    if bits >= width:
+        return condition
+    if isinstance(condition, (OneOf, NoneOf)):
+        kept = tuple(value & full for value in condition.values if is_small(value))
+        return type(condition)(kept)
+    if isinstance(condition, Between):
+        return _narrow_range(condition, full, low)
+    if isinstance(condition, AnyBit):
+        return AnyBit(condition.bits & full)
+    assert isinstance(condition, Bits)
+    if not is_small(condition.value):
+        return NOTHING  # a bit that has to be set, and that is not there
+    return Bits(condition.mask & full, condition.value & full)
+
+
+def _narrow_range(condition: Between, full: int, low: int) -> Condition:
+    if condition.low >= low:
         return Between(condition.low & full, condition.high & full)
-    return condition
+    if condition.low > full:
+        return NOTHING
+    return Between(condition.low, min(condition.high, full))

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from notifyd.errors import UsageError
 from notifyd.policy.call import Call, Operation, Raw, RawCall
-from notifyd.policy.conditions import Between, Condition, as_condition, cut
+from notifyd.policy.conditions import NOTHING, Condition, as_condition, cut
 from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny, Kill, Verdict
 
 DECLARED = "__notifyd_declared__"  # list of Rule and Always, in the order written
@@ -283,6 +283,9 @@ def _condition(operation: Operation, name: str, given: object) -> Condition:
             f"{name}={given!r}: give a number, numbers, or has(), lacks(), between(), is_not()"
         )
     found = cut(condition, field_.width)
-    if isinstance(found, Between) and found.low > found.high:
-        raise TypeError(f"{name}={given!r} holds for nothing: registers are unsigned")
+    if found == NOTHING:
+        raise TypeError(
+            f"{name}={given!r} holds for nothing: registers are unsigned, and this one has "
+            f"{field_.width} bits"
+        )
     return found

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import Arch, entries, native
 from notifyd.policy.call import ARG0, Call, Note, Raw, RawCall
-from notifyd.policy.conditions import Condition
+from notifyd.policy.conditions import NOTHING, Condition, narrow
 from notifyd.policy.rule import Always, Claim, Declaration, Rule
-from notifyd.policy.sources import Const, Reg, Variant
+from notifyd.policy.sources import Const, Reg, Source, Variant, Word
 from notifyd.policy.verdicts import Allow, Verdict
 
 
@@ -26,7 +26,8 @@ class Step:
         declaration: the rule to ask, or the verdict that the kernel should have given already.
         operation: the class that the call is decoded as.
         variant: where it keeps its fields.
-        registers: (index, mask of the width, condition) that can be tested with no look at memory.
+        registers: (index, mask of the bits that count on this entry, condition) that can be tested
+            with no look at memory.
         hidden: (field name, condition) on what the filter cannot see.
         file: the number of its rule file in the rule set.
     """
@@ -141,20 +142,24 @@ def _steps(declaration: Declaration, file: int) -> Iterator[tuple[Arch, Step]]:
             for arch in entries(native()):
                 if variant.syscall not in arch.numbers or variant.arch not in (None, arch.name):
                     continue
-                step = _step(declaration, cls, variant, file)
+                step = _step(declaration, cls, variant, arch, file)
                 if step is not None:
                     yield arch, step
 
 
 def _step(
-    declaration: Declaration, operation: type[Call], variant: Variant, file: int
+    declaration: Declaration, operation: type[Call], variant: Variant, arch: Arch, file: int
 ) -> Step | None:
     registers: list[tuple[int, int, Condition]] = []
     hidden: list[tuple[str, Condition]] = []
     for name, condition in declaration.claim.conditions.items():
         field_ = operation.fields[name]
         source = variant.sources.get(name, Const(field_.default))
-        full = (1 << field_.width) - 1
+        bits = min(field_.width, _bits(source, arch))
+        condition = narrow(condition, field_.width, bits)
+        full = (1 << bits) - 1
+        if condition == NOTHING:
+            return None  # as no call of this entry can meet it
         if isinstance(source, Reg):
             registers.append((source.index, full, condition))
         elif not isinstance(source, Const):
@@ -162,6 +167,14 @@ def _step(
         elif not condition.holds(source.value & full):
             return None
     return Step(declaration, operation, variant, tuple(registers), tuple(hidden), file)
+
+
+# Invariant: on a 32-bit entry a register has 32 bits, and elsewhere it has no more where the kernel
+# passes it on as an int: what lies above is never compared.
+def _bits(source: Source, arch: Arch) -> int:
+    if isinstance(source, Reg):
+        return min(source.bits, arch.bits)
+    return 32 if isinstance(source, Word) else 64
 
 
 def _check_name(claim: Claim, name: str) -> None:

@@ -7,7 +7,7 @@ call as looked at, which decides what `Allow` may mean.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from notifyd.policy.note import ARG0
 
@@ -24,12 +24,33 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reg:
-    """System call argument `index`, 0 to 5."""
+    """System call argument `index`, 0 to 5. The field says how many bits of it count."""
 
     index: int
+    bits: ClassVar[int] = 64
 
     def fetch(self, call: Call) -> int:
         return call.note[ARG0 + self.index]
+
+
+@dataclass(frozen=True, slots=True)
+class Low(Reg):
+    """The same where this call takes an int, and siblings of it a long: 32 bits count."""
+
+    bits: ClassVar[int] = 32
+
+    def fetch(self, call: Call) -> int:
+        return call.note[ARG0 + self.index] & 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Half(Reg):
+    """The same where 16 bits count: a `umode_t`, or an id of i386's oldest calls."""
+
+    bits: ClassVar[int] = 16
+
+    def fetch(self, call: Call) -> int:
+        return call.note[ARG0 + self.index] & 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)

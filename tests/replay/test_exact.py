@@ -225,7 +225,7 @@ def test_whatever_else_is_done_with_a_register_is_missed() -> None:
 
 def test_a_raw_call_has_all_its_registers() -> None:
     """So it can be decided by rules of any operation that look at registers alone."""
-    (variant,) = Raw("openat").variants
+    variant = next(one for one in Raw("openat").variants if one.arch == native().name)
     call = made(RawCall, variant, native(), [1, 2, 3, 4, 5, (1 << 64) - 1], 0)
     record = recorded(call, native())
     assert record.note[ARG0:] == (1, 2, 3, 4, 5, (1 << 64) - 1)

@@ -1,6 +1,6 @@
 """System call numbers from 424 on, which are the same on every architecture since Linux 5.1.
 
-Complete to Linux 6.19. Add a new call to the last line.
+Complete to Linux 7.2. Add a new call to the last line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _TABLE = """
 456 futex_requeue statmount listmount lsm_get_self_attr
 460 lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat removexattrat
 467 open_tree_attr file_getattr file_setattr
-470 listns
+470 listns rseq_slice_yield
 """
 
 

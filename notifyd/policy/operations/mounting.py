@@ -19,7 +19,7 @@ from notifyd.policy.fields import (
 )
 from notifyd.policy.names import mount as names
 from notifyd.policy.operations.layouts import BoundedText, MaybePathname, PathIfGiven
-from notifyd.policy.sources import Mem, call
+from notifyd.policy.sources import Low, Mem, call
 
 __all__ = ["Chroot", "Mount", "PivotRoot", "Umount"]
 
@@ -102,7 +102,7 @@ class Mount(Call):
         call("mount", source=0, pathname=1, fstype=2, flags=3, data=4),
         call("fsopen", fstype=0, step_flags=1),
         call("fsconfig", fd=0, command=1, key=2, value=3, aux=4),
-        call("fsmount", fd=0, step_flags=1, attributes=2),
+        call("fsmount", fd=0, step_flags=1, attributes=Low(2)),
         call("fspick", dirfd=0, pathname=1, step_flags=2),
         call("open_tree", dirfd=0, pathname=1, step_flags=2),
         call(

@@ -7,7 +7,7 @@ from notifyd.policy.fields import Address, Enum, Fd, Flags, Int
 from notifyd.policy.names.clone import SIGNALS
 from notifyd.policy.names.ptrace import PTRACE_REQUESTS
 from notifyd.policy.operations.layouts import ABSENT_PID
-from notifyd.policy.sources import call
+from notifyd.policy.sources import Low, call
 
 __all__ = ["ProcessVm", "Ptrace", "Signal"]
 
@@ -70,7 +70,7 @@ class ProcessVm(Call):
             remote_count=4,
             flags=5,
         ),
-        call("process_madvise", pidfd=0, remote=1, remote_count=2, advice=3, flags=4),
+        call("process_madvise", pidfd=0, remote=1, remote_count=2, advice=3, flags=Low(4)),
     )
 
     @property
