@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from struct import pack
 from typing import Any, NamedTuple
 
@@ -262,7 +263,7 @@ def test_bare_calls(arch):
     for syscall in sorted(arch.numbers):
         for at in range(6):
             bits = min(width_of(arch.name, syscall, at), arch.bits)
-            rules = declared(lambda: always(Deny(errno.EPERM), Raw(syscall), **{f"arg{at}": -2}))
+            rules = declared(partial(always, Deny(errno.EPERM), Raw(syscall), **{f"arg{at}": -2}))
             program = lower(rules).profile
             for rubbish in RUBBISH:
                 given = with_rubbish(arch, syscall, [low(-2, bits)] * 6, rubbish)
