@@ -47,6 +47,14 @@ def test_a_successor_reads_it(ledger):
         other.close()
 
 
+def test_upper_halves(ledger):
+    """What the kernel wrote of an i386 call has rubbish above 32 bits, and a successor sees none."""
+    note = (7, 1, 0, 63, 0x40000003, 0x1000, 1, 2, 3, 4, 1 << 32 | 5, 2**64 - 1)
+    NOTIF.pack_into(ledger._inline, 0, *note)
+    ((found, _, _),) = ledger.take()
+    assert found == (*note[:10], 5, 0xFFFFFFFF)
+
+
 def test_room(ledger):
     """So many calls and no more; what has left makes room."""
     slots = [ledger.enter(NOTE) for _ in range(SLOTS - 1)]

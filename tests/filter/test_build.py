@@ -238,3 +238,16 @@ def test_the_kernel_agrees_with_the_reference(kernel_says, clauses, data):
     wanted = [0 if action == ALLOW else action.value & 0xFFFF for action in decided]
     program = compile_profile(made).program
     assert kernel_says(program, [("native", nr, args) for args in points]) == wanted
+
+
+def test_a_register_of_the_i386_entry_has_32_bits():
+    """What a condition says of the bits above holds for none there, and none is ever loaded."""
+    wide, beyond = Masked(1, (1 << 64) - 1, 5), Masked(1, (1 << 64) - 1, 1 << 32 | 5)
+    above = Masked(2, 0xFFFF_FFFF << 32, 0)
+    clauses = Clause(errno_action(1), ((beyond,),)), Clause(errno_action(2), ((wide, above),))
+    made = Profile(ALLOW, (Entry("i386", {54: clauses}),), KILL_PROCESS)
+    machine = Machine(compile_profile(made).program)
+    for rubbish in (0, 1 << 32, 0xFFFF_FFFF << 32):
+        args = [rubbish | 5] * 6
+        assert machine.run(AUDIT["i386"], 54, args) == errno_action(2).value
+        assert decide(made, "i386", 54, args) == errno_action(2)

@@ -5,6 +5,10 @@ import pytest
 from notifyd.filter.cubes import equal
 from notifyd.filter.oci import as_profile
 from notifyd.filter.passing import goes_on, meaning_of, passes, where
+from notifyd.filter.oci_check import compile_oci
+from notifyd.filter.profile import NOTIFY as KERNEL_NOTIFY
+from notifyd.filter.profile import decide
+from notifyd.filter.simulate import Machine
 from notifyd.kernel.arch import entries, native
 
 NOTIFY, ALLOW, ERRNO = (f"SCMP_ACT_{name}" for name in ("NOTIFY", "ALLOW", "ERRNO"))
@@ -76,3 +80,34 @@ def test_where_asks_for_any_action():
     number = native().numbers["ioctl"]
     found = where(profile, native().name, number, lambda action: not goes_on(action), ANY)
     assert found == equal(1, 64, 7)
+
+
+@pytest.mark.skipif(native().name != "x86_64", reason="i386 is an entry of x86-64")
+@pytest.mark.parametrize(
+    ("test", "value", "holds"),
+    [
+        ({"op": "SCMP_CMP_EQ", "value": 5}, 5, True),
+        ({"op": "SCMP_CMP_EQ", "value": 1 << 32 | 5}, 5, True),
+        ({"op": "SCMP_CMP_NE", "value": 1 << 32 | 5}, 5, False),
+        ({"op": "SCMP_CMP_GE", "value": 1 << 32 | 5}, 5, True),
+        ({"op": "SCMP_CMP_GT", "value": 5}, 6, True),
+        ({"op": "SCMP_CMP_LT", "value": 1 << 32 | 5}, 6, False),
+        ({"op": "SCMP_CMP_LE", "value": 5}, 5, True),
+        ({"op": "SCMP_CMP_MASKED_EQ", "value": 1 << 32 | 4, "valueTwo": 1 << 32 | 4}, 4, True),
+    ],
+    ids=lambda one: one["op"] if isinstance(one, dict) else str(one),
+)
+def test_the_i386_entry_compares_the_low_half(test, value, holds):
+    """As libseccomp has it, which is asked here too, whatever the upper half of the register is."""
+    said = {"names": ["ioctl"], "action": NOTIFY, "args": [{"index": 1, **test}]}
+    arches = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
+    data = {"defaultAction": ALLOW, "architectures": arches, "syscalls": [said]}
+    profile = as_profile(data, "here")
+    i386 = entries(native())[1]
+    machine, number = Machine(compile_oci(profile)), i386.numbers["ioctl"]
+    meant = meaning_of(profile, "here")
+    for rubbish in (0, 1 << 32, 0xFFFF_FFFF << 32):
+        args = (0, value | rubbish, 0, 0, 0, 0)
+        got = machine.run(i386.audit, number, args)
+        assert got == decide(meant, "i386", number, args).value
+        assert (got == KERNEL_NOTIFY.value) == holds

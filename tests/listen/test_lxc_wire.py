@@ -54,6 +54,14 @@ def test_a_request():
     assert request.sender == (100, 101, "text")
 
 
+def test_upper_halves():
+    """Behind the i386 entry a register has 32 bits, whatever LXC copied; the answer has it all."""
+    i386 = (*NOTE[:4], 0x40000003, *NOTE[5:])
+    request = decode(packet(note=i386))
+    assert request.note == (*i386[:11], 0xFFFFFFFF)
+    assert encode(request, 0, 0, 0)[32:112] == NOTIF.pack(*i386)
+
+
 def test_no_cookie():
     """LXC sends none where none is configured."""
     assert decode(packet(cookie=b"")).cookie == ""
