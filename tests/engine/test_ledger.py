@@ -48,7 +48,7 @@ def test_a_successor_reads_it(ledger):
 
 
 def test_upper_halves(ledger):
-    """What the kernel wrote of an i386 call has rubbish above 32 bits, and a successor sees none."""
+    """What the kernel wrote of an i386 call has rubbish above, and a successor sees none of it."""
     note = (7, 1, 0, 63, 0x40000003, 0x1000, 1, 2, 3, 4, 1 << 32 | 5, 2**64 - 1)
     NOTIF.pack_into(ledger._inline, 0, *note)
     ((found, _, _),) = ledger.take()

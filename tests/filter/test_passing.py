@@ -4,8 +4,8 @@ import pytest
 
 from notifyd.filter.cubes import equal
 from notifyd.filter.oci import as_profile
-from notifyd.filter.passing import goes_on, meaning_of, passes, where
 from notifyd.filter.oci_check import compile_oci
+from notifyd.filter.passing import goes_on, meaning_of, passes, where
 from notifyd.filter.profile import NOTIFY as KERNEL_NOTIFY
 from notifyd.filter.profile import decide
 from notifyd.filter.simulate import Machine
