@@ -26,6 +26,7 @@ from notifyd.kernel.unotify import NOTIF, note_from
 from notifyd.policy.call import Raw, RawCall
 from notifyd.policy.conditions import NOTHING, as_condition, cut, narrow
 from notifyd.policy.fields import Field, Flags
+from notifyd.policy.load import load_file, shipped
 from notifyd.policy.lower import lower
 from notifyd.policy.operations import OPERATIONS
 from notifyd.policy.operations.layouts import Less, Signed32
@@ -311,3 +312,28 @@ def test_fields_have_the_width_that_the_kernel_uses(operation):
                     ours = min(operation.fields[name].width, source.bits, arch.bits)
                     theirs = min(width_of(arch.name, variant.syscall, source.index), arch.bits)
                     assert ours == theirs, (arch.name, variant.syscall, name)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_rules(name):
+    """Each condition of the rules that ship, just met and just not, is decided the same."""
+    rules = RuleSet.build(load_file(name).declared)
+    profile = lower(rules).profile
+    machine = Machine(compile_profile(profile).program)
+    for entry in profile.entries:
+        arch = next(one for one in ARCHES.values() if one.name == entry.arch)
+        for number, clauses in entry.clauses.items():
+            syscall = arch.name_of(number)
+            steps = rules.plans.get((arch.audit, number), ())
+            for cube in [cube for clause in clauses for cube in clause.cubes]:
+                for flipped in (0, *(one.mask & -one.mask for one in cube)):
+                    clean = [0] * 6
+                    for one in cube:
+                        clean[one.arg] = one.value ^ (flipped & one.mask)
+                    answers = set()
+                    for rubbish in RUBBISH:
+                        given = with_rubbish(arch, syscall, clean, rubbish)
+                        note = received(arch, syscall, given)
+                        asked = tuple(step.applies(note) for step in steps)
+                        answers.add((machine.run(arch.audit, number, given), asked))
+                    assert len(answers) == 1, (arch.name, syscall, clean)
