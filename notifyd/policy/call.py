@@ -312,6 +312,9 @@ def _raw_variants(syscall: str) -> tuple[Variant, ...]:
 class Raw:
     """Names system calls instead of an operation: `@on(Raw("sysinfo"))`. The rule gets a `RawCall`.
 
+    A condition on one of its registers (`arg0` to `arg5`), and the attribute of that name, is about
+    the bits that the system call looks at: 32 of an int, whatever lies above them.
+
     Args:
         syscalls: names as in syscalls(2). A name that no architecture here has is an error when the
             rules are loaded.
