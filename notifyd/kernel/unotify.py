@@ -73,7 +73,7 @@ _SIG_SETMASK = ctypes.c_long(2)
 _MASK_SIZE = ctypes.c_size_t(8)  # as the kernel has it: sigprocmask(2)
 
 
-_BITS_64 = 0x80000000  # of an AUDIT_ARCH_*: __AUDIT_ARCH_64BIT, linux/audit.h
+_64_BITS: Final = 0x80000000  # the top bit of an AUDIT_ARCH_*: __AUDIT_ARCH_64BIT, linux/audit.h
 
 
 # Invariant: on a 32-bit entry a register has 32 bits. Code of 64 bits that enters by int 0x80
@@ -86,7 +86,7 @@ def _cut(note: tuple[int, ...]) -> tuple[int, ...]:
 def note_from(data: bytes | mmap, offset: int = 0) -> tuple[int, ...]:
     """The notification that lies in `data`, with registers of the bits that its entry uses."""
     note = NOTIF.unpack_from(data, offset)
-    return note if note[4] & _BITS_64 else _cut(note)
+    return _cut(note) if note[4] < _64_BITS else note
 
 
 def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
@@ -109,7 +109,7 @@ def receiver(listener: int) -> Callable[[], tuple[int, ...]]:
         buffer = bytearray(80)
         ioctl(listener, IOCTL_RECV, buffer, True)
         note = unpack(buffer)
-        return note if note[4] & _BITS_64 else _cut(note)
+        return _cut(note) if note[4] < _64_BITS else note
 
     return receive
 
@@ -134,7 +134,7 @@ def recorder(listener: int, room: memoryview) -> Callable[[], tuple[int, ...]]:
         if call(listener, request, address) < 0:
             fail("ioctl(SECCOMP_IOCTL_NOTIF_RECV)")
         note = unpack(room)
-        return note if note[4] & _BITS_64 else _cut(note)
+        return _cut(note) if note[4] < _64_BITS else note
 
     return receive
 

@@ -5,6 +5,7 @@
 """
 
 import errno
+import os
 
 import pytest
 
@@ -56,6 +57,10 @@ def levels(call):
 def vectors(call):
     return no if b"no" in call.argv else Allow()
 
+@on(SetXattr)
+def values(call):
+    return Allow() if call.value == b"value" else no
+
 @on(Mkdir)
 def paths(call):
     return Allow(mode=0o750)
@@ -100,7 +105,9 @@ DONE = [
     ("mkdirat", "-100 s:made 0700"),
     ("truncate", "s:file l5"),
     ("openat", "-100 s:file 01 0"),
+    ("setxattr", "s:file s:user.some s:value l5 0"),
     ("uname", "b:"),
+    ("execve", "s:/bin/echo w:'echo,'ran,0 l0"),
 ]
 
 
@@ -168,16 +175,20 @@ def events(ran, entry: str) -> list[tuple[object, ...]]:
 def test_what_is_done(build, run, native, rule, folder, entry):
     """What is performed and answered is what is meant by the low halves, and so is the record."""
     program, rules = build("halves"), rule(RULES)
-    text = typed(entry, DONE)
+    halved = [("truncate64", "s:file 5 0")] if entry == "int80" else []  # a size in two registers
+    calls = [*halved, *DONE]
+    text, done = typed(entry, calls), ["0"] * (len(calls) - 1)
     for high in HIGHS:
         command, alone, ruled = (program, entry, high), folder(), folder()
         natively = native(*command, input=text, cwd=alone)
-        assert [line.split()[0] for line in natively.lines] == ["0"] * len(DONE)
+        assert [line.split()[0] for line in natively.lines] == [*done, "ran"]
         ran = run("--rules", rules, "--", *command, text=text, cwd=ruled)
-        assert [line.split() for line in ran.lines] == [*[["0"]] * (len(DONE) - 1), ["0", "ours"]]
+        assert [line.split()[0] for line in ran.lines] == [*done, "ran"]
+        assert ran.lines[-2] == "0 ours"
         made = [(one / "made").stat().st_mode & 0o777 for one in (alone, ruled)]
         assert made == [0o700, 0o750]
         assert [(one / "file").stat().st_size for one in (alone, ruled)] == [5, 5]
+        assert {os.getxattr(one / "file", "user.some") for one in (alone, ruled)} == {b"value"}
         (mkdir,) = ran.of("Mkdir")
         assert (mkdir["args"]["dirfd"], mkdir["args"]["mode"]) == ("AT_FDCWD", "0700")
         (uname,) = ran.of("Uname")

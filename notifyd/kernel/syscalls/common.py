@@ -1,6 +1,7 @@
 """System call numbers from 424 on, which are the same on every architecture since Linux 5.1.
 
-Complete to Linux 7.2. Add a new call to the last line.
+Complete to Linux 7.2. Add a new call to the last line, and the registers of it that are
+ints to `widths`.
 """
 
 from __future__ import annotations

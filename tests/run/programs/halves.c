@@ -110,6 +110,7 @@ int main(int argc, char **argv)
 			args[count++] = by_int80 ? high << 32 : 0;
 		result = enter(number, args);
 		printf("%ld %s\n", result < 0 ? result : 0, room ? room : "");
+		fflush(stdout);
 	}
 	return 0;
 }
