@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifyd.policy.conditions import (
+    NOTHING,
     AnyBit,
     Between,
     Bits,
@@ -101,3 +102,20 @@ def test_no_bits():
         assert has(0).holds(value) is by_filter(has(0), value) is True
         assert lacks(0).holds(value) is by_filter(lacks(0), value) is True
         assert has_any(0).holds(value) is by_filter(has_any(0), value) is False
+
+
+def test_all_bits_but_some():
+    """The complement of some flags is a negative number, and means the field's other bits."""
+    assert cut(lacks(~3), 32) == lacks(0xFFFF_FFFC)
+    assert cut(has(~3), 16) == has(0xFFFC)
+    assert cut(has_any(~0), 8) == has_any(0xFF)
+    assert by_filter(cut(lacks(~3), 32), 2) is True
+    assert by_filter(cut(lacks(~3), 32), 4) is False
+
+
+def test_bits_beyond_the_width():
+    """They are never set: what wants one holds for nothing, and what wants none of them always."""
+    assert cut(has(1 << 32 | 1), 32) == cut(has_any(1 << 32), 32) == NOTHING
+    assert cut(has_any(1 << 32 | 1), 32) == has_any(1)
+    assert cut(lacks(1 << 32 | 1), 32) == lacks(1)
+    assert by_filter(NOTHING, 0) is NOTHING.holds(0) is False
