@@ -8,6 +8,10 @@ import pytest
 
 from notifyd.container import base
 from notifyd.filter.oci import read
+from notifyd.filter.oci_check import compile_oci
+from notifyd.filter.profile import errno_action
+from notifyd.filter.simulate import Machine
+from notifyd.kernel.arch import entries, native
 
 DEVICES = ("profile", "--rules", "harmless-devices")
 
@@ -95,3 +99,38 @@ def test_no_engine_here(notifyd, monkeypatch, tmp_path):
     assert said.status == 2
     assert "install containers-common" in said.err
     assert "config.json" in said.err
+
+
+HALVES = """
+import errno
+from notifyd import *
+no = Deny(errno.EACCES)
+always(no, Ptrace, request=16)
+always(no, Unshare, flags=has(0x04000000))
+always(no, Prctl, option=8, arg2=1)
+always(no, Raw("setpriority"), arg1=-2)
+always(no, ProcessVm, flags=0)
+"""
+
+
+@pytest.mark.skipif(native().name != "x86_64", reason="i386 is an entry of x86-64")
+def test_the_upper_halves_of_registers(notifyd, tmp_path):
+    """What a runtime compiles of it looks at the bits that count, on both entries."""
+    rules = tmp_path / "halves.py"
+    rules.write_text(HALVES)
+    said = notifyd("profile", "--rules", str(rules), "--base", "none")
+    assert "SCMP_ARCH_X86 is left out" not in said.err
+    machine = Machine(compile_oci(read(said.out.encode(), "made")))
+    refused = errno_action(errno.EACCES).value
+    calls = {"ptrace": (16,), "prctl": (8, 1), "unshare": (0x04000000,), "process_madvise": ()}
+    calls["setpriority"] = (0, 0xFFFFFFFE)
+    ints = {("prctl", 0), ("setpriority", 0), ("setpriority", 1), ("process_madvise", 4)}
+    for arch in entries(native()):
+        for name, given in calls.items():
+            for rubbish in (0, 1 << 32, 0xFFFFFFFF << 32):
+                args = [*given, *[0] * (6 - len(given))]
+                args = [
+                    one | (rubbish if arch.bits == 32 or (name, at) in ints else 0)
+                    for at, one in enumerate(args)
+                ]
+                assert machine.run(arch.audit, arch.numbers[name], args) == refused, (arch, name)
