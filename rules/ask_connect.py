@@ -4,20 +4,27 @@
 
 Asked is the terminal, or with a daemon whoever answers its questions; where nobody can be asked,
 it is refused (EACCES). `to` is free: an address or a network, with a port or without; name servers
-are asked about, sockets of one machine (AF_UNIX, netlink) never. Raw sockets, SCTP, source routes
-and io_uring are refused: nobody sees where they go. Root can change routes: give --user too.
+are asked about, sockets of one machine (AF_UNIX, netlink) never.
+
+Refused is what sends elsewhere than the address says: raw sockets, protocols that connect by
+themselves (SCTP, MPTCP), source routes, the choice of an interface. So is what brings a socket from
+elsewhere: io_uring, other processes' descriptors and memory, tracing, other namespaces, typing into
+the terminal. What is open already, handed over (SCM_RIGHTS) or accepted goes on working, and a
+daemon that AF_UNIX leads to may act for the program. Root can change routes: give --user too.
 """
 
 import errno
-import platform
 import socket
 from ipaddress import ip_network
 
 import notifyd as n
-from notifyd import Allow, Ask, Connect, Deny, Raw, SendTo, Socket, always, is_not, on
+from notifyd import Allow, Ask, Connect, Deny, SendTo, Socket, always, is_not, on
 
-REFUSED, INET = Deny(errno.EACCES), (socket.AF_INET, socket.AF_INET6)
-ROUTES = {(0, 4), (41, 6), (41, 57)}  # IP_OPTIONS, IPV6_2292PKTOPTIONS, IPV6_RTHDR: their levels
+REFUSED = Deny(errno.EACCES)
+INET = (socket.AF_INET, socket.AF_INET6)
+# Protocols whose every packet goes where connect(2) or send(2) said; 0 is the type's own.
+PLAIN = (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
+UDPLITE = 136
 
 
 def place(text: str) -> tuple:
@@ -25,24 +32,30 @@ def place(text: str) -> tuple:
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
         host, port = text, ""
-    number, host = range(1 << 16).index(int(port)) if port else None, host.strip("[]")
-    return ip_network(host, strict=False), number
+    number = range(1 << 16).index(int(port)) if port else None
+    return ip_network(host.strip("[]"), strict=False), number
 
 
 FREE = n.option("to", (), convert=place, summary="where it may go unasked")
 
-always(Deny(errno.EPERM), n.IoUring)
+# What brings a socket from elsewhere, or has another process connect.
+always(Deny(errno.EPERM), *n.SOCKET_BYPASSES)
+always(Deny(errno.EPERM), n.Ioctl, request=n.TYPING_REQUESTS)
+
+# What sends elsewhere than the address says.
 always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))
 always(REFUSED, Socket, family=INET, type=is_not(socket.SOCK_STREAM, socket.SOCK_DGRAM))
-always(REFUSED, Socket, protocol=132)
-if platform.machine() == "x86_64":
-    always(REFUSED, Raw("socketcall"), arg0=14)
+always(REFUSED, Socket, family=INET, protocol=is_not(*PLAIN, UDPLITE))
+for level, options in n.ROUTING_OPTIONS.items():
+    always(REFUSED, n.SetSockOpt, level=level, option=options)
 
 
 @on(Connect, SendTo)
-def ask_connect(call: Connect | SendTo) -> Allow | Ask:
+def ask_connect(call: Connect | SendTo) -> Allow | Ask | Deny:
     """All destinations of the call are in one question."""
     sends, asked = isinstance(call, SendTo), set()
+    if sends and call.flags & socket.MSG_DONTROUTE:
+        return Deny(errno.EACCES, reason="past the routes, an address is another machine's")
     local = (socket.AF_UNIX, socket.AF_NETLINK, *([] if sends else [socket.AF_UNSPEC]))
     for to in call.addresses if sends else (call.address,):
         host = to and (getattr(to.host, "ipv4_mapped", None) or to.host)
@@ -52,9 +65,3 @@ def ask_connect(call: Connect | SendTo) -> Allow | Ask:
     where = ", ".join(sorted(asked))
     text = f"{call.process.exe.name} wants to connect to {where}"
     return Ask(text, otherwise=REFUSED, key=where) if asked else Allow()
-
-
-@on(Raw("setsockopt"))
-def no_source_routes(call):
-    """The kernel looks at 32 bits of level and name."""
-    return REFUSED if tuple(arg & 0xFFFFFFFF for arg in call.args[1:3]) in ROUTES else None

@@ -4,45 +4,61 @@
 
 `to` is an address, a network or a host name, with a port or without ([2001:db8::1]:443 for IPv6).
 Host names are looked up once, when the rules are loaded. All else gets EACCES; name servers have to
-be listed too. Sockets of one machine (AF_UNIX, netlink) are free. Raw sockets and source routes are
-refused: they can send elsewhere than they say. Root can change routes: give --user too.
+be listed too. Sockets of one machine (AF_UNIX, netlink) are free.
+
+Refused is what sends elsewhere than the address says: raw sockets, protocols that connect by
+themselves (SCTP, MPTCP), source routes, the choice of an interface. So is what brings a socket from
+elsewhere: io_uring, other processes' descriptors and memory, tracing, other namespaces, typing into
+the terminal. What is open already, handed over (SCM_RIGHTS) or accepted goes on working, and a
+daemon that AF_UNIX leads to may act for the program. Root can change routes: give --user too.
 """
 
 import errno
-import platform
 import socket
 from ipaddress import ip_network
 
-from notifyd import Allow, Connect, Deny, IoUring, Raw, SendTo, Socket, always, is_not, on, option
+import notifyd as n
+from notifyd import Allow, Connect, Deny, SendTo, Socket, always, is_not, on
 
-REFUSED, INET = Deny(errno.EACCES), (socket.AF_INET, socket.AF_INET6)
-ROUTES = {(0, 4), (41, 6), (41, 57)}  # IP_OPTIONS, IPV6_2292PKTOPTIONS, IPV6_RTHDR: their levels
+REFUSED = Deny(errno.EACCES)
+INET = (socket.AF_INET, socket.AF_INET6)
+# Protocols whose every packet goes where connect(2) or send(2) said; 0 is the type's own.
+PLAIN = (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
+UDPLITE = 136
 
 
 def places(text: str) -> list:
-    """The networks and the port that one `to` means."""
+    """The networks and the port that one `to` means; None for any port."""
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")) or text.endswith("]"):
         host, port = text, ""
-    number, host = range(1 << 16).index(int(port)) if port else None, host.strip("[]")
+    number = range(1 << 16).index(int(port)) if port else None
+    host = host.strip("[]")
     known = [host] if "/" in host else [to[4][0] for to in socket.getaddrinfo(host, None)]
     return [(ip_network(one, strict=False), number) for one in known]
 
 
-ALLOWED = [one for to in option("to", (), convert=places, summary="where it may go") for one in to]
+GIVEN = n.option("to", (), convert=places, summary="where it may go")
+ALLOWED = [one for to in GIVEN for one in to]
 
-always(Deny(errno.EPERM), IoUring)  # it connects with no system call
+# What brings a socket from elsewhere, or has another process connect.
+always(Deny(errno.EPERM), *n.SOCKET_BYPASSES)
+always(Deny(errno.EPERM), n.Ioctl, request=n.TYPING_REQUESTS)
+
+# What sends elsewhere than the address says.
 always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))
 always(REFUSED, Socket, family=INET, type=is_not(socket.SOCK_STREAM, socket.SOCK_DGRAM))
-always(REFUSED, Socket, protocol=132)  # SCTP, also as a stream: it connects by setsockopt(2) too
-if platform.machine() == "x86_64":
-    always(REFUSED, Raw("socketcall"), arg0=14)  # setsockopt of the oldest 32-bit programs
+always(REFUSED, Socket, family=INET, protocol=is_not(*PLAIN, UDPLITE))
+for level, options in n.ROUTING_OPTIONS.items():
+    always(REFUSED, n.SetSockOpt, level=level, option=options)
 
 
 @on(Connect, SendTo)
 def connect_allowlist(call: Connect | SendTo) -> Allow | Deny:
     """Every destination of the call has to be allowed."""
     sends = isinstance(call, SendTo)
+    if sends and call.flags & socket.MSG_DONTROUTE:
+        return Deny(errno.EACCES, reason="past the routes, an address is another machine's")
     # AF_UNSPEC ends a connection, but in a send it means AF_INET: udp_sendmsg() in Linux.
     free = (socket.AF_UNIX, socket.AF_NETLINK, *([] if sends else [socket.AF_UNSPEC]))
     for to in call.addresses if sends else (call.address,):
@@ -52,9 +68,3 @@ def connect_allowlist(call: Connect | SendTo) -> Allow | Deny:
         if not any(host in net and port in (None, to.port) for net, port in ALLOWED if host):
             return Deny(errno.EACCES, reason=f"{to} is not on the list")
     return Allow()
-
-
-@on(Raw("setsockopt"))
-def no_source_routes(call):
-    """The kernel looks at 32 bits of level and name."""
-    return REFUSED if tuple(arg & 0xFFFFFFFF for arg in call.args[1:3]) in ROUTES else None

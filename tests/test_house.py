@@ -18,7 +18,7 @@ RULES = sorted((ROOT / "rules").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 LONGEST_FILE = 400  # lines
-LONGEST_RULE = 60  # lines
+LONGEST_RULE = 120  # lines
 LONGEST_FUNCTION = 40  # lines from `def` to its end, docstring and all parameters counted apart
 TOP = {"docs", "notifyd", "rules", "systemd", "tests"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from notifyd.policy.call import Call, Raw
 from notifyd.policy.groups import SUMMARIES
 from notifyd.policy.load import load_file, shipped, title
 from notifyd.policy.names.ioctl import IOCTLS
+from notifyd.policy.names.socket import IP_ROUTING, IPV6_ROUTING, SOCKET_LEVELS, SOCKET_ROUTING
 from notifyd.policy.operations import OPERATIONS
 from notifyd.policy.verdicts import VERDICTS
 from pages.markdown import code_indented, markdown, shown, table
@@ -84,10 +86,20 @@ def entry(module: Any, name: str) -> str:
     if name == "Verdict":
         return "### `Verdict`\n\nAny of the verdicts, for the annotation of a rule."
     if name in SUMMARIES:
+        if isinstance(found, Mapping):
+            levels = table(("level", "options"), map(options_of, found))
+            return f"### `{name}`\n\n{SUMMARIES[name]}\n\n{levels}"
         members = ", ".join(map(member, sorted(found) if isinstance(found, frozenset) else found))
         return f"### `{name}`\n\n{SUMMARIES[name]}\n\n{members}"
     takes = signature(found) if not (inspect.isclass(found) and issubclass(found, Call)) else ""
     return f"### `{name}{takes}`\n\n```text\n{inspect.getdoc(found)}\n```"
+
+
+def options_of(level: int) -> tuple[str, str]:
+    """A row of a table of socket options: the level, and the options by their names."""
+    title = next(name for name, number in SOCKET_LEVELS.items() if number == level)
+    tables = {"SOL_IP": IP_ROUTING, "SOL_IPV6": IPV6_ROUTING, "SOL_SOCKET": SOCKET_ROUTING}
+    return f"`{title}`", ", ".join(f"`{name}`" for name in tables[title])
 
 
 def member(one: type[Call] | Raw | int) -> str:

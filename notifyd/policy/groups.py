@@ -1,14 +1,19 @@
-"""Groups of operations for rules about files, made from the operations' own tables.
+"""Groups of operations for rules about files and sockets, made from the operations' own tables.
 
-To add a way round paths, name it in `BYPASSES`; the other two follow from the operations' fields.
+To add a way round paths, name it in `BYPASSES`, and a way round sockets in `SOCKET_BYPASSES`; the
+groups of paths follow from the operations' fields.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from notifyd.kernel.arch import entries, native
 from notifyd.policy.call import Call, Operation, Raw
 from notifyd.policy.fields import Path
 from notifyd.policy.names.ioctl import IOCTLS
+from notifyd.policy.names.socket import IP_ROUTING, IPV6_ROUTING, SOCKET_LEVELS, SOCKET_ROUTING
 from notifyd.policy.operations import (
     OPERATIONS,
     Acct,
@@ -31,7 +36,15 @@ from notifyd.policy.operations import (
     Umount,
 )
 
-__all__ = ["BYPASSES", "FILE_REQUESTS", "PATH_OPERATIONS", "TYPING_REQUESTS", "WRITING_OPERATIONS"]
+__all__ = [
+    "BYPASSES",
+    "FILE_REQUESTS",
+    "PATH_OPERATIONS",
+    "ROUTING_OPTIONS",
+    "SOCKET_BYPASSES",
+    "TYPING_REQUESTS",
+    "WRITING_OPERATIONS",
+]
 
 
 def _paths(operation: type[Call]) -> list[Path]:
@@ -57,6 +70,15 @@ SUMMARIES = {
     "`call.paths`; with `BYPASSES` refused, nothing is missing. `Chdir` is in neither: only its "
     "caller can do it, so no rule could allow it after a look. Nothing is lost by that, since "
     "every later path is resolved from wherever the caller then is.",
+    "ROUTING_OPTIONS": "Options of sockets that send packets elsewhere than the address says, by "
+    "their level: source routes and routing headers, headers that the program writes itself, the "
+    "choice of an interface or a routing table, tunnels. For `always(Deny(EACCES), SetSockOpt, "
+    "level=level, option=options)`, for each of its items.",
+    "SOCKET_BYPASSES": "What reaches the network past every rule about sockets, for "
+    "`always(Deny(EPERM), *SOCKET_BYPASSES)`: sockets with no call of their own (io_uring, BPF) or "
+    "out of another process (pidfd_getfd), other processes that are made to act (tracing, their "
+    "memory), another network (setns), and a name server that the kernel asks (request_key). "
+    "Descriptors over AF_UNIX (SCM_RIGHTS) are not among them, nor is what is inherited.",
     "TYPING_REQUESTS": "Those of `FILE_REQUESTS` that type into the terminal, which is all of them "
     "that rules about programs have to refuse.",
     "WRITING_OPERATIONS": "Those of `PATH_OPERATIONS` that may change what is at a path: see "
@@ -83,6 +105,24 @@ BYPASSES: tuple[Operation, ...] = (
     Quota,
     # A library by its path, without an open; events that come with descriptors; attributes by path.
     _raw("pidfd_getfd", "fanotify_init", "file_setattr", "uselib"),
+)
+
+SOCKET_BYPASSES: tuple[Operation, ...] = (
+    IoUring,
+    Ptrace,
+    ProcessVm,
+    Setns,
+    Bpf,
+    # request_key has root's key.dns_resolver ask any name server about any name: request-key(8).
+    _raw("pidfd_getfd", "request_key"),
+)
+
+ROUTING_OPTIONS: Mapping[int, frozenset[int]] = MappingProxyType(
+    {
+        SOCKET_LEVELS["SOL_IP"]: frozenset(IP_ROUTING.values()),
+        SOCKET_LEVELS["SOL_IPV6"]: frozenset(IPV6_ROUTING.values()),
+        SOCKET_LEVELS["SOL_SOCKET"]: frozenset(SOCKET_ROUTING.values()),
+    }
 )
 
 TYPING_REQUESTS: frozenset[int] = frozenset(IOCTLS[one] for one in ("TIOCSTI", "TIOCLINUX"))

@@ -19,8 +19,11 @@ from notifyd.policy.names.open import ACCESS_MODES, OPEN_FLAGS, OPEN_FLAGS_ARM
 from notifyd.policy.names.socket import (
     FAMILIES,
     IP_PROTOCOLS,
+    IP_ROUTING,
+    IPV6_ROUTING,
     MESSAGE_FLAGS,
     SOCKET_FLAGS,
+    SOCKET_ROUTING,
     SOCKET_TYPES,
 )
 
@@ -39,7 +42,10 @@ TABLES = [
         (socket, SOCKET_TYPES),
         (socket, SOCKET_FLAGS),
         (socket, IP_PROTOCOLS),
+        (socket, IP_ROUTING),
+        (socket, IPV6_ROUTING),
         (socket, MESSAGE_FLAGS),
+        (socket, SOCKET_ROUTING),
         (signal, SIGNALS),
         (stat, FILE_KINDS),
         (stat, PERMISSIONS),

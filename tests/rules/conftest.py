@@ -136,6 +136,27 @@ def python(run: Run, program: Callable[[str], str]) -> Run:
 
 
 @pytest.fixture
+def natively() -> Callable[..., dict[str, Any]]:
+    """Run the same Python program without rules: `natively("attempt('x', f)")["x"]`."""
+
+    def start(code: str, *arguments: str, user: str | None = None) -> dict[str, Any]:
+        words = [everybodys_python(), "-I", "-c", PRELUDE + textwrap.dedent(code), *arguments]
+        done = subprocess.run(
+            words,
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=PATIENCE,
+            user=user,
+            group="nogroup" if user else None,
+            check=True,
+        )
+        return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
+
+    return start
+
+
+@pytest.fixture
 def everybodys() -> Iterator[Path]:
     """A directory where every user may make files, with all directories above it open."""
     with TemporaryDirectory(dir="/tmp") as name:

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from notifyd import Allow, Connect, Deny, IoUring, Raw, SendTo, Socket
+from notifyd import Allow, Connect, Deny, SendTo, Socket
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import native
-from notifyd.testing import call_from_registers, load_rules, make_call, verdict_of
+from notifyd.testing import load_rules, make_call, verdict_of
 
 RULES = ["connect-allowlist"]
 REFUSED = Deny(errno.EACCES)
@@ -154,18 +154,6 @@ def test_the_old_entry_of_32_bit_programs():
 def test_sockets_whose_destination_no_rule_sees(rules, fields, verdict):
     """Raw and packet sockets, SCTP and other families are refused in the kernel."""
     assert verdict_of(load_rules(rules), make_call(Socket, **fields)) == verdict
-
-
-def test_ways_round_are_closed():
-    """io_uring connects by itself; source routes send to somewhere else."""
-    rules = load_rules(*RULES)
-    uring = make_call(IoUring, syscall="io_uring_setup")
-    assert verdict_of(rules, uring) == Deny(errno.EPERM)
-    for level, name in ((0, 4), (1 << 32, 1 << 32 | 4), (41, 57), (41, 6)):
-        option = call_from_registers(Raw("setsockopt"), "setsockopt", 3, level, name)
-        assert verdict_of(rules, option) == REFUSED
-    option = call_from_registers(Raw("setsockopt"), "setsockopt", 3, 1, 4)
-    assert verdict_of(rules, option) == Allow()
 
 
 @pytest.mark.parametrize("rules", [*RULES, "ask-connect"])

@@ -8,7 +8,7 @@ from notifyd.policy.load import load_file, shipped, title
 from notifyd.policy.lower import lower
 from notifyd.policy.ruleset import RuleSet
 
-MOST = 60  # lines of a rule file
+MOST = 120  # lines of a rule file
 
 
 @pytest.mark.parametrize("name", shipped())

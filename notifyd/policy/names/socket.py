@@ -7,10 +7,14 @@ from __future__ import annotations
 
 __all__ = [
     "FAMILIES",
+    "IPV6_ROUTING",
     "IP_PROTOCOLS",
+    "IP_ROUTING",
     "MESSAGE_FLAGS",
     "NETLINK_PROTOCOLS",
     "SOCKET_FLAGS",
+    "SOCKET_LEVELS",
+    "SOCKET_ROUTING",
     "SOCKET_TYPES",
 ]
 
@@ -137,4 +141,53 @@ MESSAGE_FLAGS: dict[str, int] = {
     "MSG_ZEROCOPY": 0x4000000,
     "MSG_FASTOPEN": 0x20000000,
     "MSG_CMSG_CLOEXEC": 0x40000000,
+}
+
+# From include/linux/socket.h; a protocol's level is its number, and IP's is 0.
+SOCKET_LEVELS: dict[str, int] = {
+    "SOL_IP": 0,
+    "SOL_SOCKET": 1,
+    "SOL_TCP": 6,
+    "SOL_UDP": 17,
+    "SOL_IPV6": 41,
+    "SOL_ICMPV6": 58,
+    "SOL_SCTP": 132,
+    "SOL_UDPLITE": 136,
+    "SOL_RAW": 255,
+    "SOL_PACKET": 263,
+    "SOL_NETLINK": 270,
+    "SOL_DCCP": 269,
+    "SOL_ALG": 279,
+    "SOL_TLS": 282,
+    "SOL_XDP": 283,
+    "SOL_MPTCP": 284,
+    "SOL_VSOCK": 287,
+}
+
+# Options by which packets go elsewhere than the address says, by their level. The sender chooses a
+# route (a flow label may come with control data that holds one), writes headers with an address of
+# their own, has an interface or a routing table of its own choice, by which an address is another
+# machine's, or a tunnel (an IPsec policy of one socket).
+IP_ROUTING: dict[str, int] = {  # include/uapi/linux/in.h
+    "IP_HDRINCL": 3,
+    "IP_OPTIONS": 4,
+    "IP_IPSEC_POLICY": 16,
+    "IP_XFRM_POLICY": 17,
+    "IP_UNICAST_IF": 50,
+}
+IPV6_ROUTING: dict[str, int] = {  # include/uapi/linux/in6.h
+    "IPV6_2292PKTOPTIONS": 6,
+    "IPV6_FLOWLABEL_MGR": 32,
+    "IPV6_IPSEC_POLICY": 34,
+    "IPV6_XFRM_POLICY": 35,
+    "IPV6_HDRINCL": 36,
+    "IPV6_PKTINFO": 50,
+    "IPV6_RTHDR": 57,
+    "IPV6_UNICAST_IF": 76,
+}
+SOCKET_ROUTING: dict[str, int] = {  # include/uapi/asm-generic/socket.h
+    "SO_DONTROUTE": 5,
+    "SO_BINDTODEVICE": 25,
+    "SO_MARK": 36,
+    "SO_BINDTOIFINDEX": 62,
 }

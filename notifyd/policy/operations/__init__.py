@@ -29,12 +29,12 @@ from notifyd.policy.operations.machine import (
     Uname,
 )
 from notifyd.policy.operations.mounting import Chroot, Mount, PivotRoot, Umount
-from notifyd.policy.operations.opening import NameToHandle, Open
+from notifyd.policy.operations.opening import MessageQueue, NameToHandle, Open
 from notifyd.policy.operations.processes import Clone, PidFd, Setns, Unshare
 from notifyd.policy.operations.reaching import ProcessVm, Ptrace, Signal
 from notifyd.policy.operations.removing import Rename, Unlink
 from notifyd.policy.operations.sending import SendTo
-from notifyd.policy.operations.sockets import Accept, Bind, Connect, Listen, Socket
+from notifyd.policy.operations.sockets import Accept, Bind, Connect, Listen, SetSockOpt, Socket
 from notifyd.policy.operations.xattrs import GetXattr, ListXattr, RemoveXattr, SetXattr
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "ListXattr",
     "Listen",
     "MemoryFd",
+    "MessageQueue",
     "Mkdir",
     "Mknod",
     "ModuleLoad",
@@ -89,6 +90,7 @@ __all__ = [
     "SetGid",
     "SetHostname",
     "SetRlimit",
+    "SetSockOpt",
     "SetTime",
     "SetUid",
     "SetXattr",

@@ -1,4 +1,4 @@
-"""Opening files: `Open`, and `NameToHandle`, its way round paths."""
+"""Opening files: `Open`, `NameToHandle`, its way round paths, and `MessageQueue`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from notifyd.errors import CannotPerform
 from notifyd.policy.call import Call
-from notifyd.policy.fields import Address, DirFd, Fd, Flags, Path, Pathname
+from notifyd.policy.fields import PATH_MAX, Address, DirFd, Fd, Flags, Path, Pathname, Text
 from notifyd.policy.names.open import (
     ACCESS_MODES,
     OPEN_FLAGS,
@@ -18,7 +18,7 @@ from notifyd.policy.names.path import AT_HANDLE_FLAGS
 from notifyd.policy.operations.layouts import CellFlags, CellMode, MaybePathname, PathIfGiven
 from notifyd.policy.sources import Const, Mem, call
 
-__all__ = ["NameToHandle", "Open"]
+__all__ = ["MessageQueue", "NameToHandle", "Open"]
 
 O_ACCMODE = 3
 O_RDONLY = 0
@@ -162,3 +162,24 @@ class NameToHandle(Call):
     def follows(self) -> bool:
         """Whether a symbolic link in the last component is followed."""
         return bool(self.flags & AT_SYMLINK_FOLLOW)
+
+
+class MessageQueue(Call):
+    """Open, make or remove a POSIX message queue: mq_open(2), mq_unlink(2); mq_overview(7).
+
+    A queue is a file of /dev/mqueue, whether that is mounted or not, and belongs to the IPC
+    namespace. Its name stands here without the slash, as the kernel gets it.
+    """
+
+    __slots__ = ()
+    theme = "files"
+
+    name = Text("the queue's name, without the slash that the C library takes", limit=PATH_MAX)
+    flags = OpenFlags("mq_open: `O_*`")
+    mode = _CreationMode("mq_open: permission bits of a queue that is made, before the umask")
+    attributes = Address("mq_open: the struct mq_attr of a queue that is made, or null")
+
+    variants = (
+        call("mq_open", name=0, flags=1, mode=2, attributes=3),
+        call("mq_unlink", name=0),
+    )

@@ -1,4 +1,4 @@
-"""Sockets and where they go: `Socket`, `Connect`, `Bind`, `Listen`, `Accept`.
+"""Sockets and where they go: `Socket`, `Connect`, `Bind`, `Listen`, `Accept`, `SetSockOpt`.
 
 On i386 all of these also come as socketcall(2), whose arguments lie in memory where the kernel's
 filter cannot see them.
@@ -16,12 +16,13 @@ from notifyd.policy.names.socket import (
     IP_PROTOCOLS,
     NETLINK_PROTOCOLS,
     SOCKET_FLAGS,
+    SOCKET_LEVELS,
     SOCKET_TYPES,
 )
 from notifyd.policy.operations.layouts import SocketPath
 from notifyd.policy.sources import call, socketcall
 
-__all__ = ["Accept", "Bind", "Connect", "Listen", "Socket"]
+__all__ = ["Accept", "Bind", "Connect", "Listen", "SetSockOpt", "Socket"]
 
 AF_INET, AF_INET6, AF_NETLINK = 2, 10, 16
 
@@ -178,4 +179,26 @@ class Accept(Call):
         call("accept4", fd=0, buffer=1, buffer_size=2, flags=3),
         socketcall(5, "fd", "buffer", "buffer_size"),
         socketcall(18, "fd", "buffer", "buffer_size", "flags"),
+    )
+
+
+class SetSockOpt(Call):
+    """Set an option of a socket: setsockopt(2).
+
+    Some change where packets go, whatever the address says: source routes (IP_OPTIONS,
+    IPV6_RTHDR), and the choice of an interface (SO_BINDTODEVICE).
+    """
+
+    __slots__ = ()
+    theme = "sockets"
+
+    fd = Fd("the socket")
+    level = Enum(SOCKET_LEVELS, "the protocol that the option is of: `SOL_*`, `IPPROTO_*`")
+    option = Int("which option; what a number means depends on the level", signed=True)
+    value = Address("the option's value")
+    size = Int("bytes of it", signed=True)
+
+    variants = (
+        call("setsockopt", fd=0, level=1, option=2, value=3, size=4),
+        socketcall(14, "fd", "level", "option", "value", "size"),
     )
