@@ -19,6 +19,7 @@ from notifyd.policy.groups import (
     TYPING_REQUESTS,
     WRITING_OPERATIONS,
 )
+from notifyd.policy.installed import command_places
 from notifyd.policy.operations import (
     Accept,
     Access,
@@ -92,6 +93,7 @@ from notifyd.policy.operations import (
     UserfaultFd,
     Utime,
 )
+from notifyd.policy.places import existing, existing_directory, existing_file
 from notifyd.policy.redirect import redirected
 from notifyd.policy.rule import always, on, option
 from notifyd.policy.ruleset import RuleSet
@@ -193,6 +195,10 @@ __all__ = [
     "__version__",
     "always",
     "between",
+    "command_places",
+    "existing",
+    "existing_directory",
+    "existing_file",
     "handover",
     "has",
     "has_any",

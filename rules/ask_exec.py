@@ -13,19 +13,26 @@ give --user too. Mounts, chroot, tracing, io_uring and typing into the terminal 
 import errno
 import os
 import shlex
-from pathlib import PurePosixPath
 
-from notifyd import BYPASSES, TYPING_REQUESTS, Allow, Ask, Deny, Exec, Ioctl, always, on, option
+from notifyd import (
+    BYPASSES,
+    TYPING_REQUESTS,
+    Allow,
+    Ask,
+    Deny,
+    Exec,
+    Ioctl,
+    always,
+    existing_file,
+    on,
+    option,
+)
 
 LONGEST = 300  # characters of a command line in a question
 
 
-def program(text: str) -> PurePosixPath:
-    """An absolute path with no symbolic link in it, as `call.path` is."""
-    return PurePosixPath(os.path.realpath(text, strict=True))
-
-
-FREE = frozenset(option("free", (), convert=program, summary="a program that is never asked about"))
+GIVEN = option("free", (), convert=existing_file, summary="a program that is never asked about")
+FREE = frozenset(GIVEN)
 
 always(Deny(errno.EPERM), *BYPASSES)
 always(Deny(errno.EPERM), Ioctl, request=TYPING_REQUESTS)

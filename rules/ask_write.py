@@ -13,18 +13,11 @@ dies there may leave a core, and root can write to the disk itself: give --user 
 
 import errno
 import os
-from pathlib import PurePosixPath
 
 import notifyd as n
 from notifyd import Allow, Ask, Call, Deny, Ioctl, Open, Rename, always, has_any, on
 
-
-def directory(text: str) -> PurePosixPath:
-    """An absolute path with no symbolic link in it, as `call.path` is."""
-    return PurePosixPath(os.path.realpath(text, strict=True))
-
-
-BELOW = n.option("below", (), convert=directory, summary="a place to ask about", needed=True)
+BELOW = n.option("below", (), convert=n.existing, summary="a place to ask about", needed=True)
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 always(Deny(errno.EPERM), *n.BYPASSES)
 always(Deny(errno.EPERM), Ioctl, request=n.FILE_REQUESTS)

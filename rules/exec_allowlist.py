@@ -14,16 +14,10 @@ since they change what a path means, tracing, and typing into the terminal, for 
 """
 
 import errno
-import os
 import string
-from pathlib import PurePosixPath
 
-from notifyd import BYPASSES, TYPING_REQUESTS, Allow, Deny, Exec, Ioctl, always, on, option
-
-
-def program(text: str) -> PurePosixPath:
-    """An absolute path with no symbolic link in it, as `call.path` is."""
-    return PurePosixPath(os.path.realpath(text, strict=True))
+import notifyd as n
+from notifyd import Allow, Deny, Exec, Ioctl, always, on
 
 
 def digest(text: str) -> str:
@@ -33,11 +27,12 @@ def digest(text: str) -> str:
     return text.lower()
 
 
-PATHS = frozenset(option("path", (), convert=program, summary="a program that may be executed"))
-DIGESTS = frozenset(option("sha256", (), convert=digest, summary="the digest of one"))
+PROGRAMS = n.option("path", (), convert=n.existing_file, summary="a program that may be executed")
+PATHS = frozenset(PROGRAMS)
+DIGESTS = frozenset(n.option("sha256", (), convert=digest, summary="the digest of one"))
 
-always(Deny(errno.EPERM), *BYPASSES)
-always(Deny(errno.EPERM), Ioctl, request=TYPING_REQUESTS)
+always(Deny(errno.EPERM), *n.BYPASSES)
+always(Deny(errno.EPERM), Ioctl, request=n.TYPING_REQUESTS)
 
 
 @on(Exec)

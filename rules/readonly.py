@@ -13,7 +13,6 @@ dies there may leave a core; root can write to the disk itself: give --user too.
 
 import errno
 import os
-from pathlib import PurePosixPath
 
 from notifyd import (
     BYPASSES,
@@ -27,19 +26,14 @@ from notifyd import (
     Open,
     Rename,
     always,
+    existing,
     has,
     has_any,
     on,
     option,
 )
 
-
-def directory(text: str) -> PurePosixPath:
-    """An absolute path with no symbolic link in it, as `call.path` is."""
-    return PurePosixPath(os.path.realpath(text, strict=True))
-
-
-BELOW = option("below", (), convert=directory, summary="a place to protect", needed=True)
+BELOW = option("below", (), convert=existing, summary="a place to protect", needed=True)
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 always(Deny(errno.EPERM), *BYPASSES)
 always(Deny(errno.EPERM), Ioctl, request=FILE_REQUESTS)

@@ -2,15 +2,14 @@
 
     notifyd run --rules redirect-home --option from=$HOME --option to=/srv/trial -- ./tool
 
-`to` has to be there. Links in it that lead below `from` lead below `to` again. It is for well-meant
-programs, not a wall: `only-below` is. Programs are executed where they are. A program that changes
-its working directory gets the real one, if there is one (so git does not clone or init there), from
-where its relative paths lead below `to` again. io_uring is refused, since it opens files with no
-system call.
+Both have to be there. Links in `to` that lead below `from` lead below `to` again. It is for
+well-meant programs, not a wall: `only-below` is. Programs are executed where they are. A program
+that changes its working directory gets the real one, if there is one (so git does not clone or init
+there), from where its relative paths lead below `to` again. io_uring is refused, since it opens
+files with no system call.
 """
 
 import errno
-import os
 from pathlib import Path, PurePosixPath
 
 from notifyd import (
@@ -21,19 +20,17 @@ from notifyd import (
     Exec,
     IoUring,
     always,
+    existing_directory,
     on,
     option,
     redirected,
 )
 
+HOME = PurePosixPath(Path.home().resolve())
+EMPTY = PurePosixPath("/var/empty")
 
-def directory(text: str) -> PurePosixPath:
-    """An absolute path with no symbolic link in it, as `call.path` is."""
-    return PurePosixPath(os.path.realpath(text))
-
-
-FROM = option("from", directory(Path.home()), convert=directory, summary="what to lead elsewhere")
-TO = option("to", PurePosixPath("/var/empty"), convert=directory, summary="where it leads")
+FROM = option("from", HOME, convert=existing_directory, summary="what to lead elsewhere")
+TO = option("to", EMPTY, convert=existing_directory, summary="where it leads", needed=True)
 
 always(Deny(errno.EPERM), IoUring)
 

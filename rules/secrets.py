@@ -12,7 +12,19 @@ import errno
 import os
 from pathlib import Path, PurePosixPath
 
-from notifyd import Access, Allow, Deny, IoUring, Open, Return, Supply, always, on, option
+from notifyd import (
+    Access,
+    Allow,
+    Deny,
+    IoUring,
+    Open,
+    Return,
+    Supply,
+    always,
+    existing,
+    on,
+    option,
+)
 
 
 def secret(text: str) -> tuple[PurePosixPath, bytes]:
@@ -20,7 +32,9 @@ def secret(text: str) -> tuple[PurePosixPath, bytes]:
     path, _, source = text.partition("=")
     if not path.startswith("/") or not source:
         raise ValueError("write file=/PATH=SOURCE")
-    return PurePosixPath(os.path.realpath(path)), Path(source).read_bytes()
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a directory: name a file in it")
+    return PurePosixPath(os.path.realpath(path)), Path(existing(source)).read_bytes()
 
 
 SECRETS = dict(option("file", (), convert=secret, summary="PATH=SOURCE, what to show", needed=True))

@@ -26,7 +26,7 @@ from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.watching import watched_for
 from notifyd.engine.workload import Workload
 from notifyd.errors import UsageError
-from notifyd.listen.command import CannotStart
+from notifyd.listen.command import CannotStart, native_environment, search
 from notifyd.listen.signals import TakenSignals
 from notifyd.listen.spawn import is_killable, listener_flags, spawn
 from notifyd.listen.spawned import Spawned
@@ -73,6 +73,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         options=settings.options,
         otherwise=Deny(REFUSED) if settings.otherwise == "deny" else Allow(),
         strict=settings.strict,
+        programs=_programs(settings.words[0]),
     )
     user = User.parse(settings.user) if settings.user is not None else None
     with ExitStack() as stack:
@@ -103,6 +104,15 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     if not quiet and rules.declarations:
         _print_summary(reporter, refusals, lowered)
     return status
+
+
+def _programs(command: str) -> tuple[str, ...]:
+    """The files of the command, and of the Python that its PATH finds."""
+    environment, found = native_environment(), list[str]()
+    for name in (command, "python3", "python"):
+        with contextlib.suppress(OSError):  # a command that is not there is told when it starts
+            found.append(os.fsdecode(search(os.fsencode(name), environment)))
+    return tuple(found)
 
 
 def live(life: Callable[[], Awaitable[int]], spawned: Spawned) -> int:

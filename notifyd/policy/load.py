@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from notifyd.errors import UsageError
+from notifyd.policy.installed import PROGRAMS
 from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration, Setting
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Verdict
@@ -79,12 +80,17 @@ def title(path: Path) -> str:
     return (document or "").partition("\n")[0]
 
 
-def load_file(name: str, options: Mapping[str, Sequence[str]] | None = None) -> RuleFile:
+def load_file(
+    name: str,
+    options: Mapping[str, Sequence[str]] | None = None,
+    programs: Sequence[str] = (),
+) -> RuleFile:
     """Read and run one rule file.
 
     Args:
         name: a shipped rule's name or a path.
         options: texts for the file's `option(...)`s, by their names.
+        programs: paths of what is to be run, for `command_places()`.
 
     Raises:
         UsageError: no such file, or the file fails; with file and line.
@@ -97,6 +103,7 @@ def load_file(name: str, options: Mapping[str, Sequence[str]] | None = None) -> 
     module = types.ModuleType(f"notifyd_rules.{path.stem}.{abs(hash(path)):x}")
     module.__file__ = str(path)
     setattr(module, OPTIONS, dict(options or {}))
+    setattr(module, PROGRAMS, tuple(programs))
     # dataclasses and typing look a class's module up by name while the file runs.
     sys.modules[module.__name__] = module
     try:
@@ -123,6 +130,7 @@ def load(
     otherwise: Verdict | None = None,
     strict: bool = False,
     deciding: bool = True,
+    programs: Sequence[str] = (),
 ) -> RuleSet:
     """A rule set from rule files, in the order given. They add up: see `RuleSet`.
 
@@ -133,13 +141,14 @@ def load(
         otherwise: the verdict where no rule has an opinion.
         strict: refuse `Continue()` where memory was looked at.
         deciding: whether they are going to decide; if not, options that they need may be missing.
+        programs: as `load_file` takes them.
 
     Raises:
         UsageError: files that cannot be loaded, options that none knows, or that are needed and
             missing; a line for each.
     """
     given = options or {}
-    files = each(names, lambda name: load_file(name, options_for(name, given)))
+    files = each(names, lambda name: load_file(name, options_for(name, given), programs))
     wrong = list(_strange(files, given))
     if deciding:
         wrong += _missing(files, given)

@@ -49,9 +49,9 @@ EMPTY_PATH, TIOCSTI = 0x1000, 0x5412
 
 def says(operation, rules=None, **fields):
     """What the rule says: an errno, or a verdict."""
-    rules = rules or load_rules(*RULES, allow="/own", read=("/usr", "/etc/passwd"))
-    directories = {3: "/own", 4: "/usr/f", 5: "/home", 6: "pipe:[7]"}
-    links = {"/own/link": "/home", "/own/dots": "../home"}
+    rules = rules or load_rules(*RULES, allow="/srv", **{"only-read": ("/usr", "/etc/passwd")})
+    directories = {3: "/srv", 4: "/usr/f", 5: "/home", 6: "pipe:[7]"}
+    links = {"/srv/link": "/home", "/srv/dots": "../home"}
     call = make_call(operation, directories=directories, links=links, **fields)
     found = verdict_of(rules, call)
     return found.errno if isinstance(found, Deny) else found
@@ -60,26 +60,26 @@ def says(operation, rules=None, **fields):
 @pytest.mark.parametrize(
     ("operation", "fields"),
     [
-        (Open, {"path": "/own/f", "flags": os.O_RDWR | os.O_CREAT}),
-        (Open, {"path": "/own"}),
+        (Open, {"path": "/srv/f", "flags": os.O_RDWR | os.O_CREAT}),
+        (Open, {"path": "/srv"}),
         (Open, {"path": "/usr/f"}),
         (Open, {"path": "/etc/passwd"}),
         (Open, {"dirfd": 3, "pathname": "f", "flags": os.O_WRONLY}),
         (Open, {"path": "/dev/null", "flags": os.O_WRONLY}),
         (Exec, {"path": "/usr/f"}),
-        (Exec, {"path": "/own/f"}),
+        (Exec, {"path": "/srv/f"}),
         (Stat, {"path": "/"}),
         (Stat, {"path": "/etc"}),
         (Access, {"path": "/usr/f", "wanted": os.R_OK}),
-        (ReadLink, {"path": "/own/link"}),
+        (ReadLink, {"path": "/srv/link"}),
         (Stat, {"fd": 5, "syscall": "fstat"}),
         (Stat, {"dirfd": 6, "pathname": "", "flags": EMPTY_PATH}),
-        (Rename, {"oldpath": "/own/a", "newpath": "/own/b"}),
-        (Link, {"oldpath": "/own/a", "newpath": "/own/b"}),
-        (Symlink, {"content": "/home", "linkpath": "/own/x"}),
-        (Mknod, {"path": "/own/fifo", "mode": stat.S_IFIFO}),
-        (Bind, {"path": "/own/socket"}),
-        (Connect, {"path": "/own/socket"}),
+        (Rename, {"oldpath": "/srv/a", "newpath": "/srv/b"}),
+        (Link, {"oldpath": "/srv/a", "newpath": "/srv/b"}),
+        (Symlink, {"content": "/home", "linkpath": "/srv/x"}),
+        (Mknod, {"path": "/srv/fifo", "mode": stat.S_IFIFO}),
+        (Bind, {"path": "/srv/socket"}),
+        (Connect, {"path": "/srv/socket"}),
         (Connect, {"address": "unix:@abstract"}),
         (Connect, {"address": "192.0.2.1:80"}),
         (Chdir, {"path": "/home"}),
@@ -97,10 +97,10 @@ def test_inside_is_free(operation, fields):
         (Open, {"path": "/home/f"}),
         (Open, {"path": "/"}),
         (Open, {"path": "/etc"}),
-        (Open, {"path": "/ownx/f"}),
-        (Open, {"path": "/own/../home/f"}),
-        (Open, {"path": "/own/link/f"}),
-        (Open, {"path": "/own/dots"}),
+        (Open, {"path": "/srvx/f"}),
+        (Open, {"path": "/srv/../home/f"}),
+        (Open, {"path": "/srv/link/f"}),
+        (Open, {"path": "/srv/dots"}),
         (Open, {"path": "/home/f", "flags": os.O_PATH}),
         (Open, {"path": "/usr/f", "flags": os.O_WRONLY}),
         (Open, {"path": "/usr", "flags": os.O_RDWR | os.O_TMPFILE}),
@@ -113,13 +113,13 @@ def test_inside_is_free(operation, fields):
         (Access, {"path": "/etc", "wanted": os.R_OK | os.W_OK}),
         (Chmod, {"fd": 4, "mode": 0, "syscall": "fchmod"}),
         (Chmod, {"path": "/dev/null", "mode": 0}),
-        (Rename, {"oldpath": "/own/a", "newpath": "/usr/a"}),
-        (Rename, {"oldpath": "/usr/a", "newpath": "/own/a"}),
-        (Link, {"oldpath": "/usr/f", "newpath": "/own/f"}),
+        (Rename, {"oldpath": "/srv/a", "newpath": "/usr/a"}),
+        (Rename, {"oldpath": "/usr/a", "newpath": "/srv/a"}),
+        (Link, {"oldpath": "/usr/f", "newpath": "/srv/f"}),
         (Symlink, {"content": "x", "linkpath": "/home/x"}),
         (Bind, {"path": "/usr/socket"}),
         (Connect, {"path": "/usr/socket"}),
-        (Connect, {"path": "/own/link/socket"}),
+        (Connect, {"path": "/srv/link/socket"}),
         (Socket, {"family": socket.AF_UNIX, "type": socket.SOCK_DGRAM}),
     ],
 )
@@ -137,7 +137,7 @@ def test_outside_is_closed(operation, fields):
         (Ioctl, {"request": 0x40086602}),
         (Ioctl, {"request": TIOCSTI}),
         (PerfEventOpen, {}),
-        (Mknod, {"path": "/own/disk", "mode": stat.S_IFBLK, "device": (8, 0)}),
+        (Mknod, {"path": "/srv/disk", "mode": stat.S_IFBLK, "device": (8, 0)}),
     ],
 )
 def test_ways_round_are_refused(operation, fields):
@@ -147,7 +147,7 @@ def test_ways_round_are_refused(operation, fields):
 
 def test_the_system_can_be_read_by_default():
     """So that programs start."""
-    rules = load_rules(*RULES, allow="/own")
+    rules = load_rules(*RULES, allow="/srv")
     assert says(Open, rules, path="/usr/lib/x.so") == Allow()
     for name in ("ld.so.cache", "gitconfig", "ssl/openssl.cnf", "ssl/certs/x.pem"):
         assert says(Open, rules, path=f"/etc/{name}") == Allow()

@@ -9,21 +9,24 @@ from notifyd.testing import load_rules, make_call, verdict_of
 
 
 @pytest.fixture
-def rules():
-    """From /home/user to /trial."""
-    return load_rules("redirect-home", **{"from": "/home/user", "to": "/trial"})
+def rules(tmp_path):
+    """From one directory to another."""
+    for name in ("home", "trial"):
+        (tmp_path / name).mkdir()
+    return load_rules("redirect-home", **{"from": tmp_path / "home", "to": tmp_path / "trial"})
 
 
-def test_paths_below_are_changed(rules):
+def test_paths_below_are_changed(rules, tmp_path):
     """And no others."""
-    inside = make_call(Open, path="/home/user/f", flags=os.O_RDWR)
-    assert str(verdict_of(rules, inside).changes["path"]) == "/trial/f"
+    home, trial = tmp_path / "home", tmp_path / "trial"
+    inside = make_call(Open, path=home / "f", flags=os.O_RDWR)
+    assert str(verdict_of(rules, inside).changes["path"]) == f"{trial}/f"
     assert verdict_of(rules, make_call(Open, path="/home/other")) == Allow()
     assert verdict_of(rules, make_call(Stat, fd=3, syscall="fstat")) == Allow()
-    both = verdict_of(rules, make_call(Rename, oldpath="/home/user/a", newpath="/home/user/b"))
+    both = verdict_of(rules, make_call(Rename, oldpath=home / "a", newpath=home / "b"))
     assert {name: str(path) for name, path in both.changes.items()} == {
-        "oldpath": "/trial/a",
-        "newpath": "/trial/b",
+        "oldpath": f"{trial}/a",
+        "newpath": f"{trial}/b",
     }
 
 
