@@ -16,9 +16,11 @@ def existing(text: str) -> PurePosixPath:
     """The place that an option names, whatever it is: for `option(..., convert=existing)`.
 
     Raises:
-        ValueError: nothing is there.
+        ValueError: nothing is there, or the text is empty, which is no path (an unset variable).
         OSError: it cannot be looked at.
     """
+    if not text:
+        raise ValueError("it is empty: give a path")
     try:
         return PurePosixPath(os.path.realpath(text, strict=True))
     except (FileNotFoundError, NotADirectoryError):
