@@ -22,9 +22,7 @@ from notifyd import Allow, Connect, Deny, SendTo, Socket, always, is_not, on
 
 REFUSED = Deny(errno.EACCES)
 INET = (socket.AF_INET, socket.AF_INET6)
-# Protocols whose every packet goes where connect(2) or send(2) said; 0 is the type's own.
-PLAIN = (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
-UDPLITE = 136
+L2TP, SCTP, SMC, MPTCP = 115, 132, 256, 262  # a peer may lead them elsewhere
 
 
 def places(text: str) -> list:
@@ -48,7 +46,7 @@ always(Deny(errno.EPERM), n.Ioctl, request=n.TYPING_REQUESTS)
 # What sends elsewhere than the address says.
 always(REFUSED, Socket, family=is_not(*INET, socket.AF_UNIX, socket.AF_NETLINK))
 always(REFUSED, Socket, family=INET, type=is_not(socket.SOCK_STREAM, socket.SOCK_DGRAM))
-always(REFUSED, Socket, family=INET, protocol=is_not(*PLAIN, UDPLITE))
+always(REFUSED, Socket, protocol={L2TP, SCTP, SMC, MPTCP})
 for level, options in n.ROUTING_OPTIONS.items():
     always(REFUSED, n.SetSockOpt, level=level, option=options)
 

@@ -75,12 +75,11 @@ OTHERS = {"mounts", "mountinfo", "mountstats", "net"}  # in /proc/PID, but not a
 
 def is_own(call: Call, path: PurePosixPath) -> bool:
     """Whether it is the program's own directory in /proc, and not about others."""
-    own = call.resolve(-1, b"/proc/self", True)  # no descriptor: the path is absolute
-    if not path.is_relative_to(own):
+    number, *what = path.parts[2:] or ("",)
+    what = what[2:] if what[:1] == ["task"] else what
+    if not number.isdecimal() or OTHERS.intersection(what[:1]):
         return False
-    what = path.relative_to(own).parts
-    what = what[2:] if what[:1] == ("task",) else what
-    return not what or what[0] not in OTHERS
+    return path.is_relative_to(call.resolve(-1, b"/proc/self", True))
 
 
 def is_open(call: Call, path: PurePosixPath) -> bool:

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-SYSTEM = "--option read=/usr --option read=/lib --option read=/lib64 --option read=/bin"
-SYSTEM += " --option read=/etc/ld.so.cache --option read=/etc/passwd"
+SYSTEM = " ".join(
+    f"--option only-read={place}"
+    for place in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/passwd")
+)
 CONNECT = """
 import socket, sys
 for port in sys.argv[1:]:
