@@ -51,7 +51,9 @@ ONLY_READ = n.option(
     convert=place,
     summary="what to read instead of the system's directories and those of the command",
 )
-READABLE = (*ALLOW, *READ, *ONLY_READ)
+ALLOWED = frozenset(ALLOW)
+READABLE = frozenset((*ALLOW, *READ, *ONLY_READ))
+ABOVE = frozenset(parent for one in READABLE for parent in one.parents)
 
 DEVICES = {f"/dev/{one}" for one in ("null", "zero", "full", "random", "urandom", "tty")}
 QUEUES = PurePosixPath("/dev/mqueue")
@@ -63,7 +65,7 @@ always(Deny(errno.EPERM), Raw("inotify_add_watch", "file_getattr", "statmount", 
 always(Deny(errno.EPERM), Ioctl, request=n.FILE_REQUESTS)
 always(Deny(errno.EPERM), Mknod, mode=has(0o20000))  # devices
 always(Deny(errno.EACCES), Socket, family=AF_UNIX, type={SOCK_DGRAM, SOCK_RAW})  # go anywhere
-if not any(QUEUES.is_relative_to(one) for one in ALLOW):
+if ALLOWED.isdisjoint((QUEUES, *QUEUES.parents)):
     always(Deny(errno.EACCES), n.MessageQueue)
 
 # The program's own: links that say who looks, and what it has open, by these very texts alone.
@@ -90,8 +92,7 @@ def is_open(call: Call, path: PurePosixPath) -> bool:
 
 def is_free(call: Call, path: PurePosixPath) -> bool:
     """Whether it may be read without being on a list."""
-    on_the_way = str(path) in OWN_LINKS or any(path in one.parents for one in READABLE)
-    if on_the_way and isinstance(call, LOOKS):
+    if isinstance(call, LOOKS) and (path in ABOVE or str(path) in OWN_LINKS):
         return True
     return path.is_relative_to("/proc") and is_own(call, path)
 
@@ -111,8 +112,8 @@ def only_below(call: Call) -> Allow | Deny:
     for name, path in call.paths.items():
         if str(path) in DEVICES and isinstance(call, (Open, *LOOKS)):
             continue
-        listed = ALLOW if name in written else READABLE
-        if any(path.is_relative_to(one) for one in listed) or is_open(call, path):
+        listed = ALLOWED if name in written else READABLE
+        if not listed.isdisjoint((path, *path.parents)) or is_open(call, path):
             continue
         if name in written or not is_free(call, path):
             return refusal(path, "allow" if name in written else "read")

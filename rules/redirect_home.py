@@ -2,14 +2,15 @@
 
     notifyd run --rules redirect-home --option from=$HOME --option to=/srv/trial -- ./tool
 
-Both have to be there. Links in `to` that lead below `from` lead below `to` again. It is for
-well-meant programs, not a wall: `only-below` is. Programs are executed where they are. A program
-that changes its working directory gets the real one, if there is one (so git does not clone or init
-there), from where its relative paths lead below `to` again. io_uring is refused, since it opens
-files with no system call.
+`to` has to be there; at `from`, nothing has to be. Links in `to` that lead below `from` lead below
+`to` again. It is for well-meant programs, not a wall: `only-below` is. Programs are executed where
+they are. A program that changes its working directory gets the real one, if there is one (so git
+does not clone or init there), from where its relative paths lead below `to` again. io_uring is
+refused, since it opens files with no system call.
 """
 
 import errno
+import os
 from pathlib import Path, PurePosixPath
 
 from notifyd import (
@@ -26,10 +27,18 @@ from notifyd import (
     redirected,
 )
 
+
+def anywhere(text: str) -> PurePosixPath:
+    """An absolute path with no symbolic link in it, as `call.path` is; nothing has to be there."""
+    if not text:
+        raise ValueError("it is empty: give a path")
+    return PurePosixPath(os.path.realpath(text))
+
+
 HOME = PurePosixPath(Path.home().resolve())
 EMPTY = PurePosixPath("/var/empty")
 
-FROM = option("from", HOME, convert=existing_directory, summary="what to lead elsewhere")
+FROM = option("from", HOME, convert=anywhere, summary="what to lead elsewhere")
 TO = option("to", EMPTY, convert=existing_directory, summary="where it leads", needed=True)
 
 always(Deny(errno.EPERM), IoUring)

@@ -152,7 +152,6 @@ def test_a_place_is_resolved_and_there(tmp_path):
         ("only-below", "allow"),
         ("only-below", "read"),
         ("only-below", "only-read"),
-        ("redirect-home", "from"),
         ("redirect-home", "to"),
         ("readonly", "below"),
         ("ask-write", "below"),
@@ -175,7 +174,6 @@ def test_places_of_the_wrong_kind(tmp_path):
         ("exec-allowlist", "path", tmp_path, "no file"),
         ("ask-exec", "free", tmp_path, "no file"),
         ("redirect-home", "to", tmp_path / "file", "no directory"),
-        ("redirect-home", "from", tmp_path / "file", "no directory"),
     ):
         with pytest.raises(UsageError, match=said):
             load_rules(rules, **{name: path})
@@ -195,7 +193,7 @@ def test_every_place_is_told(name, tmp_path):
     """No shipped rule takes a path that is not there, whichever option it is for."""
     wanted = load_file(name).wanted
     missing = str(tmp_path / "nothing")
-    no_paths = {"name", "seed", "ports", "to", "sha256"}
+    no_paths = {"name", "seed", "ports", "to", "sha256", "from"}
     for option in wanted.keys() - (no_paths - ({"to"} if name == "redirect-home" else set())):
         with pytest.raises(UsageError):
             load_file(name, {option: [missing]})
