@@ -30,8 +30,6 @@ REVIEWED: Mapping[str, str] = {
         fcntl fcntl64""",
     "works on a socket that is there: whatever made and connected it was asked about": """
         getsockname getpeername getsockopt shutdown recvfrom recvmsg recvmmsg recvmmsg_time64""",
-    "sets options of a socket that is there; rules about addresses refuse the few that send "
-    "elsewhere, by Raw": "setsockopt",
     "queues work on descriptors that are open, and opens none: aio(7)": """
         io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents
         io_pgetevents_time64""",
@@ -90,8 +88,8 @@ REVIEWED: Mapping[str, str] = {
     "SysV IPC: reaches who is in the same IPC namespace, by numbers and not by paths": """
         shmget shmat shmdt shmctl semget semop semtimedop semtimedop_time64 semctl msgget msgsnd
         msgrcv msgctl ipc""",
-    "POSIX message queues: reach who is in the same IPC namespace, by names of their own": """
-        mq_open mq_unlink mq_timedsend mq_timedsend_time64 mq_timedreceive mq_timedreceive_time64
+    "works on a POSIX message queue that is open": """
+        mq_timedsend mq_timedsend_time64 mq_timedreceive mq_timedreceive_time64
         mq_notify mq_getsetattr""",
     "writes out what is to be written": "sync syncfs bdflush",
     "hangs up the terminal that one has; needs CAP_SYS_TTY_CONFIG": "vhangup",
