@@ -77,12 +77,13 @@ def test_a_file_without_rules(rule, run):
 
 
 def test_a_rule_that_never_fires_names_both_places(rule, run):
-    """A rule on what another file's `always` decides already is refused with both places."""
-    first = rule("always(Deny(1), Open)\n", pulse=False)
-    second = rule("@on(Open)\ndef late(call):\n  pass\n", pulse=False)
-    complaint(
-        run("--rules", first, "--rules", second, "--", "true"), 2, f"{first}:3", f"{second}:3"
-    )
+    """A rule on what its file's `always` decides already is refused with both places."""
+    always, late = "always(Deny(1), Uname)\n", "@on(Uname)\ndef late(call):\n  pass\n"
+    both = rule(always + late, pulse=False)
+    complaint(run("--rules", both, "--", "true"), 2, f"{both}:3", f"{both}:4")
+    files = rule(always, pulse=False), rule(late, pulse=False)
+    for first, second in (files, files[::-1]):  # files stand together
+        assert run("--rules", first, "--rules", second, "--", "uname").status == 1
 
 
 def test_options_are_checked(run):
