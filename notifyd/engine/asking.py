@@ -34,6 +34,7 @@ async def ask_person(
     decision: Decision,
     identity: Identity | None,
     args: Mapping[str, Any] | None,
+    slot: int = 0,
 ) -> Resolution:
     """Ask, and wait for what comes of it.
 
@@ -43,6 +44,7 @@ async def ask_person(
         decision: with an `Ask`.
         identity: who calls.
         args: of the call, as events tell them.
+        slot: where the call is on record; 0 for nowhere.
 
     Raises:
         TargetGone.
@@ -61,23 +63,27 @@ async def ask_person(
     )
     call = decision.call
     operation, syscall = workload.named(note, call)
-    return await workload.desk.ask(
-        Question(
-            0,
-            printable(ask.question, MOST_TEXT),
-            subject,
-            workload.name,
-            workload.section,
-            identity.who[2],
-            identity.pid,
-            operation,
-            syscall,
-            args or {},
-            _scopes(ask, subject, decision),
-            0.0,
-            ask.within,
-        )
+    question = Question(
+        0,
+        printable(ask.question, MOST_TEXT),
+        subject,
+        workload.name,
+        workload.section,
+        identity.who[2],
+        identity.pid,
+        operation,
+        syscall,
+        args or {},
+        _scopes(ask, subject, decision),
+        0.0,
+        ask.within,
     )
+    if workload.ledger is None:
+        return await workload.desk.ask(question)
+    workload.ledger.pause(slot)
+    resolution = await workload.desk.ask(question)
+    workload.ledger.go_on(slot)  # not if we are cancelled: it waits for a successor then
+    return resolution
 
 
 def concluded(decision: Decision, resolution: Resolution) -> Decision:

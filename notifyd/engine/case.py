@@ -193,8 +193,9 @@ class Case:
                 if isinstance(decision.verdict, Ask):
                     if not await self._fails_anyway(decision):
                         self._witness(decision.call)
+                        about = self._identity, self._args, self._slot
                         self._decision = await self._questions.put(
-                            self.workload, self.note, decision, self._identity, self._args
+                            self.workload, self.note, decision, *about
                         )
                     continue
                 waits = self.conclude(decision) is not None and self._look is None

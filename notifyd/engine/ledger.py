@@ -9,7 +9,7 @@ first slot is for the call that is decided inline, the others are for those that
 slot is not emptied when its call is answered inline: an id that is not valid any more says so.
 
 What killed one supervisor may kill the next. So a call is not decided for ever: the one that was
-being decided inline is refused, and the others after some tries.
+being decided inline is refused, and the others after some tries. Waiting for a person is no try.
 """
 
 from __future__ import annotations
@@ -115,6 +115,21 @@ class Ledger:
     def begin(self, slot: int, tries: int) -> None:
         """A call on record is going to be decided once more."""
         _TRIES.pack_into(self._memory, _FIRST + slot * _SLOT + NOTIF.size, tries)
+
+    def pause(self, slot: int) -> None:
+        """A call on record waits for a person: should we end now, that was not its doing."""
+        self._count(slot, -1)
+
+    def go_on(self, slot: int) -> None:
+        """The person has answered, and it is decided further."""
+        self._count(slot, 1)
+
+    def _count(self, slot: int, change: int) -> None:
+        if self._memory.closed or not slot:
+            return
+        place = _FIRST + slot * _SLOT + NOTIF.size
+        (tries,) = _TRIES.unpack_from(self._memory, place)
+        _TRIES.pack_into(self._memory, place, tries + change)
 
     def take(self) -> list[tuple[Note, int, int]]:
         """The calls on record, each once: how often each was begun, and its slot.

@@ -67,6 +67,7 @@ class Questions:
         decision: Decision,
         identity: Identity | None,
         args: Mapping[str, Any] | None,
+        slot: int = 0,
     ) -> Decision:
         """Ask a person, and say what follows. What moved meanwhile is not asked about again.
 
@@ -76,6 +77,7 @@ class Questions:
             decision: with an `Ask`.
             identity: who calls.
             args: of the call, as events tell them.
+            slot: where the call is on record; 0 for nowhere.
 
         Raises:
             TargetGone.
@@ -86,7 +88,7 @@ class Questions:
         if found is None:
             begun = clock()
             try:
-                found = await ask_person(workload, note, whole(decision), identity, args)
+                found = await ask_person(workload, note, whole(decision), identity, args, slot)
             finally:
                 self.waited += clock() - begun
             self.said = *self.said, (ask, found)

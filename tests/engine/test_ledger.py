@@ -10,6 +10,8 @@ import time
 import pytest
 import trio
 
+from notifyd.approvals.desk import Desk
+from notifyd.approvals.question import Answer, Person, Scope
 from notifyd.engine.case import Case
 from notifyd.engine.ledger import MOST_ABOUT, SLOTS, TRIES, Ledger
 from notifyd.engine.supervisor import Supervisor
@@ -53,6 +55,19 @@ def test_upper_halves(ledger):
     NOTIF.pack_into(ledger._inline, 0, *note)
     ((found, _, _),) = ledger.take()
     assert found == (*note[:10], 5, 0xFFFFFFFF)
+
+
+def test_waiting_for_a_person_is_no_try(ledger):
+    """Who ends meanwhile has not begun it; who decides it further has."""
+    slot = ledger.enter(NOTE)
+    for _ in range(TRIES):
+        ledger.pause(slot)
+        ((_, waiting, _),) = ledger.take()
+        ledger.go_on(slot)
+        ((_, decided, _),) = ledger.take()
+        assert (waiting, decided) == (0, 1)
+    ledger.pause(0)  # one that is not on record
+    assert len(ledger.take()) == 1
 
 
 def test_room(ledger):
@@ -227,6 +242,44 @@ def test_what_ends_every_supervisor_is_refused(supervise, reporter, left_waiting
         await second.ended.wait()
 
     supervise(resume, second)
+
+
+def test_a_question_outlives_them_all(start, supervise, reporter):
+    """One that waits for a person is asked by each successor, and the last one's answer counts."""
+    text = "@on(Uname)\ndef asks(call):\n    return Ask('may it?')\n"
+    child, first, _ = start(name_is_refused, text)
+    ledger = Ledger.create(b"")
+    first.ledger, first.receive = ledger, ledger.receiver(first.listener)
+    listener, memory = os.dup(first.listener), os.dup(ledger.descriptor)
+
+    def supervised(workload, calls, *, is_last=False):
+        workload.desk = desk = Desk(lambda *_, **__: None)
+        desk.attended = 1
+
+        async def live(supervisor):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(desk.run)
+                supervisor.resume(workload, calls)
+                while not desk.pending:
+                    await trio.sleep(0.01)
+                if is_last:
+                    person = Person("root", 0, "ctl")
+                    await desk.answer(desk.pending[0].id, Answer(True, person, Scope.ONCE))
+                    assert await child.status() == 0
+                    await workload.ended.wait()
+                workload.left = not is_last
+                nursery.cancel_scope.cancel()
+
+        supervise(live, workload)
+
+    supervised(first, [])
+    for number in range(2 * TRIES):
+        found = Ledger(os.dup(memory))
+        copy = os.dup(listener)
+        following = Workload(f"w{number}", copy, first.rules, reporter, ledger=found)
+        supervised(following, found.take(), is_last=number == 2 * TRIES - 1)
+    os.close(listener)
+    os.close(memory)
 
 
 def test_a_successor_that_is_killed_at_once(start, supervise, reporter):
