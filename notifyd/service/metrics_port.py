@@ -1,8 +1,9 @@
 """The metrics on a port of the loopback, for Prometheus to fetch.
 
-Everybody on this machine can connect, so every connection is bounded, in time and in number, and
-none can keep the daemon from ending. (Hypercorn, which knows more of HTTP than is needed here,
-shields what it sends from being cancelled: whoever does not read would hold up the end.)
+Everybody on this machine can connect, so every connection is bounded, in time and in number. One
+too many ends the oldest: who does not finish a request keeps nobody out. None can keep the daemon
+from ending. (Hypercorn, which knows more of HTTP than is needed here, shields what it sends from
+being cancelled: whoever does not read would hold up the end.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import trio
 
 from notifyd.errors import UsageError
 from notifyd.service.daemon import Daemon
+from notifyd.service.loopback import LOOPBACK_NAMES, host_of
 from notifyd.service.metrics import metrics_text
 
 __all__ = ["open_port", "serve_metrics"]
@@ -23,6 +25,7 @@ MOST_BYTES = 8192  # of a request's head
 PATIENCE = 10.0  # seconds for a request and its answer
 _CHUNK = 4096
 _HELP = b"the metrics are at /metrics\n"
+_NOT_OURS = b"this port is not called so: ask for 127.0.0.1 or localhost\n"
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -55,21 +58,24 @@ async def serve_metrics(
         daemon: whose counts.
         patience: seconds for a request and its answer.
     """
-    present = 0
+    present: dict[trio.CancelScope, None] = {}  # oldest first
 
     async def attend(stream: trio.SocketStream) -> None:
-        nonlocal present
-        present += 1
+        scope = trio.move_on_after(patience)
+        present[scope] = None
+        if len(present) > MOST:
+            oldest = next(iter(present))
+            del present[oldest]
+            oldest.cancel()
         try:
-            with trio.move_on_after(patience):
-                if present <= MOST:
-                    await _answer(stream, daemon)
+            with scope:
+                await _answer(stream, daemon)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it left
         except Exception as error:  # counting may fail; deciding must go on
             daemon.log.broke(error)
         finally:
-            present -= 1
+            present.pop(scope, None)
             await trio.aclose_forcefully(stream)
 
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(server.dup()))
@@ -87,13 +93,23 @@ async def _answer(stream: trio.SocketStream, daemon: Daemon) -> None:
         return
     if not isinstance(request, h11.Request):
         return
-    found = request.target.partition(b"?")[0] == b"/metrics" and request.method in (b"GET", b"HEAD")
-    body = metrics_text(daemon).encode() if found else _HELP
+    status, body = _reply(request, daemon)
     headers = [("content-type", _TYPE), ("content-length", str(len(body))), ("connection", "close")]
-    response = h11.Response(status_code=200 if found else 404, headers=headers)
+    response = h11.Response(status_code=status, headers=headers)
     sent = connection.send(response) or b""
     await stream.send_all(sent if request.method == b"HEAD" else sent + body)
     await stream.send_eof()
     # Closing while something is unread resets the connection, and the answer may be lost.
     while await stream.receive_some(_CHUNK):
         pass
+
+
+def _reply(request: h11.Request, daemon: Daemon) -> tuple[int, bytes]:
+    """Status and body of the answer."""
+    hosts = [value.decode("latin-1") for name, value in request.headers if name == b"host"]
+    # Who names none, as HTTP/1.0 may, is no browser.
+    if not all(host_of(one) in LOOPBACK_NAMES for one in hosts):
+        return 421, _NOT_OURS
+    if request.method not in (b"GET", b"HEAD") or request.target.partition(b"?")[0] != b"/metrics":
+        return 404, _HELP
+    return 200, metrics_text(daemon).encode()

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import trio
 
 from notifyd.listen.sockets import SocketAt, Sockets
+from notifyd.service.loopback import LOOPBACK_NAMES
 from notifyd.web.api import Desk
 from notifyd.web.app import make_app
-from notifyd.web.guard import LOOPBACK_NAMES
 from notifyd.web.hub import Hub
 from notifyd.web.listening import Listen, listening
 from notifyd.web.login import name_of, serve_logins

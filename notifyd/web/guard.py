@@ -6,18 +6,16 @@ forgery), its kind; and the headers that tell the browser what the page may do.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LOOPBACK_NAMES", "Guard", "is_host_name"]
+from notifyd.service.loopback import LOOPBACK_NAMES, host_of
 
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+__all__ = ["Guard", "is_host_name"]
 
-_HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?", re.ASCII)
 _HEADERS = {
     # No inline script or style, no other host, no frame, no form, no text that becomes markup.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -37,8 +35,7 @@ _READING = frozenset({"GET", "HEAD"})
 
 def is_host_name(text: str) -> bool:
     """Whether it is what `Guard` takes for a name: a host in lower case, without a port."""
-    found = _HOST.fullmatch(text)
-    return found is not None and found.group(1) == text
+    return bool(text) and host_of(text) == text
 
 
 class Guard:
@@ -94,5 +91,4 @@ class Guard:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        found = _HOST.fullmatch(host.lower())
-        return found is not None and found.group(1) in self._names
+        return host_of(host) in self._names

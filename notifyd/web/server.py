@@ -2,7 +2,8 @@
 
 Hypercorn accepts as many as come, and shields what it sends from being cancelled, so that whoever
 does not read would hold up the end. Here connections are counted before it sees them, and sending
-has a limit of time below its shield.
+has a limit of time below its shield. One too many ends the oldest that has got no answer yet: who
+does not finish a request keeps nobody out.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ class _Stream(trio.abc.HalfCloseableStream):
     def __init__(self, inner: trio.SocketStream, sending: float) -> None:
         self._inner = inner
         self._sending = sending
+        self.answered = False  # whether anything was sent
         self.socket = inner.socket
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.answered = True
         with trio.move_on_after(self._sending) as scope:
             await self._inner.send_all(data)
         if scope.cancelled_caught:
@@ -68,28 +71,35 @@ async def serve_http(
     Args:
         server: listening; it stays the caller's.
         app: what is served (ASGI).
-        most: connections at once; more are closed at once.
+        most: connections at once.
         head: seconds until the head of a request is there, and between two requests.
         sending: seconds that a peer may take to read a piece of an answer.
     """
     config, context = _config(head), WorkerContext(None)
     wrapped = ASGIWrapper(app)  # type: ignore[arg-type]
-    present = 0
+    present: dict[_Stream, trio.CancelScope] = {}  # oldest first
 
     async def attend(stream: trio.SocketStream) -> None:
-        nonlocal present
-        present += 1
+        bounded: Any = _Stream(stream, sending)
+        scope = present[bounded] = trio.CancelScope()
         try:
-            if present <= most:
-                bounded: Any = _Stream(stream, sending)
+            if len(present) > most:
+                _make_room(present)
+            with scope:
                 await TCPServer(wrapped, config, context, ConnectionState({}), bounded)
         finally:
-            present -= 1
+            present.pop(bounded, None)
             await trio.aclose_forcefully(stream)
 
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(server.dup()))
     async with listener:
         await trio.serve_listeners(attend, [listener])
+
+
+def _make_room(present: dict[_Stream, trio.CancelScope]) -> None:
+    """End the oldest connection that has got no answer; the newest one has none for sure."""
+    oldest = next(one for one in present if not one.answered)
+    present.pop(oldest).cancel()
 
 
 def _config(head: float) -> Config:

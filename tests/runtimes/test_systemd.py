@@ -199,6 +199,29 @@ def test_no_call_is_lost(booted, end: str) -> None:
     assert said.splitlines() == ["waited", "waited 0", "first", "first", "2"]
 
 
+def test_crash_after_crash(booted) -> None:
+    """Six in a row, which is more than systemd's limit: what is supervised stays so."""
+    said = booted("""
+        systemctl start notifyd.socket notifyd-native.socket notifyd.service
+        script='until [ -e /run/go ]; do :; done; uname -n'
+        under named sh -c "$script" >/run/named &
+        calling() { grep -q '"workload.started"' /var/log/notifyd/events.jsonl; }
+        soon calling
+        later() { [ "$(the MainPID)" != $before ] && is SubState running; }
+        for _ in 1 2 3 4 5 6; do
+            before=$(the MainPID)
+            kill -KILL $before
+            soon later
+        done
+        the NRestarts; the StartLimitIntervalUSec
+        touch /run/go
+        wait
+        cat /run/named
+        under named uname -n
+    """)
+    assert said.splitlines() == ["6", "0", "first", "first"]
+
+
 def test_a_stop_lets_everything_go(booted) -> None:
     """Calls that wait are refused, and later ones get ENOSYS, since nobody comes after it."""
     said = booted("""

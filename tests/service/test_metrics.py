@@ -12,7 +12,7 @@ from notifyd.audit.tally import Sum
 from notifyd.errors import UsageError
 from notifyd.listen.arrival import Kind, Peer
 from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS, metrics_text
-from notifyd.service.metrics_port import open_port, serve_metrics
+from notifyd.service.metrics_port import MOST, open_port, serve_metrics
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -145,7 +145,7 @@ async def fetch(port: int, request: bytes) -> bytes:
         return b"".join([piece async for piece in stream])
 
 
-GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def with_port(live, work, **more) -> None:
@@ -194,26 +194,61 @@ def test_nonsense_at_the_port(live, data):
     with_port(live, work, patience=2)
 
 
-def test_a_crowd_at_the_port(live):
-    """Connections that do nothing are bounded, and do not last."""
-
-    async def served(port):
-        with contextlib.suppress(trio.BrokenResourceError):  # turned away before it was heard
-            return await fetch(port, GET % b"/metrics")
+@pytest.mark.parametrize("said", [b"", b"G", b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: "])
+def test_a_crowd_at_the_port(live, said):
+    """Those that never finish a request are bounded, the oldest goes, and nobody is kept out."""
 
     async def work(ground, port):
         crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(200)]
-        late = await trio.open_tcp_stream("127.0.0.1", port)
-        with trio.fail_after(5):
-            assert await late.receive_some(1) == b""  # at once, though the others may stay
-            assert len(ground.daemon.workloads) == 1
-        for one in (*crowd, late):
+        for one in crowd[-MOST:]:
+            await one.send_all(said)
+        with trio.fail_after(60):
+            assert (await fetch(port, GET % b"/metrics")).startswith(b"HTTP/1.1 200")
+            for one in crowd[:-MOST]:
+                assert await one.receive_some(1) == b""  # at once: patience is longer than this
+        for one in crowd:
             await one.aclose()
-        with trio.fail_after(5):
-            while not await served(port):
-                await trio.sleep(0.01)
 
-    with_port(live, work, patience=8)
+    with_port(live, work, patience=600)
+
+
+def test_headers_without_end(live):
+    """They end the connection once they are longer than any request's."""
+
+    async def work(ground, port):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"GET /metrics HTTP/1.1\r\n")
+            with trio.fail_after(60), contextlib.suppress(trio.BrokenResourceError):
+                while True:
+                    await stream.send_all(b"X: y\r\n" * 1000)
+
+    with_port(live, work, patience=600)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        (["127.0.0.1"], 200),
+        (["LocalHost:9798"], 200),
+        (["[::1]:9798"], 200),
+        (["evil.example"], 421),
+        (["127.0.0.1.evil.example"], 421),
+        (["localhost.evil.example:9798"], 421),
+        (["localhost@evil.example"], 421),
+        (["\xff"], 421),
+        ([""], 421),
+    ],
+)
+def test_who_is_asked_for(live, hosts, status):
+    """A browser that was led here by a page's name learns nothing."""
+
+    async def work(ground, port):
+        fields = "".join(f"Host: {one}\r\n" for one in hosts)
+        said = await fetch(port, f"GET /metrics HTTP/1.1\r\n{fields}\r\n".encode("latin-1"))
+        assert said.startswith(b"HTTP/1.1 %d" % status)
+        assert (b"notifyd_workloads" in said) == (status == 200)
+
+    with_port(live, work)
 
 
 def test_a_port_that_is_taken():

@@ -55,6 +55,19 @@ def test_an_unknown_key_would_be_found(installed: Path) -> None:
     assert "ProtectEverything" in analyze(unit, "verify", "--man=no").stderr
 
 
+def test_what_newer_ones_understand(installed: Path) -> None:
+    """The drop-in has one key, which systemd knows since 254; an older one only says so."""
+    drop = ROOT / "systemd" / "notifyd.service.d" / "keep.conf"
+    (installed / "notifyd.service.d").mkdir()
+    shutil.copy(drop, installed / "notifyd.service.d")
+    version = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True)
+    (major,) = re.findall(r"^systemd (\d+)", version.stdout)
+    done = analyze(installed / "notifyd.service", "verify", "--man=no")
+    told = [line for line in done.stderr.splitlines() if "FileDescriptorStorePreserve" in line]
+    assert (done.returncode, done.stderr.splitlines()) == (0, told)
+    assert len(told) == (int(major) < 254)
+
+
 def test_the_exposure_is_the_lowest_that_can_be(installed: Path) -> None:
     """No worse than it was, and what the page says."""
     unit = installed / "notifyd.service"

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import trio
 
+from notifyd.service.loopback import LOOPBACK_NAMES
 from notifyd.web.api import Desk
 from notifyd.web.app import make_app
-from notifyd.web.guard import LOOPBACK_NAMES
 from notifyd.web.hub import Hub
 from notifyd.web.listening import Listen, listening
 from notifyd.web.server import serve_http

@@ -116,15 +116,26 @@ def test_a_slow_body(console, monkeypatch):
 
 
 def test_too_many_connections(start):
-    """Those beyond are closed; those that are there go on, and there is room again afterwards."""
+    """The oldest without an answer goes; those that have one stay, and alone close later ones."""
     console = start(most=8)
     login = console.login()
+    ask = head(console, login, "GET", "/api/me", "connection: {}")
     with contextlib.ExitStack() as stack:
-        there = [stack.enter_context(raw(console)) for _ in range(8)]
-        late = stack.enter_context(raw(console))
-        assert rest(late) == b""
-        there[0].sendall(head(console, login, "GET", "/api/me", "connection: close"))
-        assert rest(there[0]).startswith(b"HTTP/1.1 200")
+
+        def open_one(data=b""):
+            return stack.enter_context(raw(console, data))
+
+        served = open_one(ask.replace(b"{}", b"keep-alive"))
+        assert served.recv(12) == b"HTTP/1.1 200"
+        silent = [open_one() for _ in range(7)]
+        late = open_one(ask.replace(b"{}", b"close"))
+        assert rest(late).startswith(b"HTTP/1.1 200")
+        assert rest(silent[0]) == b""
+        served.sendall(ask.replace(b"{}", b"close"))
+        assert b"HTTP/1.1 200" in rest(served)
+        served = [open_one(ask.replace(b"{}", b"keep-alive")) for _ in range(8)]
+        assert [one.recv(12) for one in served] == [b"HTTP/1.1 200"] * 8
+        assert rest(open_one()) == b""
     until(lambda: _serves(console, login))
 
 
