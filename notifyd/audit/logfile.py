@@ -8,10 +8,10 @@ import re
 import stat
 from collections import deque
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from notifyd.audit.chain import START, Link, last_link
+from notifyd.audit.lines import ends_of, lines_in
 from notifyd.errors import UsageError
 from notifyd.kernel.flock import lock
 
@@ -25,7 +25,6 @@ _REMEDIES = {
     errno.ENOENT: "lies in a directory that does not exist; make that first",
     errno.ELOOP: "is a link of somebody else; name the file itself",
 }
-_TAIL = 1 << 16  # bytes that are read at once, from the end
 _ROTATED = re.compile(r"\.(\d{12})(?:~(\d+))?(\.gz)?")
 
 
@@ -81,25 +80,21 @@ def left_behind(descriptor: int, name: str) -> Begin:
         return Begin(START, {"why": "start"})
     try:
         with open(f"/proc/self/fd/{descriptor}", "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            tail = _tail(file, size)
+            ends = ends_of(file)
     except OSError as error:
         raise UsageError(
             f"audit: {name!r} cannot be read ({error.strerror}); its chain goes on from what is "
             "there: name a file that you may read, too"
         ) from error
-    end = tail.rfind(b"\n") + 1
-    rest = tail[end:]
-    said: dict[str, Any] = {}
-    if rest:
-        said = {"torn": len(rest), "torn_sha256": sha256(rest).hexdigest()}
-    if not end:
+    torn = ends.rest > 0
+    said: dict[str, Any] = {"torn": ends.rest, "torn_sha256": ends.digest} if torn else {}
+    if not ends.is_begun:
         begin = _after_rotation(name)
-        return Begin(begin.link, {**begin.said, **said}, bool(rest))
-    link = last_link(tail[:end])
+        return Begin(begin.link, {**begin.said, **said}, torn)
+    link = last_link(ends.line)
     if link is None:
-        return Begin(START, {"why": "start", **said}, bool(rest))
-    return Begin(link, {"why": "restart", "continues": link.digest.hex(), **said}, bool(rest))
+        return Begin(START, {"why": "start", **said}, torn)
+    return Begin(link, {"why": "restart", "continues": link.digest.hex(), **said}, torn)
 
 
 def rotated(path: str) -> list[str]:
@@ -150,22 +145,11 @@ def _after_rotation(name: str) -> Begin:
 def _last_of(path: str) -> Link | None:
     if not path.endswith(".gz"):
         with open(path, "rb") as file:
-            return last_link(_tail(file, file.seek(0, os.SEEK_END)))
+            return last_link(ends_of(file).line)
     import gzip  # seldom needed, and a run must start fast
 
     with gzip.open(path, "rb") as packed:
-        return last_link(deque(packed, maxlen=1).pop())
-
-
-def _tail(file: Any, size: int) -> bytes:
-    """The end of a file: its last whole line, and what comes after that."""
-    tail, start = b"", size
-    while start and tail.count(b"\n") < 2:
-        begin = max(0, start - _TAIL)
-        file.seek(begin)
-        tail = file.read(start - begin) + tail
-        start = begin
-    return tail
+        return last_link(deque(lines_in(cast(BinaryIO, packed)), maxlen=1).pop())
 
 
 def _locked(descriptor: int) -> bool:

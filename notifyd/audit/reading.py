@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
+from notifyd.audit.lines import lines_in
 from notifyd.audit.logfile import rotated
 from notifyd.errors import UsageError
 from notifyd.kernel.flock import is_locked
@@ -17,7 +18,6 @@ __all__ = ["files_of", "is_written", "lines_of", "logs_of"]
 
 # What a file has after its name once it is moved, by us or by logrotate.
 _MOVED = re.compile(r"(?:\.[0-9]{1,12}(?:~[0-9]+)?|-[0-9]{8}(?:-[0-9]+)?)(?:\.gz)?$")
-MOST = 1 << 24  # bytes of one line; what is longer is no record, and comes in pieces
 
 
 def files_of(paths: Iterable[str]) -> list[str]:
@@ -48,15 +48,14 @@ def logs_of(files: Iterable[str]) -> dict[str, list[str]]:
 
 
 def lines_of(path: str) -> Iterator[bytes]:
-    """The lines of a file with their newlines; the last one may have none.
+    """The lines of a file, as `lines_in` has them.
 
     Raises:
         UsageError: it cannot be read, or is no whole gzip.
     """
     try:
         with cast(BinaryIO, gzip.open(path) if path.endswith(".gz") else open(path, "rb")) as file:
-            while line := file.readline(MOST):
-                yield line
+            yield from lines_in(file)
     except OSError as error:  # gzip's own is one, too
         raise UsageError(f"{path!r} cannot be read: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:

@@ -82,7 +82,8 @@ class Verifier:
         self.report = Report()
         self._key = key
         self._walk: Walk | None = None
-        self._junk: list[tuple[Finding, bytes]] = []  # lines just before that are no records
+        self._junk: list[Finding] = []  # of lines just before that are no records
+        self._last_junk = b""  # the last of those
         self._file, self._number = "", 0
         self._heads = False  # whether no record of the file has come yet
         self._ends: str | None = None
@@ -142,7 +143,7 @@ class Verifier:
         if before == _UNKNOWN:
             self._walk.step(sealed.link)
             return None
-        self._walk.junk = [finding for finding, _ in self._junk]
+        self._walk.junk = self._junk[:]
         return before.digest if self._walk.follow(sealed) else None
 
     def _begin(self, sealed: Sealed, begun: dict[str, Any] | None, starts: bool) -> None:
@@ -161,15 +162,15 @@ class Verifier:
 
     def _not_a_record(self, line: bytes) -> None:
         finding = self._find(0, "not a record" if line.endswith(b"\n") else "torn")
-        self._junk.append((finding, line))
+        self._junk.append(finding)
+        self._last_junk = line
         self._ends = None
 
     def _forgive_torn(self, begun: dict[str, Any] | None) -> None:
         """A line that a crash has torn, and the next writer has seen so, is nobody's fault."""
         if begun is None or not begun.get("torn") or not self._junk:
             return
-        finding, line = self._junk[-1]
-        rest = line.removesuffix(b"\n")
+        finding, rest = self._junk[-1], self._last_junk.removesuffix(b"\n")
         if begun["torn"] == len(rest) and begun.get("torn_sha256") == sha256(rest).hexdigest():
             finding.kind = ""
             self._junk.pop()

@@ -82,10 +82,12 @@ class Connection:
             raise UsageError("\n".join(lines)) from error
 
     def _line(self) -> bytes:
-        while (end := self._buffer.find(b"\n")) < 0:
+        start = 0
+        while (end := self._buffer.find(b"\n", start)) < 0:
             data = self._socket.recv(_CHUNK)
             if not data or len(self._buffer) > MOST:
                 raise UsageError("the daemon broke off without an answer: see its log")
+            start = len(self._buffer)
             self._buffer += data
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -101,14 +103,17 @@ class Connection:
         return self._socket.fileno()
 
     def pieces(self) -> Iterator[bytes]:
-        """Whole lines as they come, several at once, until the daemon ends. Waits for ever."""
+        """Whole lines as they come, several at once, until the end of `piece`. Waits for ever."""
         self._socket.settimeout(None)
         while (piece := self.piece()) is not None:
             if piece:
                 yield piece
 
     def piece(self) -> bytes | None:
-        """The whole lines that are here, after receiving once if there are none; None at the end.
+        """The whole lines that are here, after receiving once if there are none.
+
+        Returns:
+            None at the end, and where a line is longer than any event.
 
         Raises:
             TimeoutError: nothing came in time.
@@ -118,10 +123,11 @@ class Connection:
                 data = self._socket.recv(_CHUNK)
             except ConnectionResetError:
                 data = b""
-            if not data:
+            if not data or len(self._buffer) > MOST:
                 return None
+            end = data.rfind(b"\n") + 1
+            end += len(self._buffer) if end else 0
             self._buffer += data
-            end = self._buffer.rfind(b"\n") + 1
         piece = bytes(self._buffer[:end])
         del self._buffer[:end]
         return piece
