@@ -65,7 +65,7 @@ def command(
         from notifyd.web.console import Settings, serve_console
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"the console needs {error.name}: pip install 'notifyd[console]'"
+            f"the console needs {error.name}: in a checkout of notifyd, pip install '.[console]'"
         ) from error
     from notifyd.listen.user import uid_of
     from notifyd.web.listening import Listen

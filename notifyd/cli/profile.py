@@ -47,7 +47,7 @@ from notifyd.filter.oci import FLAGS, write
     "flags",
     multiple=True,
     type=click.Choice(FLAGS),
-    help="A flag for the kernel. runc 1.1 refuses all of them.",
+    help="A flag for the kernel. runc 1.1 refuses all of them, runc before 1.5 the last one.",
 )
 @click.option(
     "--runtime",
