@@ -144,8 +144,8 @@ def metrics() -> str:
         "# Metrics",
         "In Prometheus' text format, from `notifyd ctl metrics`, and at "
         "`http://127.0.0.1:PORT/metrics` if `metrics-port` of the configuration names a port. "
-        "Everybody on the machine can read that one, names of workloads included. It answers whoever "
-        "asks for 127.0.0.1 or localhost, and no other name.",
+        "Everybody on the machine can read that one, names of workloads included. It answers "
+        "whoever asks for 127.0.0.1 or localhost, and no other name.",
         table(("metric", "kind", "labels", "meaning"), rows),
         "A workload that has ended has no series any more; its calls stay in "
         "`notifyd_answered_total` and in the histogram, which never go backwards while the daemon "
