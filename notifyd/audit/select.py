@@ -31,7 +31,7 @@ class Selection:
         until: the same: none after it.
         event: the event's name.
         path: any path of a call.
-        by: the person who answered.
+        by: the person who answered, with or without where: `root by ctl`, or `root`.
     """
 
     since: str = ""
@@ -96,3 +96,5 @@ def _texts(event: Mapping[str, Any], name: str) -> Iterator[str]:
         for one in names:
             if place.get(one) is not None:
                 yield str(place[one])
+                if name == "by":
+                    yield str(place[one]).rpartition(" by ")[0]

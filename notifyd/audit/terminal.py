@@ -11,7 +11,7 @@ from notifyd.audit.harmless import printable, tidy
 from notifyd.audit.record import Record
 from notifyd.audit.tally import is_refusal
 
-__all__ = ["MOST", "Refusals", "colorful", "describe"]
+__all__ = ["MOST", "Failures", "Refusals", "colorful", "describe"]
 
 MOST = 20  # different lines; more would bury what the command itself writes
 
@@ -66,7 +66,7 @@ class Refusals:
     """
 
     def __init__(self, stream: TextIO, *, color: bool = False) -> None:
-        self._stream: TextIO | None = stream
+        self._say = _Screen(stream).say
         self._color = color
         self._seen: dict[_Key, tuple[str, int]] = {}  # the line, and how often
         self._further = 0
@@ -99,7 +99,44 @@ class Refusals:
         verb, space, rest = line.partition(" ")
         return f"{_RED}{verb}{_PLAIN}{space}{rest}" if self._color else line
 
-    def _say(self, text: str) -> None:
+
+class Failures:
+    """Shows rules that fail, each rule's kind of error once, at most `MOST`: for `--quiet`.
+
+    Args:
+        stream: as of `Refusals`.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._say = _Screen(stream).say
+        self._seen: dict[tuple[str, ...], tuple[str, int]] = {}  # the line, and how often
+
+    def add(self, rule: str, why: str) -> None:
+        """Show a failure if none of its kind was shown before; count it."""
+        last = why.strip().rpartition("\n")[2]  # what and where; a traceback is above it
+        kind = rule, *last.split(": ")[:2]
+        if kind in self._seen:
+            line, count = self._seen[kind]
+            self._seen[kind] = line, count + 1
+        elif len(self._seen) < MOST:
+            line = f"{printable(rule, 80)} failed: {printable(last)}"
+            self._seen[kind] = line, 1
+            self._say(line)
+
+    def end(self) -> None:
+        """Say how often each came that came more than once."""
+        for line, count in self._seen.values():
+            if count > 1:
+                self._say(f"{count} times: {line}")
+
+
+class _Screen:
+    """A stream for lines; if it breaks, nothing is shown any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+
+    def say(self, text: str) -> None:
         if self._stream is None:
             return
         try:

@@ -92,5 +92,10 @@ def command(
         raise UsageError("--section is a daemon's: give --service too, or leave it out")
     if audit_key is not None and audit is None:
         raise UsageError("--audit-key signs what --audit writes: give that too, or leave it out")
+    if not rules:
+        raise UsageError(
+            "no rules, so nothing would be decided: give --rules NAME or FILE (`notifyd rules` "
+            "lists names), or --service"
+        )
     settings = Settings(rules, options, otherwise, strict, user, audit, quiet, words, audit_key)
     sys.exit(run(settings, complain))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.audit.terminal import Refusals, colorful
+from notifyd.audit.terminal import Failures, Refusals, colorful
 from notifyd.cli.questions import Questions
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
@@ -80,7 +80,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         audit = stack.enter_context(_open_audit(settings)) if settings.audit else None
         quiet = settings.quiet or sys.stderr is None  # None: it was closed before we started
         refusals = None if quiet else Refusals(sys.stderr, color=colorful(sys.stderr))
-        reporter = Reporter(audit=audit, refusals=refusals)
+        failures = Failures(sys.stderr) if settings.quiet and sys.stderr is not None else None
+        reporter = Reporter(audit=audit, refusals=refusals, failures=failures)
         watched = watched_for(rules, audited=audit is not None)
         lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
         kernel = sorted({operation for operation, _ in lowered.decided})
@@ -103,6 +104,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         explain_exec(spawned, settings.words[0], complain)
     if not quiet and rules.declarations:
         _print_summary(reporter, refusals, lowered)
+    if failures is not None:
+        failures.end()
     return status
 
 

@@ -193,10 +193,9 @@ class Case:
                 if isinstance(decision.verdict, Ask):
                     if not await self._fails_anyway(decision):
                         self._witness(decision.call)
-                        about = self._identity, self._args, self._slot
-                        self._decision = await self._questions.put(
-                            self.workload, self.note, decision, *about
-                        )
+                        about = decision, self._identity, self._args, self._slot
+                        put = self._questions.put(self.workload, self.note, *about)
+                        self._decision = await put
                     continue
                 waits = self.conclude(decision) is not None and self._look is None
                 if waits and self._decision is not None:  # else the rules are asked again
@@ -385,9 +384,10 @@ class Case:
         operation, syscall = workload.named(self.note, call)
         if workload.watched:
             workload.heed(self.note, self._identity)
+        if decision.broken:
+            workload.reporter.failed(*self.inquiry.failure or (decision.rule, outcome.reason))
         if workload.silent:
             return
-        workload.reporter.tally.errors += decision.broken
         asked, waited = self._questions, self._questions.waited
         # fmt: off
         workload.reporter.answered(Record(

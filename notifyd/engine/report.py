@@ -12,7 +12,7 @@ from notifyd.audit.log import json_logger, terminal_logger
 from notifyd.audit.record import Record
 from notifyd.audit.stream import EventStream
 from notifyd.audit.tally import Tally
-from notifyd.audit.terminal import Refusals
+from notifyd.audit.terminal import Failures, Refusals
 
 
 class Reporter:
@@ -21,6 +21,7 @@ class Reporter:
     Args:
         audit: the event log, or None. A workload's may change (`Workload.record`).
         refusals: what shows refused calls to a person, or None.
+        failures: what shows that rules fail, where refused calls are not shown, or None.
         counts: whether somebody asks for the counts.
         narrates: whether `info` goes to standard error as well: the journal of a service.
 
@@ -36,11 +37,13 @@ class Reporter:
         *,
         audit: EventStream | None = None,
         refusals: Refusals | None = None,
+        failures: Failures | None = None,
         counts: bool = False,
         narrates: bool = False,
     ) -> None:
         self.audit = audit
         self.refusals = refusals
+        self._failures = failures
         self.silent = audit is None and refusals is None and not counts
         self._quiet = frozenset() if narrates else frozenset({"info"})
         self.tally = Tally()
@@ -57,6 +60,12 @@ class Reporter:
             self.audit.add(record)
         if self.refusals is not None:
             self.refusals.add(record)
+
+    def failed(self, rule: str | None, why: str | None) -> None:
+        """Count a call at which a rule failed, and show that where only errors are shown."""
+        self.tally.errors += 1
+        if self._failures is not None:
+            self._failures.add(rule or "?", why or "?")
 
     def event(self, name: str, level: str = "info", /, **fields: Any) -> None:
         """Log something that is not a call; see the catalogue in `audit.event`.

@@ -76,11 +76,12 @@ class Evaluation:
     Attributes:
         steps: of the call's plan.
         asked: the declaration that was asked last.
+        failure: the first rule that failed, by name, and how; None if none did.
     """
 
     __slots__ = (
         "_at", "_broken", "_calls", "_changed", "_changes", "_ended", "_grants", "_note", "_origin",
-        "_questions", "_rules", "_spoken", "asked", "steps",
+        "_questions", "_rules", "_spoken", "asked", "failure", "steps",
     )  # fmt: skip
 
     def __init__(self, note: Note, steps: Sequence[Step], rules: RuleSet, origin: Origin) -> None:
@@ -101,6 +102,7 @@ class Evaluation:
         self._changed = 0  # which variant's call the changes are made to; 0 for none
         self._grants: tuple[str, ...] = ()
         self._broken = False
+        self.failure: tuple[str, str] | None = None
 
     # -- the calls that rules are shown
 
@@ -211,7 +213,10 @@ class Evaluation:
         verdict: Any = Deny(errno.EPERM)
         if isinstance(declaration, Rule) and _wrong(declaration.on_error, declaration) is None:
             verdict = declaration.on_error
-        self._take(verdict, declaration, call, explain(error, declaration))
+        why = explain(error, declaration)
+        if self._broken:
+            self.failure = self.failure or (declaration.name, why)
+        self._take(verdict, declaration, call, why)
 
     def _take(self, verdict: Any, speaker: Declaration, call: Call, reason: str | None) -> None:
         """One file has spoken: note it, and go on to the next file, or end."""

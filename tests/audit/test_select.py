@@ -46,6 +46,16 @@ def test_fits(asked, fits):
     assert Selection(**asked).fits(EVENT) is fits
 
 
+@pytest.mark.parametrize(
+    ("by", "fits"),
+    [("root", True), ("root by ctl", True), ("root*", True), ("ctl", False), ("roo", False)],
+)
+def test_by_whom(by, fits):
+    """A person is found by the name, whatever they answered with."""
+    event = {"event": "approval.answered", "by": "root by ctl"}
+    assert Selection(by=by).fits(event) is fits
+
+
 @pytest.mark.parametrize("text", ["", "1", "h", "1y", "-1h", "yesterday", "2026-13-01"])
 def test_no_time(text):
     """It is told what would be one."""

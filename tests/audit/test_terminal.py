@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from notifyd.audit.terminal import MOST, Refusals, colorful, describe
+from notifyd.audit.terminal import MOST, Failures, Refusals, colorful, describe
 from notifyd.target.identity import Identity
 
 
@@ -95,6 +95,24 @@ def test_at_most_so_many(make_record, screen):
     assert lines[-1] == "notifyd: further refusals are only counted"
     assert refusals.summary() == ["100 further refusals were not shown"]
     assert len(refusals._seen) == MOST
+
+
+def test_rules_that_fail(screen):
+    """Each rule's kind of error once, with the last line of its traceback; a count at the end."""
+    failures = Failures(screen)
+    for number in range(5):
+        failures.add("a.py:f", f"Traceback\n  File\na.py:3: KeyError: {number}")
+    failures.add("a.py:f", "a.py:4: TypeError: no")
+    failures.add("b.py:f", "a.py:4: TypeError: no\x1b[2J")
+    for number in range(MOST * 2):
+        failures.add(f"{number}.py:f", "TimeoutError: no verdict")
+    failures.end()
+    first, second, third, *_, last = screen.getvalue().splitlines()
+    assert first == "notifyd: a.py:f failed: a.py:3: KeyError: 0"
+    assert second == "notifyd: a.py:f failed: a.py:4: TypeError: no"
+    assert third.isprintable()
+    assert last == "notifyd: 5 times: a.py:f failed: a.py:3: KeyError: 0"
+    assert len(screen.getvalue().splitlines()) == MOST + 1
 
 
 def test_hostile_text(make_record, screen):

@@ -86,6 +86,25 @@ def test_a_rule_that_never_fires_names_both_places(rule, run):
         assert run("--rules", first, "--rules", second, "--", "uname").status == 1
 
 
+@pytest.mark.parametrize("words", [(), ("--otherwise", "deny"), ("--strict", "--user", "nobody")])
+def test_no_rules(words, run, tmp_path):
+    """Nothing would be decided: no run is better than one that only looks supervised."""
+    complaint(run(*words, "--", "touch", str(tmp_path / "done")), 2, "--rules", "--service")
+    assert not (tmp_path / "done").exists()
+
+
+def test_a_rule_that_fails_is_told_even_if_quiet(rule, run):
+    """Once, with the place, and how often; one that refuses is not told then."""
+    fails = rule("@on(Uname)\ndef odd(call):\n  return missing\n", pulse=False)
+    refuses = rule("@on(Uname)\ndef odd(call):\n  return Deny(1)\n", pulse=False)
+    script = "uname -n; uname -n; uname -n"
+    told = run("--rules", fails, "--", "sh", "-c", f"({script}) 2>/dev/null").err.splitlines()
+    assert len(told) == 2
+    assert all(f"odd failed: {os.path.basename(fails)}:" in line for line in told)
+    assert "3 times: " in told[1]
+    assert run("--rules", refuses, "--", "sh", "-c", f"({script}) 2>/dev/null").err == ""
+
+
 def test_options_are_checked(run):
     """A misspelt option, one without a value, and a value that cannot be read."""
     complaint(run("--rules", "connect-allowlist", "--option", "too=x", "--", "true"), 2, "'too'")
