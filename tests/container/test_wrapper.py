@@ -1,6 +1,8 @@
 """How notifyd-runtime understands a runtime's command line, and which runtime it becomes."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -115,7 +117,7 @@ def test_an_error_is_one_line_that_moves_nothing(fake, tmp_path):
     assert (ran.stderr + log.read_text()).replace("\n", "").isprintable()
     missing = call("create", "--bundle", str(tmp_path / "\x1b"), "c", PATH="/usr/bin:/bin", **none)
     path = f"{tmp_path}/\\x1b/config.json"
-    assert missing.stderr == f"notifyd-runtime: {path}: No such file or directory\n"
+    assert missing.stderr == f"notifyd-runtime: {path}: {os.strerror(errno.ENOENT)}\n"
 
 
 def test_the_wrapper_is_not_its_own_runtime(monkeypatch):
