@@ -142,7 +142,7 @@ def _python_for(user: Sequence[str]) -> str:
     """A Python that the user may execute: ours may lie in root's home."""
     for path in ("/usr/bin/python3", shutil.which("python3"), sys.executable):
         if path and os.path.exists(path):
-            probe = [NOTIFYD, "run", "--quiet", *user, "--", path, "-c", ""]
+            probe = [NOTIFYD, "run", "-q", "-r", "no-network", *user, "--", path, "-c", ""]
             done = subprocess.run(probe, capture_output=True, timeout=PATIENCE, check=False)
             if done.returncode == 0:
                 return path
