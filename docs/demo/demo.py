@@ -80,7 +80,10 @@ def serve_low_port(user: Sequence[str], python: str) -> None:
         return
     server = [python, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     say(f"Ports below 1024 are not for ordinary users. The kernel refuses nobody port {port}:")
-    show([NOTIFYD, "run", *user, "--quiet", "--", *server], last=1)
+    show(
+        [NOTIFYD, "run", *user, "--quiet", "--rules", "no-privilege-escalation", "--", *server],
+        last=1,
+    )
     say(
         "The rule bind-low-ports grants this one port by name: notifyd binds the server's own",
         "socket, to the very address that it looked at. The server stays nobody, with no powers:",
