@@ -18,8 +18,10 @@ __all__ = [
     "AT_FDCWD",
     "PROC_SUPER_MAGIC",
     "STATX_SIZE",
+    "ST_NOSYMFOLLOW",
     "call",
     "filesystem",
+    "mounted",
     "openat",
 ]
 
@@ -28,7 +30,9 @@ AT_EMPTY_PATH: Final = 0x1000
 PROC_SUPER_MAGIC: Final = 0x9FA0  # linux/magic.h
 STATX_SIZE: Final = 256  # bytes of struct statx
 
-_TYPE = Struct("=q")  # struct statfs begins with f_type on 64-bit architectures
+ST_NOSYMFOLLOW: Final = 0x2000  # linux/statfs.h; since 5.10
+
+_STATFS = Struct("=q72xq")  # f_type and f_flags of struct statfs on 64-bit architectures
 _STATFS_SIZE = 120
 
 
@@ -83,12 +87,16 @@ def openat(dirfd: int, path: bytes, flags: int, mode: int) -> int:
 
 
 def filesystem(fd: int) -> int:
-    """Return the type of the file system that an open file (O_PATH too) is on, as in statfs(2).
+    """Return the type of the file system that an open file is on; as `mounted`."""
+    return mounted(fd)[0]
+
+
+def mounted(fd: int) -> tuple[int, int]:
+    """Return type and mount flags of where an open file (O_PATH too) is, as in statfs(2).
 
     A file system in user space may let this wait, or know no answer: then it is 0, which is none.
     """
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
     if _fstatfs(_FSTATFS, fd, buffer) < 0:
-        return 0
-    found: int = _TYPE.unpack_from(buffer)[0]
-    return found
+        return 0, 0
+    return _STATFS.unpack_from(buffer)

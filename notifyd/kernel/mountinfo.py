@@ -10,7 +10,7 @@ import re
 
 from notifyd.kernel import files
 
-__all__ = ["LOCAL", "LocalDevices", "device", "inner_path"]
+__all__ = ["LOCAL", "LocalDevices", "device", "inner_path", "lists"]
 
 # None of them asks another machine or a process.
 LOCAL = frozenset(
@@ -48,6 +48,16 @@ def inner_path(directory: int, fd: int) -> bytes | None:
             inside = name == top or name.startswith(top + b"/")
             return _plain(root).rstrip(b"/") + name[len(top) :] if inside else None
     return None
+
+
+def lists(path: str, mount: int) -> bool:
+    """Whether a mountinfo file has a mount, by its number in the first column.
+
+    Raises:
+        OSError: ESRCH, ENOENT: its thread has ended.
+    """
+    with open(path, "rb") as mounts:
+        return any(int(line.split(b" ", 1)[0]) == mount for line in mounts)
 
 
 def _read(directory: int, name: str) -> bytes:

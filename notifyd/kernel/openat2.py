@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = [
     "RESOLVE_NO_MAGICLINKS",
     "RESOLVE_NO_SYMLINKS",
     "RESOLVE_NO_XDEV",
+    "open_long",
     "openat2",
 ]
 
@@ -27,6 +29,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20  # since 5.12: EAGAIN rather than wait for a disk
 
+_MOST = 4095  # bytes of a path: PATH_MAX without its NUL
 _HOW = Struct("=QQQ")  # struct open_how: flags, mode, resolve
 _pack = lru_cache(256)(_HOW.pack)  # the same few come again and again
 _OPENAT2 = SHARED["openat2"]
@@ -67,3 +70,30 @@ def openat2(dirfd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0
     if found < 0:
         fail()
     return found
+
+
+def open_long(dirfd: int, path: bytes, flags: int, resolve: int = 0) -> int:
+    """Open a path as `openat2` does, however long it is.
+
+    What is longer than the kernel takes at once has to be without `..` and links, or their meaning
+    would depend on where it is cut.
+
+    Raises:
+        OSError: as `openat2`. ENAMETOOLONG: a component is too long.
+    """
+    here = -1
+    try:
+        while len(path) > _MOST:
+            at = path.rfind(b"/", 0, _MOST)
+            if at <= 0:
+                break
+            step = openat2(
+                dirfd if here < 0 else here, path[:at], os.O_PATH | os.O_CLOEXEC, resolve=resolve
+            )
+            if here >= 0:
+                os.close(here)
+            here, path = step, path[at:].lstrip(b"/") or b"."
+        return openat2(dirfd if here < 0 else here, path, flags, resolve=resolve)
+    finally:
+        if here >= 0:
+            os.close(here)

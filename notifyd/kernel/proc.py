@@ -22,6 +22,7 @@ __all__ = [
     "parse_status",
     "read_stat",
     "read_status",
+    "session",
     "start_time",
     "terminal",
     "tracer",
@@ -155,6 +156,19 @@ def terminal(stat: bytes) -> int:
     if not closing or len(fields) < 5:
         raise ValueError("not the text of /proc/TID/stat")
     return int(fields[4])  # field 7
+
+
+def session(stat: bytes) -> int:
+    """Return the session in our pid namespace, 0 if not visible there, from the same text.
+
+    Raises:
+        ValueError: That is no such text.
+    """
+    _, closing, rest = stat.rpartition(b")")
+    fields = rest.split()
+    if not closing or len(fields) < 4:
+        raise ValueError("not the text of /proc/TID/stat")
+    return int(fields[3])  # field 6
 
 
 def open_dir(tid: int) -> int:

@@ -147,7 +147,8 @@ class FileDeed:
         found, tty = self._order.selves, self._order.tty
         try:
             if need == Need.TTY:
-                tty = proc.terminal(proc.read_stat(self._draft.directory))
+                told = proc.read_stat(self._draft.directory)
+                tty = proc.terminal(told), proc.session(told)
             else:
                 found = selves(self._draft.directory)
         except OSError as error:

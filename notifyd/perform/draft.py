@@ -15,6 +15,7 @@ from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
+from notifyd.kernel.statmount import mount_of
 from notifyd.perform.order import Last, Place, Slot, Use
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
@@ -171,7 +172,12 @@ class Draft:
             last = Last.ITSELF
         absolute = text.startswith(b"/") and (changed or not self._in_root())
         start = -1 if absolute else self._send(self._start(number, last))
-        self.places.append(Place(start, text, last, seen))
+        mounts: tuple[int, ...] = ()
+        if seen is not None and seen.startswith(b"/"):
+            mounts = self.thread.mounts(seen)
+            if start >= 0 and mount_of(self.fds[start]) not in mounts:
+                seen = b""  # exchanged since the rule looked: what it has become has no such name
+        self.places.append(Place(start, text, last, seen, mounts))
         return len(self.places) - 1
 
     def _in_root(self) -> bool:

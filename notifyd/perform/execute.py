@@ -54,10 +54,10 @@ class Executor:
     Args:
         own: the open directory /proc/self/fd, which is also the working directory. Stays the
             caller's.
-        tty: the device number of our own controlling terminal, 0 for none.
+        tty: the device number of our own controlling terminal, 0 for none, and our session.
     """
 
-    def __init__(self, own: int, tty: int) -> None:
+    def __init__(self, own: int, tty: tuple[int, int]) -> None:
         self._own = own
         self._tty = tty
 
@@ -100,6 +100,7 @@ class Executor:
     def _pin(self, place: Place, fds: Sequence[int], pinner: Pinner, resolve: int = 0) -> Pinned:
         start = fds[place.start] if place.start >= 0 else AT_FDCWD
         last = place.last
+        pinner.begin()
         if last == Last.ITSELF:
             pinned = Pinned(start)
         elif last == Last.NAME:
@@ -108,7 +109,9 @@ class Executor:
             pinned = pinner.made(start, place.path, last == Last.MADE, resolve)
         else:
             pinned = Pinned(pinner.thing(start, place.path, last == Last.FOLLOW, resolve))
-        if place.seen is None or _harmless(pinned, last) or pinner.named(pinned) == place.seen:
+        if place.seen is None or _harmless(pinned, last):
+            return pinned
+        if pinner.is_called(pinned, place.seen, place.mounts):
             return pinned
         if pinned.name and not stat.S_ISDIR(os.fstat(pinned.fd).st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -169,21 +172,37 @@ class Executor:
         flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
         place = order.places[0]
         pinned = self._pin(place, fds, pinner, resolve)
-        if pinned.name:
-            return _open_name(pinned, flags, mode, resolve)
-        if flags & os.O_CREAT and flags & os.O_EXCL and not flags & os.O_PATH:
-            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
         kept = flags & ~os.O_CREAT
+        if pinned.name:
+            return self._open_named(order, pinned, kept)
         found = os.fstat(pinned.fd)
+        if flags & os.O_CREAT and not flags & os.O_PATH:
+            _check_exists(found.st_mode, flags)
         if flags & os.O_PATH:
             return self._open_path(pinned.fd, found.st_mode, flags)
-        if stat.S_ISCHR(found.st_mode) and found.st_rdev == TTY:
+        if _is_tty(found):
             return self._open_tty(order, kept)
         if flags & os.O_NOFOLLOW:
             opened = self._open_here(order, fds, pinner, pinned)
             if opened is not None:
                 return opened
         return _openat(AT_FDCWD, b"%d" % pinned.fd, kept & ~os.O_NOFOLLOW, mode)
+
+    def _open_named(self, order: Order, pinned: Pinned, kept: int) -> int:
+        """Open or make a name; what is there may be whoever opens it his own terminal."""
+        flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
+        try:
+            fd = _open_name(pinned, flags, mode, resolve)
+        except OSError as error:
+            if error.errno not in (errno.ENXIO, errno.EIO):  # we may have none
+                raise
+            if not _is_tty(os.stat(pinned.name, dir_fd=pinned.fd, follow_symlinks=False)):
+                raise
+        else:
+            if not _is_tty(os.fstat(fd)):
+                return fd
+            os.close(fd)
+        return self._open_tty(order, kept)
 
     def _open_here(
         self, order: Order, fds: Sequence[int], pinner: Pinner, pinned: Pinned
@@ -226,16 +245,18 @@ class Executor:
     def _open_tty(self, order: Order, flags: int) -> int:
         if order.tty is None:
             raise _NeedTty
-        if order.tty == 0:
+        tty, session = order.tty
+        if tty == 0:
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        if order.tty == self._tty:
+        # By the session too: each devpts counts from 0, so a container's has the numbers of ours.
+        if session and order.tty == self._tty:
             return _openat(AT_FDCWD, b"/dev/tty", flags, 0)
-        major, minor = os.major(order.tty), os.minor(order.tty)
+        major, minor = os.major(tty), os.minor(tty)
         name = b"/dev/tty%d" % minor
         if major in _PTS:
             name = b"/dev/pts/%d" % ((major - _PTS.start) * 256 + minor)
         fd = _openat(AT_FDCWD, name, flags | os.O_NOCTTY, 0)
-        if os.fstat(fd).st_rdev != order.tty:
+        if os.fstat(fd).st_rdev != tty:
             os.close(fd)
             raise Cannot("a terminal that is not where it should be")
         return fd
@@ -287,6 +308,19 @@ def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
     if pinned.name:
         return pinned.fd, pinned.name
     return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are
+
+
+def _check_exists(mode: int, flags: int) -> None:
+    """Raise what open(2) with O_CREAT says of what is there already."""
+    if flags & os.O_EXCL:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _is_tty(found: os.stat_result) -> bool:
+    """Whether a file is /dev/tty, by whatever name."""
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == TTY
 
 
 def _open_directly(order: Order, fds: Sequence[int]) -> int | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import namespaces, pidfd, proc
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.statmount import mount_of
 from notifyd.perform.context import Context
 from notifyd.perform.deed import FileDeed
 from notifyd.perform.draft import Draft
@@ -124,6 +125,8 @@ class Files:
             except OSError:
                 return None
         try:
+            if seen is not None and start >= 0 and mount_of(start) not in call.target.mounts(seen):  # type: ignore[attr-defined]
+                return None
             if inline and self._inline is not None:
                 opened = self._inline.open(pathname, start, flags, seen)
                 if opened is not None:

@@ -64,7 +64,7 @@ def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
     """
     signal.signal(NUDGE, lambda *_: None)  # ends a call that waits, and nothing else
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals() - {NUDGE})
-    tty = proc.terminal(_own_stat())
+    tty = proc.terminal(_own_stat()), os.getsid(0)
     own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _become(plan, fds, own)

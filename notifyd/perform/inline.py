@@ -238,7 +238,12 @@ class Inline:
 
     def _named(self, seen: bytes | None, fd: int) -> bool:
         """Whether a pinned file has the name that the rule judged; a helper says if it has not."""
-        return seen is None or os.fsencode(os.readlink(str(fd), dir_fd=self._own)) == seen
+        if seen is None:
+            return True
+        try:
+            return os.fsencode(os.readlink(str(fd), dir_fd=self._own)) == seen
+        except OSError:  # ENAMETOOLONG
+            return False
 
     def _device_is_local(self, fd: int) -> bool:
         return mountinfo.device(fd) in self._local

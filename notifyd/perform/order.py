@@ -33,12 +33,14 @@ class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
         path: as the target gave it; at most 4095 bytes.
         last: see `Last`.
         seen: the name that the rule saw, absolute; the call is not done if it means another now.
+        mounts: of a path that the rule saw: where links of /proc on the way may lead to.
     """
 
     start: int
     path: bytes
     last: int
     seen: bytes | None = None
+    mounts: tuple[int, ...] = ()
 
 
 class Use(enum.IntEnum):
@@ -75,7 +77,8 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
         fill: what is in the first buffer before the kernel fills it.
         selves: process and thread of the target in our pid namespace, and in its own: what
             /proc/self and /proc/thread-self mean. Sent only when asked for.
-        tty: the device number of its controlling terminal, 0 for none. Sent only when asked for.
+        tty: the device number of its controlling terminal, 0 for none, and the session that it is
+            of, in our pid namespace. Sent only when asked for.
     """
 
     call: str
@@ -85,7 +88,7 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
     limit: int = -1
     fill: bytes = b""
     selves: tuple[int, int, int, int] | None = None
-    tty: int | None = None
+    tty: tuple[int, int] | None = None
 
 
 class Need(enum.IntEnum):

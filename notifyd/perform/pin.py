@@ -13,19 +13,27 @@ import os
 import stat
 import threading
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
 
 from notifyd.kernel import mountinfo
-from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
+from notifyd.kernel.files import (
+    AT_FDCWD,
+    PROC_SUPER_MAGIC,
+    ST_NOSYMFOLLOW,
+    filesystem,
+    mounted,
+)
 from notifyd.kernel.openat2 import (
     RESOLVE_BENEATH,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
+    open_long,
     openat2,
 )
-from notifyd.kernel.proc import mount_id
+from notifyd.kernel.statmount import mount_of, spot
 
 __all__ = ["ELSEWHERE", "Cannot", "NeedSelves", "Pinned", "Pinner"]
 
@@ -62,12 +70,16 @@ class Pinner:
     Args:
         own: the open directory /proc/self/fd of this process.
         selves: as in `Order`.
+
+    Attributes:
+        jumps: the mounts that links of /proc led to since `begin`.
     """
 
     def __init__(self, own: int, selves: tuple[int, int, int, int] | None) -> None:
         self._own = own
         self._selves = selves
         self._open: list[int] = []
+        self.jumps: list[int] = []
 
     def __enter__(self) -> Pinner:
         return self
@@ -118,11 +130,12 @@ class Pinner:
         if not slash:
             self._check_not_us(start)
             return Pinned(start, last)
-        return Pinned(self.thing(start, head + b"/", True, resolve), last)
+        # With a dot: links on the way are no last ones, which fs.protected_symlinks is about.
+        return Pinned(self.thing(start, head + b"/.", True, resolve), last)
 
     def made(self, start: int, path: bytes, follow: bool, resolve: int = 0) -> Pinned:
         """Pin the name that open(2) with O_CREAT would make, behind all links if `follow`."""
-        if follow:
+        if follow and not path.endswith(b"/"):  # that is EISDIR before any link is followed
             self._may_follow(start, path, resolve)
         if resolve and path.rstrip(b"/").rpartition(b"/")[2] in (b"", b".", b".."):
             self.thing(start, path, True, resolve)  # a walk of its own, with limits too
@@ -137,6 +150,41 @@ class Pinner:
                 return Pinned(self._walk(place.fd, place.name, True, resolve))
             start, path = place.fd, text
         raise _error(errno.ELOOP)
+
+    def begin(self) -> None:
+        """Forget where the walks so far led."""
+        self.jumps.clear()
+
+    def is_called(self, place: Pinned, seen: bytes, mounts: Collection[int]) -> bool:
+        """Whether what was pinned since `begin` is what the rule saw.
+
+        Args:
+            place: what was pinned.
+            seen: the name that the rule saw.
+            mounts: where links of /proc may have led to. The same name may be another file's where
+                it is not the target's own mount namespace.
+        """
+        if not seen.startswith(b"/"):
+            return self.named(place) == seen
+        if any(jump not in mounts for jump in self.jumps):
+            return False
+        if seen == b"/" and place.name:  # it may be the root, and reached from outside of it
+            return self._leads(seen, Pinned(self._step(place.fd, place.name, os.O_NOFOLLOW, 0)))
+        try:
+            return self.named(place) == seen
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+        return self._leads(seen, place)
+
+    def _leads(self, name: bytes, place: Pinned) -> bool:
+        """Whether a name that the kernel does not tell is that of what was pinned."""
+        head, _, last = name.rpartition(b"/")
+        if place.name and last != place.name.rstrip(b"/"):
+            return False
+        path = (head or b"/") if place.name else name
+        found = self._keep(open_long(AT_FDCWD, path, _LOOK | os.O_NOFOLLOW, RESOLVE_NO_SYMLINKS))
+        return spot(found) == spot(place.fd)
 
     def named(self, place: Pinned) -> bytes:
         """The absolute path of what was pinned, as it is called now, from our root."""
@@ -171,12 +219,12 @@ class Pinner:
             raise (_error(errno.EISDIR) if text.endswith(b"/") else error) from None
 
     def _may_follow(self, start: int, path: bytes, resolve: int) -> None:
-        """Let the kernel say EACCES where it protects links: protected_symlinks, proc_sys_fs(5)."""
+        """Let the kernel say ELOOP, and EACCES where it protects links: proc_sys_fs(5)."""
         kept = len(self._open)
         try:
             self.thing(start, path, True, resolve)
         except OSError as error:
-            if error.errno == errno.EACCES:
+            if error.errno in (errno.EACCES, errno.ELOOP):
                 raise
         finally:
             while len(self._open) > kept:  # what stays open keeps a mount busy
@@ -202,7 +250,7 @@ class Pinner:
         links = 0
         while todo:
             part = todo.popleft()
-            if part == b".." and resolve & RESOLVE_BENEATH and _same(here, start):
+            if part == b".." and resolve & RESOLVE_BENEATH and spot(here) == spot(start):
                 raise _error(errno.EXDEV)
             step = self._step(here, part, os.O_NOFOLLOW, resolve & RESOLVE_NO_XDEV)
             if not stat.S_ISLNK(os.fstat(step).st_mode) or not (todo or follow):
@@ -211,10 +259,12 @@ class Pinner:
             links += 1
             if links > MAX_LINKS or resolve & RESOLVE_NO_SYMLINKS:
                 raise _error(errno.ELOOP)
+            self._check_follows(here, part, step, last=not todo)
             text = self._text(here, part, step)
             if text is None:
                 self._check_not_us(here)
                 here = self._step(here, part, 0, resolve)  # the kernel jumps
+                self.jumps.append(mount_of(here))
                 continue
             if text.startswith(b"/"):
                 here = self._jump(here, resolve)
@@ -223,6 +273,18 @@ class Pinner:
             raise _error(errno.ENOTDIR)
         self._check_not_us(here)
         return here
+
+    def _check_follows(self, directory: int, part: bytes, link: int, *, last: bool) -> None:
+        """Raise what the kernel says of a link that it does not follow: pick_link() in Linux."""
+        if last:
+            try:
+                # First EACCES for one that fs.protected_symlinks is about, then ELOOP for any.
+                self._step(directory, part, 0, RESOLVE_NO_SYMLINKS)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+        if mounted(link)[1] & ST_NOSYMFOLLOW:
+            raise _error(errno.ELOOP)
 
     def _check_not_us(self, fd: int) -> None:
         """Raise ENOENT for what /proc tells of this very process, as if there were none.
@@ -251,7 +313,7 @@ class Pinner:
     def _jump(self, here: int, resolve: int) -> int:
         """To the root, by the text of a link."""
         root = self._root()
-        crossed = resolve & RESOLVE_NO_XDEV and mount_id(here) != mount_id(root)
+        crossed = resolve & RESOLVE_NO_XDEV and mount_of(here) != mount_of(root)
         if crossed or resolve & RESOLVE_BENEATH:
             raise _error(errno.EXDEV)
         return root
@@ -288,12 +350,6 @@ class Pinner:
         ours = device == os.fstat(self._own).st_dev
         process, thread = self._selves[:2] if ours else self._selves[2:]
         return b"%d" % process if part == b"self" else b"%d/task/%d" % (process, thread)
-
-
-def _same(one: int, other: int) -> bool:
-    """Whether two descriptors are of one place."""
-    same = os.path.samestat(os.fstat(one), os.fstat(other))
-    return same and mount_id(one) == mount_id(other)
 
 
 def _error(number: int) -> OSError:

@@ -17,6 +17,7 @@ from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.statmount import mount_of
 from notifyd.perform.context import Selves
 from notifyd.perform.deed import Moved, selves
 from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
@@ -39,6 +40,7 @@ class UnixPlace:
         seen: the name that the rule saw, absolute; None if it changed the path, or saw the text.
         stage: where the text is walked again, once it is known where it leads.
         selves: what /proc/self is to the target, as in `Order`.
+        mounts: with `seen`, where the path may begin, and links of /proc may lead to.
     """
 
     own: int
@@ -46,6 +48,7 @@ class UnixPlace:
     seen: bytes | None
     stage: Stage
     selves: Selves | None = None
+    mounts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, call: Any, directory: int, stack: ExitStack) -> UnixPlace | None:
@@ -66,7 +69,8 @@ class UnixPlace:
             return None
         own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, own)
-        return cls(own, path, seen, Stage(stack), selves(directory))
+        mounts = call.target.mounts(seen) if seen is not None else ()
+        return cls(own, path, seen, Stage(stack), selves(directory), mounts)
 
     def reach(self, act: Callable[[bytes], None], *, makes: bool) -> None:
         """Do `act` with an address of the place, in a thread with the target's root and cwd.
@@ -87,6 +91,8 @@ class UnixPlace:
             if not self.path.startswith(b"/"):
                 start = os.open(".", os.O_PATH | os.O_CLOEXEC)
                 stack.callback(os.close, start)
+                if self.seen is not None and mount_of(start) not in self.mounts:
+                    raise Moved
             pinner = stack.enter_context(Pinner(self.own, self.selves))
             try:
                 pinned = (
@@ -124,7 +130,7 @@ class UnixPlace:
     def _has_moved(self, pinner: Pinner, pinned: Pinned) -> bool:
         if self.seen is None or pinned.name.rstrip(b"/") in (b".", b"..") or pinned.fd == AT_FDCWD:
             return False  # changed by the rule, or a name that no socket can have
-        return pinner.named(pinned) != self.seen
+        return not pinner.is_called(pinned, self.seen, self.mounts)
 
     def _keeps_text(self, pinned: Pinned) -> bool:
         """Whether the very text can be bound to: it leads to what was pinned, and cannot be moved.

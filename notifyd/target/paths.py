@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from notifyd.kernel import proc
-from notifyd.kernel.files import PROC_SUPER_MAGIC, filesystem
+from notifyd.errors import TargetFault
+from notifyd.kernel import files, proc, statmount
+from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_IN_ROOT,
@@ -23,14 +24,13 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_SYMLINKS,
     openat2,
 )
+from notifyd.target.view import NameTooLong, View
 
-AT_FDCWD = -100
 TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
+PROC_ROOT_INODE = 1
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
-# What a link of /proc says of something that is in no tree of files: pipe:[7], socket:[8].
-_PLACELESS = re.compile(rb"[a-z_]+:(\[[^/]*\]|[a-z0-9_-]+)")
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -48,11 +48,17 @@ class WouldBlock(BaseException):
 
 
 class Resolver:
-    """Resolves paths of one thread. What had to wait once is kept."""
+    """Resolves paths of one thread. What had to wait once is kept.
+
+    Attributes:
+        mounts: by name, where a walk did not come from the root alone: the mounts of what it began
+            at, and of what links of /proc led to. All of them are in the target's own view.
+    """
 
     def __init__(self, tid: int) -> None:
         self._tid = tid
-        self._found: dict[tuple[int, bytes, bool], bytes | OSError] = {}
+        self._found: dict[tuple[int, bytes, bool], bytes | OSError | TargetFault] = {}
+        self.mounts: dict[bytes, tuple[int, ...]] = {}
 
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
         """The absolute path, with every symlink on the way resolved; the last one if `follow`.
@@ -62,6 +68,7 @@ class Resolver:
 
         Raises:
             WouldBlock: it is not in the kernel's cache.
+            TargetFault: EACCES: it has no name in the target's own view.
             OSError: EBADF: no such `dirfd`; ENOENT, ESRCH: the target is gone; EACCES, EPERM.
         """
         key = dirfd, pathname, follow
@@ -69,148 +76,243 @@ class Resolver:
         if found is None:
             for _ in range(TRIES):
                 with suppress(BlockingIOError):
-                    return _Walk(self._tid, RESOLVE_CACHED).run(dirfd, pathname, follow)
+                    return self._run(_Walk(self._tid, RESOLVE_CACHED), key)
             raise WouldBlock(lambda: self._look(key))
-        if isinstance(found, OSError):
+        if isinstance(found, Exception):
             raise found
         return found
 
     def _look(self, key: tuple[int, bytes, bool]) -> None:
         try:
-            self._found[key] = _Walk(self._tid, 0).run(*key)
-        except OSError as error:
+            self._found[key] = self._run(_Walk(self._tid, 0), key)
+        except (OSError, TargetFault) as error:
             self._found[key] = error
+
+    def _run(self, walk: _Walk, key: tuple[int, bytes, bool]) -> bytes:
+        found = walk.run(*key)
+        if walk.mounts:
+            self.mounts[found] = self.mounts.get(found, ()) + walk.mounts
+        return found
 
 
 class _Walk:
-    """One resolution: a root, and a walk below it."""
+    """One resolution: a root, and a walk below it or from a descriptor.
+
+    Attributes:
+        mounts: as of `Resolver`.
+    """
 
     def __init__(self, tid: int, cached: int) -> None:
         self._tid = tid
         self._flags = cached
         self._links = 0
-        self._outside = False
+        self.mounts: tuple[int, ...] = ()
+        self._strayed: TargetFault | None = None
+        self._root = -1
+        self._view: View
 
     def run(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
         # By the thread's number each time: the caller asks afterwards whether it is still its own.
-        where = f"/proc/{self._tid}/root"
-        root = os.open(where, _PLAIN)
+        self._root = root = os.open(f"/proc/{self._tid}/root", _PLAIN)
+        start = -1
         try:
-            top = os.fsencode(os.readlink(where)).rstrip(b"/")
-            if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
-                return self._start(dirfd, top) or b"/"
+            self._view = View(self._tid, root, self._flags)
             if pathname.startswith(b"/"):
-                return self._walk(root, top, pathname, follow)
-            found = self._walk(root, top, self._start(dirfd, top) + b"/" + pathname, follow)
-            # From outside of the root a path may lead into it: then that is its name.
-            return _below(found, top) if self._outside and found != top else found
+                return self._told(self._walk(root, pathname, follow))
+            start = self._start(dirfd)
+            if not pathname or stat.S_ISDIR(statmount.mode_of(start)):  # else it is ENOTDIR
+                self._enter(start)
+            if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
+                return self._told(self._called(start))
+            return self._told(self._walk(start, pathname, follow))
         finally:
             os.close(root)
+            if start >= 0:
+                os.close(start)
 
-    def _start(self, dirfd: int, top: bytes) -> bytes:
-        link = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
+    def _start(self, dirfd: int) -> int:
+        if dirfd == AT_FDCWD:
+            return os.open(f"/proc/{self._tid}/cwd", _PLAIN)
         try:
-            found = os.fsencode(os.readlink(f"/proc/{self._tid}/{link}"))
-            self._outside = bool(top) and found != top and not found.startswith(top + b"/")
-            return _below(found, top)
+            return os.open(f"/proc/{self._tid}/fd/{dirfd}", _PLAIN)
         except FileNotFoundError:
-            if link != "cwd":
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
-            raise
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
 
-    def _walk(self, root: int, top: bytes, path: bytes, follow: bool) -> bytes:
-        """Resolve the absolute `path` below `root`."""
-        flags = _PLAIN if follow else _ANY
-        # The short way: no symlink on the whole path, and everything is there.
+    def _enter(self, fd: int) -> None:
+        """Go on from what was not reached by a name from the root."""
         try:
-            return self._name(self._open(root, path, RESOLVE_NO_SYMLINKS, flags), top)
-        except OSError as error:
-            if self._must_wait(error):
-                raise
-            where = None
-            if error.errno in (errno.ELOOP, errno.ENOENT):
-                where = self._led(root, top, path, flags) or self._new(root, top, path, follow)
-        return where or self._step_by_step(root, path, follow)
+            self.mounts += (self._view.enter(fd),)
+        except TargetFault as fault:
+            self._strayed = fault
 
-    def _led(self, root: int, top: bytes, path: bytes, flags: int) -> bytes | None:
+    def _told(self, name: bytes) -> bytes:
+        # What is in no tree at all (`pipe:[7]`) is called so wherever it comes from.
+        if self._strayed is not None and name.startswith(b"/"):
+            raise self._strayed
+        return name
+
+    def _called(self, fd: int) -> bytes:
+        try:
+            return self._view.name(fd)
+        except NameTooLong:
+            return self._view.long_name(fd)
+
+    def _walk(self, start: int, path: bytes, follow: bool) -> bytes:
+        flags = _PLAIN if follow else _ANY
+        where = None
+        # From a descriptor the kernel's `..` stops at our root, and absolute links begin there.
+        free = start == self._root or self._view.ours
+        if free or b".." not in path:
+            # The short way: no symlink on the whole path, and everything is there.
+            try:
+                return self._name(self._open(start, path, RESOLVE_NO_SYMLINKS, flags))
+            except NameTooLong:
+                free = False
+            except OSError as error:
+                if self._must_wait(error):
+                    raise
+                free = free and error.errno in (errno.ELOOP, errno.ENOENT)
+        if free:
+            with suppress(NameTooLong):
+                where = self._led(start, path, flags) or self._new(start, path, follow)
+        return where or self._step_by_step(start, path, follow)
+
+    def _led(self, start: int, path: bytes, flags: int) -> bytes | None:
         """Where the kernel's own walk ends; None where that may depend on who walks."""
         try:
-            found = self._open(root, path, RESOLVE_NO_MAGICLINKS, flags)
+            found = self._open(start, path, RESOLVE_NO_MAGICLINKS, flags)
         except OSError:
             return None
         if filesystem(found) == PROC_SUPER_MAGIC:
             os.close(found)
             return None
-        return self._name(found, top)
+        return self._name(found)
 
-    def _new(self, root: int, top: bytes, path: bytes, follow: bool) -> bytes | None:
+    def _new(self, start: int, path: bytes, follow: bool) -> bytes | None:
         """How what is not there would be made; None if that is not that plain."""
-        head, _, last = path.rpartition(b"/")
+        head, slash, last = path.rpartition(b"/")
         parent = None
         if last not in (b"", b".", b".."):
-            parent = self._led(root, top, head + b"/", _DIRECTORY)
+            # With a dot: links on the way are no last ones, see protected_symlinks in proc(5).
+            parent = self._led(start, head + slash + b".", _DIRECTORY)
         if parent is None:
             return None
-        new = parent.rstrip(b"/") + b"/" + last
-        return None if follow and self._link(root, new) is not None else new
+        if follow and self._is_link(start, path):
+            return None
+        return parent.rstrip(b"/") + b"/" + last
 
-    def _step_by_step(self, root: int, path: bytes, follow: bool) -> bytes:
-        follow = follow or path.endswith((b"/", b"/."))
-        here = b""  # the directory reached, resolved, below root
-        todo = [part for part in path.split(b"/") if part not in (b"", b".")]
-        while todo:
-            part = todo.pop(0)
-            if part == b"..":
-                here = here.rpartition(b"/")[0]
-                continue
-            step = here + b"/" + part
-            link = self._link(root, step) if todo or follow else None
-            if link is None:
-                here = step
-                continue
-            self._links += 1
-            if self._links > MAX_LINKS:
-                return path
-            if _PLACELESS.fullmatch(link) and self._is_magic(root, step):
-                return link if not todo else path
-            if link.startswith(b"/"):
-                here = b""
-            todo[:0] = [piece for piece in link.split(b"/") if piece not in (b"", b".")]
-        return here or b"/"
-
-    def _link(self, root: int, path: bytes) -> bytes | None:
-        """What the symlink at `path` says; None if it is none, or not there."""
+    def _is_link(self, start: int, path: bytes) -> bool:
         try:
-            found = self._open(root, path, 0)
+            found = self._open(start, path, 0)
         except OSError as error:
             if self._must_wait(error):
                 raise
-            return None
+            return False
         try:
-            if not stat.S_ISLNK(os.fstat(found).st_mode):
+            return stat.S_ISLNK(statmount.mode_of(found))
+        finally:
+            os.close(found)
+
+    # -- one component at a time
+
+    def _step_by_step(self, start: int, path: bytes, follow: bool) -> bytes:
+        follow = follow or path.endswith((b"/", b"/."))
+        steps = _Steps(self._root, start)
+        try:
+            found = self._follow(steps, path, follow)
+            name = self._called(steps.here) if found else self._called(start)
+        finally:
+            steps.close()
+        if not found:  # too many links
+            return _joined(name, _parts(path))
+        return _joined(name, steps.tail) if steps.tail or name.startswith(b"/") else name
+
+    def _follow(self, steps: _Steps, path: bytes, follow: bool) -> bool:
+        """Walk; False if there are too many links."""
+        todo = deque(_parts(path))
+        while todo:
+            part = todo.popleft()
+            if part == b".." or steps.tail:
+                self._up_or_along(steps, part)
+                continue
+            step = self._step(steps.here, part)
+            text: bytes | None = b""
+            if step >= 0 and (todo or follow):
+                text = self._text(steps.here, part, step)
+            if text == b"":
+                steps.arrive(step, part)
+                continue
+            os.close(step)
+            self._links += 1
+            if self._links > MAX_LINKS:
+                return False
+            if text is None:
+                self._jump(steps, part)
+                continue
+            if text.startswith(b"/"):
+                steps.go(self._root)
+            todo.extendleft(reversed(_parts(text)))
+        return True
+
+    def _up_or_along(self, steps: _Steps, part: bytes) -> None:
+        if part != b"..":
+            steps.tail.append(part)
+        elif steps.tail:
+            steps.tail.pop()
+        elif steps.here != self._root and not self._at_root(steps.here):
+            above = self._step(steps.here, part)
+            if above >= 0:
+                steps.go(above)
+
+    def _at_root(self, fd: int) -> bool:
+        return statmount.spot(fd) == statmount.spot(self._root)
+
+    def _step(self, here: int, part: bytes) -> int:
+        """Open a component, itself; -1 if it is not there."""
+        try:
+            return openat2(here, part, _ANY, 0, self._flags)
+        except OSError as error:
+            if self._must_wait(error) or error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            return -1
+
+    def _jump(self, steps: _Steps, part: bytes) -> None:
+        """Go where a link of /proc leads.
+
+        Not from the cache alone, which the kernel refuses here. It does not wait: nothing is looked
+        up beyond the link.
+        """
+        try:
+            found = os.open(part, _PLAIN, dir_fd=steps.here)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            steps.tail.append(part)
+            return
+        steps.go(found)
+        self._enter(found)
+
+    def _text(self, directory: int, part: bytes, link: int) -> bytes | None:
+        """What a link says to the target; empty if it is none, None if only the kernel knows."""
+        if not stat.S_ISLNK(statmount.mode_of(link)):
+            return b""
+        kind, flags = files.mounted(link)
+        if flags & files.ST_NOSYMFOLLOW:
+            return b""  # the call will fail with it
+        if kind == PROC_SUPER_MAGIC:
+            found = os.fstat(directory)
+            if found.st_ino != PROC_ROOT_INODE:
                 return None
-            return self._self(path, found) or os.fsencode(os.readlink(b"", dir_fd=found))
-        except OSError:
-            return None
-        finally:
-            os.close(found)
+            if part in (b"self", b"thread-self"):
+                return self._self(part, found.st_dev)
+        return os.readlink(b"", dir_fd=link)
 
-    def _is_magic(self, root: int, path: bytes) -> bool:
-        found = self._open(root, path, 0)
-        try:
-            return filesystem(found) == PROC_SUPER_MAGIC
-        finally:
-            os.close(found)
-
-    def _self(self, path: bytes, link: int) -> bytes | None:
-        """What /proc/self or /proc/thread-self says to the target; None if the link is neither."""
+    def _self(self, name: bytes, device: int) -> bytes:
+        """What /proc/self or /proc/thread-self says to the target."""
         # They are whoever looks: here that is us, and must not be.
-        name = path.rpartition(b"/")[2]
-        if name not in (b"self", b"thread-self") or filesystem(link) != PROC_SUPER_MAGIC:
-            return None
         status = self._status()
         # Another /proc than ours is that of the target's own pid namespace.
-        at = 0 if os.fstat(link).st_dev == os.stat("/proc").st_dev else -1
+        at = 0 if device == os.stat("/proc").st_dev else -1
         process, thread = status.process_ids[at], status.thread_ids[at]
         return b"%d" % process if name == b"self" else b"%d/task/%d" % (process, thread)
 
@@ -229,23 +331,57 @@ class _Walk:
         """
         return error.errno == errno.EAGAIN and bool(self._flags)
 
-    def _open(self, root: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
+    def _open(self, start: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
+        within = RESOLVE_IN_ROOT if start == self._root else 0
         try:
-            return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | self._flags | resolve)
+            return openat2(start, path, flags, 0, within | self._flags | resolve)
         except OSError as error:
             if error.errno == errno.EINVAL and self._flags:  # no RESOLVE_CACHED before Linux 5.12
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
             raise
 
-    def _name(self, found: int, top: bytes) -> bytes:
+    def _name(self, found: int) -> bytes:
         try:
-            return _below(os.fsencode(os.readlink(f"/proc/self/fd/{found}")), top) or b"/"
+            return self._view.name(found)
         finally:
             os.close(found)
 
 
-def _below(path: bytes, top: bytes) -> bytes:
-    """`path`, which the kernel named from our root, as it is named from the target's."""
-    if top and path.startswith(top + b"/"):
-        return path[len(top) :]
-    return b"" if path in (top, b"/") else path
+class _Steps:
+    """Where a walk has come: a directory, and names that are not there, or lead no further.
+
+    Owns `here`, unless that is one of the two places that it began with.
+    """
+
+    def __init__(self, root: int, start: int) -> None:
+        self._kept = root, start
+        self.here = start
+        self.tail: list[bytes] = []
+
+    def go(self, fd: int) -> None:
+        """Be at `fd`, which is owned from here on."""
+        self.close()
+        self.here = fd
+
+    def arrive(self, fd: int, name: bytes) -> None:
+        """Come to what is no link that is followed; -1 if nothing is there."""
+        if fd >= 0 and stat.S_ISDIR(statmount.mode_of(fd)):
+            self.go(fd)
+            return
+        if fd >= 0:
+            os.close(fd)
+        self.tail.append(name)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self.here not in self._kept:
+            os.close(self.here)
+            self.here = self._kept[0]
+
+
+def _joined(name: bytes, parts: list[bytes]) -> bytes:
+    return (name.rstrip(b"/") + b"".join(b"/" + part for part in parts)) or b"/"
+
+
+def _parts(path: bytes) -> list[bytes]:
+    return [part for part in path.split(b"/") if part not in (b"", b".")]

@@ -189,6 +189,7 @@ class StoppedThread:
         """The absolute path that `pathname` means to the target.
 
         Raises:
+            TargetFault: EACCES: it has no name in the target's own view. EBADF: no such descriptor.
             TargetGone: the target is no longer in its call.
         """
         if self._resolver is None:
@@ -199,6 +200,10 @@ class StoppedThread:
             raise self.failure(error) from error
         self.check()
         return PurePosixPath(os.fsdecode(path))
+
+    def mounts(self, path: bytes) -> tuple[int, ...]:
+        """Of a path that `resolve` gave: as `Resolver.mounts`, the numbers as of `mount_of`."""
+        return self._resolver.mounts.get(path, ()) if self._resolver is not None else ()
 
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
         """The SHA-256 of the file that `pathname` means to the target, 64 hexadecimal digits.

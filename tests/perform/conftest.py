@@ -25,7 +25,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 @pytest.fixture
 def execute(own: int, no_fd_left: None) -> Callable[..., tuple[Reply, int | None]]:
     """Do an order: `execute("mkdirat", [Place(...)], [args])`."""
-    executor = Executor(own, 0)
+    executor = Executor(own, (0, 0))
 
     def run(
         call: str, places: list[Place], args: list, *fds: int, **more

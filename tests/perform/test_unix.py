@@ -1,5 +1,6 @@
 """Sockets with a path: what a rule judged, or put in its place, is what is reached."""
 
+import dataclasses
 import os
 import socket
 import threading
@@ -8,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from notifyd.errors import CannotPerform
-from notifyd.kernel import capability, credentials
+from notifyd.kernel import capability, credentials, statmount
 from notifyd.perform.deed import Moved
 from notifyd.perform.persona import Persona
 from notifyd.perform.stage import Stage
@@ -102,7 +103,10 @@ def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path_factory, text
         os.chmod(one, one.stat().st_mode | 0o055)
     told = text.format(top=folder, here=folder.name)
     seen = os.path.realpath(folder / os.path.dirname(told)) + "/s"
-    place = a_place(told.encode(), seen.encode())
+    start = os.open(folder, os.O_PATH)  # as /proc/TID/cwd: on the target's mount
+    place = dataclasses.replace(
+        a_place(told.encode(), seen.encode()), mounts=(statmount.mount_of(start),)
+    )
     persona = Persona(ids[0], ids[0], ids[1], ids[1], (), 0, 0)
     names = []
 
@@ -110,7 +114,7 @@ def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path_factory, text
         place.stage.build()
         change = persona.change(None, place.stage.powers)
         credentials.unshare(credentials.CLONE_FS)
-        os.chdir(folder)
+        os.fchdir(start)
         os.umask(0o077)
         change()
         with socket.socket(socket.AF_UNIX) as sock:
@@ -121,6 +125,7 @@ def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path_factory, text
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+    os.close(start)
     made = os.stat(seen)
     assert names == [told, 0]
     assert (made.st_uid, made.st_gid) == ids

@@ -77,10 +77,6 @@ DEVIATIONS = (
         "without a descriptor left the path's own error comes first",
     ),
     Deviation(
-        r"!chroot sdir; chmod sdir", r"\| 0", r"\| EAGAIN",
-        "what is both the root and outside of it has two names",
-    ),
-    Deviation(
         r"bind \$2 a\S*/\S+ z; getsockname", r"\| 0 \| 0 .*", r"\| 0 \| 0 .*",
         "without root, a socket whose path was judged is bound by its name in its directory",
         users=True,

@@ -1,0 +1,178 @@
+"""Which mount a file is on, and which mount namespace holds that mount: statx(2), statmount(2).
+
+A mount's number here is never used again, where the kernel has such numbers (Linux 6.8).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import threading
+from functools import cache
+from struct import Struct
+from typing import Any, NamedTuple
+
+from notifyd.kernel import arch, proc
+from notifyd.kernel.libc import syscall
+from notifyd.kernel.syscalls.common import SHARED
+
+__all__ = [
+    "Spot",
+    "held",
+    "mode_of",
+    "mount_of",
+    "namespace_id",
+    "own_root",
+    "private_mount",
+    "spot",
+]
+
+_AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
+_MNT_ID, _MNT_ID_UNIQUE = 0x1000, 0x4000  # STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8
+_STATX = Struct("=I24xH2xQ104xQ")  # stx_mask, stx_mode, stx_ino, stx_mnt_id
+_REQUEST = Struct("=IIQQQ")  # struct mnt_id_req: size, -, mount, mask, namespace (since 6.11)
+_MNT_POINT = 0x10  # STATMOUNT_MNT_POINT
+_STATMOUNT = Struct("=QQ92xI")  # struct statmount: size, mask, mnt_point as an offset of a string
+_STRINGS, _SLASH = 512, ord("/")  # where the strings begin
+_GET_MNTNS_ID = 0x8008B705  # NS_GET_MNTNS_ID: ioctl_nsfs(2), since 6.11
+_UNKNOWN = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOTTY)
+
+# Without a copy of errno, as in process_vm: a failure is done again with it.
+_syscall: Any = ctypes.CDLL(None).syscall
+_syscall.restype = ctypes.c_long
+_STATX_NR = ctypes.c_long(arch.native().numbers["statx"])
+_STATX_FLAGS = ctypes.c_int(_AT_EMPTY_PATH | _AT_STATX_DONT_SYNC)  # no server of files is asked
+_STATX_MASK = ctypes.c_uint(_MNT_ID | _MNT_ID_UNIQUE)
+_EMPTY = ctypes.c_char_p(b"")
+_STATMOUNT_NR = ctypes.c_long(SHARED["statmount"])
+_SIZE, _NO_FLAGS = ctypes.c_size_t(_STRINGS + 256), ctypes.c_uint(0)
+
+
+class Spot(NamedTuple):
+    """A file, and the mount that it was reached by: the same only if both are."""
+
+    mount: int
+    inode: int
+
+
+class _Buffers:
+    """What the kernel reads and writes, prepared once: setting it up costs more than a call."""
+
+    def __init__(self) -> None:
+        self.request, self.answer = bytearray(_REQUEST.size), bytearray(_STRINGS + 256)
+        self.keep = [ctypes.c_char.from_buffer(one) for one in (self.request, self.answer)]
+        self.asks, self.told = map(ctypes.byref, self.keep)
+
+
+class _Scratch(threading.local):
+    """Buffers for each thread: the GIL is released while the kernel fills them."""
+
+    def __init__(self) -> None:
+        self.mine = _Buffers()
+
+
+_scratch = _Scratch()
+
+
+def spot(fd: int) -> Spot:
+    """What an open file (O_PATH too) is, and on which mount.
+
+    Raises:
+        OSError: EBADF.
+    """
+    mask, _, inode, mount = _statx(fd)
+    if not mask & (_MNT_ID | _MNT_ID_UNIQUE):  # before 5.8
+        mount = proc.mount_id(fd)
+    return Spot(mount, inode)
+
+
+def mount_of(fd: int) -> int:
+    """The number of the mount that an open file (O_PATH too) is on; raises as `spot` does."""
+    return spot(fd).mount
+
+
+def mode_of(fd: int) -> int:
+    """The type and mode of an open file, without asking whoever serves it; raises as `spot`."""
+    return _statx(fd)[1]
+
+
+def _statx(fd: int) -> tuple[int, int, int, int]:
+    buffer = _scratch.mine
+    if _syscall(_STATX_NR, fd, _EMPTY, _STATX_FLAGS, _STATX_MASK, buffer.told) < 0:
+        syscall(_STATX_NR.value, fd, _EMPTY, _STATX_FLAGS, _STATX_MASK, buffer.told)
+    return _STATX.unpack_from(buffer.answer)
+
+
+@cache
+def own_root() -> Spot:
+    """Our own root directory."""
+    root = os.open("/proc/self/root", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return spot(root)
+    finally:
+        os.close(root)
+
+
+@cache
+def private_mount() -> int:
+    """The mount of what is in memory alone and in no tree: memfd_create(2), shmget(2)."""
+    memory = os.memfd_create("notifyd", os.MFD_CLOEXEC)
+    try:
+        return mount_of(memory)
+    finally:
+        os.close(memory)
+
+
+def namespace_id(directory: int) -> int | None:
+    """The number of a thread's mount namespace for `held`, 0 for ours; None if there is no telling.
+
+    Args:
+        directory: an open /proc/TID.
+
+    Raises:
+        OSError: ESRCH, ENOENT: it has ended. EACCES: not ours to look into.
+    """
+    if os.readlink("ns/mnt", dir_fd=directory) == os.readlink("/proc/self/ns/mnt"):
+        return 0
+    namespace = os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        number = bytearray(8)
+        fcntl.ioctl(namespace, _GET_MNTNS_ID, number, True)
+        return int.from_bytes(number, "little")
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        return None
+    finally:
+        os.close(namespace)
+
+
+def held(namespace: int, mount: int) -> bool | None:
+    """Whether a mount is in a mount namespace, and to be reached from its root.
+
+    Args:
+        namespace: from `namespace_id`; 0 for our own, and then it is our own root.
+        mount: from `mount_of`.
+
+    Returns:
+        None if the kernel does not tell: before 6.8, or not us.
+    """
+    buffer = _scratch.mine
+    _REQUEST.pack_into(buffer.request, 0, _REQUEST.size, 0, mount, _MNT_POINT, namespace)
+    told = buffer.told
+    if _syscall(_STATMOUNT_NR, buffer.asks, told, _SIZE, _NO_FLAGS) < 0:
+        return _why_not(buffer)
+    _, mask, point = _STATMOUNT.unpack_from(buffer.answer)
+    return bool(mask & _MNT_POINT) and buffer.answer[_STRINGS + point] == _SLASH
+
+
+def _why_not(buffer: _Buffers) -> bool | None:
+    try:
+        syscall(SHARED["statmount"], buffer.asks, buffer.told, _STRINGS + 256, 0)
+    except OSError as error:
+        if error.errno == errno.EOVERFLOW:  # where it is mounted has a long name
+            return True
+        return None if error.errno in _UNKNOWN else False
+    return False  # it has just come: whoever asks again will hear of it

@@ -1,0 +1,200 @@
+"""A thread's own view of the files: what has a name in it, and which.
+
+The kernel names an open file from the root of its mount's namespace, whatever that is. Seen by a
+thread that is in another one, the same name is another file: what lies there has no name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from notifyd.errors import TargetFault
+from notifyd.kernel import mountinfo, proc, statmount
+from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_long, openat2
+
+__all__ = ["NameTooLong", "View", "below"]
+
+NO_NAME = "it has no name in the program's own view"
+MOST_LEVELS = 512  # directories that are climbed where a name is too long for the kernel to tell
+MOST_ENTRIES = 1 << 17  # of all of them together
+GONE = b" (deleted)"  # what the kernel adds to the name of what has none any more
+_LOOK = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+_PLAIN_BELOW = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
+_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class NameTooLong(Exception):
+    """The kernel does not tell names of more than 4,095 bytes: it has to be put together."""
+
+
+class View:
+    """The view of one thread, as long as its call is not answered.
+
+    Args:
+        tid: the thread.
+        root: O_PATH, its root directory; stays the caller's.
+        cached: RESOLVE_CACHED, if nothing may wait.
+
+    Attributes:
+        ours: whether its root directory is ours: the kernel's walk from anywhere is then its own.
+        top: what its root is called from ours; empty if it is ours.
+
+    Raises:
+        TargetFault: EACCES: its root has no name in its own mount namespace.
+        OSError: ESRCH, ENOENT: it has ended.
+        BlockingIOError: it cannot be told without waiting.
+    """
+
+    def __init__(self, tid: int, root: int, cached: int) -> None:
+        self._tid = tid
+        self._root = root
+        self._cached = cached
+        where = statmount.spot(root)
+        self._mount = where.mount
+        self.ours = where == statmount.own_root()
+        self._namespace: int | None = 0
+        self.top = b""
+        if not self.ours:
+            self.top = os.fsencode(os.readlink(f"/proc/self/fd/{root}")).rstrip(b"/")
+            self._find_namespace()
+            if not self._holds(root, where.mount):
+                raise no_name()
+
+    def _find_namespace(self) -> None:
+        directory = proc.open_dir(self._tid)
+        try:
+            self._namespace = statmount.namespace_id(directory)
+        finally:
+            os.close(directory)
+
+    def enter(self, fd: int) -> int:
+        """See that what was not reached by name from the root is in the thread's own view.
+
+        What is reached by name from there, is as well: no lookup leads out of a mount namespace.
+
+        Returns:
+            The number of its mount.
+
+        Raises:
+            TargetFault: EACCES: it has no name.
+        """
+        # Invariant: a name counts only if the thing's mount is in the target's own namespace.
+        mount = statmount.mount_of(fd)
+        if mount == self._mount or self._holds(fd, mount) or mount == statmount.private_mount():
+            return mount
+        raise no_name()
+
+    def _holds(self, fd: int, mount: int) -> bool:
+        held = None if self._namespace is None else statmount.held(self._namespace, mount)
+        if held is not None:
+            return held
+        if self._cached and self._namespace != 0:  # it may have made a long list of mounts
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        whose = "self" if self._namespace == 0 else str(self._tid)
+        return mountinfo.lists(f"/proc/{whose}/mountinfo", proc.mount_id(fd))
+
+    def name(self, fd: int) -> bytes:
+        """How an open file is called; text that is no path (`pipe:[7]`) for what is in no tree.
+
+        Raises:
+            NameTooLong: see there.
+            TargetFault: EACCES: its name means something else.
+        """
+        try:
+            found = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise NameTooLong from error
+        found = below(found, self.top)
+        if found.endswith(GONE) and self._is_another(fd, found):
+            raise no_name()
+        return found or b"/"
+
+    def _is_another(self, fd: int, name: bytes) -> bool:
+        """Whether something else has the name that the kernel made up for what is deleted."""
+        try:
+            other = openat2(self._root, name, _LOOK, 0, _PLAIN_BELOW | self._cached)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return False
+        try:
+            return statmount.spot(other) != statmount.spot(fd)
+        finally:
+            os.close(other)
+
+    def long_name(self, fd: int) -> bytes:
+        """As `name`, of a directory, however long that is. May wait.
+
+        Raises:
+            TargetFault: EACCES: it cannot be found out.
+        """
+        if self._cached:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        parts: list[bytes] = []
+        left = MOST_ENTRIES
+        here = os.dup(fd)
+        try:
+            for _ in range(MOST_LEVELS):
+                try:
+                    return self.name(here).rstrip(b"/") + b"".join(b"/" + p for p in parts[::-1])
+                except NameTooLong:
+                    above = open_long(here, b"..", _LOOK)
+                part, left = _name_in(above, here, left)
+                os.close(here)
+                here = above
+                parts.append(part)
+        except OSError as error:
+            raise no_name() from error
+        finally:
+            os.close(here)
+        raise no_name()
+
+
+def no_name() -> TargetFault:
+    """What is raised for what has no name."""
+    return TargetFault(NO_NAME, errno.EACCES)
+
+
+def below(path: bytes, top: bytes) -> bytes:
+    """`path`, which the kernel named from our root, as it is named from the target's."""
+    if top and path.startswith(top + b"/"):
+        return path[len(top) :]
+    return b"" if path in (top, b"/") else path
+
+
+def _name_in(directory: int, child: int, most: int) -> tuple[bytes, int]:
+    """How a directory is called in the one above, and how many entries may be looked at yet."""
+    wanted = statmount.spot(child)
+    for number, name in enumerate(_likely(directory, wanted.inode)):
+        if number > most:
+            break
+        try:
+            found = os.open(name, _LOOK, dir_fd=directory)
+        except OSError:
+            continue
+        try:
+            if statmount.spot(found) == wanted:
+                return name, most - number
+        finally:
+            os.close(found)
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _likely(directory: int, inode: int) -> Iterator[bytes]:
+    """The names in a directory, those first whose entry has that inode number."""
+    readable = os.open(".", _READ, dir_fd=directory)
+    try:
+        others = []
+        with os.scandir(readable) as entries:
+            for entry in entries:
+                if entry.inode() == inode:
+                    yield os.fsencode(entry.name)
+                else:
+                    others.append(os.fsencode(entry.name))
+        yield from others  # a mount point, or a file system that tells other numbers
+    finally:
+        os.close(readable)
