@@ -20,6 +20,7 @@ from notifyd.perform.order import Last, Place, Slot, Use
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
 from notifyd.target.thread import StoppedThread
+from notifyd.target.view import no_name
 
 __all__ = ["Draft"]
 
@@ -173,11 +174,14 @@ class Draft:
         absolute = text.startswith(b"/") and (changed or not self._in_root())
         start = -1 if absolute else self._send(self._start(number, last))
         mounts: tuple[int, ...] = ()
+        apart = seen is not None and self.thread.is_apart(seen)
+        if apart and last not in (Last.FOLLOW, Last.NOFOLLOW, Last.ITSELF):
+            raise no_name()  # what is made or removed by a name could be on another mount by then
         if seen is not None and seen.startswith(b"/"):
             mounts = self.thread.mounts(seen)
             if start >= 0 and mount_of(self.fds[start]) not in mounts:
                 seen = b""  # exchanged since the rule looked: what it has become has no such name
-        self.places.append(Place(start, text, last, seen, mounts))
+        self.places.append(Place(start, text, last, seen, mounts, apart))
         return len(self.places) - 1
 
     def _in_root(self) -> bool:

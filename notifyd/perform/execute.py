@@ -111,7 +111,7 @@ class Executor:
             pinned = Pinned(pinner.thing(start, place.path, last == Last.FOLLOW, resolve))
         if place.seen is None or _harmless(pinned, last):
             return pinned
-        if pinner.is_called(pinned, place.seen, place.mounts):
+        if pinner.is_called(pinned, place.seen, place.mounts, apart=place.apart):
             return pinned
         if pinned.name and not stat.S_ISDIR(os.fstat(pinned.fd).st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

@@ -125,7 +125,7 @@ class Files:
             except OSError:
                 return None
         try:
-            if seen is not None and start >= 0 and mount_of(start) not in call.target.mounts(seen):  # type: ignore[attr-defined]
+            if seen is not None and not _stands(call.target, start, seen):
                 return None
             if inline and self._inline is not None:
                 opened = self._inline.open(pathname, start, flags, seen)
@@ -296,6 +296,13 @@ class Files:
             raise thread.failure(error) from error
         thread.check()
         return Plan(join, ids, persona.groups, powers | more, enter), [process, directory, root]
+
+
+def _stands(thread: Any, start: int, seen: bytes) -> bool:
+    """Whether a path begins where it did when a rule looked; False if that needs a second look."""
+    if thread.is_apart(seen):
+        return False
+    return start < 0 or mount_of(start) in thread.mounts(seen)
 
 
 def _makes(args: Sequence[Any], call: str) -> bool:

@@ -62,6 +62,8 @@ class Inline:
         Returns:
             None if a helper has to do it, otherwise as `Executor.run`.
         """
+        if order.places[0].apart:
+            return None
         if order.call == "open":
             return self._open(order, start)
         if order.call == "pin":

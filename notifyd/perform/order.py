@@ -34,6 +34,8 @@ class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
         last: see `Last`.
         seen: the name that the rule saw, absolute; the call is not done if it means another now.
         mounts: of a path that the rule saw: where links of /proc on the way may lead to.
+        apart: whether what it means is not on a mount of the target's own namespace, and so has to
+            be on one of `mounts`: whoever that namespace belongs to can mount others there.
     """
 
     start: int
@@ -41,6 +43,7 @@ class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
     last: int
     seen: bytes | None = None
     mounts: tuple[int, ...] = ()
+    apart: bool = False
 
 
 class Use(enum.IntEnum):

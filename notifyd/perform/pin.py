@@ -155,7 +155,9 @@ class Pinner:
         """Forget where the walks so far led."""
         self.jumps.clear()
 
-    def is_called(self, place: Pinned, seen: bytes, mounts: Collection[int]) -> bool:
+    def is_called(
+        self, place: Pinned, seen: bytes, mounts: Collection[int], *, apart: bool = False
+    ) -> bool:
         """Whether what was pinned since `begin` is what the rule saw.
 
         Args:
@@ -163,10 +165,13 @@ class Pinner:
             seen: the name that the rule saw.
             mounts: where links of /proc may have led to. The same name may be another file's where
                 it is not the target's own mount namespace.
+            apart: as in `Place`.
         """
         if not seen.startswith(b"/"):
             return self.named(place) == seen
         if any(jump not in mounts for jump in self.jumps):
+            return False
+        if apart and (place.name or mount_of(place.fd) not in mounts):
             return False
         if seen == b"/" and place.name:  # it may be the root, and reached from outside of it
             return self._leads(seen, Pinned(self._step(place.fd, place.name, os.O_NOFOLLOW, 0)))

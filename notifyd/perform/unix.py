@@ -41,6 +41,7 @@ class UnixPlace:
         stage: where the text is walked again, once it is known where it leads.
         selves: what /proc/self is to the target, as in `Order`.
         mounts: with `seen`, where the path may begin, and links of /proc may lead to.
+        apart: as in `Place`.
     """
 
     own: int
@@ -49,6 +50,7 @@ class UnixPlace:
     stage: Stage
     selves: Selves | None = None
     mounts: tuple[int, ...] = ()
+    apart: bool = False
 
     @classmethod
     def of(cls, call: Any, directory: int, stack: ExitStack) -> UnixPlace | None:
@@ -70,7 +72,8 @@ class UnixPlace:
         own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, own)
         mounts = call.target.mounts(seen) if seen is not None else ()
-        return cls(own, path, seen, Stage(stack), selves(directory), mounts)
+        apart = seen is not None and call.target.is_apart(seen)
+        return cls(own, path, seen, Stage(stack), selves(directory), mounts, apart)
 
     def reach(self, act: Callable[[bytes], None], *, makes: bool) -> None:
         """Do `act` with an address of the place, in a thread with the target's root and cwd.
@@ -130,7 +133,7 @@ class UnixPlace:
     def _has_moved(self, pinner: Pinner, pinned: Pinned) -> bool:
         if self.seen is None or pinned.name.rstrip(b"/") in (b".", b"..") or pinned.fd == AT_FDCWD:
             return False  # changed by the rule, or a name that no socket can have
-        return not pinner.is_called(pinned, self.seen, self.mounts)
+        return not pinner.is_called(pinned, self.seen, self.mounts, apart=self.apart)
 
     def _keeps_text(self, pinned: Pinned) -> bool:
         """Whether the very text can be bound to: it leads to what was pinned, and cannot be moved.

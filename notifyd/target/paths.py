@@ -24,7 +24,8 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_SYMLINKS,
     openat2,
 )
-from notifyd.target.view import NameTooLong, View
+from notifyd.target.steps import Steps
+from notifyd.target.view import NameTooLong, View, no_name
 
 TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
@@ -52,13 +53,16 @@ class Resolver:
 
     Attributes:
         mounts: by name, where a walk did not come from the root alone: the mounts of what it began
-            at, and of what links of /proc led to. All of them are in the target's own view.
+            at, and of what links of /proc led to.
+        apart: the names of what is on a mount in another namespace than the target's own, but is
+            the very file that has this name there.
     """
 
     def __init__(self, tid: int) -> None:
         self._tid = tid
         self._found: dict[tuple[int, bytes, bool], bytes | OSError | TargetFault] = {}
         self.mounts: dict[bytes, tuple[int, ...]] = {}
+        self.apart: set[bytes] = set()
 
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
         """The absolute path, with every symlink on the way resolved; the last one if `follow`.
@@ -92,6 +96,8 @@ class Resolver:
         found = walk.run(*key)
         if walk.mounts:
             self.mounts[found] = self.mounts.get(found, ()) + walk.mounts
+        if walk.strayed and found.startswith(b"/"):
+            self.apart.add(found)
         return found
 
 
@@ -100,6 +106,7 @@ class _Walk:
 
     Attributes:
         mounts: as of `Resolver`.
+        strayed: whether it was led out of the target's own mount namespace.
     """
 
     def __init__(self, tid: int, cached: int) -> None:
@@ -107,7 +114,7 @@ class _Walk:
         self._flags = cached
         self._links = 0
         self.mounts: tuple[int, ...] = ()
-        self._strayed: TargetFault | None = None
+        self.strayed = False
         self._root = -1
         self._view: View
 
@@ -118,13 +125,13 @@ class _Walk:
         try:
             self._view = View(self._tid, root, self._flags)
             if pathname.startswith(b"/"):
-                return self._told(self._walk(root, pathname, follow))
+                return self._walk(root, pathname, follow)
             start = self._start(dirfd)
             if not pathname or stat.S_ISDIR(statmount.mode_of(start)):  # else it is ENOTDIR
                 self._enter(start)
             if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
-                return self._told(self._called(start))
-            return self._told(self._walk(start, pathname, follow))
+                return self._settled(self._called(start), start)
+            return self._walk(start, pathname, follow)
         finally:
             os.close(root)
             if start >= 0:
@@ -140,15 +147,21 @@ class _Walk:
 
     def _enter(self, fd: int) -> None:
         """Go on from what was not reached by a name from the root."""
-        try:
-            self.mounts += (self._view.enter(fd),)
-        except TargetFault as fault:
-            self._strayed = fault
+        mount = statmount.mount_of(fd)
+        self.mounts += (mount,)
+        self.strayed = self.strayed or not self._view.has(fd, mount)
 
-    def _told(self, name: bytes) -> bytes:
+    def _settled(self, name: bytes, thing: int) -> bytes:
+        """The name of what was found, if it has one; `thing` is -1 where nothing is.
+
+        A descriptor that is older than an unshare(CLONE_NEWNS) is of the mounts before. What it
+        leads to has its name still, where that means the same file.
+        """
         # What is in no tree at all (`pipe:[7]`) is called so wherever it comes from.
-        if self._strayed is not None and name.startswith(b"/"):
-            raise self._strayed
+        if self.strayed and name.startswith(b"/"):
+            if thing < 0 or not self._view.leads(name, thing):
+                raise no_name()
+            self.mounts += (statmount.mount_of(thing),)
         return name
 
     def _called(self, fd: int) -> bytes:
@@ -162,7 +175,9 @@ class _Walk:
         where = None
         # From a descriptor the kernel's `..` stops at our root, and absolute links begin there.
         free = start == self._root or self._view.ours
-        if free or b".." not in path:
+        if self.strayed:
+            free = False
+        elif free or b".." not in path:
             # The short way: no symlink on the whole path, and everything is there.
             try:
                 return self._name(self._open(start, path, RESOLVE_NO_SYMLINKS, flags))
@@ -217,17 +232,18 @@ class _Walk:
 
     def _step_by_step(self, start: int, path: bytes, follow: bool) -> bytes:
         follow = follow or path.endswith((b"/", b"/."))
-        steps = _Steps(self._root, start)
+        steps = Steps(self._root, start)
         try:
-            found = self._follow(steps, path, follow)
-            name = self._called(steps.here) if found else self._called(start)
+            if not self._follow(steps, path, follow):  # too many links
+                return _joined(self._called(start), _parts(path))
+            name = self._called(steps.here)
+            if steps.tail or name.startswith(b"/"):
+                name = _joined(name, steps.tail)
+            return self._settled(name, steps.thing)
         finally:
             steps.close()
-        if not found:  # too many links
-            return _joined(name, _parts(path))
-        return _joined(name, steps.tail) if steps.tail or name.startswith(b"/") else name
 
-    def _follow(self, steps: _Steps, path: bytes, follow: bool) -> bool:
+    def _follow(self, steps: Steps, path: bytes, follow: bool) -> bool:
         """Walk; False if there are too many links."""
         todo = deque(_parts(path))
         while todo:
@@ -254,11 +270,11 @@ class _Walk:
             todo.extendleft(reversed(_parts(text)))
         return True
 
-    def _up_or_along(self, steps: _Steps, part: bytes) -> None:
+    def _up_or_along(self, steps: Steps, part: bytes) -> None:
         if part != b"..":
             steps.tail.append(part)
         elif steps.tail:
-            steps.tail.pop()
+            steps.drop()
         elif steps.here != self._root and not self._at_root(steps.here):
             above = self._step(steps.here, part)
             if above >= 0:
@@ -276,7 +292,7 @@ class _Walk:
                 raise
             return -1
 
-    def _jump(self, steps: _Steps, part: bytes) -> None:
+    def _jump(self, steps: Steps, part: bytes) -> None:
         """Go where a link of /proc leads.
 
         Not from the cache alone, which the kernel refuses here. It does not wait: nothing is looked
@@ -345,38 +361,6 @@ class _Walk:
             return self._view.name(found)
         finally:
             os.close(found)
-
-
-class _Steps:
-    """Where a walk has come: a directory, and names that are not there, or lead no further.
-
-    Owns `here`, unless that is one of the two places that it began with.
-    """
-
-    def __init__(self, root: int, start: int) -> None:
-        self._kept = root, start
-        self.here = start
-        self.tail: list[bytes] = []
-
-    def go(self, fd: int) -> None:
-        """Be at `fd`, which is owned from here on."""
-        self.close()
-        self.here = fd
-
-    def arrive(self, fd: int, name: bytes) -> None:
-        """Come to what is no link that is followed; -1 if nothing is there."""
-        if fd >= 0 and stat.S_ISDIR(statmount.mode_of(fd)):
-            self.go(fd)
-            return
-        if fd >= 0:
-            os.close(fd)
-        self.tail.append(name)
-
-    def close(self) -> None:
-        """Let go of it."""
-        if self.here not in self._kept:
-            os.close(self.here)
-            self.here = self._kept[0]
 
 
 def _joined(name: bytes, parts: list[bytes]) -> bytes:

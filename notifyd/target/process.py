@@ -9,6 +9,7 @@ from signal import SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
 from typing import TYPE_CHECKING, TypeVar
 
 from notifyd.kernel import proc
+from notifyd.target.view import check_named
 
 if TYPE_CHECKING:
     from notifyd.target.thread import StoppedThread
@@ -70,8 +71,15 @@ class TargetProcess:
 
     @property
     def exe(self) -> PurePosixPath:
-        """The file that it executes, as the kernel names it from our root."""
-        return PurePosixPath(os.fsdecode(self._thread.identity.exe))
+        """The file that it executes, as the kernel names it from our root.
+
+        Raises:
+            TargetFault: EACCES: it is in neither's mount namespace, so that this is no name.
+        """
+        exe = self._thread.identity.exe
+        if exe:
+            self._named("exe")
+        return PurePosixPath(os.fsdecode(exe))
 
     @property
     def uid(self) -> int:
@@ -85,13 +93,21 @@ class TargetProcess:
 
     @property
     def cwd(self) -> PurePosixPath:
-        """The working directory, as the kernel names it from our root."""
+        """The working directory, as the kernel names it from our root; raises as `exe` does."""
+        self._named("cwd")
         return PurePosixPath(os.fsdecode(self._look(proc.cwd)))
 
     @property
     def cmdline(self) -> tuple[bytes, ...]:
         """Its arguments as it shows them now; it can write there what it likes."""
         return tuple(self._look(proc.cmdline))
+
+    def _named(self, link: str) -> None:
+        try:
+            check_named(self._thread.tid, link)
+        except OSError as error:
+            raise self._thread.failure(error) from error
+        self._thread.check()
 
     def _look(self, reader: Callable[[int], T]) -> T:
         thread = self._thread

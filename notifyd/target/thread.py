@@ -205,6 +205,10 @@ class StoppedThread:
         """Of a path that `resolve` gave: as `Resolver.mounts`, the numbers as of `mount_of`."""
         return self._resolver.mounts.get(path, ()) if self._resolver is not None else ()
 
+    def is_apart(self, path: bytes) -> bool:
+        """Of a path that `resolve` gave: whether it is in `Resolver.apart`."""
+        return self._resolver is not None and path in self._resolver.apart
+
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
         """The SHA-256 of the file that `pathname` means to the target, 64 hexadecimal digits.
 

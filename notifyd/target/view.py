@@ -14,7 +14,7 @@ from notifyd.errors import TargetFault
 from notifyd.kernel import mountinfo, proc, statmount
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_long, openat2
 
-__all__ = ["NameTooLong", "View", "below"]
+__all__ = ["NameTooLong", "View", "below", "check_named", "no_name"]
 
 NO_NAME = "it has no name in the program's own view"
 MOST_LEVELS = 512  # directories that are climbed where a name is too long for the kernel to tell
@@ -69,22 +69,31 @@ class View:
         finally:
             os.close(directory)
 
-    def enter(self, fd: int) -> int:
-        """See that what was not reached by name from the root is in the thread's own view.
+    def has(self, fd: int, mount: int) -> bool:
+        """Whether what was not reached by name from the root is in the thread's own view.
 
-        What is reached by name from there, is as well: no lookup leads out of a mount namespace.
+        What is reached by name from there is as well: no lookup leads out of a mount namespace.
 
-        Returns:
-            The number of its mount.
-
-        Raises:
-            TargetFault: EACCES: it has no name.
+        Args:
+            fd: O_PATH.
+            mount: the number of its mount.
         """
         # Invariant: a name counts only if the thing's mount is in the target's own namespace.
-        mount = statmount.mount_of(fd)
-        if mount == self._mount or self._holds(fd, mount) or mount == statmount.private_mount():
-            return mount
-        raise no_name()
+        return mount == self._mount or self._holds(fd, mount) or mount == statmount.private_mount()
+
+    def leads(self, name: bytes, fd: int) -> bool:
+        """Whether a name leads to the very file in the thread's own view, if by another mount."""
+        try:
+            found = openat2(self._root, name, _LOOK, 0, _PLAIN_BELOW | self._cached)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return False
+        try:
+            one, other = statmount.spot(found), statmount.spot(fd)
+            return one.inode == other.inode and mountinfo.device(found) == mountinfo.device(fd)
+        finally:
+            os.close(found)
 
     def _holds(self, fd: int, mount: int) -> bool:
         held = None if self._namespace is None else statmount.held(self._namespace, mount)
@@ -109,22 +118,19 @@ class View:
                 raise
             raise NameTooLong from error
         found = below(found, self.top)
-        if found.endswith(GONE) and self._is_another(fd, found):
+        if found.endswith(GONE) and self._is_taken(found) and not self.leads(found, fd):
             raise no_name()
         return found or b"/"
 
-    def _is_another(self, fd: int, name: bytes) -> bool:
-        """Whether something else has the name that the kernel made up for what is deleted."""
+    def _is_taken(self, name: bytes) -> bool:
+        """Whether there is something by the name that the kernel made up for what is deleted."""
         try:
-            other = openat2(self._root, name, _LOOK, 0, _PLAIN_BELOW | self._cached)
+            os.close(openat2(self._root, name, _LOOK, 0, _PLAIN_BELOW | self._cached))
         except BlockingIOError:
             raise
         except OSError:
             return False
-        try:
-            return statmount.spot(other) != statmount.spot(fd)
-        finally:
-            os.close(other)
+        return True
 
     def long_name(self, fd: int) -> bytes:
         """As `name`, of a directory, however long that is. May wait.
@@ -152,6 +158,38 @@ class View:
         finally:
             os.close(here)
         raise no_name()
+
+
+def check_named(tid: int, link: str) -> None:
+    """See that what a link of /proc/TID leads to has a name: in the thread's view, or in ours.
+
+    Args:
+        tid: the thread.
+        link: `exe` or `cwd`.
+
+    Raises:
+        TargetFault: EACCES: it has none.
+        OSError: ENOENT, ESRCH: there is none, or the thread has ended.
+    """
+    directory = proc.open_dir(tid)
+    try:
+        found = os.open(link, _LOOK & ~os.O_NOFOLLOW, dir_fd=directory)
+        try:
+            mount = statmount.mount_of(found)
+            if mount in (statmount.own_root().mount, statmount.private_mount()):
+                return
+            number = proc.mount_id(found)
+        finally:
+            os.close(found)
+        for namespace, whose in ((0, "self"), (statmount.namespace_id(directory), str(tid))):
+            held = None if namespace is None else statmount.held(namespace, mount)
+            if held is None:
+                held = mountinfo.lists(f"/proc/{whose}/mountinfo", number)
+            if held:
+                return
+    finally:
+        os.close(directory)
+    raise no_name()
 
 
 def no_name() -> TargetFault:

@@ -1,5 +1,6 @@
 """A name counts only in the program's own view: what lies in another mount namespace has none."""
 
+import errno
 import os
 import shutil
 import socket
@@ -203,3 +204,34 @@ def test_a_mount_that_was_taken_away_has_no_names(go, tmp_path, neighbour):
         assert refused(go("dirfd", "open", other, performed=True, start=start))
     finally:
         os.close(start)
+
+
+OLDER = """
+import ctypes, os, sys
+place, other = os.open(sys.argv[1], os.O_PATH), os.open(sys.argv[2], os.O_PATH)
+assert not ctypes.CDLL(None).unshare(0x20000)
+libc = ctypes.CDLL(None)
+assert not libc.mount(b"none", b"/", None, 0x44000, None)
+assert not libc.mount(sys.argv[1].encode(), sys.argv[2].encode(), None, 0x1000, None)
+for start in (place, other):
+    try:
+        print(len(os.read(os.open("file", os.O_RDONLY, dir_fd=start), 5)))
+    except OSError as error:
+        print(error.strerror)
+try:
+    os.mkdir("new", dir_fd=place)
+    print("made")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_descriptor_that_is_older_than_its_namespace(run, native, rule, neighbour, tmp_path):
+    """What it leads to is read where its name means the same file still, and else refused."""
+    other = neighbour(apart=False)
+    words = [sys.executable, "-c", OLDER, str(other.place), str(tmp_path / "other")]
+    assert native(*words).lines == ["5", "5", "made"]
+    (other.place / "new").rmdir()
+    ran = run("--rules", rule(LOOK), "--", *words)
+    no = os.strerror(errno.EACCES)
+    assert ran.lines == ["5", no, no], (ran.out, ran.err, ran.calls[-2:])
