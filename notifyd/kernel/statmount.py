@@ -24,6 +24,7 @@ __all__ = [
     "mode_of",
     "mount_of",
     "namespace_id",
+    "own_namespace",
     "own_root",
     "private_mount",
     "spot",
@@ -33,7 +34,7 @@ _AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
 _MNT_ID, _MNT_ID_UNIQUE = 0x1000, 0x4000  # STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8
 _STATX = Struct("=I24xH2xQ104xQ")  # stx_mask, stx_mode, stx_ino, stx_mnt_id
 _REQUEST = Struct("=IIQQQ")  # struct mnt_id_req: size, -, mount, mask, namespace (since 6.11)
-_MNT_POINT = 0x10  # STATMOUNT_MNT_POINT
+_MNT_BASIC, _MNT_POINT = 0x2, 0x10  # STATMOUNT_*
 _STATMOUNT = Struct("=QQ92xI")  # struct statmount: size, mask, mnt_point as an offset of a string
 _STRINGS, _SLASH = 512, ord("/")  # where the strings begin
 _GET_MNTNS_ID = 0x8008B705  # NS_GET_MNTNS_ID: ioctl_nsfs(2), since 6.11
@@ -90,7 +91,8 @@ def spot(fd: int) -> Spot:
 
 def mount_of(fd: int) -> int:
     """The number of the mount that an open file (O_PATH too) is on; raises as `spot` does."""
-    return spot(fd).mount
+    mask, _, _, mount = _statx(fd)
+    return mount if mask & (_MNT_ID | _MNT_ID_UNIQUE) else proc.mount_id(fd)
 
 
 def mode_of(fd: int) -> int:
@@ -125,18 +127,22 @@ def private_mount() -> int:
         os.close(memory)
 
 
-def namespace_id(directory: int) -> int | None:
-    """The number of a thread's mount namespace for `held`, 0 for ours; None if there is no telling.
+@cache
+def own_namespace() -> str:
+    """What /proc/TID/ns/mnt says of threads in our own mount namespace."""
+    return os.readlink("/proc/self/ns/mnt")
 
-    Args:
-        directory: an open /proc/TID.
+
+def namespace_id(tid: int) -> int | None:
+    """The number of a thread's mount namespace for `held`, 0 for ours; None if there is no telling.
 
     Raises:
         OSError: ESRCH, ENOENT: it has ended. EACCES: not ours to look into.
     """
-    if os.readlink("ns/mnt", dir_fd=directory) == os.readlink("/proc/self/ns/mnt"):
+    where = f"/proc/{tid}/ns/mnt"
+    if os.readlink(where) == own_namespace():
         return 0
-    namespace = os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    namespace = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
     try:
         number = bytearray(8)
         fcntl.ioctl(namespace, _GET_MNTNS_ID, number, True)
@@ -149,21 +155,25 @@ def namespace_id(directory: int) -> int | None:
         os.close(namespace)
 
 
-def held(namespace: int, mount: int) -> bool | None:
+def held(namespace: int, mount: int, *, anywhere: bool = False) -> bool | None:
     """Whether a mount is in a mount namespace, and to be reached from its root.
 
     Args:
         namespace: from `namespace_id`; 0 for our own, and then it is our own root.
         mount: from `mount_of`.
+        anywhere: whether it does not matter if it is to be reached, which costs more to ask.
 
     Returns:
         None if the kernel does not tell: before 6.8, or not us.
     """
     buffer = _scratch.mine
-    _REQUEST.pack_into(buffer.request, 0, _REQUEST.size, 0, mount, _MNT_POINT, namespace)
+    wanted = _MNT_BASIC if anywhere else _MNT_POINT
+    _REQUEST.pack_into(buffer.request, 0, _REQUEST.size, 0, mount, wanted, namespace)
     told = buffer.told
     if _syscall(_STATMOUNT_NR, buffer.asks, told, _SIZE, _NO_FLAGS) < 0:
         return _why_not(buffer)
+    if anywhere:
+        return True
     _, mask, point = _STATMOUNT.unpack_from(buffer.answer)
     return bool(mask & _MNT_POINT) and buffer.answer[_STRINGS + point] == _SLASH
 

@@ -127,7 +127,7 @@ class _Walk:
             if pathname.startswith(b"/"):
                 return self._walk(root, pathname, follow)
             start = self._start(dirfd)
-            if not pathname or stat.S_ISDIR(statmount.mode_of(start)):  # else it is ENOTDIR
+            if not pathname or dirfd == AT_FDCWD or _is_directory(start):  # else it is ENOTDIR
                 self._enter(start)
             if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
                 return self._settled(self._called(start), start)
@@ -361,6 +361,10 @@ class _Walk:
             return self._view.name(found)
         finally:
             os.close(found)
+
+
+def _is_directory(fd: int) -> bool:
+    return stat.S_ISDIR(statmount.mode_of(fd))
 
 
 def _joined(name: bytes, parts: list[bytes]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import mountinfo, proc, statmount
@@ -57,17 +58,22 @@ class View:
         self._namespace: int | None = 0
         self.top = b""
         if not self.ours:
-            self.top = os.fsencode(os.readlink(f"/proc/self/fd/{root}")).rstrip(b"/")
-            self._find_namespace()
-            if not self._holds(root, where.mount):
-                raise no_name()
+            self.top = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/")
+            self._enter(root)
 
-    def _find_namespace(self) -> None:
-        directory = proc.open_dir(self._tid)
-        try:
-            self._namespace = statmount.namespace_id(directory)
-        finally:
-            os.close(directory)
+    def _enter(self, root: int) -> None:
+        """Find the thread's mount namespace, and see that its root is in that."""
+        text = os.readlink(f"/proc/{self._tid}/ns/mnt")
+        known = _numbers(text)
+        for self._namespace in known:
+            # The text alone may be that of a namespace which has ended: then it holds nothing.
+            if self._holds(root, self._mount, anywhere=True):
+                return
+        self._namespace = statmount.namespace_id(self._tid)
+        if not self._holds(root, self._mount, anywhere=True):
+            raise no_name()
+        if self._namespace is not None:
+            known[:] = [self._namespace]
 
     def has(self, fd: int, mount: int) -> bool:
         """Whether what was not reached by name from the root is in the thread's own view.
@@ -95,10 +101,11 @@ class View:
         finally:
             os.close(found)
 
-    def _holds(self, fd: int, mount: int) -> bool:
-        held = None if self._namespace is None else statmount.held(self._namespace, mount)
-        if held is not None:
-            return held
+    def _holds(self, fd: int, mount: int, *, anywhere: bool = False) -> bool:
+        if self._namespace is not None:
+            held = statmount.held(self._namespace, mount, anywhere=anywhere)
+            if held is not None:
+                return held
         if self._cached and self._namespace != 0:  # it may have made a long list of mounts
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         whose = "self" if self._namespace == 0 else str(self._tid)
@@ -112,12 +119,13 @@ class View:
             TargetFault: EACCES: its name means something else.
         """
         try:
-            found = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
+            found = os.readlink(b"/proc/self/fd/%d" % fd)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
             raise NameTooLong from error
-        found = below(found, self.top)
+        if self.top or found == b"/":
+            found = below(found, self.top)
         if found.endswith(GONE) and self._is_taken(found) and not self.leads(found, fd):
             raise no_name()
         return found or b"/"
@@ -160,6 +168,12 @@ class View:
         raise no_name()
 
 
+@lru_cache(256)
+def _numbers(text: str) -> list[int]:  # noqa: ARG001
+    """Where the number of a mount namespace is kept, by what /proc/TID/ns/mnt says."""
+    return []
+
+
 def check_named(tid: int, link: str) -> None:
     """See that what a link of /proc/TID leads to has a name: in the thread's view, or in ours.
 
@@ -181,7 +195,7 @@ def check_named(tid: int, link: str) -> None:
             number = proc.mount_id(found)
         finally:
             os.close(found)
-        for namespace, whose in ((0, "self"), (statmount.namespace_id(directory), str(tid))):
+        for namespace, whose in ((0, "self"), (statmount.namespace_id(tid), str(tid))):
             held = None if namespace is None else statmount.held(namespace, mount)
             if held is None:
                 held = mountinfo.lists(f"/proc/{whose}/mountinfo", number)
