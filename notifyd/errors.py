@@ -15,10 +15,11 @@ class TargetGone(NotifydError):
 
 
 class TargetFault(NotifydError):
-    """The target passed a pointer or a text that no kernel would take. It gets `errno`.
+    """The target passed what no kernel would take, or no rule can judge. It gets `errno`.
 
     Attributes:
-        errno: `EFAULT`; `ENAMETOOLONG` for a path without an end; `E2BIG` for such an argv.
+        errno: `EFAULT`; `ENAMETOOLONG` for a path without an end; `E2BIG` for such an argv;
+            `EACCES` for what has no name in the target's own view.
     """
 
     def __init__(self, text: str, errno: int) -> None:

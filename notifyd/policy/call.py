@@ -254,7 +254,12 @@ class Call:
         return target.read_strings(address, word, max_strings, max_bytes, cut=cut)
 
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
-        """The absolute path that `pathname` means to the target, starting from its `dirfd`."""
+        """The absolute path that `pathname` means to the target, starting from its `dirfd`.
+
+        Raises:
+            TargetFault: EACCES: it has no name in the target's own view, since it lies in another
+                mount namespace. Others as `read` does.
+        """
         self.looked = True
         return self.target.resolve(dirfd, pathname, follow)
 

@@ -235,3 +235,99 @@ def test_a_descriptor_that_is_older_than_its_namespace(run, native, rule, neighb
     ran = run("--rules", rule(LOOK), "--", *words)
     no = os.strerror(errno.EACCES)
     assert ran.lines == ["5", no, no], (ran.out, ran.err, ran.calls[-2:])
+
+
+SWAP = """
+import os, sys, threading
+mine, theirs = os.open(sys.argv[1], os.O_RDONLY), 9
+over = False
+def swap():
+    while not over:
+        {swap}
+thread = threading.Thread(target=swap)
+thread.start()
+found = set()
+for _ in range(3000):
+    try:
+        fd = {open}
+    except OSError as error:
+        found.add(error.errno)
+    else:
+        found.add(os.read(fd, 99).decode())
+        os.close(fd)
+over = True
+thread.join()
+print(*sorted(map(str, found)))
+"""
+SWAPS = {
+    "cwd": ("os.fchdir(theirs); os.fchdir(mine)", "os.open('file', os.O_RDONLY)"),
+    "dirfd": (
+        "os.dup2(theirs, 50); os.dup2(mine, 50)",
+        "os.open('file', os.O_RDONLY, dir_fd=50)",
+    ),
+    "fd": (
+        "os.dup2(theirs, 50); os.dup2(mine, 50)",
+        "os.open('/proc/self/fd/50/file', os.O_RDONLY)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SWAPS)
+def test_what_is_exchanged_for_one_elsewhere_is_not_opened(what, run, native, rule, neighbour):
+    """A thread exchanges where a path begins for its namesake in another namespace, and back."""
+    other = neighbour(apart=True)
+    swap, opening = SWAPS[what]
+    program = SWAP.replace("{swap}", swap).replace("{open}", opening)
+    stdin = os.open(f"/proc/{other.pid}/root{other.place}", os.O_RDONLY)
+    before = ("sh", "-c", 'exec 9<&0 </dev/null; exec "$@"', "sh")
+    words = [sys.executable, "-c", program, str(other.place)]
+    try:
+        assert "other" in native(*before, *words, stdin=stdin).out
+        ran = run("--rules", rule(LOOK), "--", *words, stdin=stdin, before=before)
+    finally:
+        os.close(stdin)
+    found = set(ran.out.split())
+    assert "place" in found, ran.out
+    assert found <= {"place", str(errno.EACCES), str(errno.EAGAIN), str(errno.EBADF)}
+
+
+def test_the_program_has_a_name_if_its_file_has(run, rule, neighbour, tmp_path):
+    """A rule that goes by `call.process.exe` is not told that of a file in another namespace."""
+    other = neighbour(apart=True)
+    for where in (other.place, tmp_path / "other"):
+        shutil.copy("/bin/cat", where / "program")
+    text = """
+        from pathlib import PurePosixPath
+        @on(Open)
+        def by_program(call):
+            return Allow() if call.process.exe == PurePosixPath({!r}) else Deny(errno.EPERM)
+        """
+    by_name = rule(text.format(str(other.place / "program")))
+    own = run("--rules", by_name, "--", str(other.place / "program"), "/dev/null")
+    assert own.status == 0, own.err
+    foreign = f"/proc/{other.pid}/root{other.place}/program"
+    ran = run("--rules", by_name, "--", foreign, "/dev/null")
+    assert ran.status == 127
+    assert any("no name" in event.get("reason", "") for event in ran.calls), ran.calls
+
+
+DELETED = """
+import os
+for name in ("x", "y", "y (deleted)"):
+    open(name, "w").write(name)
+fds = [os.open(name, os.O_RDONLY) for name in ("x", "y", "y (deleted)")]
+os.unlink("x"), os.unlink("y")
+for fd in fds:
+    try:
+        print(os.read(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY), 99).decode())
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+def test_what_is_deleted_is_not_called_as_another(run, native, rule, tmp_path):
+    """What the kernel adds, ` (deleted)`, may be the end of a real file's name."""
+    words = [sys.executable, "-c", DELETED]
+    assert native(*words, cwd=tmp_path).lines == ["x", "y", "y (deleted)"]
+    ran = run("--rules", rule(LOOK), "--", *words, cwd=tmp_path)
+    assert ran.lines == ["x", str(errno.EACCES), "y (deleted)"]

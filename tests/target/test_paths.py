@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from notifyd.errors import TargetFault
+from notifyd.kernel import statmount
+from notifyd.target import view
 from notifyd.target.paths import MAX_LINKS, Resolver, WouldBlock, _Walk
 
 HERE = -100  # AT_FDCWD
@@ -158,3 +161,59 @@ def test_renames_elsewhere_are_no_hindrance(resolve, tmp_path):
                 assert resolve("sub/../" * 20 + "/" * many + "file") == f"{tmp_path}/file"
         finally:
             process.kill()
+
+
+@pytest.fixture
+def deep(tmp_path, monkeypatch):
+    """A working directory with a path of 5,000 bytes; its name."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(20):
+        os.mkdir("d" * 250)
+        os.chdir("d" * 250)
+    return f"{tmp_path}" + ("/" + "d" * 250) * 20
+
+
+def looked(made, path, follow=True):
+    """Resolve, and wait if that has to be."""
+    try:
+        return os.fsdecode(made.resolve(HERE, os.fsencode(path), follow))
+    except WouldBlock as slow:
+        slow.look()
+        return os.fsdecode(made.resolve(HERE, os.fsencode(path), follow))
+
+
+def test_names_may_be_longer_than_the_kernel_tells(deep):
+    """Files, directories, links and what is not there yet, below a working directory that deep."""
+    os.mkdir("sub")
+    open("sub/file", "w").close()
+    os.symlink("sub/file", "link")
+    made = Resolver(os.getpid())
+    for path, name in {
+        ".": "", "sub": "/sub", "sub/file": "/sub/file", "link": "/sub/file", "new": "/new",
+        "sub/../sub/new": "/sub/new", "../" + "d" * 250 + "/sub": "/sub",
+    }.items():  # fmt: skip
+        assert looked(made, path) == deep + name
+    assert looked(made, "link", False) == deep + "/link"
+    assert looked(made, "..") == os.path.dirname(deep)
+
+
+def test_a_name_that_is_out_of_reach_is_none(deep, monkeypatch):
+    """Looking for it has its limits, and beyond them the target is refused."""
+    monkeypatch.setattr(view, "MOST_LEVELS", 2)
+    with pytest.raises(TargetFault) as caught:
+        looked(Resolver(os.getpid()), "new")
+    assert caught.value.errno == errno.EACCES
+
+
+def test_the_mounts_of_a_walk_are_told(resolve, tmp_path):
+    """Where it began, and where links of /proc led; none where it came from the root alone."""
+    os.mkdir(tmp_path / "sub")
+    made = Resolver(resolve.pid)
+    here = os.open(tmp_path, os.O_PATH)
+    mount = statmount.mount_of(here)
+    os.close(here)
+    for path, mounts in {
+        "sub": {mount}, "/proc/self/cwd/sub": {mount}, str(tmp_path / "sub"): {mount}, "/": set(),
+    }.items():  # fmt: skip
+        assert set(made.mounts.get(os.fsencode(looked(made, path)), ())) == mounts
+    assert not made.apart
