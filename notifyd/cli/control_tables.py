@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from notifyd.audit.harmless import printable
@@ -48,6 +49,7 @@ def workloads_table(workloads: Sequence[WorkloadView]) -> Iterator[str]:
         return
     head = ("id", "arrival", "section", "pid", "up", "calls", "refused", "pending", "slowest")
     rows = [(*head, "brought by")]
+    names = Counter(one.name for one in workloads)
     for one in workloads:
         row = (
             one.arrival if one.listeners == 1 else f"{one.arrival} ({one.listeners})",
@@ -59,6 +61,8 @@ def workloads_table(workloads: Sequence[WorkloadView]) -> Iterator[str]:
             f"{one.pending:,}",
             duration(round(one.slowest_us * 1000)),
             one.peer,
+            # Of those of one name, this tells which is which.
+            *((one.bundle,) if names[one.name] > 1 and one.bundle else ()),
         )
         cells = [printable(text, _WIDEST) for text in row]
         rows.append((printable(one.id, _ID), *cells))  # type: ignore[arg-type]

@@ -39,6 +39,8 @@ class Peer:
         name: what the process calls itself, for people only.
         groups: its supplementary groups.
         cgroups: of the process; none where it had ended when we looked.
+        near: whether it lives in our pid namespace: in another one the pids that it names are
+            those of other processes. Not, where it had ended when we looked.
     """
 
     pid: int
@@ -47,30 +49,38 @@ class Peer:
     name: str
     groups: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
+    near: bool = True
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
         """The peer of a connected AF_UNIX socket (SO_PEERCRED, SO_PEERGROUPS)."""
         pid, uid, gid = unix.peer_cred(connection)
         groups = unix.peer_groups(connection)
-        return cls(pid, uid, gid, _name(pid), groups, _cgroups(connection, pid))
+        return cls(pid, uid, gid, _name(pid), groups, *_whereabouts(connection, pid))
 
     def __str__(self) -> str:
         return f"{self.name or '?'} (pid {self.pid}, uid {self.uid})"
 
 
-def _cgroups(connection: socket.socket, pid: int) -> tuple[str, ...]:
-    """The cgroups of the process that connected, and of no other that has its number by now."""
+def _whereabouts(connection: socket.socket, pid: int) -> tuple[tuple[str, ...], bool]:
+    """The cgroups of the process that connected, and whether it shares our pid namespace.
+
+    Of no other that has its number by now.
+    """
     if not pid:
-        return ()  # in another pid namespace
+        return (), False  # in another pid namespace
+    try:
+        near = os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # it has ended, or is not ours to look into
+        near = False
     try:
         found = proc.cgroups(pid)
         process = unix.peer_pidfd(connection)
     except OSError as error:
         # Before Linux 6.5 nobody can tell whether it still is the same.
-        return found if error.errno == errno.ENOPROTOOPT else ()
+        return (found, near) if error.errno == errno.ENOPROTOOPT else ((), False)
     try:
-        return found if pidfd.alive(process) else ()
+        return (found, near) if pidfd.alive(process) else ((), False)
     finally:
         os.close(process)
 
@@ -94,14 +104,15 @@ class Arrival:
             most 256 characters.
         listener: the descriptor to poll: a seccomp listener, or the connection that stands for it.
         notifier: how to receive and answer; None for an ordinary listener.
-        pid: the first process behind it, in our pid namespace; 0 where that is not known.
+        pid: the first process behind it, as the peer says; 0 where it does not.
+        init: the first process of the container that it is of, likewise.
         metadata: `listenerMetadata` of an OCI profile, the cookie of LXC; "" where there is none.
         annotations: of the container.
-        bundle: the directory of the OCI bundle; "" where there is none.
+        bundle: the directory of the OCI bundle, or LXC's of containers; "" where there is none.
         section: the name of the configuration's section that was asked for; "" for any.
         killable: whether the filter has WAIT_KILLABLE_RECV, as far as the peer says.
-        joins: whether it is a part of the workload of this id, if that is here from the same peer:
-            a process that is executed into a container, not a new container.
+        joins: whether it may be a part of a container that is here already, as a process that is
+            executed into one. Which one, the id alone does not say.
     """
 
     kind: Kind
@@ -116,6 +127,7 @@ class Arrival:
     section: str = ""
     killable: bool = False
     joins: bool = False
+    init: int = 0
 
     def close(self) -> None:
         """Close the listener: calls behind it fail with ENOSYS from now on."""

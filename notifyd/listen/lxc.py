@@ -148,7 +148,8 @@ class _Desk:
         notifier = LxcNotifier(connection, request.sender, link)
         self._limit.watch(notifier)
         place.callback(self._limit.forget, notifier)
-        name = lxc_peer.name_of(peer.pid) if request.monitor_pid == peer.pid else ""
+        monitor = request.monitor_pid == peer.pid
+        path, name = lxc_peer.title_of(peer.pid) if monitor else ("", "")
         arrival = Arrival(
             Kind.LXC,
             peer,
@@ -157,7 +158,9 @@ class _Desk:
             notifier,
             pid=request.init_pid,
             metadata=request.cookie,
+            bundle=printable(path, MAX_NAME),
             joins=True,
+            init=request.init_pid,
         )
         try:
             self._take(arrival)

@@ -13,7 +13,7 @@ from notifyd.errors import PeerError
 from notifyd.kernel import namespaces
 from notifyd.listen.arrival import Peer
 
-__all__ = ["check_pids", "may_ask", "name_of"]
+__all__ = ["check_pids", "may_ask", "title_of"]
 
 _TITLE = "[lxc monitor] "  # then the path of the containers, a space, and the name
 _DEEPEST = 33  # user namespaces within each other: user_namespaces(7)
@@ -70,11 +70,17 @@ def _made_by(tid: int, uid: int) -> bool:
         os.close(namespace)
 
 
-def name_of(pid: int) -> str:
-    """The container's name, as its monitor shows it in its title; "" where it shows none."""
+def title_of(pid: int) -> tuple[str, str]:
+    """Path and name of a container, as its monitor shows them in its title; "" where it does not.
+
+    For people: whoever calls himself a monitor may show any.
+    """
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             title = file.read(8192).partition(b"\0")[0].decode("utf-8", "backslashreplace")
     except OSError:
-        return ""
-    return title.rpartition(" ")[2] if title.startswith(_TITLE) else ""
+        return "", ""
+    if not title.startswith(_TITLE):
+        return "", ""
+    path, _, name = title.removeprefix(_TITLE).rpartition(" ")
+    return path, name

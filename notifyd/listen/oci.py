@@ -79,4 +79,5 @@ def _arrival(state: ProcessState, peer: Peer) -> Arrival:
         annotations=state.annotations,
         bundle=state.bundle if state.bundle.startswith("/") else "",
         joins=not state.creating,
+        init=state.init,
     )

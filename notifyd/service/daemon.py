@@ -26,13 +26,15 @@ from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
 from notifyd.listen.arrival import Arrival, Refused
 from notifyd.service.arrivals import Arrivals
+from notifyd.service.belonging import part_of
 from notifyd.service.door import Door
+from notifyd.service.first import first_of
 from notifyd.service.installed import Installed, watched_by
 from notifyd.service.keeping import Keeper, Kept
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies
 from notifyd.service.scenes import Scenes
-from notifyd.service.supervised import Key, Member, Supervised, key_of, open_first
+from notifyd.service.supervised import Member, Supervised, open_first
 
 __all__ = ["Daemon"]
 
@@ -79,7 +81,6 @@ class Daemon:
         if audit is not None and log is not None and log.on_full == "refuse":
             audit.on_full = self._hold
         self._stream = EventStream() if audit is None else audit
-        self._by_key: dict[Key, Supervised] = {}
         self._door = Door()
         self.arrivals = Arrivals(self, self._door)
         self._keeper = keeper
@@ -131,8 +132,8 @@ class Daemon:
         return supervised
 
     def joined(self, arrival: Arrival) -> Supervised | None:
-        """The workload that an arrival is a part of, if it is there already."""
-        return self._by_key.get(key_of(arrival)) if arrival.joins else None
+        """The workload that an arrival is a part of, if that is here and can be told."""
+        return part_of(arrival, self.workloads.values())
 
     def _chosen(self, arrival: Arrival, kept: Kept | None = None) -> Supervised:
         """A new workload under the section that is for an arrival, or one that was kept."""
@@ -140,11 +141,11 @@ class Daemon:
         name = self._unique(arrival.id if kept is None else kept.workload)
         policy = self.policies.choose(arrival, cgroups)
         reporter = Reporter(audit=self.log.audit, counts=True, narrates=True)
-        return Supervised(name, arrival, policy, reporter, cgroups)
+        first = first_of(arrival) if kept is None else kept.first
+        return Supervised(name, arrival, policy, reporter, cgroups, first)
 
     def _begin(self, supervised: Supervised, first: Member) -> None:
         self.workloads[supervised.id] = supervised
-        self._by_key[supervised.key] = supervised
         supervised.tell_begin(first.pid)
 
     def _unique(self, wanted: str) -> str:
@@ -169,7 +170,7 @@ class Daemon:
         elif self._keeper is not None:
             # A successor chooses by the first arrival, as we did, whichever is left.
             told = replace(supervised.arrival, listener=arrival.listener, pid=arrival.pid)
-            name, ledger = self._keeper.keep(supervised.id, told, installed, supervised.cgroups)
+            name, ledger = self._keeper.keep(supervised, told, installed)
         reported = watched_by(installed, policy.watched)
         workload = Workload(
             supervised.id,
@@ -227,8 +228,6 @@ class Daemon:
     def _end(self, supervised: Supervised) -> None:
         if self.workloads.pop(supervised.id, None) is None:
             return
-        if self._by_key.get(supervised.key) is supervised:
-            del self._by_key[supervised.key]
         self.desk.forget_workload(supervised.id)
         self.past.merge(supervised.reporter.tally)
         supervised.tell_end()

@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from notifyd.engine.ledger import MOST_ABOUT, Ledger
 from notifyd.filter.profile import Profile
-from notifyd.kernel import proc, seccomp
+from notifyd.kernel import seccomp
 from notifyd.listen.arrival import Arrival, Kind, Peer
+from notifyd.service.first import First, start_of
 from notifyd.service.installed import Installed
 from notifyd.service.sd_notify import Manager
+from notifyd.service.supervised import Supervised
 
 __all__ = ["Keeper", "Kept"]
 
@@ -40,6 +42,8 @@ class _About(msgspec.Struct):
     profile: Profile | None
     cgroups: list[str]
     ours: bool
+    first: tuple[int, int] | None = None
+    bundle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Kept:
         workload: the id of what it is a part of.
         arrival: the workload's first, with the listener and the pid of this one.
         ledger: owned by whoever takes this, as is the arrival's listener.
+        first: of the workload, by which it is known; it may have ended.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Kept:
     installed: Installed
     cgroups: tuple[str, ...]
     ledger: Ledger
+    first: First | None
 
 
 class Keeper:
@@ -73,24 +79,23 @@ class Keeper:
         return self._manager.keeps
 
     def keep(
-        self, workload: str, arrival: Arrival, installed: Installed, cgroups: Sequence[str]
+        self, workload: Supervised, arrival: Arrival, installed: Installed
     ) -> tuple[str, Ledger | None]:
         """Have a listener kept; the name by which it is, and its ledger. "" and None if it is not.
 
         LXC's are not: its monitors keep them, and connect again.
 
         Args:
-            workload: the id of what it is a part of.
+            workload: what it is a part of.
             arrival: as in `Kept`. The listener stays its owner's.
             installed: of this listener.
-            cgroups: of the workload.
         """
         if not self._manager.keeps or arrival.notifier is not None:
             return "", None
-        about = msgspec.json.encode(_about(workload, arrival, installed, cgroups))
+        about = msgspec.json.encode(_about(workload, arrival, installed))
         if len(about) > MOST_ABOUT:  # of a long profile nothing is known then
             unknown = replace(installed, profile=None)
-            about = msgspec.json.encode(_about(workload, arrival, unknown, cgroups))
+            about = msgspec.json.encode(_about(workload, arrival, unknown))
         try:
             ledger = Ledger.create(about)
         except (OSError, ValueError):
@@ -129,7 +134,8 @@ def _restored(name: str, listener: int, memory: int) -> Kept | None:
         try:
             about = msgspec.json.decode(ledger.about, type=_About)
             arrival, cgroups = _arrival(about, listener), tuple(about.cgroups)
-            return Kept(name, about.workload, arrival, _installed(about), cgroups, ledger)
+            first = First(*about.first) if about.first else None
+            return Kept(name, about.workload, arrival, _installed(about), cgroups, ledger, first)
         except (msgspec.DecodeError, ValueError):
             pass
     if ledger is not None:
@@ -139,22 +145,25 @@ def _restored(name: str, listener: int, memory: int) -> Kept | None:
     return None
 
 
-def _about(workload: str, arrival: Arrival, installed: Installed, cgroups: Sequence[str]) -> _About:
+def _about(workload: Supervised, arrival: Arrival, installed: Installed) -> _About:
     peer = arrival.peer
+    pid = arrival.pid if peer.near else 0  # a number of another pid namespace means nothing here
     return _About(
-        workload,
+        workload.id,
         arrival.kind.value,
         (peer.pid, peer.uid, peer.gid, peer.name),
         arrival.id,
-        arrival.pid,
-        _start_of(arrival.pid),
+        pid,
+        start_of(pid),
         arrival.metadata,
         dict(arrival.annotations),
         arrival.section,
         installed.killable,
         installed.profile,
-        list(cgroups),
+        list(workload.cgroups),
         installed.ours,
+        workload.first,
+        arrival.bundle,
     )
 
 
@@ -164,9 +173,10 @@ def _arrival(about: _About, listener: int) -> Arrival:
         Peer(*about.peer),
         about.id,
         listener,
-        pid=about.pid if about.start == _start_of(about.pid) else 0,
+        pid=about.pid if about.start == start_of(about.pid) else 0,
         metadata=about.metadata,
         annotations=about.annotations,
+        bundle=about.bundle,
         section=about.section,
         killable=about.killable,
     )
@@ -174,15 +184,3 @@ def _arrival(about: _About, listener: int) -> Arrival:
 
 def _installed(about: _About) -> Installed:
     return Installed(about.profile, about.killable, about.ours)
-
-
-def _start_of(pid: int) -> int:
-    """When a process began, in clock ticks since boot; 0 if it is not there."""
-    try:
-        directory = proc.open_dir(pid)
-        try:
-            return proc.start_time(proc.read_stat(directory))
-        finally:
-            os.close(directory)
-    except OSError:
-        return 0

@@ -41,7 +41,7 @@ def cgroups_of(arrival: Arrival) -> Sequence[str]:
     peer = arrival.peer
     if arrival.kind is Kind.NATIVE or peer.uid not in (0, os.geteuid()):
         return peer.cgroups
-    if not peer.pid or arrival.pid <= 0:
+    if not (peer.pid and peer.near) or arrival.pid <= 0:
         return peer.cgroups  # in another pid namespace its numbers mean nothing here
     try:
         return proc.cgroups(arrival.pid)

@@ -158,6 +158,8 @@ class WorkloadView(msgspec.Struct, frozen=True):
         refused: how many of them did not get what they asked for because of us.
         pending: calls that wait for their answers.
         slowest_us: the longest that a call took, in microseconds.
+        name: what it calls itself: several may have one name, and only one its id.
+        bundle: the folder of its OCI bundle, or LXC's path of containers; "" for others.
     """
 
     id: str
@@ -171,6 +173,8 @@ class WorkloadView(msgspec.Struct, frozen=True):
     refused: int
     pending: int
     slowest_us: float
+    name: str = ""
+    bundle: str = ""
 
 
 class SectionView(msgspec.Struct, frozen=True):

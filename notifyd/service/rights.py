@@ -35,14 +35,19 @@ class Desk:
     reload: Reload | None
 
     def find(self, name: str) -> Supervised:
-        """A workload by its id.
+        """A workload by its id: `c1`; `c1~1` where others are called so, too.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is none, or it could be one of several.
         """
-        found = self.daemon.workloads.get(name)
+        present = self.daemon.workloads
+        found = present.get(name) or present.get(name.removesuffix("~1"))
         if found is None:
             raise UsageError(f"no workload {name!r} is supervised: see `notifyd ctl workloads`")
+        alike = [one for one in present.values() if name in (one.id, one.arrival.id)]
+        if len(alike) > 1:
+            listed = ", ".join(map(_told, alike))
+            raise UsageError(f"{name!r} could be any of {len(alike)}: {listed}: say which")
         return found
 
     def check_reads(self, peer: Peer) -> None:
@@ -129,6 +134,14 @@ class Desk:
 
     def _approves(self, peer: Peer) -> bool:
         return self.daemon.policies.config.asking.names(peer.uid, (peer.gid, *peer.groups))
+
+
+def _told(one: Supervised) -> str:
+    """A workload among others of its name: what it is to be called, and what tells it apart."""
+    name = f"{one.id}~1" if one.id == one.arrival.id else one.id
+    pid = next((member.pid for member in one.members if member.pid), None)
+    place = one.arrival.bundle and f" {one.arrival.bundle}"
+    return f"{name} (pid {pid or '?'}, section {one.policy.name}{place})"
 
 
 def _local(uid: int) -> Peer:

@@ -18,13 +18,15 @@ from notifyd.engine.report import Reporter
 from notifyd.engine.workload import Workload
 from notifyd.kernel import pidfd, proc
 from notifyd.listen.arrival import Arrival, Kind
+from notifyd.service.first import First
 from notifyd.service.installed import Installed, unheard
 from notifyd.service.policies import Policy
 
 __all__ = ["Key", "Member", "Supervised"]
 
-Key = tuple[Kind, int, str]
-"""What makes two arrivals one workload: how and from whom they came, and the id."""
+Key = tuple[Kind, int, str, str]
+"""What arrivals of one workload have in common: how and from whom they came, the id, and LXC's
+cookie. Others may have it, too: see `belonging`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +61,7 @@ class Supervised:
         policy: what decides.
         reporter: counts its calls.
         cgroups: of its first process when it came: by now, its pid may be somebody else's.
+        first: its first process, by which it is known; None where nobody can say which that is.
         since: seconds since 1970; `begun` is the same moment on the monotonic clock.
     """
 
@@ -67,13 +70,14 @@ class Supervised:
     policy: Policy
     reporter: Reporter
     cgroups: Sequence[str] = ()
+    first: First | None = None
     members: list[Member] = field(default_factory=list)
     since: float = field(default_factory=time.time)
     begun: float = field(default_factory=time.monotonic)
 
     @property
     def key(self) -> Key:
-        """What later arrivals are compared by."""
+        """What later arrivals have in common with it, if they are its own."""
         return key_of(self.arrival)
 
     @property
@@ -103,6 +107,7 @@ class Supervised:
             arrival=arrival.kind.value,
             peer=str(arrival.peer),
             section=section.name,
+            bundle=arrival.bundle or None,
             metadata=arrival.metadata or None,
             annotations=dict(arrival.annotations) or None,
             rules=list(section.rules),
@@ -151,8 +156,9 @@ class Supervised:
 
 
 def key_of(arrival: Arrival) -> Key:
-    """What makes an arrival one with others."""
-    return arrival.kind, arrival.peer.uid, arrival.id
+    """What an arrival has in common with others of its workload."""
+    cookie = arrival.metadata if arrival.kind is Kind.LXC else ""
+    return arrival.kind, arrival.peer.uid, arrival.id, cookie
 
 
 def open_first(arrival: Arrival) -> tuple[int, int]:
@@ -161,7 +167,7 @@ def open_first(arrival: Arrival) -> tuple[int, int]:
     A peer may name any number. What is not theirs to signal is not taken for theirs; and the
     numbers of a peer in another pid namespace, who has none here, mean nothing.
     """
-    if arrival.pid <= 0 or not arrival.peer.pid:
+    if arrival.pid <= 0 or not (arrival.peer.pid and arrival.peer.near):
         return 0, -1
     try:
         descriptor = pidfd.open_process(arrival.pid)

@@ -61,6 +61,8 @@ def workload(one: Supervised) -> WorkloadView:
         refused=refused,
         pending=one.pending,
         slowest_us=max((each.slowest_ns for each in tally.sums().values()), default=0) / 1000,
+        name=one.arrival.id,
+        bundle=whole(one.arrival.bundle),
     )
 
 

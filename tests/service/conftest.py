@@ -127,7 +127,8 @@ class Service:
         """A containerProcessState as runc sends it."""
         fds = more.pop("fds", ["seccompFd"])
         metadata = more.pop("metadata", "")
-        inner = {"ociVersion": "1.0.2", "id": name, "status": "creating", "pid": pid, **more}
+        init = more.pop("init", pid)  # the container's first process
+        inner = {"ociVersion": "1.0.2", "id": name, "status": "creating", "pid": init, **more}
         return {"ociVersion": "1.0.2", "fds": fds, "pid": pid, "metadata": metadata, "state": inner}
 
     def stop(self) -> int:

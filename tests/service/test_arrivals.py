@@ -62,7 +62,8 @@ def test_exec_joins_its_container(serve, behind):
     _give(service, first, service.state("c1", first.pid, annotations={"org.example/tier": "front"}))
     service.wait_for("workload.started", workload="c1")
     second = behind(["uname", "-n"], "fake-hostname")
-    _give(service, second, service.state("c1", 0, status="running", bundle="."))
+    executed = service.state("c1", second.pid, init=first.pid, status="running", bundle=".")
+    _give(service, second, executed)
     assert _status(second) == 0
     assert service.wait_for("workload.joined", workload="c1")
     assert service.wait_for("call", workload="c1", tid=second.pid, operation="Uname")

@@ -95,10 +95,12 @@ def store(tmp_path):
 def asking(behind, tmp_path):
     """A command that writes what uname says, again and again; where it does."""
 
-    def begin(service, name, **state):
+    def begin(service, name, *, into=None, **state):
         said = tmp_path / name
         script = f"while :; do uname -n >{said}.new && mv {said}.new {said}; sleep 0.02; done"
         one = behind(["sh", "-c", script], "fake-hostname")
+        if into is not None:
+            state |= {"init": into.pid, "status": "running"}
         service.send("oci", service.state("same", one.pid, **state), [one.listener])
         os.close(one.listener)
         one.listener = None
@@ -126,8 +128,8 @@ def test_the_same_id_twice(serve, store, asking):
     """Two that were told apart stay so, each under its rules; so does who has joined one."""
     service = serve(CONFIGURATION, NOTIFY_SOCKET=str(store.path))
     _, other = asking(service, "a", metadata="other")
-    _, strict = asking(service, "b", metadata="strict")
-    _, joined = asking(service, "c", status="running")
+    first, strict = asking(service, "b", metadata="strict")
+    _, joined = asking(service, "c", into=first)
     assert [_says(one) for one in (other, strict, joined)] == ["other", "strict", "strict"]
     _until(lambda: len(store.kept) == 6)
     store.give(service)
@@ -140,7 +142,7 @@ def test_who_has_joined_is_left(serve, store, asking):
     """The container's rules hold for it, though the container's first process has ended."""
     service = serve(CONFIGURATION, NOTIFY_SOCKET=str(store.path))
     first, _ = asking(service, "a", metadata="strict")
-    _, joined = asking(service, "b", status="running")
+    _, joined = asking(service, "b", into=first)
     first.send_signal(9)
     _until(lambda: len(store.kept) == 2)
     store.give(service)

@@ -50,7 +50,7 @@ def test_the_name_in_a_title(tmp_path):
         with subprocess.Popen(line) as process:
             while not Path(f"/proc/{process.pid}/cmdline").read_bytes().endswith(b"100\0"):
                 os.sched_yield()
-            found = lxc_peer.name_of(process.pid)
+            found = lxc_peer.title_of(process.pid)[1]
             process.kill()
         assert found == name
-    assert lxc_peer.name_of(1 << 22) == ""
+    assert lxc_peer.title_of(1 << 22) == ("", "")

@@ -1,0 +1,43 @@
+"""Whose a listener is: which workload, of those that are here, an arrival is a part of.
+
+Ids do not say: a runtime keeps them apart within one root, one namespace of containerd or one path
+of LXC, and there may be several of these. So a container is known by its first process.
+
+    runtime        what it says of a process that it executes into a container
+    runc, youki    `state.pid` is the container's first process
+    LXC            each request has the container's first process
+    crun 1.8       no pid: the process is a child of the crun that brings its listener
+    later crun     `state.pid` is the process itself
+
+Of the last two only the kernel can say whose they are: they live in the namespaces and the root of
+the container's first process. Whatever cannot be told so is a workload of its own, decided by the
+section that is for it, and shares no rules, counts or answers with anybody of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from notifyd.listen.arrival import Arrival
+from notifyd.service.first import first_of, processes_of, surroundings
+from notifyd.service.supervised import Supervised, key_of
+
+__all__ = ["part_of"]
+
+
+def part_of(arrival: Arrival, present: Iterable[Supervised]) -> Supervised | None:
+    """The workload that an arrival is a part of, if that is here and can be told for certain."""
+    if not arrival.joins:
+        return None
+    called = [one for one in present if one.first is not None and one.key == key_of(arrival)]
+    if not called:
+        return None
+    first = first_of(arrival)
+    found = [one for one in called if one.first == first] or _around(arrival, called)
+    return found[0] if len(found) == 1 else None
+
+
+def _around(arrival: Arrival, called: Sequence[Supervised]) -> list[Supervised]:
+    """Those whose first process lives where a process of the arrival does."""
+    places = {surroundings(pid) for pid in processes_of(arrival)} - {None}
+    return [one for one in called if one.first and surroundings(*one.first) in places]

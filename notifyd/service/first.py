@@ -1,0 +1,93 @@
+"""A workload's first process, by which it is known: its number alone may be somebody else's soon.
+
+Whatever a peer says of pids counts only if it lives in our pid namespace: elsewhere the same number
+is another process.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import NamedTuple
+
+from notifyd.kernel import namespaces, proc
+from notifyd.listen.arrival import Arrival, Peer
+
+__all__ = ["First", "first_of", "processes_of", "start_of", "surroundings"]
+
+MOST_CHILDREN = 64  # of a peer; crun has one or two
+
+
+class First(NamedTuple):
+    """The first process of a workload, told apart from all that had its pid before or get it later.
+
+    Attributes:
+        pid: in our pid namespace.
+        start: when it began, in clock ticks since boot.
+    """
+
+    pid: int
+    start: int
+
+
+def first_of(arrival: Arrival) -> First | None:
+    """The container's first process as it is now; None where that cannot be known."""
+    if not arrival.peer.near:
+        return None
+    start = start_of(arrival.init)
+    return First(arrival.init, start) if start else None
+
+
+def start_of(pid: int) -> int:
+    """When a process began, in clock ticks since boot; 0 if it is not there."""
+    try:
+        directory = proc.open_dir(pid)
+        try:
+            return proc.start_time(proc.read_stat(directory))
+        finally:
+            os.close(directory)
+    except (OSError, ValueError, OverflowError):
+        return 0
+
+
+def processes_of(arrival: Arrival) -> list[int]:
+    """The processes that a listener may be of, where its peer does not say which container's."""
+    if not arrival.peer.near:
+        return []
+    if arrival.pid > 0:
+        return [arrival.pid]
+    return _children(arrival.peer)  # crun 1.8 says 0 of what it executes: a child of itself
+
+
+def _children(peer: Peer) -> list[int]:
+    try:
+        with open(f"/proc/{peer.pid}/task/{peer.pid}/children", "rb") as file:
+            return [int(one) for one in file.read(4096).split()[:MOST_CHILDREN]]
+    except OSError:
+        return []
+
+
+def surroundings(pid: int, start: int = 0) -> tuple[int, ...] | None:
+    """What a container's processes have in common, and no others: namespaces and root.
+
+    Args:
+        pid: of the process.
+        start: when it began, if that is known: another one does not count.
+
+    Returns:
+        None if it has ended, is not ours to look into, or lives in our own mount namespace, where
+        whatever is executed anywhere may live.
+    """
+    with suppress(OSError, ValueError, OverflowError):
+        directory = proc.open_dir(pid)
+        try:
+            if os.stat("ns/mnt", dir_fd=directory).st_ino == os.stat("/proc/self/ns/mnt").st_ino:
+                return None
+            root = os.stat("root", dir_fd=directory)
+            found = (*namespaces.read(directory), os.stat("ns/pid", dir_fd=directory).st_ino)
+            # Last: a directory of /proc that gives this is still that of the same process.
+            began = proc.start_time(proc.read_stat(directory))
+        finally:
+            os.close(directory)
+        return (*found, root.st_dev, root.st_ino) if start in (0, began) else None
+    return None
