@@ -67,8 +67,8 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "that was started here",
                 "peer": "who brought the listener: name, pid and uid",
                 "section": "the section of the configuration that is for it",
-                "bundle": "the folder of its OCI bundle, or LXC's path of containers: it tells apart "
-                "those of one name",
+                "bundle": "the folder of its OCI bundle, or LXC's path of containers, which tells "
+                "apart those of one name",
                 "metadata": "`listenerMetadata` of its profile, or the cookie of LXC",
                 "annotations": "of the container",
                 "command": "the command and its arguments",

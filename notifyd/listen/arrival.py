@@ -40,7 +40,7 @@ class Peer:
         groups: its supplementary groups.
         cgroups: of the process; none where it had ended when we looked.
         near: whether it lives in our pid namespace: in another one the pids that it names are
-            those of other processes. Not, where it had ended when we looked.
+            those of other processes. None where it had ended when we looked.
     """
 
     pid: int
@@ -49,7 +49,7 @@ class Peer:
     name: str
     groups: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
-    near: bool = True
+    near: bool | None = True
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
@@ -62,25 +62,25 @@ class Peer:
         return f"{self.name or '?'} (pid {self.pid}, uid {self.uid})"
 
 
-def _whereabouts(connection: socket.socket, pid: int) -> tuple[tuple[str, ...], bool]:
+def _whereabouts(connection: socket.socket, pid: int) -> tuple[tuple[str, ...], bool | None]:
     """The cgroups of the process that connected, and whether it shares our pid namespace.
 
     Of no other that has its number by now.
     """
     if not pid:
         return (), False  # in another pid namespace
-    try:
-        near = os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat("/proc/self/ns/pid").st_ino
-    except OSError:  # it has ended, or is not ours to look into
-        near = False
+    found, near = (), None
     try:
         found = proc.cgroups(pid)
+        near = os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat("/proc/self/ns/pid").st_ino
         process = unix.peer_pidfd(connection)
+    except PermissionError:  # not ours to look into
+        return found, False
     except OSError as error:
         # Before Linux 6.5 nobody can tell whether it still is the same.
-        return (found, near) if error.errno == errno.ENOPROTOOPT else ((), False)
+        return (found, near) if error.errno == errno.ENOPROTOOPT else ((), None)
     try:
-        return (found, near) if pidfd.alive(process) else ((), False)
+        return (found, near) if pidfd.alive(process) else ((), None)
     finally:
         os.close(process)
 

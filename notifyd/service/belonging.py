@@ -10,8 +10,9 @@ of LXC, and there may be several of these. So a container is known by its first 
     later crun     `state.pid` is the process itself
 
 Of the last two only the kernel can say whose they are: they live in the namespaces and the root of
-the container's first process. Whatever cannot be told so is a workload of its own, decided by the
-section that is for it, and shares no rules, counts or answers with anybody of its name.
+the container's first process. So has to do what is brought by a peer that has ended, whose numbers
+could be those of another pid namespace. Whatever cannot be told so is a workload of its own,
+decided by the section that is for it, and shares no rules, counts or answers with its namesakes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def part_of(arrival: Arrival, present: Iterable[Supervised]) -> Supervised | Non
     if not called:
         return None
     first = first_of(arrival)
-    found = [one for one in called if one.first == first] or _around(arrival, called)
+    found = [one for one in called if one.first == first]
+    if not found or arrival.peer.near is None:
+        around = _around(arrival, called)
+        found = [one for one in found if one in around] if found else around
     return found[0] if len(found) == 1 else None
 
 

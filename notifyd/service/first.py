@@ -1,7 +1,8 @@
 """A workload's first process, by which it is known: its number alone may be somebody else's soon.
 
-Whatever a peer says of pids counts only if it lives in our pid namespace: elsewhere the same number
-is another process.
+What a peer says of pids counts only if it lives in our pid namespace: elsewhere the same number is
+another process. Of one that has ended already, as runtimes soon do, nobody can tell. Then a number
+counts if its process lives in a mount namespace that is not ours, as those of containers do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from notifyd.kernel import namespaces, proc
 from notifyd.listen.arrival import Arrival, Peer
 
-__all__ = ["First", "first_of", "processes_of", "start_of", "surroundings"]
+__all__ = ["First", "first_of", "is_ours", "processes_of", "start_of", "surroundings"]
 
 MOST_CHILDREN = 64  # of a peer; crun has one or two
 
@@ -32,10 +33,15 @@ class First(NamedTuple):
 
 def first_of(arrival: Arrival) -> First | None:
     """The container's first process as it is now; None where that cannot be known."""
-    if not arrival.peer.near:
-        return None
-    start = start_of(arrival.init)
+    start = start_of(arrival.init) if is_ours(arrival.init, arrival.peer) else 0
     return First(arrival.init, start) if start else None
+
+
+def is_ours(pid: int, peer: Peer) -> bool:
+    """Whether a number that a peer gives means a process here."""
+    if pid <= 0 or not peer.pid or peer.near is False:
+        return False
+    return peer.near is True or surroundings(pid) is not None
 
 
 def start_of(pid: int) -> int:
@@ -51,11 +57,9 @@ def start_of(pid: int) -> int:
 
 
 def processes_of(arrival: Arrival) -> list[int]:
-    """The processes that a listener may be of, where its peer does not say which container's."""
-    if not arrival.peer.near:
-        return []
+    """The processes that a listener may be of: the one that is named, or children of the peer."""
     if arrival.pid > 0:
-        return [arrival.pid]
+        return [arrival.pid] if is_ours(arrival.pid, arrival.peer) else []
     return _children(arrival.peer)  # crun 1.8 says 0 of what it executes: a child of itself
 
 

@@ -18,7 +18,7 @@ from notifyd.engine.ledger import MOST_ABOUT, Ledger
 from notifyd.filter.profile import Profile
 from notifyd.kernel import seccomp
 from notifyd.listen.arrival import Arrival, Kind, Peer
-from notifyd.service.first import First, start_of
+from notifyd.service.first import First, is_ours, start_of
 from notifyd.service.installed import Installed
 from notifyd.service.sd_notify import Manager
 from notifyd.service.supervised import Supervised
@@ -147,7 +147,7 @@ def _restored(name: str, listener: int, memory: int) -> Kept | None:
 
 def _about(workload: Supervised, arrival: Arrival, installed: Installed) -> _About:
     peer = arrival.peer
-    pid = arrival.pid if peer.near else 0  # a number of another pid namespace means nothing here
+    pid = arrival.pid if is_ours(arrival.pid, peer) else 0
     return _About(
         workload.id,
         arrival.kind.value,

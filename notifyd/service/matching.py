@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from notifyd.kernel import proc
 from notifyd.listen.arrival import Arrival, Kind
 from notifyd.service.config import Match, Texts, as_list, uid_of
+from notifyd.service.first import is_ours
 
 __all__ = ["cgroups_of", "fits"]
 
@@ -41,7 +42,7 @@ def cgroups_of(arrival: Arrival) -> Sequence[str]:
     peer = arrival.peer
     if arrival.kind is Kind.NATIVE or peer.uid not in (0, os.geteuid()):
         return peer.cgroups
-    if not (peer.pid and peer.near) or arrival.pid <= 0:
+    if not is_ours(arrival.pid, peer):
         return peer.cgroups  # in another pid namespace its numbers mean nothing here
     try:
         return proc.cgroups(arrival.pid)

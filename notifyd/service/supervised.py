@@ -18,7 +18,7 @@ from notifyd.engine.report import Reporter
 from notifyd.engine.workload import Workload
 from notifyd.kernel import pidfd, proc
 from notifyd.listen.arrival import Arrival, Kind
-from notifyd.service.first import First
+from notifyd.service.first import First, is_ours
 from notifyd.service.installed import Installed, unheard
 from notifyd.service.policies import Policy
 
@@ -167,7 +167,7 @@ def open_first(arrival: Arrival) -> tuple[int, int]:
     A peer may name any number. What is not theirs to signal is not taken for theirs; and the
     numbers of a peer in another pid namespace, who has none here, mean nothing.
     """
-    if arrival.pid <= 0 or not (arrival.peer.pid and arrival.peer.near):
+    if not is_ours(arrival.pid, arrival.peer):
         return 0, -1
     try:
         descriptor = pidfd.open_process(arrival.pid)

@@ -112,3 +112,91 @@ def test_id_twice(serve, behind):
         time.sleep(0.1)
     assert service.wait_for("workload.started", workload="c1")
     assert service.wait_for("workload.started", workload="c1~2")
+
+
+def _container(service, behind):
+    one = behind(["sleep", "30"], "fake-hostname")
+    _give(service, one, service.state("c1", one.pid, annotations={"org.example/tier": "front"}))
+    return one
+
+
+def test_two_of_one_id(serve, behind):
+    """What is executed into one of two containers of one id is that one's, whichever came last."""
+    service = serve(CONTAINERS)
+    first, _ = _container(service, behind), service.wait_for("workload.started", workload="c1")
+    other, _ = _container(service, behind), service.wait_for("workload.started", workload="c1~2")
+    for init, known in ((first, "c1"), (other, "c1~2"), (first, "c1")):
+        process = behind(["uname", "-n"], "fake-hostname")
+        _give(service, process, service.state("c1", process.pid, init=init.pid, status="running"))
+        assert _status(process) == 0
+        assert service.wait_for("call", workload=known, tid=process.pid)
+
+
+@pytest.mark.parametrize("named", ["nobody", "itself", "another", "one that has ended"])
+def test_nobody_can_say_whose(serve, behind, named):
+    """What is executed into nobody knows which container is decided by the section for itself."""
+    service = serve(CONTAINERS)
+    _container(service, behind)
+    service.wait_for("workload.started", workload="c1")
+    process = behind(["uname", "-n"], "fake-hostname")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    init = {"nobody": 0, "itself": process.pid, "another": os.getpid()}.get(named, ended.pid)
+    state = service.state("c1", 0 if named == "nobody" else process.pid, init=init)
+    state["state"] |= {"status": "running", "bundle": "."}
+    _give(service, process, state)
+    assert _status(process) != 0
+    assert "no section of the configuration" in service.wait_for("arrival.refused")["reason"]
+    assert not service.events("workload.joined")
+
+
+@pytest.mark.root
+def test_a_peer_in_another_pid_namespace(serve, behind):
+    """The numbers that it names are not ours: they are taken for nobody's."""
+    service = serve(CONTAINERS)
+    first = _container(service, behind)
+    service.wait_for("workload.started", workload="c1")
+    process = behind(["uname", "-n"], "fake-hostname")
+    message = json.dumps(service.state("c1", process.pid, init=first.pid, status="running"))
+    code = (
+        "import sys, socket; sys.path.insert(0, sys.argv[1]); from notifyd.kernel import unix;"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[2]);"
+        "unix.send_fds(s, sys.argv[3].encode(), [int(sys.argv[4])]); s.recv(1)"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    words = [root, service.path("oci"), message, str(process.listener)]
+    subprocess.run(
+        ["unshare", "--pid", "--fork", sys.executable, "-c", code, *words],
+        pass_fds=[process.listener],
+        timeout=20,
+        check=True,
+    )
+    os.close(process.listener)
+    process.listener = None
+    assert _status(process) != 0
+    assert service.wait_for("arrival.refused")
+    assert not service.events("workload.joined")
+
+
+def test_a_name_of_two(serve, behind):
+    """A command about either lists both; each has a name by which it alone is called."""
+    service = serve(CONTAINERS + '[sockets.control]\npath = "{here}/control.sock"\n')
+    _container(service, behind)
+    service.wait_for("workload.started", workload="c1")
+    _container(service, behind)
+    service.wait_for("workload.started", workload="c1~2")
+
+    def kill(name):
+        words = [sys.executable, "-m", "notifyd", "ctl", "kill", name]
+        environment = {**os.environ, "NOTIFYD_CONTROL": service.path("control")}
+        return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=20)
+
+    done = kill("c1")
+    assert done.returncode != 0
+    assert "'c1' could be any of 2: c1~1 (pid" in done.stderr
+    assert "c1~2 (pid" in done.stderr
+    assert not service.events("workload.ended")
+    assert kill("c1~1").returncode == 0
+    assert service.wait_for("workload.ended", workload="c1")
+    assert kill("c1~2").returncode == 0
+    assert service.wait_for("workload.ended", workload="c1~2")
