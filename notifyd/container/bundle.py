@@ -20,6 +20,7 @@ import msgspec
 from notifyd.container.compose import Listener, compose
 from notifyd.container.settings import Settings
 from notifyd.errors import UsageError
+from notifyd.filter import plain_json
 from notifyd.filter.oci import Seccomp, as_profile
 from notifyd.filter.oci_merge import open_base
 from notifyd.policy.load import find
@@ -28,6 +29,7 @@ from notifyd.policy.ownership import check_writers
 __all__ = ["PREFIX", "Request", "prepare", "requested"]
 
 PREFIX = "org.notifyd."
+MOST_BYTES = 1 << 24  # of a config.json; annotations alone may have 256 KiB
 _RULES, _METADATA, _OPTION = (PREFIX + name for name in ("rules", "metadata", "option."))
 
 # crun's: with these a container brings a filter of its own, or sends the listener elsewhere.
@@ -57,7 +59,7 @@ def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
         UsageError: an annotation asks for what the settings do not give to it, or is none of ours
             though it begins like one.
     """
-    ours = {name: text for name, text in annotations.items() if name.startswith(PREFIX)}
+    ours = {name: text for name, text in annotations.items() if _begins_like_ours(name)}
     names = ours.pop(_RULES, None)
     asked = [name.strip() for name in (names or "").split(",") if name.strip()]
     if names is not None and not asked:
@@ -85,6 +87,11 @@ def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
     chosen = settings.metadata if settings.metadata is not None else metadata
     named = ",".join((*settings.rules, *asked))
     return Request(rules, options, named if chosen is None else chosen)
+
+
+def _begins_like_ours(name: str) -> bool:
+    """In any case: a misspelt annotation is no silence."""
+    return name.casefold().startswith(PREFIX)
 
 
 def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = False) -> bool:
@@ -135,11 +142,13 @@ def _read(path: Path) -> dict[str, Any]:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise UsageError(f"{path}: no regular file")
-        text = file.read()
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise UsageError(f"{path}: more than {MOST_BYTES:,} bytes")
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: no JSON: {error}") from error
+        config = plain_json.decode(text)
+    except ValueError as error:
+        raise UsageError(f"{path}: no JSON that can be taken: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("linux", {}), dict):
         raise UsageError(f"{path}: no configuration of a Linux container")
     annotations = config.get("annotations") or {}

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 
 from notifyd.errors import UsageError
+from notifyd.filter import plain_json
 
 __all__ = [
     "ARCH_NAMES",
@@ -161,14 +162,14 @@ def read(raw: bytes, place: str) -> Seccomp:
         UsageError: it is no such JSON; the text says where.
     """
     try:
-        whole = msgspec.json.decode(raw)
+        whole = plain_json.decode(raw)
         if isinstance(whole, dict) and "ociVersion" in whole:
             whole = (whole.get("linux") or {}).get("seccomp")
             place = f"{place} (linux.seccomp)"
         if not isinstance(whole, dict):
             raise UsageError(f"{place}: no seccomp profile in it; give a file that has one")
         return as_profile(whole, place)
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise UsageError(f"{place}: no seccomp profile: {error}") from error
 
 

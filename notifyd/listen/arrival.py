@@ -69,7 +69,8 @@ def _whereabouts(connection: socket.socket, pid: int) -> tuple[tuple[str, ...], 
     """
     if not pid:
         return (), False  # in another pid namespace
-    found, near = (), None
+    found: tuple[str, ...] = ()
+    near: bool | None = None
     try:
         found = proc.cgroups(pid)
         near = os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat("/proc/self/ns/pid").st_ino

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import msgspec
 
 from notifyd.errors import PeerError
+from notifyd.filter import plain_json
 
 __all__ = ["MOST_BYTES", "Assembly", "ProcessState", "parse_process_state"]
 
@@ -126,8 +127,8 @@ def parse_process_state(message: bytes, fds: Sequence[int]) -> ProcessState:
         PeerError: it is not what the specification says.
     """
     try:
-        found = msgspec.json.decode(message, type=_ProcessState)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = msgspec.convert(plain_json.decode(message), _ProcessState)
+    except ValueError as error:  # msgspec.ValidationError, too
         raise PeerError(f"no containerProcessState: {error}") from error
     if len(found.fds) != len(fds):
         raise PeerError(f"{len(found.fds)} names for {len(fds)} descriptors")

@@ -241,3 +241,27 @@ def test_settings(tmp_path):
         with pytest.raises(UsageError, match=r"runtime\.toml") as error:
             read_settings(path)
         assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('"seccomp": null', '"seccomp": null, "SECCOMP": null'),
+        ('"seccomp": null', '"SECCOMP": null, "seccomp": null'),
+        ('"seccomp": null', '"\u017feccomp": null'),
+        ('"linux"', '"LINUX": {}, "linux"'),
+        ('"linux"', '"linux": {}, "linux"'),
+        ('"annotations"', '"Annotations"'),
+        ('"org.notifyd.rules"', '"org.notifyd.Rules"'),
+        ('"org.notifyd.rules"', '"Org.Notifyd.rules"'),
+    ],
+)
+def test_a_key_that_a_runtime_takes_for_another(config, change):
+    """Runtimes in Go do not mind the case, and the last one counts: no filter would be left."""
+    path = config(annotations=ASKS, linux={"seccomp": None})
+    before = path.read_text()
+    assert change[0] in before
+    path.write_text(before.replace(*change))
+    with pytest.raises(UsageError, match=r"in case only|twice|no such annotation"):
+        prepare(path, Settings(), runtime="runc")
+    assert path.read_text() == before.replace(*change)
