@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from notifyd.filter import plain_json
 from notifyd.filter.oci import Seccomp, as_profile
 from notifyd.filter.oci_merge import open_base
 from notifyd.policy.load import find
-from notifyd.policy.ownership import check_writers
+from notifyd.policy.trusted import check_trusted, read_trusted
 
 __all__ = ["PREFIX", "Request", "prepare", "requested"]
 
@@ -36,6 +37,10 @@ _RULES, _METADATA, _OPTION = (PREFIX + name for name in ("rules", "metadata", "o
 _OVERRIDES = frozenset(
     {"run.oci.seccomp_bpf_data", "run.oci.seccomp.receiver", "run.oci.seccomp.plugins"}
 )
+
+
+# In the user namespace of a rootless engine root's files are nobody's.
+_OBEYED = partial(read_trusted, unmapped=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +124,12 @@ def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = Fa
     if overriding := sorted(_OVERRIDES & (config.get("annotations") or {}).keys()):
         raise UsageError(f"{overriding[0]}: crun would drop what notifyd adds; leave it out")
     for name in request.rules:
-        check_writers(find(name))
+        check_trusted(find(name), unmapped=True)
     linux = config.setdefault("linux", {})
     base = _base(linux.get("seccomp"), path)
     listener = Listener(settings.listener, request.metadata, settings.flags, runtime)
-    made = compose(request.rules, request.options, base, f"{path} (linux.seccomp)", listener)
+    place = f"{path} (linux.seccomp)"
+    made = compose(request.rules, request.options, base, place, listener, _OBEYED)
     linux["seccomp"] = msgspec.to_builtins(made.seccomp)
     _replace(path, json.dumps(config).encode())
     return True

@@ -16,7 +16,7 @@ from notifyd.errors import FilterError, UsageError
 from notifyd.filter.oci import KILLABLE, Seccomp
 from notifyd.filter.oci_merge import Merged, Wanted, merge
 from notifyd.filter.profile import NOTIFY
-from notifyd.policy.load import load
+from notifyd.policy.load import Read, load, read_obeyed
 from notifyd.policy.lower import lower
 from notifyd.policy.operations import Exec
 from notifyd.policy.rule import Rule
@@ -63,6 +63,7 @@ def compose(
     base: Seccomp,
     place: str,
     listener: Listener,
+    read: Read = read_obeyed,
 ) -> Merged:
     """The profile that makes a container report what `rules` need to be asked about.
 
@@ -72,12 +73,13 @@ def compose(
         base: a profile of the OCI.
         place: what the person calls the base.
         listener: where notifications go. Left out of the profile if there are none.
+        read: reads rule files.
 
     Raises:
         UsageError: rules that cannot be loaded; base and rules contradict each other; a call that
             the runtime itself would wait for; a base with a listener of its own.
     """
-    loaded = load(rules, options=options, deciding=False)
+    loaded = load(rules, options=options, deciding=False, read=read)
     watched = watched_for(loaded, audited=True)
     wanted = Wanted(lower(loaded).profile, [(one.syscall, one.cubes) for one in watched])
     merged = _checked(merge(base, wanted, place), base, place)

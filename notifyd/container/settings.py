@@ -18,7 +18,7 @@ from notifyd.container.compose import LISTENER
 from notifyd.errors import UsageError
 from notifyd.filter.oci import FLAGS
 from notifyd.policy.load import shipped
-from notifyd.policy.ownership import check_writers
+from notifyd.policy.trusted import read_trusted
 
 __all__ = ["Settings", "read_settings"]
 
@@ -69,9 +69,8 @@ def read_settings(path: Path) -> Settings:
     Raises:
         UsageError: it cannot be read, others may write it, or it says something that it cannot say.
     """
-    check_writers(path)
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Settings)
+        found = msgspec.toml.decode(read_trusted(path, unmapped=True), type=Settings)
     except FileNotFoundError:
         return Settings()
     except OSError as error:

@@ -140,11 +140,10 @@ def find_runtime() -> str:
 
 
 def _named() -> str:
-    from notifyd.policy.ownership import check_writers
+    from notifyd.policy.trusted import read_trusted
 
-    check_writers(_settings_path())
     try:
-        text = _settings_path().read_bytes().decode()
+        text = read_trusted(_settings_path(), unmapped=True).decode()
     except FileNotFoundError:
         return ""
     import tomllib

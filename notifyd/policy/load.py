@@ -17,11 +17,13 @@ from notifyd.errors import UsageError
 from notifyd.policy.installed import PROGRAMS
 from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration, Setting
 from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.trusted import check_imports, read_trusted
 from notifyd.policy.verdicts import Verdict
 
 MAX_TEXT = 500  # characters of what an exception says
 
 T = TypeVar("T")
+Read = Callable[[Path], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def find(name: str) -> Path:
     if name in known:
         return known[name]
     path = Path(name)
-    if "/" in name or name.endswith(".py"):
+    if _is_path(name):
         if path.is_file():
             return path
         raise UsageError(f"no rule file {name}: check the path")
@@ -74,16 +76,28 @@ def find(name: str) -> Path:
     raise UsageError(f"no shipped rule is named {name!r}; {hint} `notifyd rules` lists them")
 
 
+def _is_path(name: str) -> bool:
+    """Whether a name is that of a file, and of no shipped rule."""
+    return "/" in name or name.endswith(".py")
+
+
 def title(path: Path) -> str:
     """The first line of a rule file's docstring, without running it."""
     document = ast.get_docstring(ast.parse(path.read_bytes()))
     return (document or "").partition("\n")[0]
 
 
+def read_obeyed(path: Path) -> bytes:
+    """A rule file's text, of a file that nobody else may change, and nobody what it imports."""
+    check_imports()
+    return read_trusted(path)
+
+
 def load_file(
     name: str,
     options: Mapping[str, Sequence[str]] | None = None,
     programs: Sequence[str] = (),
+    read: Read = read_obeyed,
 ) -> RuleFile:
     """Read and run one rule file.
 
@@ -91,13 +105,14 @@ def load_file(
         name: a shipped rule's name or a path.
         options: texts for the file's `option(...)`s, by their names.
         programs: paths of what is to be run, for `command_places()`.
+        read: reads it, if it is none that ships.
 
     Raises:
-        UsageError: no such file, or the file fails; with file and line.
+        UsageError: no such file, others may write it, or the file fails; with file and line.
     """
     path = find(name)
     try:
-        source = path.read_bytes()
+        source = read(path) if _is_path(name) else path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     module = types.ModuleType(f"notifyd_rules.{path.stem}.{abs(hash(path)):x}")
@@ -131,6 +146,7 @@ def load(
     strict: bool = False,
     deciding: bool = True,
     programs: Sequence[str] = (),
+    read: Read = read_obeyed,
 ) -> RuleSet:
     """A rule set from rule files, in the order given. They add up: see `RuleSet`.
 
@@ -142,13 +158,14 @@ def load(
         strict: refuse `Continue()` where memory was looked at.
         deciding: whether they are going to decide; if not, options that they need may be missing.
         programs: as `load_file` takes them.
+        read: as there.
 
     Raises:
         UsageError: files that cannot be loaded, options that none knows, or that are needed and
             missing; a line for each.
     """
     given = options or {}
-    files = each(names, lambda name: load_file(name, options_for(name, given), programs))
+    files = each(names, lambda name: load_file(name, options_for(name, given), programs, read))
     wrong = list(_strange(files, given))
     if deciding:
         wrong += _missing(files, given)

@@ -13,6 +13,7 @@ from typing import Any
 
 from notifyd.errors import UsageError
 from notifyd.listen.arrival import Kind
+from notifyd.policy.trusted import read_trusted
 from notifyd.service.config import (
     Approvals,
     Config,
@@ -71,10 +72,10 @@ def examine(path: Path) -> Reading:
     """Read a file, and find all that is wrong with it, but for the rules that it names.
 
     Raises:
-        UsageError: it cannot be read, or is no TOML.
+        UsageError: it cannot be read, others may write it, or it is no TOML.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_trusted(path).decode("utf-8")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}: give another with --config") from error
     except UnicodeDecodeError as error:

@@ -13,9 +13,9 @@ from notifyd.filter.profile import Profile
 from notifyd.listen.arrival import Arrival, Refused
 from notifyd.policy.load import each, find, load
 from notifyd.policy.lower import lower
-from notifyd.policy.ownership import check_ownership
 from notifyd.policy.rule import Declaration, Rule
 from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.trusted import check_trusted
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.service.config import Config, Section, as_list
 from notifyd.service.config_file import ConfigError, examine
@@ -107,7 +107,6 @@ def load_policies(path: Path) -> Policies:
         UsageError: something is wrong; every mistake has its line.
     """
     looks = look_at((path,))
-    check_ownership(path)
     found = examine(path)
     looks = {**looks, **looks_of_rules(found.sections.values(), path.parent)}
     loaded, mistakes = list[Policy](), list(found.mistakes)
@@ -146,7 +145,7 @@ def _load(section: Section, folder: Path) -> Policy:
 
 def _obeyed(name: str) -> Path:
     file = find(name)
-    check_ownership(file)
+    check_trusted(file)
     return file
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import trio
@@ -67,7 +68,7 @@ def load_rules(*names: str, **options: object) -> RuleSet:
         name: [str(one) for one in (value if isinstance(value, (tuple, list)) else (value,))]
         for name, value in options.items()
     }
-    return load(names, options=texts)
+    return load(names, options=texts, read=Path.read_bytes)  # tests run what they lie beside
 
 
 class _Inquiry(Inquiry):
