@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from notifyd.errors import UsageError
+from notifyd.policy.trusted import open_trusted
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -89,10 +90,14 @@ def public_key(text: str) -> str:
 
 def _read(path: str) -> bytes | None:
     """The secret; None where there is no file."""
+    if os.path.islink(path):
+        raise UsageError(f"audit: the key {path!r} is a link: name the file itself")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_trusted(path)
     except FileNotFoundError:
         return None
+    except UsageError as error:
+        raise UsageError(f"audit: the key {error}") from error
     except OSError as error:
         raise UsageError(
             f"audit: the key {path!r} cannot be read ({error.strerror}): give another with `key`"

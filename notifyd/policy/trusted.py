@@ -59,7 +59,7 @@ def check_trusted(path: Path | str, *, unmapped: bool = False) -> None:
 
 
 def open_trusted(path: Path | str, *, unmapped: bool = False) -> int:
-    """Open what is obeyed, for reading; the caller owns the descriptor. Raises as `read_trusted`."""
+    """Open what is obeyed, for reading; raises as `read_trusted`. The caller owns it."""
     found = _Walk(os.fspath(path), unmapped).end()
     try:
         if not stat.S_ISREG(os.fstat(found).st_mode):
@@ -77,27 +77,35 @@ def check_imports() -> None:
         UsageError: somebody can.
     """
     keepers = {0, os.geteuid(), os.stat("/").st_uid}
-    for name in sys.path:
-        for folder in (Path(name).resolve(), *Path(name).resolve().parents):
-            try:
-                seen = folder.stat()
-            except OSError:
-                continue
-            inner = folder == Path(name).resolve()  # where the sticky bit does not help
-            open_ = seen.st_mode & stat.S_IWOTH and (inner or not seen.st_mode & stat.S_ISVTX)
-            if stat.S_ISDIR(seen.st_mode) and (open_ or seen.st_uid not in keepers):
-                raise UsageError(
-                    f"{name or '.'}: rule files import from there (sys.path), and others may write "
-                    f"{folder}: leave it out of PYTHONPATH, or start `notifyd` and not `python -m`"
-                )
+    named = {Path(name).resolve() for name in sys.path}
+    for folder in named | {above for one in named for above in one.parents}:
+        try:
+            seen = folder.stat()
+        except OSError:
+            continue
+        # The sticky bit does not help where modules are looked for.
+        sticky = seen.st_mode & stat.S_ISVTX and folder not in named
+        if seen.st_uid not in keepers or (seen.st_mode & stat.S_IWOTH and not sticky):
+            raise UsageError(
+                f"{folder}: rule files import from there (sys.path), and others may write it: "
+                "leave it out of PYTHONPATH, or start `notifyd` and not `python -m notifyd`"
+            )
 
 
 class _Place(NamedTuple):
-    """What a way has come to: a descriptor, its path, and whether others may make names there."""
+    """What a way has come to.
+
+    Attributes:
+        fd: open with O_PATH.
+        name: its path, for people.
+        shared: whether others may make names in it.
+        link: where it leads; None if it is no link.
+    """
 
     fd: int
     name: str
     shared: bool
+    link: str | None
 
 
 class _Walk:
@@ -108,35 +116,37 @@ class _Walk:
         ours = {0, os.geteuid()}
         self._of_ways = {*ours, os.stat("/").st_uid}  # root, as a user namespace without it sees it
         self._of_files = self._of_ways if unmapped else ours
+        self._links = 0
         self._devices: dict[int, bytes] = {}  # the type of file system of those that were looked at
 
     def end(self) -> int:
         """Go it to its end, which is open with O_PATH then; the caller owns that."""
         left = os.path.join(os.getcwd(), self._path).split("/")[::-1]
-        here, links = self._root(), 0
+        here = self._root()
         try:
             while left:
                 name = left.pop()
                 if name in ("", "."):
                     continue
                 found = self._step(here, name)
-                text = _link(found.fd)
-                if text is None:
-                    os.close(here.fd)
-                    here = found
-                    continue
+                if found.link is None:
+                    found, here = here, found
                 os.close(found.fd)
-                links += 1
-                if links > MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
-                left += text.split("/")[::-1]
-                if text.startswith("/"):
-                    os.close(here.fd)
-                    here = self._root()
+                if found.link is not None:
+                    left += self._followed(found.link)
+                    if found.link.startswith("/"):
+                        found, here = here, self._root()
+                        os.close(found.fd)
         except BaseException:
             os.close(here.fd)
             raise
         return here.fd
+
+    def _followed(self, link: str) -> list[str]:
+        self._links += 1
+        if self._links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
+        return link.split("/")[::-1]
 
     def _root(self) -> _Place:
         return self._checked(os.open("/", _AT), "", shared=False)
@@ -147,7 +157,7 @@ class _Walk:
 
     def _checked(self, fd: int, name: str, *, shared: bool) -> _Place:
         try:
-            return _Place(fd, name, self._check(fd, name, shared))
+            return _Place(fd, name, self._check(fd, name, shared), _link(fd))
         except BaseException:
             os.close(fd)
             raise
@@ -161,7 +171,7 @@ class _Walk:
         self._check_server(fd, name, seen)
         if kind != stat.S_IFDIR and shared and seen.st_nlink > 1:
             self._refuse(name, kind, "has a second name, which others may have given it: copy it")
-        if kind == stat.S_IFLNK or not _others_write(fd, seen):
+        if kind not in (stat.S_IFREG, stat.S_IFDIR) or not _others_write(fd, seen):
             return False
         if kind == stat.S_IFDIR and seen.st_mode & stat.S_ISVTX:  # as /tmp: own names only
             return True
@@ -205,7 +215,8 @@ def _others_write(fd: int, seen: os.stat_result) -> bool:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
             raise
         return not _is_own_group(seen.st_gid)
-    return any(_gives(*entry, seen) for entry in _ENTRY.iter_unpack(data[4:]))
+    entries = _ENTRY.iter_unpack(data[4:])
+    return any(_gives(tag, permissions, id_, seen) for tag, permissions, id_ in entries)
 
 
 def _gives(tag: int, permissions: int, id_: int, seen: os.stat_result) -> bool:

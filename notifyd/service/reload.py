@@ -119,7 +119,22 @@ class Reloader:
 
 
 async def _changed(looks: Looks) -> None:
-    """Wait until one of the files looks different.
+    """Wait until one of the files looks different."""
+    while True:
+        try:
+            return await _told_of_change(looks)
+        except ExceptionGroup as failed:
+            # Of a name that is not UTF-8 (anybody's, in a folder as /tmp) watchfiles can tell
+            # nothing, and ends: measured with 1.3.
+            if failed.split(RuntimeError)[1] is not None:
+                raise
+        await trio.sleep(_LOOK / 1000)
+        if await _look_again(looks) != looks:
+            return None
+
+
+async def _told_of_change(looks: Looks) -> None:
+    """The same, unless a change cannot be told.
 
     Watching their folders makes that quick. But a watch begins late, ends with its folder, and does
     not see a link on the way that leads elsewhere, so the files are looked at now and then besides.

@@ -12,7 +12,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ import trio
 
 from notifyd.approvals.question import Answer, Question
 from notifyd.errors import PeerError, UsageError
+from notifyd.policy.trusted import open_trusted
 from notifyd.service import webhook_wire as wire
 from notifyd.service.config import WebhookConfig
 from notifyd.service.daemon import Daemon
@@ -42,14 +42,16 @@ def read_secret(path: str) -> bytes:
     """The secret that both sides sign with: a file's first line, without spaces around it.
 
     Raises:
-        UsageError: it cannot be read, others can read it, or it can be guessed.
+        UsageError: it cannot be read, others can read or change it, or it can be guessed.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open(open_trusted(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             secret = file.readline(4096).strip()
     except OSError as error:
         raise UsageError(f"webhook.secret-file: {path}: {error.strerror}: give another") from error
+    except UsageError as error:
+        raise UsageError(f"webhook.secret-file: {error}") from error
     if mode & 0o007:
         raise UsageError(f"webhook.secret-file: {path}: anybody can use it: chmod o= it")
     if len(secret) < SHORTEST:

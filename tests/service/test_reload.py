@@ -339,3 +339,15 @@ def test_a_link_that_leads_elsewhere(reloading, asking, tmp_path):
     (tmp_path / "new").symlink_to("two")
     (tmp_path / "new").rename(tmp_path / "data")
     _says(said, "two")
+
+
+def test_a_name_that_is_not_utf_8(reloading, asking, tmp_path):
+    """Whoever may write beside a file makes one: changes are seen all the same, and later ones."""
+    service = reloading(CONFIGURATION.replace("watch = false", "watch = true"))
+    said = asking(service)
+    _says(said, "one")
+    for number, name in enumerate(("two", "three")):
+        (tmp_path / os.fsdecode(b"a\xff%d" % number)).write_text("")
+        (tmp_path / "rule.py").write_text(_rule(name))
+        _says(said, name)
+    assert service.process.poll() is None
