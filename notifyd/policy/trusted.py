@@ -88,7 +88,7 @@ def check_imports() -> None:
         if seen.st_uid not in keepers or (seen.st_mode & stat.S_IWOTH and not sticky):
             raise UsageError(
                 f"{folder}: rule files import from there (sys.path), and others may write it: "
-                "leave it out of PYTHONPATH, or start `notifyd` and not `python -m notifyd`"
+                "leave it out of PYTHONPATH"
             )
 
 

@@ -251,3 +251,14 @@ def test_a_file_system_of_somebody_else(tree):
                 subprocess.run(["umount", "-l", str(place)], check=False)
                 server.kill()
                 watchdog.cancel()
+
+
+def test_the_folder_one_is_in(tree):
+    """`python -m notifyd` imports nothing from there, and need not refuse what lies elsewhere."""
+    (tree / "shared/msgspec.py").write_text("raise SystemExit('from the current folder')\n")
+    words = [sys.executable, "-m", "notifyd", "rules", str(tree / "real/rule.py"), "--filter"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        words, cwd=tree / "shared", env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
