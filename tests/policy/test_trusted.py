@@ -254,11 +254,16 @@ def test_a_file_system_of_somebody_else(tree):
 
 
 def test_the_folder_one_is_in(tree):
-    """`python -m notifyd` imports nothing from there, and need not refuse what lies elsewhere."""
-    (tree / "shared/msgspec.py").write_text("raise SystemExit('from the current folder')\n")
-    words = [sys.executable, "-m", "notifyd", "rules", str(tree / "real/rule.py"), "--filter"]
+    """With `python -m notifyd` rule files import nothing from there, and it does no harm."""
+    (tree / "shared/of_others.py").write_text("raise SystemExit('from the current folder')\n")
+    (tree / "real/imports.py").write_text(f"import of_others\n{RULE}")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run(
-        words, cwd=tree / "shared", env=environment, capture_output=True, text=True, timeout=30
-    )
-    assert done.returncode == 0, done.stderr
+
+    def show(name):
+        words = [sys.executable, "-m", "notifyd", "rules", str(tree / "real" / name), "--filter"]
+        return subprocess.run(
+            words, cwd=tree / "shared", env=environment, capture_output=True, text=True, timeout=30
+        )
+
+    assert show("rule.py").returncode == 0
+    assert "No module named 'of_others'" in show("imports.py").stderr
