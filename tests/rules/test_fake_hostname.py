@@ -45,7 +45,7 @@ def test_a_program_is_told_the_name(run, python):
     """By uname(2) of the C library and by uname(1)."""
     ran = run(RULES, "uname", "-n", name="elsewhere")
     assert ran.out == "elsewhere\n"
-    real = python([], "print(json.dumps(['u', ' '.join(os.uname())]))").found["u"]
+    real = python(["audit-exec"], "print(json.dumps(['u', ' '.join(os.uname())]))").found["u"]
     told = python(RULES, "print(json.dumps(['u', ' '.join(os.uname())]))").found["u"]
     assert told == real.replace(f" {platform.node()} ", " sandbox ", 1)
 
