@@ -7,6 +7,7 @@ the errno that comes out is the kernel's own.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 from struct import Struct
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ __all__ = [
     "filesystem",
     "mounted",
     "openat",
+    "status_flags",
 ]
 
 AT_FDCWD: Final = -100
@@ -84,6 +86,11 @@ def openat(dirfd: int, path: bytes, flags: int, mode: int) -> int:
     if found < 0:
         fail()
     return found
+
+
+def status_flags(fd: int) -> int:
+    """How a descriptor was opened, the access mode among it: fcntl(2) F_GETFL."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL)
 
 
 def filesystem(fd: int) -> int:
