@@ -113,19 +113,30 @@ class TakenSignals:
         """Return signal, code and sender of what has arrived, without waiting."""
         return [] if self._fd is None else self._fd.read()
 
-    def stop(self, number: int) -> None:
+    def stop(self, number: int, *, group: bool = False) -> bool:
         """Stop ourselves as the command was stopped; return once somebody continued us.
 
         Args:
             number: The signal that stopped the command. What the shell says of the job comes
                 from it.
+            group: Whether it is for our whole process group, as from the keyboard.
+
+        Returns:
+            Whether we were stopped and continued. The kernel stops no group that has no shell.
         """
         if number in STOPPING and signal.getsignal(number) == signal.SIG_DFL:
-            _blocked_but(number, lambda: signal.raise_signal(number))
+            _blocked_but(number, lambda: _send(number, group=group))
         else:
             os.kill(os.getpid(), signal.SIGSTOP)
         # The SIGCONT that woke us is for us. What the command needs it gets from the relay.
-        signal.sigtimedwait({signal.SIGCONT}, 0)
+        return signal.sigtimedwait({signal.SIGCONT}, 0) is not None
+
+
+def _send(number: int, *, group: bool) -> None:
+    if group:
+        os.killpg(0, number)
+    else:
+        signal.raise_signal(number)
 
 
 def _blocked_but(number: int, act: Callable[[], None]) -> None:

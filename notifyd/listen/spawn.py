@@ -15,16 +15,18 @@ import socket
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from notifyd.kernel import pidfd, seccomp, unix
 from notifyd.listen.child import COURIER, FAILED, FIND, INSTALL, Plan, become
 from notifyd.listen.command import CannotStart, exit_status, native_environment
+from notifyd.listen.monitor import Monitor, Own, lead
 from notifyd.listen.signals import SignalState
 from notifyd.listen.spawned import EXEC_FAILED, Spawned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from notifyd.listen.user import User
 
@@ -42,6 +44,7 @@ class _Start:
     pid: int
     pidfd: int
     courier: int = 0
+    monitor: Monitor | None = None
     listener: int | None = None
     exec_failure: bytes = b""
 
@@ -67,6 +70,7 @@ def spawn(
     flags: int,
     user: User | None = None,
     signals: SignalState | None = None,
+    own: Own | None = None,
 ) -> Spawned:
     """Start a command behind a filter. It runs with our files, terminal and process group.
 
@@ -83,6 +87,8 @@ def spawn(
             no_new_privs is set only when CAP_SYS_ADMIN is missing.
         signals: The mask and the ignored signals for the command: `TakenSignals.before`. By
             default those of the calling thread.
+        own: A terminal of its own: it leads a process group of that one's session, and every
+            descriptor that would be our terminal is that one. Its parent is then a monitor.
 
     Returns:
         The started command; the caller closes it, and waits for the process. Its execve(2) may
@@ -100,14 +106,15 @@ def spawn(
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.enter_context(ours)
         with theirs:
-            start = _fork(plan, theirs.fileno(), ours.fileno())
+            start = _fork(plan, theirs.fileno(), ours.fileno(), own)
         undo.callback(_abandon, start)
         ours.settimeout(PATIENCE)
         _listen_to(start, ours, plan)
         if start.courier:
             _wait(start.courier)
         undo.pop_all()
-        return Spawned(start.pid, start.pidfd, start.listener, ours.detach(), start.exec_failure)
+        failure, monitor = start.exec_failure, start.monitor
+        return Spawned(start.pid, start.pidfd, start.listener, ours.detach(), failure, monitor)
 
 
 def _plan(
@@ -137,7 +144,27 @@ def _require_notification() -> None:
         raise CannotStart("cannot supervise here: /proc is not there; mount -t proc proc /proc")
 
 
-def _fork(plan: Plan, end: int, ours: int) -> _Start:
+def _fork(plan: Plan, end: int, ours: int, own: Own | None) -> _Start:
+    if own is None:
+        pid = _forked(partial(become, plan, end, ours))
+        try:
+            return _Start(pid, pidfd.open_process(pid))
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            _wait(pid)
+            raise
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        leading = partial(lead, own, theirs, plan.signals, partial(become, plan, end, ours))
+        monitor = Monitor(_forked(leading), mine)
+    try:
+        return _Start(*monitor.command(PATIENCE), monitor=monitor)
+    except OSError:
+        monitor.close()
+        raise
+
+
+def _forked(life: Callable[[], NoReturn]) -> int:
     """Fork with every signal blocked, so that no handler of ours ever runs in the child."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -146,15 +173,10 @@ def _fork(plan: Plan, end: int, ours: int) -> _Start:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if not pid:
-            become(plan, end, ours)
+            life()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    try:
-        return _Start(pid, pidfd.open_process(pid))
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-        _wait(pid)
-        raise
+    return pid
 
 
 def _listen_to(start: _Start, ours: socket.socket, plan: Plan) -> None:
@@ -186,9 +208,18 @@ def _end_of_messages(start: _Start, plan: Plan) -> None:
     ended.register(start.pidfd, select.POLLIN)
     if not ended.poll(PATIENCE * 1000):
         raise OSError(errno.EPROTO, "the command started, but its listener never came")
-    how = os.waitid(os.P_PID, start.pid, os.WEXITED | os.WNOWAIT)
-    number = how.si_status if how and how.si_code != os.CLD_EXITED else 0
+    number = _killed_by(start)
     raise CannotStart(f"the command was ended by signal {number} before it ran", 128 + number)
+
+
+def _killed_by(start: _Start) -> int:
+    """The signal that ended a child; 0 if none did."""
+    if start.monitor is not None:
+        select.select([start.monitor], [], [], PATIENCE)
+        start.monitor.news()
+        return max(0, (start.monitor.status or 0) - 128)
+    how = os.waitid(os.P_PID, start.pid, os.WEXITED | os.WNOWAIT)
+    return how.si_status if how and how.si_code != os.CLD_EXITED else 0
 
 
 def _explain(error: OSError, step: str, plan: Plan) -> NoReturn:
@@ -217,6 +248,8 @@ def _abandon(start: _Start) -> None:
     _wait(start.pid)
     if start.courier:
         _wait(start.courier)  # it ends when it sees that the child has
+    if start.monitor is not None:
+        start.monitor.close()
     for fd in (start.pidfd, start.listener):
         if fd is not None:
             os.close(fd)

@@ -14,6 +14,8 @@ from notifyd.kernel import pidfd
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from notifyd.listen.monitor import Monitor
+
 __all__ = ["EXEC_FAILED", "Spawned"]
 
 EXEC_FAILED = struct.Struct("=ci")  # b"X" and the errno of execve(2)
@@ -27,13 +29,21 @@ class Spawned:
         pidfd: A descriptor for it; readable when it has ended.
         listener: The listener of its filter; None if it was started without. One reader.
         exec_status: Readable as soon as execve(2) succeeded or failed; then see `exec_error`.
+        monitor: Its parent, where it has a terminal of its own; None where that is we.
     """
 
-    __slots__ = ("_exec_error", "_status", "exec_status", "listener", "pid", "pidfd")
+    __slots__ = ("_exec_error", "_status", "exec_status", "listener", "monitor", "pid", "pidfd")
 
     def __init__(
-        self, pid: int, pidfd: int, listener: int | None, exec_status: int, failure: bytes = b""
+        self,
+        pid: int,
+        pidfd: int,
+        listener: int | None,
+        exec_status: int,
+        failure: bytes = b"",
+        monitor: Monitor | None = None,
     ) -> None:
+        self.monitor = monitor
         self.pid = pid
         self.pidfd = pidfd
         self.listener = listener
@@ -63,6 +73,8 @@ class Spawned:
         Raises:
             ChildProcessError: ECHILD: somebody else waited for it, or SIGCHLD is ignored.
         """
+        if self.monitor is not None:
+            return self.monitor.status
         if self._status is None:
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             # While a thread of ours traces it, its stops show here too, and are not for us.
@@ -95,6 +107,8 @@ class Spawned:
         for fd in owned:
             if fd is not None and fd >= 0:
                 os.close(fd)
+        if self.monitor is not None:
+            self.monitor.close()
 
     def __enter__(self) -> Spawned:
         return self

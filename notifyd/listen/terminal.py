@@ -2,7 +2,9 @@
 
 The command runs in our process group and session, so the terminal's keys reach it from the kernel
 and are not passed on a second time. What somebody sends to *us* with kill(2) is meant for it and is
-passed on. When it is stopped we stop as well, and the shell sees a stopped job.
+passed on. When it is stopped we stop as well, and the shell sees a stopped job. A command with a
+terminal of its own hears nothing from the kernel that we hear: `relay` does at its terminal what
+happens at ours.
 
 Owns the relay and the reaping of children; does not know what the command is behind.
 """
@@ -22,10 +24,11 @@ from notifyd.kernel.signalfd import SI_KERNEL
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
+    from notifyd.listen.relay import Relay
     from notifyd.listen.signals import TakenSignals
     from notifyd.listen.spawned import Spawned
 
-__all__ = ["relay_signals", "wait_status"]
+__all__ = ["has_job_control", "relay_signals", "wait_status"]
 
 _END = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP})
 
@@ -50,6 +53,7 @@ async def relay_signals(
     want_end: trio.Event,
     spare: Container[int] = (),
     heard: Callable[[int], object] = bool,
+    relay: Relay | None = None,
 ) -> None:
     """Live with the command at the terminal, until cancelled.
 
@@ -62,6 +66,7 @@ async def relay_signals(
         heard: Told of every signal that came for us.
         spare: Pids of other children that have somebody to wait for them. All others behind a
             filter that we are not behind are reaped as orphans of the workload.
+        relay: Where the command has a terminal of its own, what is between it and ours.
     """
     while True:
         await trio.lowlevel.wait_readable(signals.fileno())
@@ -70,7 +75,9 @@ async def relay_signals(
                 continue
             heard(number)
             hung_up = _is_hangup(number, code)
-            if spawned.running:
+            if relay is not None and (code == SI_KERNEL or number == signal.SIGCONT):
+                _pass_by(relay, number)
+            elif spawned.running:
                 _pass_on(spawned, number, code, sender, alone=hung_up)
             if hung_up or (number in _END and not spawned.running):
                 want_end.set()
@@ -86,6 +93,18 @@ def _is_hangup(number: int, code: int) -> bool:
     return number == signal.SIGHUP and code == SI_KERNEL and os.getsid(0) == os.getpid()
 
 
+def _pass_by(relay: Relay, number: int) -> None:
+    """Do at the command's terminal what happened at ours: the kernel told our group alone."""
+    if number == signal.SIGWINCH:
+        relay.resize()
+    elif number == signal.SIGHUP:
+        relay.hang_up()
+    elif number == signal.SIGCONT:
+        relay.resume()
+    else:
+        relay.key(number)
+
+
 def _pass_on(spawned: Spawned, number: int, code: int, sender: int, *, alone: bool) -> None:
     """Send the command what was sent to us alone."""
     # The terminal signals a whole process group (SI_KERNEL), and so does `kill 0` in the workload.
@@ -97,7 +116,7 @@ def _pass_on(spawned: Spawned, number: int, code: int, sender: int, *, alone: bo
 
 def _follow(spawned: Spawned, signals: TakenSignals) -> None:
     """Stop if the command was stopped, and let it go on when we do."""
-    while (number := _stop_signal(spawned)) and _has_job_control():
+    while (number := _stop_signal(spawned)) and has_job_control():
         signals.stop(number)
         # `fg` continues the whole group; `kill -CONT` perhaps only us. It may also have been
         # continued and stopped again before we woke, and that stop must not be undone: the state
@@ -126,7 +145,7 @@ def _stop_signal(spawned: Spawned, peek: int = 0) -> int:
     return stopped.si_status
 
 
-def _has_job_control() -> bool:
+def has_job_control() -> bool:
     """Say whether our parent is a shell that will notice a stopped job and continue it.
 
     Otherwise our group is orphaned, and a stopped supervisor would hold up what is not stopped.
