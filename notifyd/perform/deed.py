@@ -166,9 +166,18 @@ class FileDeed:
             if reply.errno == errno.EINTR:
                 return self._signals.interrupted()
             return Done(0, reply.errno)
+        if fd is not None and not self._may_have(fd):
+            os.close(fd)
+            raise CannotPerform(
+                f"{self._draft.call.operation}: another terminal than its own, or the memory of "
+                "another process"
+            )
         if fd is not None:
             return Done(fd=fd, cloexec=self._cloexec)
         return self._recipe.finish(self._draft, reply)
+
+    def _may_have(self, fd: int) -> bool:
+        return self._files.may_have(fd, self._draft.thread.identity.pid)
 
     def close(self) -> None:
         """Let go of everything; a helper that is still at it is ended."""

@@ -29,6 +29,7 @@ from notifyd.policy.verdicts import Allow
 from notifyd.target.identity import Identities, Identity
 
 if TYPE_CHECKING:
+    from notifyd.perform.terminals import Terminals
     from notifyd.target.thread import StoppedThread
 
 __all__ = ["Files"]
@@ -44,9 +45,13 @@ class Files:
 
     Args:
         identities: of the workload; they know when a thread's ids may have changed.
+
+    Attributes:
+        terminals: which terminals it may be given; None for all that it may open.
     """
 
     def __init__(self, identities: Identities) -> None:
+        self.terminals: Terminals | None = None
         self._identities = identities
         self._contexts: dict[int, tuple[Identity, Context]] = {}
         self._ways: dict[int, tuple[Identity, int, bool]] = {}  # by thread, for `open_at_once`
@@ -165,7 +170,14 @@ class Files:
         reply, descriptor = sent
         if reply.need:
             return None
+        if descriptor is not None and not self.may_have(descriptor):
+            os.close(descriptor)
+            return None
         return (-1, reply.errno) if descriptor is None else (descriptor, 0)
+
+    def may_have(self, fd: int, pid: int = 0) -> bool:
+        """Whether the workload may be given what was opened for one of its processes."""
+        return self.terminals is None or self.terminals.allows(fd, pid)
 
     def _umask(self, draft: Draft) -> int:
         try:
