@@ -1,7 +1,8 @@
 """Asking at the terminal of `notifyd run`: one question after the other, on /dev/tty.
 
-The command may have standard input and output elsewhere; they are never touched. Where notifyd is
-in the background of its terminal, the question waits until it is in front.
+The command may have standard input and output elsewhere; they are never touched. It has a terminal
+of its own, and does not reach this one. Where notifyd is in the background of its terminal, the
+question waits until it is in front. A program that paints the screen finds it as it was.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from notifyd.approvals.question import Answer, Person, Question, Scope
+from notifyd.cli.lines import by_lines
 from notifyd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from notifyd.approvals.desk import Desk
+    from notifyd.listen.relay import Relay
 
 __all__ = ["Terminal", "parse_answer"]
 
 _FRONT = 0.3  # seconds between two looks at whether we are in front
+SETTLE = 0.3  # seconds for keys, and for what a terminal was asked, to arrive and be thrown away
 _MOST = 4096  # bytes of a line
 _MINUTES = re.compile(r"(no|n)?\s*(\d{1,6})\s*m(in(utes?)?)?")
 _WORDS: Mapping[str, tuple[bool, Scope]] = MappingProxyType(
@@ -58,11 +62,16 @@ _HELP = """\
 class Terminal:
     """The controlling terminal. A context manager that closes it.
 
+    Args:
+        relay: what shows the command there.
+
     Raises:
         OSError: there is none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._paints = False
         self._fd = os.open("/dev/tty", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         self._interrupted = trio.Event()
         self._person = Person(getpass.getuser(), os.getuid(), "terminal", os.ttyname(self._fd))
@@ -105,21 +114,28 @@ class Terminal:
                     await self._say(f"notifyd: {error}\n")
             nursery.cancel_scope.cancel()
             return
-        await self._say("\nnotifyd: nobody waits for that any more\n")
+        if not self._paints:
+            await self._say("\nnotifyd: nobody waits for that any more\n")
 
     async def _answer(self, question: Question) -> Answer:
         await self._in_front()
-        with self._lines():
-            # What was typed before it could be read is no answer.
-            termios.tcflush(self._fd, termios.TCIFLUSH)
-            await self._say(_shown(question))
-            while True:
-                await self._say(f"notifyd: allow it? {_choices(question.scopes)} ")
-                text = (await self._line()).strip().lower()
-                answer = parse_answer(text, question.scopes)
-                if answer is not None:
-                    return Answer(answer.granted, self._person, answer.scope, answer.minutes)
-                await self._say(_help(question.scopes))
+        async with self._relay.aside() as self._paints:
+            with self._lines():
+                await self._say(_shown(question))
+                # Invariant: what was typed, or came from elsewhere, before a question could be read
+                # is no answer. Also what the terminal was made to say: programs can ask it things.
+                await trio.sleep(SETTLE)
+                termios.tcflush(self._fd, termios.TCIFLUSH)
+                return await self._said(question)
+
+    async def _said(self, question: Question) -> Answer:
+        while True:
+            await self._say(f"notifyd: allow it? {_choices(question.scopes)} ")
+            text = (await self._line()).strip().lower()
+            answer = parse_answer(text, question.scopes)
+            if answer is not None:
+                return Answer(answer.granted, self._person, answer.scope, answer.minutes)
+            await self._say(_help(question.scopes))
 
     async def _in_front(self) -> None:
         """Wait until a line that is typed is for us: reading in the background would stop us."""
@@ -128,13 +144,9 @@ class Terminal:
 
     @contextmanager
     def _lines(self) -> Iterator[None]:
-        """Read by lines that are shown, however the command has set the terminal."""
+        """Read by lines that are shown, however the terminal was set."""
         before = termios.tcgetattr(self._fd)
-        ours: list[Any] = termios.tcgetattr(self._fd)
-        ours[0] |= termios.ICRNL
-        ours[1] |= termios.OPOST | termios.ONLCR
-        ours[3] |= termios.ICANON | termios.ECHO | termios.ECHOE | termios.ISIG
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, ours)
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, by_lines(before))
         try:
             yield
         finally:
@@ -170,7 +182,8 @@ class Terminal:
             nursery.cancel_scope.cancel()
 
     async def _say(self, text: str) -> None:
-        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        # Outside of a question the terminal may be raw; one return more does no harm.
+        data = memoryview(text.replace("\n", "\r\n").encode("utf-8", "backslashreplace"))
         while data:
             try:
                 data = data[os.write(self._fd, data) :]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from notifyd.approvals.store import Store
     from notifyd.cli.asking import Terminal
     from notifyd.engine.report import Reporter
+    from notifyd.listen.relay import Relay
 
 __all__ = ["Questions"]
 
@@ -30,9 +31,13 @@ class Questions:
         undo: closes the terminal and the database. The nursery has to end before: its threads may
             be writing.
         reporter: where events go.
+        relay: what shows the command at the terminal; None if there is none, or the command has it.
     """
 
-    def __init__(self, nursery: trio.Nursery, undo: ExitStack, reporter: Reporter) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, undo: ExitStack, reporter: Reporter, relay: Relay | None
+    ) -> None:
+        self._relay = relay
         self._nursery = nursery
         self._undo = undo
         self._reporter = reporter
@@ -57,8 +62,10 @@ class Questions:
         desk = Desk(self._reporter.event, self._store())
         desk.nobody = _NOBODY
         self._nursery.start_soon(desk.run)
+        if self._relay is None:
+            return desk
         try:
-            self._terminal = self._undo.enter_context(Terminal())
+            self._terminal = self._undo.enter_context(Terminal(self._relay))
         except OSError:
             return desk  # what is remembered holds all the same
         desk.attended = 1

@@ -44,6 +44,12 @@ from notifyd.errors import UsageError
     "expected. Write --service=SOCKET, or a -- before COMMAND.",
 )
 @click.option("--section", metavar="NAME", help="With --service: the section of that to be under.")
+@click.option(
+    "--pty",
+    is_flag=True,
+    help="Give the command a terminal of its own, behind the one that notifyd is at. Where a rule "
+    "may ask, it has one anyway.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument(
     "words",
@@ -63,6 +69,7 @@ def command(
     audit_key: str | None,
     service: str | None,
     section: str | None,
+    pty: bool,
     quiet: bool,
     words: tuple[str, ...],
 ) -> None:
@@ -79,15 +86,16 @@ def command(
     """  # noqa: D301 (click's mark is the character itself)
     if service is not None:
         chosen = click.get_current_context().get_parameter_source("otherwise")
-        given = {
+        other = {
             "--rules": rules,
             "--option": options,
             "--otherwise": chosen is not ParameterSource.DEFAULT,
             "--strict": strict,
             "--audit": audit,
             "--audit-key": audit_key,
+            "--pty": pty,
         }
-        sys.exit(run_at_service(service, section or "", user, words, given, complain))
+        sys.exit(run_at_service(service, section or "", user, words, other, complain))
     if section is not None:
         raise UsageError("--section is a daemon's: give --service too, or leave it out")
     if audit_key is not None and audit is None:
@@ -97,5 +105,7 @@ def command(
             "no rules, so nothing would be decided: give --rules NAME or FILE (`notifyd rules` "
             "lists names), or --service"
         )
-    settings = Settings(rules, options, otherwise, strict, user, audit, quiet, words, audit_key)
+    settings = Settings(
+        rules, options, otherwise, strict, user, audit, quiet, words, audit_key, pty
+    )
     sys.exit(run(settings, complain))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from notifyd.audit.terminal import Failures, Refusals, colorful
+from notifyd.cli.own_terminal import attached, guarded, own_terminal
 from notifyd.cli.questions import Questions
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
@@ -32,6 +33,7 @@ from notifyd.listen.spawn import is_killable, listener_flags, spawn
 from notifyd.listen.spawned import Spawned
 from notifyd.listen.terminal import relay_signals, wait_status
 from notifyd.listen.user import User
+from notifyd.perform.terminals import Terminals
 from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
 from notifyd.policy.ruleset import RuleSet
@@ -40,6 +42,7 @@ from notifyd.target.watch import Watched
 
 if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
+    from notifyd.listen.relay import Relay
 
 REFUSED = 1  # EPERM: what `--otherwise deny` gives
 
@@ -57,6 +60,7 @@ class Settings:
     quiet: bool
     words: Sequence[str]
     audit_key: str | None = None
+    pty: bool = False
 
 
 def run(settings: Settings, complain: Callable[[str], None]) -> int:
@@ -77,29 +81,33 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     )
     user = User.parse(settings.user) if settings.user is not None else None
     with ExitStack() as stack:
+        relay = own_terminal(stack, user) if settings.pty or rules.may_ask else None
+        guard = relay is not None and rules.may_ask
         audit = stack.enter_context(_open_audit(settings)) if settings.audit else None
         quiet = settings.quiet or sys.stderr is None  # None: it was closed before we started
         refusals = None if quiet else Refusals(sys.stderr, color=colorful(sys.stderr))
         failures = Failures(sys.stderr) if settings.quiet and sys.stderr is not None else None
         reporter = Reporter(audit=audit, refusals=refusals, failures=failures)
-        watched = watched_for(rules, audited=audit is not None)
-        lowered = lower(rules, watch=[(one.syscall, one.cubes) for one in watched])
-        kernel = sorted({operation for operation, _ in lowered.decided})
-        count = len(rules.declarations)
-        reporter.event("rules.loaded", rules=list(settings.rules), count=count, kernel=kernel)
+        enforced = guarded(rules) if guard else rules
+        watched = watched_for(enforced, audited=audit is not None)
+        lowered = lower(enforced, watch=[(one.syscall, one.cubes) for one in watched])
+        _tell_rules(settings, rules, lowered, reporter)
         program, flags = _program(lowered, reporter)
         signals = stack.enter_context(TakenSignals())
         if audit is not None:
             stack.callback(audit.close)  # while a second SIGTERM cannot cut off its end
-        try:
-            spawned = spawn(settings.words, program, flags=flags, user=user, signals=signals.before)
-        except CannotStart as error:
-            words = list(settings.words)
-            reporter.event("workload.failed", command=words, error=str(error), status=error.status)
-            raise
-        stack.enter_context(spawned)
+        own = relay.own if relay is not None else None
+        starting = partial(spawn, flags=flags, user=user, signals=signals.before, own=own)
+        spawned = stack.enter_context(
+            _started(settings, partial(starting, program=program), reporter)
+        )
+        terminals = Terminals(relay.own.slave) if relay is not None and guard else None
+        if relay is not None:
+            stack.enter_context(attached(relay, spawned, signals))
         killable = is_killable(flags)
-        session = Session(settings, rules, watched, reporter, spawned, signals, killable)
+        session = Session(
+            settings, enforced, watched, reporter, spawned, signals, killable, relay, terminals
+        )
         status = live(session.supervise, spawned)
         explain_exec(spawned, settings.words[0], complain)
     if not quiet and rules.declarations:
@@ -107,6 +115,23 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     if failures is not None:
         failures.end()
     return status
+
+
+def _tell_rules(settings: Settings, rules: RuleSet, lowered: Lowered, reporter: Reporter) -> None:
+    kernel = sorted({operation for operation, _ in lowered.decided})
+    count = len(rules.declarations)
+    reporter.event("rules.loaded", rules=list(settings.rules), count=count, kernel=kernel)
+
+
+def _started(
+    settings: Settings, starting: Callable[[Sequence[str]], Spawned], reporter: Reporter
+) -> Spawned:
+    try:
+        return starting(settings.words)
+    except CannotStart as error:
+        words = list(settings.words)
+        reporter.event("workload.failed", command=words, error=str(error), status=error.status)
+        raise
 
 
 def _programs(command: str) -> tuple[str, ...]:
@@ -142,7 +167,11 @@ class Session:
         spawned: Spawned,
         signals: TakenSignals,
         killable: bool,
+        relay: Relay | None,
+        terminals: Terminals | None,
     ) -> None:
+        self._relay = relay
+        self._terminals = terminals
         self._settings = settings
         self._rules = rules
         self._watched = watched
@@ -162,13 +191,18 @@ class Session:
         with ExitStack() as undo:
             async with trio.open_nursery() as nursery:
                 want_end = trio.Event()
-                questions = Questions(nursery, undo, self._reporter)
-                relay = partial(relay_signals, want_end=want_end, heard=questions.heard)
-                nursery.start_soon(relay, self._spawned, self._signals)
+                relay = self._relay
+                questions = Questions(nursery, undo, self._reporter, relay)
+                passing = partial(relay_signals, want_end=want_end, heard=questions.heard)
+                nursery.start_soon(partial(passing, relay=relay), self._spawned, self._signals)
+                if relay is not None:
+                    nursery.start_soon(relay.run)
                 workload = await self._supervise_listener(nursery, questions)
-                status = await wait_status(self._spawned)
+                status = await (relay.follow() if relay else wait_status(self._spawned))
                 if workload is not None:
                     await _first(want_end, workload.ended)
+                if relay is not None:
+                    await relay.drain()
                 nursery.cancel_scope.cancel()
         self._tell_end(status, time.monotonic() - begun)
         return status
@@ -188,6 +222,7 @@ class Session:
             killable=self._killable,
             desk=questions,
         )
+        workload.files.terminals = self._terminals
         supervisor = Supervisor()
         supervisor.add(workload)
         await nursery.start(supervisor.run)

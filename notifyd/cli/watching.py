@@ -8,7 +8,6 @@ import signal
 import sys
 import termios
 import time
-import tty
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -20,6 +19,7 @@ import msgspec
 from notifyd.audit.harmless import json_line
 from notifyd.cli.approval_tables import answered, card
 from notifyd.cli.control_client import Connection
+from notifyd.cli.lines import by_keys, by_lines
 from notifyd.errors import UsageError
 from notifyd.service import protocol
 from notifyd.service.approval_messages import (
@@ -85,18 +85,18 @@ def watch_questions(connection: Connection, ask: Ask) -> None:
     fd = sys.stdin.fileno()
     if not (os.isatty(fd) and sys.stdout.isatty()):
         raise UsageError("watch asks at a terminal: use `notifyd ctl pending` here, or --json")
-    with _single_keys(fd) as saved:
-        _Watch(connection, ask, fd, saved).run()
+    with _single_keys(fd):
+        _Watch(connection, ask, fd).run()
 
 
 @contextmanager
-def _single_keys(fd: int) -> Iterator[list[Any]]:
+def _single_keys(fd: int) -> Iterator[None]:
     """Keys come at once and unseen; the terminal is as before afterwards, also after SIGTERM."""
     saved = termios.tcgetattr(fd)
     handlers = {one: signal.signal(one, _leave) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        tty.setcbreak(fd)
-        yield saved
+        termios.tcsetattr(fd, termios.TCSAFLUSH, by_keys(saved))
+        yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, saved)
         for number, handler in handlers.items():
@@ -112,14 +112,12 @@ class _Watch:
 
     Args:
         fd: the terminal.
-        saved: its settings for typing whole lines.
     """
 
-    def __init__(self, connection: Connection, ask: Ask, fd: int, saved: list[Any]) -> None:
+    def __init__(self, connection: Connection, ask: Ask, fd: int) -> None:
         self._connection = connection
         self._ask = ask
         self._fd = fd
-        self._saved = saved
         self._waiting: list[QuestionView] = []
         self._done = set[int]()  # answered here or skipped
         self._shown: QuestionView | None = None
@@ -148,8 +146,9 @@ class _Watch:
             return
         self._shown = next((one for one in self._waiting if one.id not in self._done), None)
         if self._shown is not None:
-            # A key that was pressed before a question was there is no answer to it.
-            termios.tcflush(self._fd, termios.TCIFLUSH)
+            # A key that was pressed before a question was there is no answer to it; and others who
+            # have the terminal open may have set it since.
+            self._set(by_keys, forget=True)
             self._idle, self._reason = False, ""
             click.echo("\n" + "\n".join(card(self._shown)))
             self._prompt()
@@ -243,8 +242,13 @@ class _Watch:
         """A line that the person types, seen."""
         click.echo(prompt, nl=False)
         sys.stdout.flush()
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+        self._set(by_lines)
         try:
             return os.read(self._fd, _MOST).decode("utf-8", "replace").rstrip("\n")
         finally:
-            tty.setcbreak(self._fd)
+            self._set(by_keys)
+
+    def _set(self, manner: Callable[[list[Any]], list[Any]], *, forget: bool = False) -> None:
+        """Set the terminal as we know it, perhaps without what was typed before."""
+        when = termios.TCSAFLUSH if forget else termios.TCSADRAIN
+        termios.tcsetattr(self._fd, when, manner(termios.tcgetattr(self._fd)))

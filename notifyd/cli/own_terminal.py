@@ -1,0 +1,123 @@
+"""A terminal of its own for the command of `notifyd run`, and what keeps it from ours.
+
+Nothing of this is imported where there is no terminal, or nothing that may ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notifyd.errors import UsageError
+from notifyd.kernel import prctl
+from notifyd.policy.call import ARCH, NR, Call
+from notifyd.policy.load import load_file
+from notifyd.policy.operations import Open
+from notifyd.policy.rule import PATIENCE, Claim, Rule
+from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.verdicts import Allow, Deny
+
+if TYPE_CHECKING:
+    from notifyd.listen.relay import Relay
+    from notifyd.listen.signals import TakenSignals
+    from notifyd.listen.spawned import Spawned
+    from notifyd.listen.user import User
+
+__all__ = ["attached", "guarded", "own_terminal"]
+
+_GUARD = Path(__file__).with_name("terminal_guard.py")
+
+
+def own_terminal(stack: ExitStack, user: User | None) -> Relay | None:
+    """Make one, if we are at a terminal; `stack` closes it.
+
+    Raises:
+        UsageError: there are no pseudo-terminals here.
+    """
+    try:
+        real = os.open("/dev/tty", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return None
+    from notifyd.listen.relay import Relay
+
+    try:
+        return stack.enter_context(Relay(real, user))
+    except (OSError, termios.error) as error:
+        raise UsageError(
+            f"the command cannot have a terminal of its own ({error.args[-1]}), and a rule may ask "
+            "at this one: is /dev/pts mounted? Without a terminal (setsid -w) nobody is asked"
+        ) from error
+
+
+def guarded(rules: RuleSet) -> RuleSet:
+    """The rules, behind one more rule file: see `terminal_guard`.
+
+    Where what no rule speaks of is refused, a rule's `Continue()` is, too, after a look at memory:
+    the kernel would open what nobody has seen.
+    """
+    guard = [*load_file(str(_GUARD)).declared, _performing(rules)]
+    strict = rules.strict or not _is_free(rules)
+    return RuleSet.build(guard, *rules.files, otherwise=rules.otherwise, strict=strict)
+
+
+def _performing(rules: RuleSet) -> Rule:
+    """A rule that has every open performed, and refuses none.
+
+    What a rule has looked at is opened by notifyd, and not by the kernel. O_PATH opens nothing.
+    """
+    free = _is_free(rules)
+
+    def performed(call: Call) -> Allow | None:
+        assert isinstance(call, Open)
+        if not call.flags & os.O_PATH:
+            call.pathname  # noqa: B018 (that is the look)
+        # Allow() is an opinion, and there may have to be one: not ours, if others were asked.
+        return Allow() if free or not _others(rules, call) else None
+
+    return Rule(performed, Claim((Open,), {}, str(_GUARD), 1), PATIENCE, Deny(errno.EPERM))
+
+
+def _is_free(rules: RuleSet) -> bool:
+    """Whether what no rule speaks of is allowed."""
+    return isinstance(rules.otherwise, Allow)
+
+
+def _others(rules: RuleSet, call: Call) -> bool:
+    """Whether a rule of the person's is asked about a call."""
+    steps = rules.plans.get((call.note[ARCH], call.note[NR]), ())
+    return any(step.applies(call.note) and step.applies_hidden(call) for step in steps)
+
+
+@contextlib.contextmanager
+def attached(relay: Relay, spawned: Spawned, signals: TakenSignals) -> Iterator[None]:
+    """The command is at its terminal meanwhile, and sees nothing of our memory and descriptors."""
+    assert spawned.monitor is not None
+    was = prctl.get_dumpable()
+    prctl.set_dumpable(False)
+    try:
+        with _returning(sys.stdout), _returning(sys.stderr):
+            relay.begin(spawned.monitor, signals)
+            yield
+    finally:
+        prctl.set_dumpable(was == 1)
+
+
+@contextlib.contextmanager
+def _returning(stream: object) -> Iterator[None]:
+    """Our own lines begin at the left, also where the terminal is raw."""
+    if not isinstance(stream, io.TextIOWrapper) or not stream.isatty():
+        yield
+        return
+    stream.reconfigure(newline="\r\n")
+    try:
+        yield
+    finally:
+        stream.reconfigure(newline="\n")
