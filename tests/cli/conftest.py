@@ -9,6 +9,7 @@ import pytest
 
 from notifyd.cli import main
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
 
 from living import live, policies

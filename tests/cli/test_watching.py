@@ -54,7 +54,7 @@ def ends():
 
     with ours, theirs:
         ours.settimeout(20)
-        watch = watching._Watch(Connection(ours), answer, terminal, [])
+        watch = watching._Watch(Connection(ours), answer, terminal)
         yield theirs, keys, watch, answered
     os.close(keys)
     os.close(terminal)
