@@ -84,9 +84,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         relay = own_terminal(stack, user) if settings.pty or rules.may_ask else None
         guard = relay is not None and rules.may_ask
         audit = stack.enter_context(_open_audit(settings)) if settings.audit else None
-        quiet = settings.quiet or sys.stderr is None  # None: it was closed before we started
-        refusals = None if quiet else Refusals(sys.stderr, color=colorful(sys.stderr))
-        failures = Failures(sys.stderr) if settings.quiet and sys.stderr is not None else None
+        refusals, failures = _shown(settings)
         reporter = Reporter(audit=audit, refusals=refusals, failures=failures)
         enforced = guarded(rules) if guard else rules
         watched = watched_for(enforced, audited=audit is not None)
@@ -98,9 +96,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
             stack.callback(audit.close)  # while a second SIGTERM cannot cut off its end
         own = relay.own if relay is not None else None
         starting = partial(spawn, flags=flags, user=user, signals=signals.before, own=own)
-        spawned = stack.enter_context(
-            _started(settings, partial(starting, program=program), reporter)
-        )
+        starting = partial(starting, program=program)
+        spawned = stack.enter_context(_started(settings, starting, reporter))
         terminals = Terminals(relay.own.slave) if relay is not None and guard else None
         if relay is not None:
             stack.enter_context(attached(relay, spawned, signals))
@@ -110,11 +107,19 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         )
         status = live(session.supervise, spawned)
         explain_exec(spawned, settings.words[0], complain)
-    if not quiet and rules.declarations:
+    if refusals is not None and rules.declarations:
         _print_summary(reporter, refusals, lowered)
     if failures is not None:
         failures.end()
     return status
+
+
+def _shown(settings: Settings) -> tuple[Refusals | None, Failures | None]:
+    if sys.stderr is None:  # it was closed before we started
+        return None, None
+    if settings.quiet:
+        return None, Failures(sys.stderr)
+    return Refusals(sys.stderr, color=colorful(sys.stderr)), None
 
 
 def _tell_rules(settings: Settings, rules: RuleSet, lowered: Lowered, reporter: Reporter) -> None:
