@@ -12,6 +12,7 @@ from typing import Any
 
 from notifyd.audit.record import Record
 from notifyd.engine.workload import Known, Workload
+from notifyd.kernel.files import KNOWN_OPEN_FLAGS
 from notifyd.policy.call import ARG0, ID, PID
 from notifyd.policy.operations import Open
 from notifyd.policy.sources import Reg
@@ -34,7 +35,7 @@ def open_quickly(workload: Workload, known: Known, call: Any, verdict: Any, begu
     source = call.variant.sources["flags"]
     if source.__class__ is not Reg:  # creat makes files, and openat2 has more to it
         return False
-    flags = call.note[ARG0 + source.index] & 0xFFFFFFFF
+    flags = call.note[ARG0 + source.index] & KNOWN_OPEN_FLAGS
     opened = workload.files.open_at_once(call, flags)
     if opened is None:
         return False

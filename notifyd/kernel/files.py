@@ -17,6 +17,7 @@ from notifyd.kernel.libc import LIBC, fail, syscall
 __all__ = [
     "AT_EMPTY_PATH",
     "AT_FDCWD",
+    "KNOWN_OPEN_FLAGS",
     "PROC_SUPER_MAGIC",
     "STATX_SIZE",
     "ST_NOSYMFOLLOW",
@@ -30,6 +31,7 @@ __all__ = [
 AT_FDCWD: Final = -100
 AT_EMPTY_PATH: Final = 0x1000
 PROC_SUPER_MAGIC: Final = 0x9FA0  # linux/magic.h
+KNOWN_OPEN_FLAGS: Final = 0o37777703  # VALID_OPEN_FLAGS in Linux; open(2) forgets all others
 STATX_SIZE: Final = 256  # bytes of struct statx
 
 ST_NOSYMFOLLOW: Final = 0x2000  # linux/statfs.h; since 5.10

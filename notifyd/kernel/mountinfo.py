@@ -10,13 +10,25 @@ import re
 
 from notifyd.kernel import files
 
-__all__ = ["LOCAL", "LocalDevices", "device", "inner_path", "lists"]
+__all__ = [
+    "LOCAL",
+    "LocalDevices",
+    "device",
+    "has_fuse",
+    "inner_path",
+    "is_root",
+    "is_shared",
+    "lists",
+    "points",
+    "tops",
+]
 
 # None of them asks another machine or a process.
 LOCAL = frozenset(
     b"bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs squashfs tmpfs xfs".split()
 )
 _DONT_SYNC = 0x4000 | files.AT_EMPTY_PATH  # statx(2) of a served file from the cache alone
+_ATTR_MOUNT_ROOT = 0x2000  # STATX_ATTR_MOUNT_ROOT
 _DEVICE = 0x1  # STATX_TYPE; the device comes with every mask
 
 
@@ -48,6 +60,57 @@ def inner_path(directory: int, fd: int) -> bytes | None:
             inside = name == top or name.startswith(top + b"/")
             return _plain(root).rstrip(b"/") + name[len(top) :] if inside else None
     return None
+
+
+def is_shared(directory: int, fd: int) -> bool:
+    """Whether what is mounted below an open file shows in other places or namespaces, too.
+
+    Args:
+        directory: the open /proc/TID of the calling thread.
+        fd: O_PATH too. True if nothing is known of its mount.
+    """
+    mount = _read(directory, f"fdinfo/{fd}").partition(b"mnt_id:")[2].split()[0]
+    for line in _read(directory, "mountinfo").splitlines():
+        number, *_, optional = line.partition(b" - ")[0].split(b" ", 6)
+        if number == mount:
+            return b"shared:" in optional
+    return True
+
+
+def is_root(fd: int) -> bool:
+    """Whether an open file (O_PATH too) is the root of a mount; since Linux 5.8."""
+    buffer = bytearray(files.STATX_SIZE)
+    files.call("statx", fd, b"", _DONT_SYNC, _DEVICE, buffer)
+    return bool(int.from_bytes(buffer[8:16], "little") & _ATTR_MOUNT_ROOT)
+
+
+def has_fuse(own: int) -> bool:
+    """Whether the process whose open /proc/PID/fd is `own` sees a FUSE file system."""
+    lines = _read(own, "../mountinfo").splitlines()
+    return any(line.partition(b" - ")[2].startswith(b"fuse") for line in lines)
+
+
+def points(path: str, directory: int | None = None) -> frozenset[bytes]:
+    """Where something is mounted, seen from the root of a thread, by the path of its mountinfo.
+
+    Raises:
+        OSError: ENOENT, ESRCH: it has ended.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    with open(file, "rb") as mounts:
+        return frozenset(_plain(line.split(b" ", 5)[4]) for line in mounts)
+
+
+def tops(path: str, device: int) -> list[bytes]:
+    """Where the whole file system of a device is mounted, by the path of a thread's mountinfo.
+
+    Raises:
+        OSError: ENOENT, ESRCH: it has ended.
+    """
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    with open(path, "rb") as mounts:
+        fields = [line.split(b" ", 5) for line in mounts]
+    return [_plain(one[4]) for one in fields if one[2:4] == [number, b"/"]]
 
 
 def lists(path: str, mount: int) -> bool:

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import threading
 from functools import cache
 from struct import Struct
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
+_AT_HANDLE_MNT_ID_UNIQUE = 0x1
 _MNT_ID, _MNT_ID_UNIQUE = 0x1000, 0x4000  # STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8
 _STATX = Struct("=I24xH2xQ104xQ")  # stx_mask, stx_mode, stx_ino, stx_mnt_id
 _REQUEST = Struct("=IIQQQ")  # struct mnt_id_req: size, -, mount, mask, namespace (since 6.11)
@@ -103,8 +105,36 @@ def mode_of(fd: int) -> int:
 def _statx(fd: int) -> tuple[int, int, int, int]:
     buffer = _scratch.mine
     if _syscall(_STATX_NR, fd, _EMPTY, _STATX_FLAGS, _STATX_MASK, buffer.told) < 0:
-        syscall(_STATX_NR.value, fd, _EMPTY, _STATX_FLAGS, _STATX_MASK, buffer.told)
+        try:
+            syscall(_STATX_NR.value, fd, _EMPTY, _STATX_FLAGS, _STATX_MASK, buffer.told)
+        except PermissionError:
+            return _of_another(fd)
     return _STATX.unpack_from(buffer.answer)
+
+
+def _of_another(fd: int) -> tuple[int, int, int, int]:
+    """The same of what FUSE shows to its own user alone: its mount (since 6.12), and not much more.
+
+    Its inode is one that nothing else has: it is the same as nothing.
+    """
+    handle, mount = bytearray(8), ctypes.c_uint64()
+    flags = _AT_EMPTY_PATH | _AT_HANDLE_MNT_ID_UNIQUE
+    place = (ctypes.c_char * 8).from_buffer(handle)
+    number = arch.native().numbers["name_to_handle_at"]
+    try:
+        syscall(number, fd, b"", place, ctypes.byref(mount), flags)
+    except OSError as error:
+        if error.errno != errno.EOVERFLOW:  # no room for the handle itself
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from error
+    return _MNT_ID_UNIQUE, _kind(fd), -1 - fd, mount.value
+
+
+def _kind(fd: int) -> int:
+    try:
+        os.close(os.open(f"/proc/self/fd/{fd}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    except NotADirectoryError:
+        return 0
+    return stat.S_IFDIR
 
 
 @cache

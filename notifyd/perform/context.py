@@ -14,7 +14,8 @@ from notifyd.perform.persona import Persona
 
 __all__ = ["Context", "Selves"]
 
-Selves = tuple[int, int, int, int]
+# Process and thread: their numbers in our pid namespace and in each below it, their own last.
+Selves = tuple[tuple[int, ...], tuple[int, ...]]
 _USER = tuple(namespaces.KINDS).index("user")
 
 
@@ -29,6 +30,7 @@ class Context:
             its own does. The umask is 0: it is asked for when it matters.
         real: real user and group id, for access(2).
         permitted: capabilities that it could make effective.
+        whole: whether all of its user ids are one, and all of its group ids.
     """
 
     namespaces: tuple[int, ...]
@@ -36,6 +38,7 @@ class Context:
     persona: Persona
     real: tuple[int, int]
     permitted: int
+    whole: bool
 
     @classmethod
     def of(cls, directory: int) -> Context:
@@ -48,7 +51,8 @@ class Context:
         persona = replace(Persona.told(status, status.cap_effective), umask=0)
         real = status.uid[0], status.gid[0]
         found = namespaces.read(directory)
-        return cls(found, _root(directory), persona, real, status.cap_permitted)
+        whole = len(set(status.uid)) == len(set(status.gid)) == 1
+        return cls(found, _root(directory), persona, real, status.cap_permitted, whole)
 
     @property
     def user(self) -> int:

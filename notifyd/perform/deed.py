@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FileDeed", "Moved", "selves"]
 
+MOST_LOOKED = 2  # descriptors that come to those of an order; see `helper.MAX_FDS`
+_OPENABLE = os.O_ACCMODE | os.O_NONBLOCK | os.O_DIRECTORY | os.O_NOFOLLOW
+_CLOSED = "its own /proc is closed to notifyd: it made itself undumpable, and notifyd is no root"
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
 
 
@@ -140,6 +143,8 @@ class FileDeed:
         if reply.need in (Need.SELVES, Need.TTY):
             self._order = self._completed(reply.need)
             return None
+        if reply.need in (Need.LOOK, Need.BEHIND, Need.OPEN):
+            return self._looked_up(reply.need, reply.path)
         return self._finish(reply, fd)
 
     def _completed(self, need: int) -> Order:
@@ -154,6 +159,34 @@ class FileDeed:
         except OSError as error:
             raise self._draft.thread.failure(error) from error
         return msgspec.structs.replace(self._order, selves=found, tty=tty)
+
+    def _looked_up(self, need: int, path: bytes) -> Done | None:
+        """Get what the target may have of its own /proc/TID, and whoever does its call may not.
+
+        A process that is undumpable (it dropped its privileges, or executes what it may not read)
+        has its /proc/TID closed to all others, and to their helpers: proc(5), ptrace(2).
+        """
+        thread, order = self._draft.thread, self._order
+        flags = os.O_PATH | (0 if need == Need.BEHIND else os.O_NOFOLLOW)
+        if need == Need.OPEN:
+            flags = int(order.args[0]) & _OPENABLE  # type: ignore[arg-type]
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._draft.directory)
+        except OSError as error:
+            thread.check()
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise CannotPerform(f"{path.decode()} of {_CLOSED}") from error
+            return Done(0, error.errno or errno.EIO)
+        self._owned.callback(os.close, fd)
+        thread.check()
+        if need == Need.OPEN:
+            return self._finish(Reply(), os.dup(fd))
+        if len(order.looked) >= MOST_LOOKED:
+            raise CannotPerform("too many links of /proc in one path")
+        self._draft.fds.append(fd)
+        looked = path, need == Need.BEHIND, len(self._draft.fds) - 1
+        self._order = msgspec.structs.replace(order, looked=(*order.looked, looked))
+        return None
 
     def _finish(self, reply: Reply, fd: int | None) -> Done:
         if reply.need == Need.MOVED:
@@ -193,8 +226,7 @@ class FileDeed:
 def selves(directory: int) -> Selves:
     """What /proc/self and /proc/thread-self mean to the thread behind /proc/TID: see `Order`."""
     status = proc.read_status(directory)
-    processes, threads = status.process_ids, status.thread_ids
-    return processes[0], threads[0], processes[-1], threads[-1]
+    return status.process_ids, status.thread_ids
 
 
 def _send_sigxfsz(thread: StoppedThread) -> None:

@@ -210,6 +210,10 @@ class Draft:
         follows = getattr(self.call, "follows", True)
         return self.place(Last.FOLLOW if follows else Last.NOFOLLOW, empty=empty)
 
+    def cwd(self) -> Slot:
+        """The target's working directory."""
+        return Slot(Use.OWN, self._send(self._start(AT_FDCWD, Last.FOLLOW)))
+
     def text_place(self, text: bytes) -> int:
         """Add a place for a text that is no path field; it starts at the working directory."""
         start = -1 if text.startswith(b"/") else self._send(self._start(AT_FDCWD, Last.FOLLOW))

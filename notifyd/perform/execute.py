@@ -12,11 +12,12 @@ import os
 import resource
 import stat
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
 
-from notifyd.kernel import files
+from notifyd.kernel import files, mountinfo
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
     RESOLVE_NO_MAGICLINKS,
@@ -24,20 +25,24 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_XDEV,
     openat2,
 )
+from notifyd.perform.apart import as_one_user, mount_anew
 from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
-from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+from notifyd.perform.pin import Cannot, NeedLook, NeedSelves, Pinned, Pinner
+from notifyd.perform.tasks import Look
 
 __all__ = ["Executor"]
 
 UMOUNT_NOFOLLOW = 8
+FUSE_SUPER_MAGIC = (0x65735546).to_bytes(8, "little")  # linux/magic.h
 _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
-_KNOWN = 0o37777703  # VALID_OPEN_FLAGS in Linux
 TTY = os.makedev(5, 0)  # /dev/tty: whoever opens it gets his own
 _PTS = range(136, 144)  # majors of pseudo terminals: 256 minors each, devices.txt in Linux
 Native: TypeAlias = int | bytes | bytearray
 _OPENED = Reply()
+_MOUNTING = ("fspick", "move_mount")
+_NEEDS = {Look.ITSELF: Need.LOOK, Look.BEHIND: Need.BEHIND, Look.OPEN: Need.OPEN}
 
 
 class _Moved(Exception):
@@ -55,11 +60,13 @@ class Executor:
         own: the open directory /proc/self/fd, which is also the working directory. Stays the
             caller's.
         tty: the device number of our own controlling terminal, 0 for none, and our session.
+        whole: whether the target's real and saved ids are those that we have in effect.
     """
 
-    def __init__(self, own: int, tty: tuple[int, int]) -> None:
+    def __init__(self, own: int, tty: tuple[int, int], *, whole: bool = False) -> None:
         self._own = own
         self._tty = tty
+        self._whole = whole
 
     def run(self, order: Order, fds: Sequence[int]) -> tuple[Reply, int | None]:
         """Do an order.
@@ -71,6 +78,12 @@ class Executor:
         Returns:
             What came of it, and a descriptor for the target, which the caller owns.
         """
+        reply, fd = self._run(order, fds)
+        if self._whole and self._was_not_ours(order, reply) and _differ_in_ids():
+            return as_one_user(partial(self._run, order, fds))
+        return reply, fd
+
+    def _run(self, order: Order, fds: Sequence[int]) -> tuple[Reply, int | None]:
         try:
             if order.umask >= 0:
                 os.umask(order.umask)
@@ -78,7 +91,8 @@ class Executor:
                 opened = _open_directly(order, fds)
                 if opened is not None:
                     return _OPENED, opened
-            with Pinner(self._own, order.selves) as pinner:
+            looked = {(path, behind): fds[at] for path, behind, at in order.looked}
+            with Pinner(self._own, order.selves, looked) as pinner:
                 if order.call in ("open", "openat2", "pin"):
                     return _OPENED, self._open(order, fds, pinner)
                 with _limited(order.limit):
@@ -88,12 +102,19 @@ class Executor:
             return Reply(errno=error.errno or errno.EIO), None
         except _Moved:
             return Reply(need=Need.MOVED), None
-        except NeedSelves:
-            return Reply(need=Need.SELVES), None
-        except _NeedTty:
-            return Reply(need=Need.TTY), None
+        except (NeedSelves, NeedLook, _NeedTty) as wanted:
+            return _asked_for(wanted), None
         except (Cannot, KeyError) as error:
             return Reply(need=Need.CANNOT, text=str(error)), None
+
+    def _was_not_ours(self, order: Order, reply: Reply) -> bool:
+        """Whether it is what FUSE says to those whose file system it is not; nothing is done then.
+
+        It refuses, but for statfs(2), where it says its type and no more.
+        """
+        if order.call == "fstatfs" and reply.outs:
+            return reply.outs[0][:8] == FUSE_SUPER_MAGIC
+        return reply.errno == errno.EACCES and mountinfo.has_fuse(self._own)
 
     # -- places
 
@@ -107,6 +128,8 @@ class Executor:
             pinned = pinner.name(start, place.path)
         elif last in (Last.MADE, Last.MADE_HERE):
             pinned = pinner.made(start, place.path, last == Last.MADE, resolve)
+        elif last == Last.MOUNTED:
+            pinned = pinner.mounted(start, place.path)
         else:
             pinned = Pinned(pinner.thing(start, place.path, last == Last.FOLLOW, resolve))
         if place.seen is None or _harmless(pinned, last):
@@ -126,14 +149,15 @@ class Executor:
                 pinned.append(self._pin(place, fds, pinner))
             except OSError:
                 # mount(2) looks for its target first, and for its source afterwards.
-                if order.call in ("fspick", "move_mount") or (order.call == "mount" and pinned):
+                if order.call in _MOUNTING or (order.call == "mount" and pinned):
                     _check_may_mount()
                 raise
         return pinned
 
     def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
         pinned = self._all_pinned(order, fds, pinner)
-        if order.call == "readlinkat" and (text := pinner.self_text(pinned[0].fd)) is not None:
+        text = pinner.text(pinned[0].fd) if order.call == "readlinkat" else None
+        if text is not None:
             text = text[: int(order.args[3])]  # type: ignore[arg-type]
             return Reply(len(text), outs=(text,))
         outs: list[bytearray] = []
@@ -156,13 +180,22 @@ class Executor:
         if order.call == "umount2" and not pinned[0].name:  # behind a link of /proc
             args[1] = int(args[1]) & ~UMOUNT_NOFOLLOW
         try:
-            value = files.call(order.call, *args)
+            value = self._make(order.call, args)
         except OSError as error:
             raise _as_by_path(order, error) from error
         finally:
             if elsewhere:
                 os.fchdir(self._own)
         return Reply(value, outs=tuple(bytes(one) for one in outs))
+
+    def _make(self, call: str, args: Sequence[Native]) -> int:
+        if call != "mount anew":
+            return files.call(call, *args)
+        _check_may_mount()  # here, and not in a namespace of our own
+        try:
+            return mount_anew(self._own, *args)  # type: ignore[arg-type]
+        except NotImplementedError as error:
+            raise Cannot(str(error)) from error
 
     # -- open
 
@@ -186,7 +219,11 @@ class Executor:
             opened = self._open_here(order, fds, pinner, pinned)
             if opened is not None:
                 return opened
-        return _openat(AT_FDCWD, b"%d" % pinned.fd, kept & ~os.O_NOFOLLOW, mode)
+        try:
+            return _openat(AT_FDCWD, b"%d" % pinned.fd, kept & ~os.O_NOFOLLOW, mode)
+        except PermissionError:
+            pinner.task.check_closed(pinned.fd, flags)
+            raise
 
     def _open_named(self, order: Order, pinned: Pinned, kept: int) -> int:
         """Open or make a name; what is there may be whoever opens it his own terminal."""
@@ -260,6 +297,16 @@ class Executor:
             os.close(fd)
             raise Cannot("a terminal that is not where it should be")
         return fd
+
+
+def _differ_in_ids() -> bool:
+    return len(set(os.getresuid())) > 1 or len(set(os.getresgid())) > 1
+
+
+def _asked_for(wanted: Exception) -> Reply:
+    if isinstance(wanted, NeedLook):
+        return Reply(need=_NEEDS[wanted.how], path=wanted.path)
+    return Reply(need=Need.SELVES if isinstance(wanted, NeedSelves) else Need.TTY)
 
 
 @contextlib.contextmanager
@@ -346,9 +393,9 @@ def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
 def _open_name(pinned: Pinned, flags: int, mode: int, resolve: int) -> int:
     """Open or make a name, and follow no link that it may have become.
 
-    Not by O_NOFOLLOW, which fcntl(2) F_GETFL would show. openat2(2) refuses what open(2) forgets.
+    Not by O_NOFOLLOW, which fcntl(2) F_GETFL would show.
     """
-    flags = flags & _KNOWN | os.O_CLOEXEC
+    flags |= os.O_CLOEXEC
     resolve = resolve & RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
     return openat2(pinned.fd, pinned.name, flags, mode & 0o7777, resolve)
 

@@ -307,7 +307,8 @@ class Files:
         except OSError as error:
             raise thread.failure(error) from error
         thread.check()
-        return Plan(join, ids, persona.groups, powers | more, enter), [process, directory, root]
+        wanted = Plan(join, ids, persona.groups, powers | more, enter, context.whole)
+        return wanted, [process, directory, root]
 
 
 def _stands(thread: Any, start: int, seen: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 It has the target's root, namespaces, file-system ids and capabilities. Its memory and descriptors
 are closed to the target: it is not dumpable, and its real user id stays ours, so that a target with
-another user id can neither trace nor signal it. It blocks wherever it has to; the supervisor gives
+another user id can neither trace nor signal it (but for one call at a time: `apart.as_one_user`).
+It blocks wherever it has to; the supervisor gives
 its next order to another one, or kills it.
 """
 
@@ -43,6 +44,7 @@ class Plan(msgspec.Struct, array_like=True, frozen=True):
         groups: supplementary groups.
         capabilities: effective ones, of the user namespace that it ends up in.
         enter: whether the root has to be entered.
+        whole: whether the target's real and saved ids are these too.
     """
 
     join: int
@@ -50,6 +52,7 @@ class Plan(msgspec.Struct, array_like=True, frozen=True):
     groups: tuple[int, ...]
     capabilities: int
     enter: bool
+    whole: bool = False
 
 
 def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
@@ -74,7 +77,7 @@ def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
     for fd in fds:
         os.close(fd)
     channel.send(READY)
-    _work(channel, Executor(own, tty))
+    _work(channel, Executor(own, tty, whole=plan.whole))
 
 
 def _own_stat() -> bytes:

@@ -15,12 +15,13 @@ from struct import Struct
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd
+from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.operations import SendTo
 from notifyd.policy.operations.sending import MessageHeader
 
 MAX_SENT = 1 << 20  # bytes of one message
 MAX_PIECES = 1024  # UIO_MAXIOV
-MAX_CONTROL = 1 << 14  # bytes; the kernel's own limit, net.core.optmem_max, is about as large
+MAX_CONTROL = 1 << 17  # bytes; net.core.optmem_max, the kernel's own limit, is at most as large
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 
 # Control data that is passed on as it is, by level and type: numbers and addresses that choose how
@@ -70,12 +71,16 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack, *, whole: bool) -> 
     """
     addresses = [one.raw if one is not None else None for one in call.addresses]
     if not call.headers:
+        if addresses[:1] != [None]:
+            _check_length(call.addrlen)
         size = _at_most(call.size, whole)
         data = call.read(call.data_address, size) if size else b""
         return [Message([data], addresses[0] if addresses else None)]
     messages: list[Message] = []
-    for header, address in zip(call.headers, addresses, strict=True):
+    for header, address in zip(call.headers, addresses, strict=False):
         try:
+            if header.name:
+                _check_length(header.length)
             pieces = _pieces(call, header, whole)
             control = _control(call, header, task, stack)
         except TargetFault:
@@ -84,6 +89,11 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack, *, whole: bool) -> 
             break  # sendmmsg(2) sends those before the one that is wrong
         messages.append(Message(pieces, address, control))
     return messages
+
+
+def _check_length(size: int) -> None:
+    if size > MAX_ADDRESS:
+        raise TargetFault("no address is that long", errno.EINVAL)
 
 
 def _at_most(size: int, whole: bool) -> int:
@@ -113,8 +123,10 @@ def _control(call: SendTo, header: MessageHeader, task: int, stack: ExitStack) -
     """The control data with the target's descriptors replaced by copies of ours."""
     if not header.controllen:
         return b""
-    if call.word_size != 8 or header.controllen > MAX_CONTROL:
-        raise CannotPerform("this control data (of a 32-bit program, or too long)")
+    if header.controllen > MAX_CONTROL:
+        raise TargetFault("more control data than the kernel has room for", errno.ENOBUFS)
+    if call.word_size != 8:
+        raise CannotPerform("control data of a 32-bit program")
     data = call.read(header.control, header.controllen)
     built, at = b"", 0
     while at + _CONTROL.size <= len(data):

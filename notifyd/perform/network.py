@@ -26,7 +26,8 @@ from notifyd.perform.done import Done, Signals
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
 from notifyd.perform.stage import Stage
-from notifyd.perform.unix import UnixPlace
+from notifyd.perform.unix import LOOKING, UnixPlace
+from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
 from notifyd.policy.operations import Bind, Connect, SendTo
@@ -34,9 +35,9 @@ from notifyd.policy.verdicts import Allow, Grants
 from notifyd.target.thread import StoppedThread
 
 MAX_UNIX = 110  # sizeof(struct sockaddr_un)
-MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage)
 NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
 ZEROCOPY = 0x4000000  # MSG_ZEROCOPY
+CMSG_COMPAT = 0x80000000  # MSG_CMSG_COMPAT
 
 _WAY_OUT = "decide from registers, or return Continue() to observe"
 _WAYS_OUT = {
@@ -95,6 +96,8 @@ class Deed:
             if self.stage is not None:
                 self.stage.build()
             kept = self.stage.powers if self.stage is not None else 0
+            if self.directory is not None:
+                kept |= LOOKING
             change = self.persona.change(self.grant, kept)
             if self.directory is not None:
                 enter(self.directory, self.persona.umask)
@@ -247,7 +250,10 @@ def _flags(call: SendTo, taken: Taken) -> int:
     """The flags to send with: the kernel must not go on reading our memory afterwards."""
     if call.flags & ZEROCOPY and raw.sends_uncopied(taken.socket):
         raise TargetFault("MSG_ZEROCOPY: what is sent is a copy", errno.ENOBUFS)
-    return (call.flags | NOSIGNAL) & ~ZEROCOPY
+    flags = (call.flags | NOSIGNAL) & ~ZEROCOPY
+    # A bit that sendmsg(2) refuses alone: sendto(2) and 32-bit entries forget it.
+    whole = call.syscall in ("sendmsg", "sendmmsg") and call.word_size == 8
+    return flags if whole else flags & ~CMSG_COMPAT
 
 
 def _sender(taken: Taken) -> bytes:

@@ -23,6 +23,7 @@ class Last(enum.IntEnum):
     MADE = 3  # a name that may be made, behind all links: open(2) with O_CREAT
     MADE_HERE = 4  # the same with O_NOFOLLOW or O_EXCL: a link is not followed
     ITSELF = 5  # no path at all: the descriptor `start`
+    MOUNTED = 6  # what is mounted there, which nobody may touch: umount(2) with MNT_EXPIRE
 
 
 class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -72,14 +73,18 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     Attributes:
         call: its name in syscalls(2); `open` and `openat2` are done with care. `pin` is no call:
-            it gives an O_PATH descriptor of its place.
+            it gives an O_PATH descriptor of its place. `mount anew` is mount(2) of a file system
+            from a working directory.
         places: its paths.
         args: its arguments in their order.
         umask: for what it makes; -1 if it makes nothing.
         limit: RLIMIT_FSIZE in bytes; -1 for none.
         fill: what is in the first buffer before the kernel fills it.
-        selves: process and thread of the target in our pid namespace, and in its own: what
-            /proc/self and /proc/thread-self mean. Sent only when asked for.
+        selves: the numbers of the target's process and of its thread, each in our pid namespace
+            and in those below it: what /proc/self and /proc/thread-self mean. Sent only when
+            asked for.
+        looked: what the target's own /proc/TID has for it and not for us: the path there, whether
+            a link at its end was followed, and which descriptor it is. Sent only when asked for.
         tty: the device number of its controlling terminal, 0 for none, and the session that it is
             of, in our pid namespace. Sent only when asked for.
     """
@@ -90,8 +95,9 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
     umask: int = -1
     limit: int = -1
     fill: bytes = b""
-    selves: tuple[int, int, int, int] | None = None
+    selves: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     tty: tuple[int, int] | None = None
+    looked: tuple[tuple[bytes, bool, int], ...] = ()
 
 
 class Need(enum.IntEnum):
@@ -102,6 +108,9 @@ class Need(enum.IntEnum):
     SELVES = 2  # to be sent again with `selves`
     TTY = 3  # to be sent again with `tty`
     CANNOT = 4  # refused; `text` says why
+    LOOK = 5  # to be sent again with `path` of the target's own /proc/TID, itself if it is a link
+    BEHIND = 6  # the same, with what is behind a link
+    OPEN = 7  # whoever may look into the target has to open `path` there, for the target
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -119,3 +128,4 @@ class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
     outs: tuple[bytes, ...] = ()
     need: int = 0
     text: str = ""
+    path: bytes = b""

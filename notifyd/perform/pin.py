@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from notifyd.kernel import mountinfo
@@ -34,18 +34,16 @@ from notifyd.kernel.openat2 import (
     openat2,
 )
 from notifyd.kernel.statmount import mount_of, spot
+from notifyd.perform.context import Selves
+from notifyd.perform.tasks import PROC_ROOT_INODE, NeedLook, NeedSelves, OwnTask
 
-__all__ = ["ELSEWHERE", "Cannot", "NeedSelves", "Pinned", "Pinner"]
+__all__ = ["ELSEWHERE", "Cannot", "NeedLook", "NeedSelves", "Pinned", "Pinner"]
 
 MAX_LINKS = 40  # path_resolution(7)
-PROC_ROOT_INODE = 1
 _LOOK = os.O_PATH | os.O_CLOEXEC
+_NOTHING: Mapping[tuple[bytes, bool], int] = MappingProxyType({})
 # How a walk fails where /proc/self may have been on the way: ours is not the target's.
 ELSEWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
-
-
-class NeedSelves(Exception):
-    """The walk met /proc/self, and nobody said whose."""
 
 
 class Cannot(Exception):
@@ -70,15 +68,19 @@ class Pinner:
     Args:
         own: the open directory /proc/self/fd of this process.
         selves: as in `Order`.
+        looked: what `NeedLook` asked for: by path, and whether it is what is behind a link.
 
     Attributes:
+        task: what /proc tells of the target, and of us.
         jumps: the mounts that links of /proc led to since `begin`.
     """
 
-    def __init__(self, own: int, selves: tuple[int, int, int, int] | None) -> None:
+    def __init__(
+        self, own: int, selves: Selves | None, looked: Mapping[tuple[bytes, bool], int] = _NOTHING
+    ) -> None:
         self._own = own
-        self._selves = selves
         self._open: list[int] = []
+        self.task = OwnTask(own, selves, looked)
         self.jumps: list[int] = []
 
     def __enter__(self) -> Pinner:
@@ -108,8 +110,9 @@ class Pinner:
             fd = self._keep(openat2(start, path, flags, resolve=resolve | RESOLVE_NO_MAGICLINKS))
         except OSError as error:
             if error.errno not in ELSEWHERE or resolve & RESOLVE_IN_ROOT:
-                raise
-            if self._stays(start, path, flags):
+                if resolve or error.errno != errno.EACCES or not _tells_of_tasks(start, path):
+                    raise
+            elif self._stays(start, path, flags):
                 raise
         else:
             if filesystem(fd) != PROC_SUPER_MAGIC:
@@ -128,7 +131,7 @@ class Pinner:
         head, slash, last = body.rpartition(b"/")
         last += path[len(body) :][:1]
         if not slash:
-            self._check_not_us(start)
+            self.task.check_not_us(start)
             return Pinned(start, last)
         # With a dot: links on the way are no last ones, which fs.protected_symlinks is about.
         return Pinned(self.thing(start, head + b"/.", True, resolve), last)
@@ -150,6 +153,13 @@ class Pinner:
                 return Pinned(self._walk(place.fd, place.name, True, resolve))
             start, path = place.fd, text
         raise _error(errno.ELOOP)
+
+    def mounted(self, start: int, path: bytes) -> Pinned:
+        """Pin the name of a mount point without touching what is mounted; else as `made`."""
+        place = self.name(start, path)
+        if place.name and self.named(place) in mountinfo.points("../mountinfo", self._own):
+            return place
+        return self.made(start, path, follow=True)
 
     def begin(self) -> None:
         """Forget where the walks so far led."""
@@ -173,6 +183,8 @@ class Pinner:
             return False
         if apart and (place.name or mount_of(place.fd) not in mounts):
             return False
+        if apart and self._is_same(seen, place.fd):
+            return True
         if seen == b"/" and place.name:  # it may be the root, and reached from outside of it
             return self._leads(seen, Pinned(self._step(place.fd, place.name, os.O_NOFOLLOW, 0)))
         try:
@@ -181,6 +193,15 @@ class Pinner:
             if error.errno != errno.ENAMETOOLONG:
                 raise
         return self._leads(seen, place)
+
+    def _is_same(self, name: bytes, fd: int) -> bool:
+        """Whether a name leads to the very file, if on another mount."""
+        flags = _LOOK | os.O_NOFOLLOW
+        try:
+            found = self._keep(open_long(AT_FDCWD, name, flags, RESOLVE_NO_SYMLINKS))
+        except OSError:
+            return False
+        return os.path.samestat(os.fstat(found), os.fstat(fd))
 
     def _leads(self, name: bytes, place: Pinned) -> bool:
         """Whether a name that the kernel does not tell is that of what was pinned."""
@@ -193,10 +214,26 @@ class Pinner:
 
     def named(self, place: Pinned) -> bytes:
         """The absolute path of what was pinned, as it is called now, from our root."""
+        if not place.name and (closed := self.task.closed_place(place.fd)) is not None:
+            place = Pinned(*closed)
         path = os.fsencode(os.readlink(str(place.fd), dir_fd=self._own))
         if not place.name:
             return path
         return (b"" if path == b"/" else path) + b"/" + place.name.rstrip(b"/")
+
+    def text(self, link: int) -> bytes | None:
+        """What a link of /proc says to the target, where the kernel would tell us otherwise."""
+        found = self.task.link_text(link)
+        if found is not None or filesystem(link) != PROC_SUPER_MAGIC:
+            return found
+        try:
+            os.readlink(b"", dir_fd=link)
+        except PermissionError:
+            behind = self.task.closed_text(link)
+            return self.named(Pinned(behind)) if behind is not None else None
+        except OSError:
+            pass
+        return None
 
     def _keep(self, fd: int) -> int:
         self._open.append(fd)
@@ -240,6 +277,8 @@ class Pinner:
             return None
         try:
             return os.readlink(place.name, dir_fd=place.fd)
+        except PermissionError:
+            return b"" if filesystem(place.fd) == PROC_SUPER_MAGIC else None
         except OSError:
             return None
 
@@ -267,7 +306,7 @@ class Pinner:
             self._check_follows(here, part, step, last=not todo)
             text = self._text(here, part, step)
             if text is None:
-                self._check_not_us(here)
+                self.task.check_not_us(here)
                 here = self._step(here, part, 0, resolve)  # the kernel jumps
                 self.jumps.append(mount_of(here))
                 continue
@@ -276,12 +315,12 @@ class Pinner:
             todo.extendleft(reversed([piece for piece in text.split(b"/") if piece]))
         if directory and not stat.S_ISDIR(os.fstat(here).st_mode):
             raise _error(errno.ENOTDIR)
-        self._check_not_us(here)
+        self.task.check_not_us(here)
         return here
 
     def _check_follows(self, directory: int, part: bytes, link: int, *, last: bool) -> None:
         """Raise what the kernel says of a link that it does not follow: pick_link() in Linux."""
-        if last:
+        if last and filesystem(directory) != PROC_SUPER_MAGIC:
             try:
                 # First EACCES for one that fs.protected_symlinks is about, then ELOOP for any.
                 self._step(directory, part, 0, RESOLVE_NO_SYMLINKS)
@@ -291,29 +330,18 @@ class Pinner:
         if mounted(link)[1] & ST_NOSYMFOLLOW:
             raise _error(errno.ELOOP)
 
-    def _check_not_us(self, fd: int) -> None:
-        """Raise ENOENT for what /proc tells of this very process, as if there were none.
-
-        A process may always look into itself: its memory, its descriptors, through them out of any
-        root. What the target may, the kernel does not ask then.
-        """
-        if filesystem(fd) != PROC_SUPER_MAGIC:
-            return
-        here = self._keep(os.open(f"../task/{threading.get_native_id()}", _LOOK, dir_fd=self._own))
-        path = mountinfo.inner_path(here, fd)
-        first = path.split(b"/")[1:2] if path is not None else []
-        if path is None or (first and first[0].isdigit() and self._is_us(first[0])):
-            raise _error(errno.ENOENT)
-
-    def _is_us(self, number: bytes) -> bool:
-        try:
-            os.stat(b"../task/" + number, dir_fd=self._own)
-        except FileNotFoundError:
-            return False
-        return True
-
     def _step(self, here: int, part: bytes, flags: int, resolve: int) -> int:
-        return self._keep(openat2(here, part, _LOOK | flags, resolve=resolve))
+        try:
+            step = self._keep(openat2(here, part, _LOOK | flags, resolve=resolve))
+        except PermissionError:
+            if resolve:
+                raise
+            found = self.task.closed(here, part, behind=not flags & os.O_NOFOLLOW)
+            if found is None:
+                raise
+            return found
+        self.task.came(step, here, part, jumped=not flags & os.O_NOFOLLOW)
+        return step
 
     def _jump(self, here: int, resolve: int) -> int:
         """To the root, by the text of a link."""
@@ -333,28 +361,16 @@ class Pinner:
             if status.st_ino != PROC_ROOT_INODE:
                 return None
             if part in (b"self", b"thread-self"):
-                return self._self(part, status.st_dev)
+                return self.task.self_text(part, directory)
         text = os.readlink(b"", dir_fd=link)
         if not text:
             raise _error(errno.ENOENT)
         return text
 
-    def self_text(self, link: int) -> bytes | None:
-        """What /proc/self and /proc/thread-self say to the target; None for any other link."""
-        if filesystem(link) != PROC_SUPER_MAGIC:
-            return None
-        part = self.named(Pinned(link)).rpartition(b"/")[2]
-        if part not in (b"self", b"thread-self"):
-            return None
-        return self._self(part, os.fstat(link).st_dev)
 
-    def _self(self, part: bytes, device: int) -> bytes:
-        if self._selves is None:
-            raise NeedSelves
-        # Another /proc than ours is that of the target's own pid namespace.
-        ours = device == os.fstat(self._own).st_dev
-        process, thread = self._selves[:2] if ours else self._selves[2:]
-        return b"%d" % process if part == b"self" else b"%d/task/%d" % (process, thread)
+def _tells_of_tasks(start: int, path: bytes) -> bool:
+    """Whether a path may lead into a /proc/TID that is closed to us."""
+    return b"proc/" in path or (start != AT_FDCWD and filesystem(start) == PROC_SUPER_MAGIC)
 
 
 def _error(number: int) -> OSError:

@@ -16,16 +16,22 @@ from struct import Struct
 from typing import Any
 
 from notifyd.errors import CannotPerform
+from notifyd.kernel import capability, credentials
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.context import Selves
 from notifyd.perform.deed import Moved, selves
-from notifyd.perform.pin import Cannot, NeedSelves, Pinned, Pinner
+from notifyd.perform.pin import Cannot, NeedLook, NeedSelves, Pinned, Pinner
 from notifyd.perform.stage import Stage
+from notifyd.perform.tasks import Look
 from notifyd.policy.operations import SendTo
 
-__all__ = ["UnixPlace"]
+__all__ = ["LOOKING", "UnixPlace"]
 
+# What the thread has to keep, not in effect, to see what of /proc/TID is the target's alone.
+LOOKING = 1 << capability.NUMBERS["CAP_SYS_PTRACE"]
+LOOKING |= 1 << capability.NUMBERS["CAP_DAC_READ_SEARCH"]
+MOST_LOOKED = 2
 MAX_PATH = 107  # bytes of sockaddr_un.sun_path without its NUL: unix(7)
 _FAMILY = Struct("=H")
 
@@ -40,6 +46,7 @@ class UnixPlace:
         seen: the name that the rule saw, absolute; None if it changed the path, or saw the text.
         stage: where the text is walked again, once it is known where it leads.
         selves: what /proc/self is to the target, as in `Order`.
+        directory: the open /proc/TID of the target; -1 if it is not needed.
         mounts: with `seen`, where the path may begin, and links of /proc may lead to.
         apart: as in `Place`.
     """
@@ -49,6 +56,7 @@ class UnixPlace:
     seen: bytes | None
     stage: Stage
     selves: Selves | None = None
+    directory: int = -1
     mounts: tuple[int, ...] = ()
     apart: bool = False
 
@@ -73,7 +81,8 @@ class UnixPlace:
         stack.callback(os.close, own)
         mounts = call.target.mounts(seen) if seen is not None else ()
         apart = seen is not None and call.target.is_apart(seen)
-        return cls(own, path, seen, Stage(stack), selves(directory), mounts, apart)
+        found = selves(directory)
+        return cls(own, path, seen, Stage(stack), found, directory, mounts, apart)
 
     def reach(self, act: Callable[[bytes], None], *, makes: bool) -> None:
         """Do `act` with an address of the place, in a thread with the target's root and cwd.
@@ -96,21 +105,53 @@ class UnixPlace:
                 stack.callback(os.close, start)
                 if self.seen is not None and mount_of(start) not in self.mounts:
                     raise Moved
-            pinner = stack.enter_context(Pinner(self.own, self.selves))
-            try:
-                pinned = (
-                    pinner.name(start, self.path)
-                    if makes
-                    else Pinned(pinner.thing(start, self.path, True))
-                )
-            except (NeedSelves, Cannot) as error:
-                raise CannotPerform(f"a socket's path that leads through /proc: {error}") from error
+            looked: dict[tuple[bytes, bool], int] = {}
+            pinner = stack.enter_context(Pinner(self.own, self.selves, looked))
+            pinned = self._pinned(pinner, start, looked, stack, makes=makes)
             if self._has_moved(pinner, pinned):
                 raise Moved
             if makes and self._keeps_text(pinned):
                 act(_FAMILY.pack(AF_UNIX) + self.path + b"\0")
             else:
                 act(self._address(pinned))
+
+    def _pinned(
+        self,
+        pinner: Pinner,
+        start: int,
+        looked: dict[tuple[bytes, bool], int],
+        stack: ExitStack,
+        *,
+        makes: bool,
+    ) -> Pinned:
+        while True:
+            try:
+                if makes:
+                    return pinner.name(start, self.path)
+                return Pinned(pinner.thing(start, self.path, True))
+            except NeedLook as wanted:
+                key = wanted.path, wanted.how is Look.BEHIND
+                if key in looked or len(looked) > MOST_LOOKED:
+                    raise CannotPerform(f"a socket's path that leads through {wanted}") from wanted
+                looked[key] = self._look(wanted)
+                stack.callback(os.close, looked[key])
+            except (NeedSelves, Cannot) as error:
+                raise CannotPerform(f"a socket's path that leads through /proc: {error}") from error
+
+    def _look(self, wanted: NeedLook) -> int:
+        """Open what of /proc/TID only the target itself may see, with the powers kept for that."""
+        flags = os.O_PATH | os.O_CLOEXEC
+        if wanted.how is not Look.BEHIND:
+            flags |= os.O_NOFOLLOW
+        held = capability.get(0)
+        more = held.effective | LOOKING & held.permitted
+        credentials.set_capabilities(more, held.permitted)
+        try:
+            return os.open(wanted.path, flags, dir_fd=self.directory)
+        except PermissionError as error:
+            raise CannotPerform(f"a socket's path that leads through {wanted}") from error
+        finally:
+            credentials.set_capabilities(held.effective, held.permitted)
 
     def send(self, act: Callable[[bytes], int], address: bytes) -> int:
         """Do `act` with an address of the socket behind another one, a path, and come back.

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from notifyd.errors import TargetFault
 from notifyd.policy.fields import Field
 
 if TYPE_CHECKING:
     from notifyd.kernel.socket import SockAddr
     from notifyd.policy.call import Call
 
-__all__ = ["SocketAddress"]
+__all__ = ["MAX_ADDRESS", "SocketAddress", "copy_address"]
+
+MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage): the kernel refuses more with EINVAL
+
+
+def copy_address(call: Call, pointer: int, size: int) -> SockAddr:
+    """The sockaddr of `size` bytes at `pointer`, as much of it as can count.
+
+    The kernel refuses a length that is none before it reads; then what cannot be read is left out.
+    """
+    from notifyd.kernel.socket import parse_sockaddr
+
+    try:
+        return parse_sockaddr(call.read(pointer, min(size, MAX_ADDRESS)))
+    except TargetFault:
+        if size <= MAX_ADDRESS:
+            raise
+        return parse_sockaddr(b"")
 
 
 class SocketAddress(Field["SockAddr | None"]):
@@ -19,19 +37,14 @@ class SocketAddress(Field["SockAddr | None"]):
     memory = True
     kind = "socket address"
     width = 64
-    MAX = 128  # sizeof(struct sockaddr_storage): the kernel refuses more with EINVAL
 
     def __init__(self, summary: str = "", *, length: str = "addrlen") -> None:
         super().__init__(summary)
         self.length = length
 
     def decode(self, call: Call, raw: int) -> SockAddr | None:
-        from notifyd.kernel.socket import parse_sockaddr
-
         size = getattr(call, self.length)
-        if not size:
-            return None
-        return parse_sockaddr(call.read(raw, min(size, self.MAX)))
+        return copy_address(call, raw, size) if size else None
 
     def render(self, call: Call) -> Any:
         value = self.__get__(call, type(call))

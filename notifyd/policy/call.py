@@ -80,6 +80,9 @@ class Target(Protocol):
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
         """The absolute path that `pathname` means to the target."""
 
+    def is_mount_point(self, path: PurePosixPath) -> bool:
+        """Whether something is mounted at an absolute path; nothing there is touched."""
+
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
         """The SHA-256 of the file that `pathname` means to the target, in hexadecimal."""
 
@@ -262,6 +265,11 @@ class Call:
         """
         self.looked = True
         return self.target.resolve(dirfd, pathname, follow)
+
+    def is_mount_point(self, path: PurePosixPath) -> bool:
+        """Whether something is mounted there, as the target sees it; raises as `read` does."""
+        self.looked = True
+        return self.target.is_mount_point(path)
 
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
         """The SHA-256 of a file, named as for `resolve`, in hexadecimal."""

@@ -121,6 +121,9 @@ class Replayed(_Base):
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> NoReturn:  # noqa: ARG002
         self._missed("a resolved path")
 
+    def is_mount_point(self, path: object) -> NoReturn:  # noqa: ARG002
+        self._missed("a resolved path")
+
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> NoReturn:  # noqa: ARG002
         self._missed("a digest")
 

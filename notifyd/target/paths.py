@@ -159,8 +159,10 @@ class _Walk:
         """
         # What is in no tree at all (`pipe:[7]`) is called so wherever it comes from.
         if self.strayed and name.startswith(b"/"):
-            if thing < 0 or not self._view.leads(name, thing):
+            if thing < 0:
                 raise no_name()
+            if not self._view.leads(name, thing):
+                name = self._view.name_in_proc(name, thing)
             self.mounts += (statmount.mount_of(thing),)
         return name
 

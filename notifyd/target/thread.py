@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
-from notifyd.kernel import pidfd, process_vm
+from notifyd.kernel import mountinfo, pidfd, process_vm
 from notifyd.kernel.unotify import Notifier
 from notifyd.policy.call import ID, PID, Note
 from notifyd.target import hashing
@@ -28,7 +28,16 @@ MAX_STRING = 32 * process_vm.PAGE  # MAX_ARG_STRLEN: execve(2)
 class StoppedThread:
     """A target, as long as its call is not answered. Keeps no descriptor open."""
 
-    __slots__ = ("_digests", "_hashed", "_id", "_identity", "_notifier", "_resolver", "_tid")
+    __slots__ = (
+        "_digests",
+        "_hashed",
+        "_id",
+        "_identity",
+        "_mounts",
+        "_notifier",
+        "_resolver",
+        "_tid",
+    )
 
     def __init__(self, note: Note, notifier: Notifier, digests: Digests | None = None) -> None:
         self._id = note[ID]
@@ -36,6 +45,7 @@ class StoppedThread:
         self._notifier = notifier
         self._identity: Identity | None = None
         self._resolver: Resolver | None = None
+        self._mounts: frozenset[bytes] | Exception | None = None
         self._digests = digests
         self._hashed: dict[tuple[int, bytes, bool], str | Exception] = {}
 
@@ -200,6 +210,32 @@ class StoppedThread:
             raise self.failure(error) from error
         self.check()
         return PurePosixPath(os.fsdecode(path))
+
+    def is_mount_point(self, path: PurePosixPath) -> bool:
+        """Whether something is mounted at an absolute path of the target's; it is not touched.
+
+        Raises:
+            WouldBlock: the target's mounts, which may be many, have to be read first.
+            TargetGone: the target is no longer in its call.
+        """
+        if self._mounts is None:
+            raise WouldBlock(self._look_at_mounts)
+        if isinstance(self._mounts, Exception):
+            raise self._mounts
+        if bytes(path) not in self._mounts:
+            return False
+        if self._resolver is not None:  # it is reached as its directory was
+            self._resolver.mounts[bytes(path)] = self.mounts(bytes(path.parent))
+        return True
+
+    def _look_at_mounts(self) -> None:
+        try:
+            self._mounts = mountinfo.points(f"/proc/{self.tid}/mountinfo")
+            self.check()
+        except OSError as error:
+            self._mounts = self.failure(error)
+        except Exception as error:
+            self._mounts = error
 
     def mounts(self, path: bytes) -> tuple[int, ...]:
         """Of a path that `resolve` gave: as `Resolver.mounts`, the numbers as of `mount_of`."""

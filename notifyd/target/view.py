@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from notifyd.errors import TargetFault
-from notifyd.kernel import mountinfo, proc, statmount
+from notifyd.kernel import files, mountinfo, proc, statmount
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_long, openat2
 
 __all__ = ["NameTooLong", "View", "below", "check_named", "no_name"]
@@ -20,6 +20,7 @@ __all__ = ["NameTooLong", "View", "below", "check_named", "no_name"]
 NO_NAME = "it has no name in the program's own view"
 MOST_LEVELS = 512  # directories that are climbed where a name is too long for the kernel to tell
 MOST_ENTRIES = 1 << 17  # of all of them together
+MOST_POINTS, MOST_TAILS = 4, 16  # of names that are tried
 GONE = b" (deleted)"  # what the kernel adds to the name of what has none any more
 _LOOK = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
 _PLAIN_BELOW = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
@@ -100,6 +101,27 @@ class View:
             return one.inode == other.inode and mountinfo.device(found) == mountinfo.device(fd)
         finally:
             os.close(found)
+
+    def name_in_proc(self, name: bytes, fd: int) -> bytes:
+        """What is in some /proc is called where that same /proc is in the thread's own view.
+
+        Args:
+            name: as the kernel tells it.
+            fd: O_PATH.
+
+        Raises:
+            TargetFault: EACCES: it has no name.
+        """
+        if files.filesystem(fd) == files.PROC_SUPER_MAGIC:
+            if self._cached:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            device = mountinfo.device(fd)
+            tails = [name[at:] for at, byte in enumerate(name) if byte == ord("/")][:MOST_TAILS]
+            for point in mountinfo.tops(f"/proc/{self._tid}/mountinfo", device)[:MOST_POINTS]:
+                for tail in tails:
+                    if self.leads(point.rstrip(b"/") + tail, fd):
+                        return point.rstrip(b"/") + tail
+        raise no_name()
 
     def _holds(self, fd: int, mount: int, *, anywhere: bool = False) -> bool:
         if self._namespace is not None:

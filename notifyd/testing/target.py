@@ -138,6 +138,10 @@ class FakeTarget:
         name = os.fsdecode(pathname)
         return PurePosixPath(self._walk(start, name, follow or name.endswith("/")))
 
+    def is_mount_point(self, path: PurePosixPath) -> bool:  # noqa: ARG002
+        """False, since there are no mounts here."""
+        return False
+
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
         """Empty, since there are no files here. Give `make_call` the digest."""
         self.resolve(dirfd, pathname, follow)

@@ -112,7 +112,7 @@ def test_proc_self_is_somebody_elses(execute, child):
     path = place("/proc/self/status")
     reply, _ = execute("open", [path], FLAGS_READ)
     assert reply.need == Need.SELVES
-    selves = (child.pid,) * 4
+    selves = ((child.pid,),) * 2
     _, descriptor = execute("open", [path], FLAGS_READ, selves=selves)
     assert f"Pid:\t{child.pid}\n".encode() in read(descriptor)
     link = [Slot(Use.FD, 0), b"", Slot(Use.OUT, 64), 64]
@@ -126,7 +126,7 @@ def test_proc_self_is_somebody_elses(execute, child):
 
 def test_a_descriptor_of_proc_is_the_targets(execute, child):
     """/dev/stdin and /proc/self/fd/N lead to what the target has there, or fail as its own."""
-    selves = (child.pid,) * 4
+    selves = ((child.pid,),) * 2
     child.stdin.write(b"for the child\n")
     child.stdin.flush()
     _, descriptor = execute("open", [place("/dev/stdin")], FLAGS_READ, selves=selves)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from notifyd.errors import CannotPerform, TargetFault
+from notifyd.kernel import files
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD, STATX_SIZE
 from notifyd.perform import layouts
 from notifyd.perform.done import Done
@@ -125,6 +126,8 @@ def _room(draft: Draft) -> tuple[Arg, Arg]:
 
 def _xattr(call: str, draft: Draft, rest: tuple[Arg, ...]) -> tuple[str, tuple[Arg, ...]]:
     if draft.has("fd"):
+        if draft.number("fd") == AT_FDCWD and call not in _OPEN_ONLY and _fd_may_be_cwd():
+            return call, (path(draft.text_place(b".")), *rest)
         return f"f{call}", (draft.own(), *rest)
     if draft.has("at_flags"):
         draft.flags(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, "at_flags")
@@ -133,6 +136,15 @@ def _xattr(call: str, draft: Draft, rest: tuple[Arg, ...]) -> tuple[str, tuple[A
     if place.last == Last.ITSELF and (call in _OPEN_ONLY or not by_cwd):
         return f"f{call}", (Slot(Use.OWN, place.start), *rest)
     return call, (path(number), *rest)
+
+
+def _fd_may_be_cwd() -> bool:
+    """Whether AT_FDCWD is a descriptor to fgetxattr(2) and fsetxattr(2): since Linux 6.13."""
+    try:
+        files.call("fgetxattr", AT_FDCWD, b"user.", b"", 0)
+    except OSError as error:
+        return error.errno != errno.EBADF
+    return True
 
 
 def _xattr_name(draft: Draft) -> bytes:

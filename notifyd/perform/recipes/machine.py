@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from notifyd.errors import CannotPerform, TargetFault
-from notifyd.kernel.files import AT_EMPTY_PATH
+from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.perform.done import Done
 from notifyd.perform.draft import AT_SYMLINK_NOFOLLOW, Draft
 from notifyd.perform.order import Arg, Last, Reply, Slot, Use
@@ -25,10 +25,19 @@ __all__ = ["RECIPES"]
 
 DATA_MAX = 4096  # bytes of mount(2)'s options: one page
 MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
+MS_NOUSER = 1 << 31  # which path_mount() in Linux refuses before it looks at the source
 MS_PROPAGATION = 0x1E0000  # MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
 MS_CHANGES = MS_REMOUNT | MS_BIND | MS_MOVE | MS_PROPAGATION  # else a file system is mounted anew
 NUMBERED = frozenset({b"9p", b"autofs", b"coda", b"fuse", b"fuseblk"})  # options name descriptors
+ATTRIBUTES_SIZE = 32  # MOUNT_ATTR_SIZE_VER0: struct mount_attr
+MOUNT_ANEW = "mount anew"
+# File systems whose source and options name no paths: where they are mounted from is the same.
+PATHLESS = frozenset(
+    b"binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs hugetlbfs mqueue "
+    b"nsfs proc pstore ramfs securityfs selinuxfs sysfs tmpfs tracefs".split()
+)
+MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8
 FSPICK_CLOEXEC, FSPICK_SYMLINK_NOFOLLOW, FSPICK_EMPTY_PATH = 1, 2, 8
 SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
 TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8
@@ -52,6 +61,8 @@ def _mount(draft: Draft) -> Drawn:
         if size > DATA_MAX:
             raise TargetFault("attributes of that size", errno.E2BIG)
         attributes = draft.call.read(draft.call.args[3], size) if size else b""
+        if size >= ATTRIBUTES_SIZE and not any(attributes):  # nothing to do: nowhere is looked
+            return Drawn(call, (AT_FDCWD, b"", flags, attributes, size))
         place = draft.place(_follows(draft), empty=bool(flags & AT_EMPTY_PATH))
         kept = flags & ~(AT_SYMLINK_NOFOLLOW) | AT_EMPTY_PATH
         return Drawn(call, (Slot(Use.FD, place), b"", kept, attributes, size))
@@ -88,6 +99,9 @@ def _mount_at_once(draft: Draft) -> Drawn:
     source: Arg = draft.value("source") if draft.call.args[0] else 0
     if source and isinstance(source, bytes) and _from_path(flags):
         source = path(draft.text_place(source))
+    if isinstance(fstype, bytes) and not flags & MS_CHANGES and fstype not in PATHLESS:
+        cwd = draft.cwd()
+        return Drawn(MOUNT_ANEW, (cwd, Slot(Use.FD, place), source, fstype, flags, data))
     return Drawn("mount", (source, path(place), fstype, flags, data))
 
 
@@ -105,7 +119,7 @@ def _check_same_for_us(draft: Draft, fstype: bytes) -> None:
 
 def _from_path(flags: int) -> bool:
     """Whether a mount's source is a path to the kernel: path_mount() in Linux."""
-    if flags & MS_REMOUNT:
+    if flags & (MS_REMOUNT | MS_NOUSER):
         return False
     return bool(flags & MS_BIND or (flags & MS_MOVE and not flags & MS_PROPAGATION))
 
@@ -114,8 +128,9 @@ def _umount(draft: Draft) -> Drawn:
     flags = draft.number("flags")
     if flags & ~0xF:
         raise TargetFault("no such flag", errno.EINVAL)
-    place = draft.place(Last.MADE_HERE if flags & 8 else Last.MADE)
-    return Drawn("umount2", (Slot(Use.IN_CWD, place), flags | 8))
+    last = Last.MOUNTED if flags & MNT_EXPIRE else Last.MADE
+    place = draft.place(Last.MADE_HERE if flags & UMOUNT_NOFOLLOW else last)
+    return Drawn("umount2", (Slot(Use.IN_CWD, place), flags | UMOUNT_NOFOLLOW))
 
 
 def _hostname(draft: Draft) -> Drawn:

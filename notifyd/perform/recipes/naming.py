@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import files
-from notifyd.kernel.files import AT_EMPTY_PATH
+from notifyd.kernel.files import AT_EMPTY_PATH, KNOWN_OPEN_FLAGS
 from notifyd.perform.draft import Draft
 from notifyd.perform.order import Last, Slot, Use
 from notifyd.perform.recipes.recipe import Drawn, Recipe, at
@@ -34,6 +34,8 @@ TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 
 def _open(draft: Draft) -> Drawn:
     flags = draft.number("flags")
+    if draft.call.syscall != "openat2":
+        flags &= KNOWN_OPEN_FLAGS
     creates = flags & (os.O_CREAT | TMPFILE_BIT) and not flags & os.O_PATH
     mode = draft.number("mode") if creates or draft.call.syscall == "openat2" else 0
     how = flags, mode, draft.number("resolve_flags")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
 
 from notifyd.policy.call import Call
 from notifyd.policy.fields import (
+    AT_FDCWD,
     Address,
     DirFd,
     Enum,
@@ -25,6 +29,7 @@ __all__ = ["Chroot", "Mount", "PivotRoot", "Umount"]
 
 MS_BIND = names.MOUNT_FLAGS["MS_BIND"]
 MS_REMOUNT = names.MOUNT_FLAGS["MS_REMOUNT"]
+MNT_EXPIRE = names.UMOUNT_FLAGS["MNT_EXPIRE"]
 
 _STEP_FLAGS = {
     "fsopen": names.FSOPEN_FLAGS,
@@ -164,6 +169,21 @@ class Mount(Call):
         return bool(self.step_flags & names.MOVE_MOUNT_FLAGS["MOVE_MOUNT_F_EMPTY_PATH"])
 
 
+class _MountPointPath(Path):
+    """The path of an umount, which with MNT_EXPIRE nobody may touch before: umount(2)."""
+
+    def decode(self, call: Call, raw: int) -> PurePosixPath:
+        values: Any = call
+        given = values.pathname
+        if not values.flags & MNT_EXPIRE:
+            return super().decode(call, raw)
+        head, slash, last = given.rstrip(b"/").rpartition(b"/")
+        if last in (b"", b".", b".."):
+            return super().decode(call, raw)
+        here = call.resolve(AT_FDCWD, head + slash or b".", True) / os.fsdecode(last)
+        return here if call.is_mount_point(here) else super().decode(call, raw)
+
+
 class Umount(Call):
     """Take a mount away: umount(2), umount2(2)."""
 
@@ -171,7 +191,7 @@ class Umount(Call):
     theme = "system"
 
     pathname = Pathname("the mount point as given")
-    path = Path(dirfd=None, follow="follows", written=True)
+    path = _MountPointPath(dirfd=None, follow="follows", written=True)
     flags = Flags(names.UMOUNT_FLAGS, "`MNT_*`, `UMOUNT_NOFOLLOW`")
 
     variants = (

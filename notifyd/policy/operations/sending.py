@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from notifyd.policy.address import SocketAddress
+from notifyd.errors import TargetFault
+from notifyd.policy.address import MAX_ADDRESS, copy_address
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Fd, Field, Flags, Int
 from notifyd.policy.names.socket import MESSAGE_FLAGS
@@ -45,6 +47,11 @@ class MessageHeader:
     controllen: int
     flags: int
 
+    @property
+    def length(self) -> int:
+        """How much of the destination counts: sendmsg(2) cuts it; a negative one it refuses."""
+        return self.namelen if self.namelen >> 31 else min(self.namelen, MAX_ADDRESS)
+
 
 class Headers(Field[tuple[MessageHeader, ...]]):
     """The headers of sendmsg and sendmmsg, all read in one piece; none for the others."""
@@ -59,9 +66,10 @@ class Headers(Field[tuple[MessageHeader, ...]]):
         header = _HEADER[word]
         if "count" in call.variant.sources:
             count = min(values.count, UIO_MAXIOV)
-            data = call.read(raw, _STRIDE[word] * count) if count else b""
+            data = _as_many(call, raw, _STRIDE[word], count)
             return tuple(
-                MessageHeader(*header.unpack_from(data, at * _STRIDE[word])) for at in range(count)
+                MessageHeader(*header.unpack_from(data, at))
+                for at in range(0, len(data), _STRIDE[word])
             )
         if self.name in call.variant.sources:
             return (MessageHeader(*header.unpack(call.read(raw, header.size))),)
@@ -69,6 +77,17 @@ class Headers(Field[tuple[MessageHeader, ...]]):
 
     def render(self, call: Call) -> Any:
         return len(self.__get__(call, type(call)))
+
+
+def _as_many(call: Call, address: int, stride: int, count: int) -> bytes:
+    """Up to `count` items in memory: those before one that cannot be read, if it is no first."""
+    with suppress(TargetFault):
+        return call.read(address, stride * count) if count else b""
+    found = call.read(address, stride)
+    with suppress(TargetFault):
+        while len(found) < stride * count:
+            found += call.read(address + len(found), stride)
+    return found
 
 
 class Destinations(Field["tuple[SockAddr | None, ...]"]):
@@ -82,7 +101,14 @@ class Destinations(Field["tuple[SockAddr | None, ...]"]):
         values: Any = call
         if "headers" not in call.variant.sources:
             return (_address(call, raw, values.addrlen),)
-        return tuple(_address(call, one.name, one.namelen) for one in values.headers)
+        found: list[SockAddr | None] = []
+        try:
+            for one in values.headers:
+                found += [_address(call, one.name, one.length)]
+        except TargetFault:
+            if not found:
+                raise  # sendmmsg(2) sends those before the one that is wrong
+        return tuple(found)
 
     def render(self, call: Call) -> Any:
         found = self.__get__(call, type(call))
@@ -90,11 +116,7 @@ class Destinations(Field["tuple[SockAddr | None, ...]"]):
 
 
 def _address(call: Call, pointer: int, size: int) -> SockAddr | None:
-    from notifyd.kernel.socket import parse_sockaddr
-
-    # msghdr's name is cut to sizeof(sockaddr_storage) by the kernel; sendto's is then EINVAL.
-    size = min(size, SocketAddress.MAX)
-    return parse_sockaddr(call.read(pointer, size)) if pointer and size else None
+    return copy_address(call, pointer, size) if pointer and size else None
 
 
 def _with_headers(variant: Variant) -> Variant:

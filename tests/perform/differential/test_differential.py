@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import pytest
-from calltable import machine, openat2, paths, settings, sockets, xattrs
+from calltable import extremes, machine, openat2, paths, settings, sockets, xattrs
 from calltable.deviations import DEVIATIONS, known
 from calltable.runs import Programs, Result, Where
 
@@ -51,16 +51,19 @@ RUNS = {
 RUNS |= {
     "root-openat2": (Where("tmpfs", 0), openat2.root, 41),
     "root-openat2-text": (Where("tmpfs", 0, "text"), openat2.in_root, 11),
+    "root-extremes": (Where("tmpfs", 0), extremes.root, 3),
+    "root-extremes-text": (Where("tmpfs", 0, "text"), extremes.root, 17),
     "root-results": (Where("tmpfs", 0), openat2.results, 7),
     "root-machine": (Where("tmpfs", 0), machine.root, 11),
     "root-xattrs": (Where("tmpfs", 0), xattrs.everything, 7),
     "user-openat2": (Where("tmpfs", USER), openat2.users, 61),
+    "user-extremes": (Where("tmpfs", USER), extremes.anybody, 11),
     "user-results": (Where("tmpfs", USER), openat2.results, 11),
     "user-machine": (Where("tmpfs", USER), machine.users, 13),
     "user-xattrs": (Where("tmpfs", USER), xattrs.everything, 11),
 }
 EVERYTHING = (paths.everything, settings.anybody, settings.root, sockets.everything)
-EVERYTHING += (openat2.root, openat2.results, machine.root, xattrs.everything)
+EVERYTHING += (openat2.root, openat2.results, machine.root, xattrs.everything, extremes.root)
 USERS = (paths.everything, settings.anybody, sockets.users)
 USERS += (openat2.users, openat2.results, machine.users, xattrs.everything)
 RUNS |= {

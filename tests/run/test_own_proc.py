@@ -1,0 +1,96 @@
+"""What is a program's own below /proc: in every /proc, and when it is closed to all others."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+OWN = str(Path(__file__).parent / "programs" / "own.py")
+PYTHON = "/usr/bin/python3"
+PATHS = """
+@on(*PATH_OPERATIONS)
+def looks(call):
+    call.paths
+    return Allow()
+"""
+TEXT = """
+@on(*PATH_OPERATIONS)
+def looks(call):
+    for name in type(call).fields:
+        if name.endswith("pathname") or name == "address":
+            getattr(call, name)
+    return Allow()
+"""
+HOW = ("plain", "setuid", "seteuid", "prctl", "namespace", "mount namespace", "both", "procs")
+# Who opened it decides what `pagemap` shows; a thread's own name is its own even then.
+APART = ("read pagemap", "write comm")
+
+
+def compare(performed, natively):
+    """The same lines, but for those that are known to differ."""
+    kept = [
+        [line for line in ran.lines if not line.startswith(APART)] for ran in (performed, natively)
+    ]
+    assert (performed.status, natively.status) == (0, 0), performed.err
+    assert kept[0] == kept[1]
+    assert len(kept[0]) > 150
+
+
+@pytest.fixture
+def both(rule, run, native, tmp_path):
+    """Run a command natively and under rules, in the same place each time."""
+    for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        one.chmod(one.stat().st_mode | 0o055)
+    folder = tmp_path / "same"
+
+    def runner(rules, *words):
+        found = []
+        for ran in (native, run):
+            folder.mkdir()
+            folder.chmod(0o777)
+            before = () if ran is native else ("--rules", rule(rules, pulse=False), "--")
+            found.append(ran(*before, *words, cwd=folder, stdin=subprocess.DEVNULL))
+            shutil.rmtree(folder)
+        return found
+
+    return runner
+
+
+@pytest.mark.parametrize("rules", [PATHS, TEXT], ids=["paths", "text"])
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="other users and namespaces need root")
+def test_what_is_its_own(how, rules, both):
+    """By every name that it has, after it dropped its powers, hid, or left a mount namespace."""
+    natively, performed = both(rules, PYTHON, OWN, how)
+    compare(performed, natively)
+
+
+@pytest.mark.parametrize("how", ["plain", "setuid", "prctl", "both"])
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+def test_in_a_pid_namespace(how, both):
+    """Its own numbers are others than ours, in its own /proc and where ours is mounted, too."""
+    shelter = """
+    mount --rbind /proc /mnt && mount -t proc proc /proc && exec "$@"
+    """
+    words = ("unshare", "--pid", "--fork", "--mount", "--propagation", "private", "sh", "-c")
+    natively, performed = both(PATHS, *words, shelter, "sh", PYTHON, OWN, how)
+    compare(performed, natively)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user needs root")
+def test_who_hides_from_a_supervisor_without_powers_is_refused(rule, run, here, tmp_path):
+    """It cannot look into the program either: refused, and the event says why."""
+    tmp_path.chmod(0o777)
+    rules = rule(PATHS, pulse=False)
+    hides = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); os.open('/proc/self/maps', 0)"
+    before = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
+    words = ("--rules", rules, "--", PYTHON, "-c", f"import ctypes, os; {hides}")
+    ran = run(*words, before=before, cwd=here, broken=True)
+    assert "Operation not permitted" in ran.err
+    reasons = [event["reason"] for event in ran.calls if event.get("errno") == "EPERM"]
+    assert any("undumpable" in reason for reason in reasons)
