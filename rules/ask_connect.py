@@ -61,5 +61,5 @@ def ask_connect(call: Connect | SendTo) -> Allow | Ask | Deny:
         if to is not None and to.family not in local and not free:
             asked.add(str(to))
     where = ", ".join(sorted(asked))
-    text = f"{call.process.exe.name} wants to connect to {where}"
+    text = f"{call.process.exe} wants to connect to {where}"
     return Ask(text, otherwise=REFUSED, key=where) if asked else Allow()

@@ -37,5 +37,5 @@ def ask_write(call: Call) -> Allow | Ask | Deny:
     if not asked:
         return Allow()
     what = " and ".join(asked)
-    text = f"{call.process.exe.name} wants to change {what} ({call.syscall})"
+    text = f"{call.process.exe} wants to change {what} ({call.syscall})"
     return Ask(text, otherwise=Deny(errno.EACCES), key=what)

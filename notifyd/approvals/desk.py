@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import trio
 
 from notifyd.approvals.memory import Grant, Memory
-from notifyd.approvals.question import Answer, Question, Resolution, Scope, State
+from notifyd.approvals.question import Answer, Question, Resolution, Scope, State, Subject
 from notifyd.approvals.store import Past, Store
 from notifyd.errors import UsageError
 
@@ -43,7 +43,7 @@ class Asks(Protocol):
         """See `Desk.ask`."""
 
 
-Key = tuple[str, str, str, int]  # workload, rule, key, uid: nobody is asked for another user
+Key = tuple[str, Subject]  # of a workload: nothing that differs joins what waits
 
 
 class _Open:
@@ -88,6 +88,13 @@ class Desk:
         self._changed = trio.Event()
         self._one_by_one = trio.CapacityLimiter(1)  # what is written keeps its order
         self._readers = trio.CapacityLimiter(4)
+        if store is not None and store.dropped:
+            tell(
+                "approval.lost",
+                "warning",
+                error=f"{store.dropped} answers that an older notifyd kept do not say all that "
+                "they are about: they hold no more, and it is asked again",
+            )
 
     @property
     def pending(self) -> tuple[Question, ...]:
@@ -364,8 +371,7 @@ def _id(question: Question) -> int:
 
 
 def _key(question: Question) -> Key:
-    subject = question.subject
-    return question.workload, subject.rule, subject.key, subject.uid
+    return question.workload, question.subject
 
 
 def _told(question: Question) -> Mapping[str, Any]:

@@ -42,7 +42,7 @@ class Memory:
 
     def __init__(self, grants: Iterable[Grant] = ()) -> None:
         self._of_process: dict[tuple[str, str, Subject], Answer] = {}
-        self._of_workload: dict[tuple[str, str, str, int], Answer] = {}
+        self._of_workload: dict[tuple[str, Subject], Answer] = {}
         self._lasting: dict[Subject, Grant] = {grant.subject: grant for grant in grants}
 
     def recall(self, question: Question, now: float) -> Answer | None:
@@ -50,7 +50,7 @@ class Memory:
         subject = question.subject
         found = self._of_process.get(
             (question.workload, question.process, subject)
-        ) or self._of_workload.get((question.workload, subject.rule, subject.key, subject.uid))
+        ) or self._of_workload.get((question.workload, subject))
         if found is not None:
             return found
         grant = self._lasting.get(subject)
@@ -67,7 +67,7 @@ class Memory:
         if answer.scope is Scope.PROCESS:
             self._of_process[question.workload, question.process, subject] = answer
         elif answer.scope is Scope.WORKLOAD:
-            self._of_workload[question.workload, subject.rule, subject.key, subject.uid] = answer
+            self._of_workload[question.workload, subject] = answer
 
     def add(self, grant: Grant) -> None:
         """Remember one that does."""

@@ -40,16 +40,24 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a lasting answer is bound to: it never holds for another program, user or rule.
+    """What an answer is bound to: it never holds for another program, user, rule or call.
+
+    Questions with equal ones are asked once, answered and remembered together.
 
     Attributes:
         rule: `file.py:function`.
-        key: what makes questions of this rule the same.
+        key: the rule's own key or else its question, as it is shown; `bound` is what counts.
         uid: who runs the program.
         exe: the program that asks, by the name that the kernel has for it.
         digest: SHA-256 of that program's file, hexadecimal; "" where it could not be read. Nothing
-            is remembered for longer than the workload then.
+            is remembered then.
         program: of a program that is to be executed, the digest likewise; "" for other questions.
+        origin: the rule file: what ships by its name, another by its path and what it holds.
+        section: of the daemon's configuration; "" without a daemon.
+        bound: SHA-256 of the operation and of all that the rule looked at, or of its own key in the
+            place of that; hexadecimal.
+        world: whose namespaces the names belong to: "" for the daemon's own, `host` for those of
+            process 1, else which ones, and of which workload.
     """
 
     rule: str
@@ -58,6 +66,10 @@ class Subject:
     exe: str
     digest: str
     program: str = ""
+    origin: str = ""
+    section: str = ""
+    bound: str = ""
+    world: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,9 @@ class Question:
         scopes: what the person may choose from, `ONCE` first.
         asked: seconds since 1970.
         within: seconds to wait; None for ever.
+        caller: how the program that asks is not the file that `subject.exe` names; "" if it is.
+        owners: ids of the users whose process it is, by its user namespaces, too; -1 among them if
+            they cannot be told.
     """
 
     id: int
@@ -89,6 +104,8 @@ class Question:
     scopes: tuple[Scope, ...]
     asked: float
     within: float | None = None
+    caller: str = ""
+    owners: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from notifyd.approvals.memory import Grant
+from notifyd.approvals.place import claim
 from notifyd.approvals.question import Answer, Person, Question, Resolution, Scope, State, Subject
 from notifyd.errors import UsageError
 
 __all__ = ["DEFAULT_PATH", "Past", "Store", "user_path"]
 
 DEFAULT_PATH = "/var/lib/notifyd/notifyd.db"
-VERSION = 1
+VERSION = 2
 BUSY = 10.0  # seconds that a write waits for another process
 
 _SCHEMA = """
@@ -36,6 +38,9 @@ CREATE TABLE question (
     program TEXT NOT NULL,
     workload TEXT NOT NULL,
     section TEXT NOT NULL,
+    origin TEXT NOT NULL DEFAULT '',
+    bound TEXT NOT NULL DEFAULT '',
+    world TEXT NOT NULL DEFAULT '',
     process TEXT NOT NULL,
     pid INTEGER NOT NULL,
     operation TEXT NOT NULL,
@@ -64,6 +69,10 @@ CREATE TABLE granted (
     exe TEXT NOT NULL,
     digest TEXT NOT NULL,
     program TEXT NOT NULL,
+    origin TEXT NOT NULL DEFAULT '',
+    section TEXT NOT NULL DEFAULT '',
+    bound TEXT NOT NULL DEFAULT '',
+    world TEXT NOT NULL DEFAULT '',
     granted INTEGER NOT NULL,
     person TEXT NOT NULL,
     person_uid INTEGER,
@@ -77,7 +86,10 @@ CREATE TABLE granted (
     revoked_by TEXT
 ) STRICT;
 """
-_SUBJECT = ("rule", "key", "uid", "exe", "digest", "program")
+_SUBJECT = (
+    "rule", "key", "uid", "exe", "digest", "program", "origin", "section", "bound", "world",
+)  # fmt: skip
+_MORE = ("question", ("origin", "bound", "world")), ("granted", _SUBJECT[6:])  # since version 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +116,27 @@ class Store:
     """An open database. A context manager that closes it.
 
     Args:
-        path: the file; made, 0600, if it is not there, as is its folder, 0700.
+        path: the file; made, 0600, if it is not there, as are its folders, 0700.
+
+    Attributes:
+        dropped: how many lasting answers of an older notifyd hold no more, since they do not say
+            all that they are about.
 
     Raises:
-        UsageError: it cannot be opened, or was made by a newer notifyd.
+        UsageError: it cannot be opened, was made by a newer notifyd, or others can write it.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._path = Path(path)
+        self._path = Path(path).absolute()
+        self.dropped = 0
         with self._usable():
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._file = self._path.stat()
+            # Invariant: nothing is obeyed that others could have written.
+            self._file = claim(self._path)
             self._db = sqlite3.connect(
                 self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
             self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA trusted_schema = OFF")
             self._prepare()
             self.grants()  # what is broken is found now, while somebody looks
 
@@ -141,7 +158,24 @@ class Store:
             if not version:
                 for statement in _SCHEMA.split(";"):
                     self._db.execute(statement)
+            elif version == 1:
+                self._bind_more()
+            if version < VERSION:
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _bind_more(self) -> None:
+        """From version 1: answers that do not say which file, section and call they are about."""
+        for table, names in _MORE:
+            for name in names:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
+        with closing(
+            self._db.execute(
+                "UPDATE granted SET revoked = ?, revoked_by = 'a newer notifyd: it is asked again' "
+                "WHERE revoked IS NULL AND (until IS NULL OR until > ?)",
+                (time.time(), time.time()),
+            )
+        ) as cursor:
+            self.dropped = cursor.rowcount
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
@@ -246,7 +280,7 @@ class Store:
         tests = [f"{name} {'=' if name in exact else 'GLOB'} :{name}" for name in given]
         where = " AND ".join(["state != 'asked'", *tests])
         values = {**given, "most": wanted.most}
-        name = f"{self._path.absolute().as_uri()}?mode=rw"  # where there is none, none is made
+        name = f"{self._path.as_uri()}?mode=rw"  # where there is none, none is made
         with closing(sqlite3.connect(name, timeout=BUSY, uri=True)) as db:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA query_only = ON")
@@ -260,7 +294,10 @@ class Store:
 
     def grants(self) -> list[Grant]:
         """All that hold, or will be found to have ended."""
-        rows = self._db.execute("SELECT * FROM granted WHERE revoked IS NULL ORDER BY id")
+        rows = self._db.execute(
+            "SELECT * FROM granted WHERE revoked IS NULL AND origin != '' AND bound != '' "
+            "ORDER BY id"
+        )
         return [_grant(row) for row in rows]
 
     def grant(self, grant: Grant) -> int:

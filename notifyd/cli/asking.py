@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from notifyd.approvals.question import Answer, Person, Question, Scope
+from notifyd.audit.harmless import printable
 from notifyd.cli.lines import by_lines
 from notifyd.errors import UsageError
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Terminal", "parse_answer"]
 
+MOST_PATH = 4096  # characters of a program's path: it is never shown by its last part alone
 _FRONT = 0.3  # seconds between two looks at whether we are in front
 SETTLE = 0.3  # seconds for keys, and for what a terminal was asked, to arrive and be thrown away
 _MOST = 4096  # bytes of a line
@@ -214,7 +216,10 @@ def parse_answer(text: str, scopes: tuple[Scope, ...]) -> Said | None:
 
 def _shown(question: Question) -> str:
     subject = question.subject
-    who = f"{subject.exe.rpartition('/')[2] or '?'} (pid {question.pid}, uid {subject.uid})"
+    program = printable(subject.exe, MOST_PATH) or "?"
+    if question.caller:
+        program += f" [{question.caller}]"
+    who = f"{program} (pid {question.pid}, uid {subject.uid})"
     lines = [f"notifyd: {question.text}", f"notifyd:   {who}, by {subject.rule}"]
     return "\n" + "\n".join(lines) + "\n"
 

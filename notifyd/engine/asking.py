@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from notifyd.approvals.question import Question, Resolution, Scope, State, Subject
 from notifyd.audit.harmless import printable
+from notifyd.engine.binding import bound_to, is_plain
 from notifyd.engine.decide import Decision
-from notifyd.errors import TargetGone
+from notifyd.errors import NotifydError, TargetGone
 from notifyd.perform import Done, Execution, Moved, worker
-from notifyd.policy.call import PID, Note
+from notifyd.policy.call import ID, PID, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask
+from notifyd.target.caller import UNKNOWN, Caller, Look
 from notifyd.target.paths import WouldBlock
 
 if TYPE_CHECKING:
     from notifyd.engine.workload import Workload
     from notifyd.target.identity import Identity
 
-__all__ = ["ask_person", "concluded", "same_question", "what_it_comes_to"]
+__all__ = ["ask_person", "concluded", "what_it_binds", "what_it_comes_to"]
 
 MOST_TEXT = 2000  # characters of a question
 MOST_KEY = 4000  # characters of its key
+_NOBODY = Caller("", "of which notifyd cannot tell the file", "unknown", frozenset({UNKNOWN}))
 
 
 async def ask_person(
     workload: Workload,
     note: Note,
     decision: Decision,
+    about: str,
     identity: Identity | None,
     args: Mapping[str, Any] | None,
     slot: int = 0,
@@ -42,6 +44,7 @@ async def ask_person(
         workload: whose call it is.
         note: the notification.
         decision: with an `Ask`.
+        about: what the question binds; "" if that cannot be told, and nothing is asked.
         identity: who calls.
         args: of the call, as events tell them.
         slot: where the call is on record; 0 for nowhere.
@@ -51,18 +54,26 @@ async def ask_person(
     """
     if workload.desk is None:
         return Resolution(State.UNASKED, why="there is nobody to ask")
+    if not about:
+        return Resolution(State.UNASKED, why="what it would be about cannot be read")
     identity = identity or workload.identities.of(note[PID])
+    caller = await _caller_of(workload, note, identity.tid)
+    program = await _program_of(decision)
     ask: Any = decision.verdict
+    known = _is_known(decision, caller, program)
     subject = Subject(
         decision.rule or "",
         printable(ask.key if ask.key is not None else ask.question, MOST_KEY),
         identity.uid,
         identity.who[0] or "",
-        await _digest_of(workload, note, identity.tid),
-        await _program_of(decision),
+        caller.digest,
+        program,
+        decision.origin,
+        workload.section,
+        about,
+        _world(workload, note, identity, caller, known=known),
     )
-    call = decision.call
-    operation, syscall = workload.named(note, call)
+    operation, syscall = workload.named(note, decision.call)
     question = Question(
         0,
         printable(ask.question, MOST_TEXT),
@@ -74,9 +85,11 @@ async def ask_person(
         operation,
         syscall,
         args or {},
-        _scopes(ask, subject, decision),
+        _scopes(ask, caller, known=known),
         0.0,
         ask.within,
+        caller.note,
+        caller.owners,
     )
     if workload.ledger is None:
         return await workload.desk.ask(question)
@@ -84,6 +97,23 @@ async def ask_person(
     resolution = await workload.desk.ask(question)
     workload.ledger.go_on(slot)  # not if we are cancelled: it waits for a successor then
     return resolution
+
+
+async def what_it_binds(decision: Decision) -> str:
+    """What a question binds, as `bound_to` has it; "" where that cannot be read.
+
+    Raises:
+        TargetGone.
+    """
+    while True:
+        try:
+            return bound_to(decision)
+        except WouldBlock as look:
+            await worker.run(look.look)
+        except TargetGone:
+            raise
+        except NotifydError:
+            return ""
 
 
 def concluded(decision: Decision, resolution: Resolution) -> Decision:
@@ -99,47 +129,58 @@ def concluded(decision: Decision, resolution: Resolution) -> Decision:
     return then
 
 
-def same_question(one: Ask, other: Ask) -> bool:
-    """Whether an answer to one of two questions of a call is one to the other."""
-    return (one.key or one.question) == (other.key or other.question)
+def _is_known(decision: Decision, caller: Caller, program: str) -> bool:
+    """Whether it can be told of a later call that it is like this one."""
+    executes = isinstance(decision.call, Exec)
+    return bool(caller.digest) and (bool(program) or not executes) and is_plain(decision)
 
 
-def _scopes(ask: Ask, subject: Subject, decision: Decision) -> tuple[Scope, ...]:
-    """What the person may choose from. What lasts needs to know whom it lasts for."""
-    known = subject.digest and (subject.program or not isinstance(decision.call, Exec))
-    return tuple(
-        scope
-        for scope in Scope
-        if scope is Scope.ONCE or (scope.value in ask.remember and (known or not scope.lasts))
-    )
+def _world(
+    workload: Workload, note: Note, identity: Identity, caller: Caller, *, known: bool
+) -> str:
+    """Whose names the question is about; of what cannot be told again, this very call's."""
+    if not known:
+        return f"{workload.name} {identity.who[2]} {note[ID]}"
+    return caller.world if caller.lasting else f"{workload.name} {caller.world}"
 
 
-async def _digest_of(workload: Workload, note: Note, tid: int) -> str:
-    """The digest of the program that calls; "" where it cannot be read."""
-    try:
-        descriptor = os.open(f"/proc/{tid}/exe", os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return ""
+def _scopes(ask: Ask, caller: Caller, *, known: bool) -> tuple[Scope, ...]:
+    """What the person may choose from: what can be kept safely."""
+    kept: set[str] = set(ask.remember) if known else set()
+    if not caller.lasting:
+        kept.discard(Scope.ALWAYS.value)  # another's names may be the same, and mean other things
+    return tuple(scope for scope in Scope if scope is Scope.ONCE or scope.value in kept)
+
+
+async def _caller_of(workload: Workload, note: Note, tid: int) -> Caller:
+    """Who calls.
+
+    Raises:
+        TargetGone.
+    """
     check = workload.target(note).check
+    try:
+        look = Look(tid)
+    except OSError:
+        check()
+        return _NOBODY
     with ExitStack() as ours:
-        ours.callback(os.close, descriptor)
+        ours.enter_context(look)
         check()  # a number means its target only while the call is known to stand
         owned = ours.pop_all()
 
-    def compute() -> str:
+    def read() -> Caller:
         # A thread that is left behind must not find another file at that number: it closes it.
         with owned:
-            # Held: what is being executed cannot be written (ETXTBSY). And whoever is killed again
-            # and again must not leave a thread each time that reads a large file to its end.
-            return workload.digests.compute(descriptor, held=True, go_on=check)
+            return look.read(workload.digests, check)
 
     try:
-        return await worker.run(compute)
-    except OSError as error:
+        caller = await worker.run(read)
+    except OSError:
         owned.close()  # if there was no thread to do so
-        if error.errno == errno.ENOENT:
-            raise TargetGone("the target is gone") from error
-        return ""
+        return _NOBODY
+    check()
+    return caller
 
 
 async def what_it_comes_to(workload: Workload, call: Exec) -> Done | None:

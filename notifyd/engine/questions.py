@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from notifyd.approvals.question import Resolution
-from notifyd.engine.asking import ask_person, concluded, same_question
+from notifyd.engine.asking import ask_person, concluded, what_it_binds
 from notifyd.engine.decide import Decision
 from notifyd.policy.call import Note
 from notifyd.policy.operations import Exec
-from notifyd.policy.verdicts import Allow, Ask
+from notifyd.policy.verdicts import Allow
 
 if TYPE_CHECKING:
     from notifyd.engine.workload import Workload
@@ -48,7 +48,7 @@ class Questions:
     """The questions of one call.
 
     Attributes:
-        said: each question that was asked, or could not be, and what came of it.
+        said: each question that was asked, or could not be, by what it binds, and what came of it.
         asked: the number of the last question; 0 if it has none.
         waited: nanoseconds that the call has waited for a person.
     """
@@ -58,7 +58,7 @@ class Questions:
     def __init__(self) -> None:
         self.asked = 0
         self.waited = 0
-        self.said: tuple[tuple[Ask, Resolution], ...] = ()
+        self.said: tuple[tuple[str, Resolution], ...] = ()  # by what it was bound to
 
     async def put(
         self,
@@ -82,19 +82,20 @@ class Questions:
         Raises:
             TargetGone.
         """
-        ask: Any = decision.verdict
+        about = await what_it_binds(decision)
         # Of a program, what it holds is a part of the question: another one is asked about anew.
-        found = None if isinstance(decision.call, Exec) else self._known(ask)
+        found = None if isinstance(decision.call, Exec) else self._known(about)
         if found is None:
             begun = clock()
             try:
-                found = await ask_person(workload, note, whole(decision), identity, args, slot)
+                mine = whole(decision)
+                found = await ask_person(workload, note, mine, about, identity, args, slot)
             finally:
                 self.waited += clock() - begun
-            self.said = *self.said, (ask, found)
+            self.said = *self.said, (about, found)
             self.asked = found.question
         return concluded(decision, found)
 
-    def _known(self, ask: Ask) -> Resolution | None:
+    def _known(self, about: str) -> Resolution | None:
         """What came of a question of this call that was asked before."""
-        return next((said for asked, said in self.said if same_question(asked, ask)), None)
+        return next((said for asked, said in self.said if asked == about), None)

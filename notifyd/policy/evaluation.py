@@ -52,6 +52,8 @@ class Decision(NamedTuple):
         reason: why, where there is a why.
         broken: whether a rule failed, and this is what its failure comes to.
         then: of a question, what follows if the answer is yes: the next question, or what is done.
+        origin: of a question, the rule file that asks; see `Claim`.
+        seen: of a question, the fields that rules had looked at when it was put.
     """
 
     verdict: Verdict
@@ -61,6 +63,8 @@ class Decision(NamedTuple):
     reason: str | None
     broken: bool = False
     then: Decision | None = None
+    origin: str = ""
+    seen: frozenset[str] = frozenset()
 
     @property
     def last(self) -> Decision:
@@ -292,7 +296,11 @@ class Evaluation:
             verdict = Deny(errno.EPERM)
             reason = "a rule changed this call as one operation, and another judged it as another"
         name = speaker.name if speaker is not None else None
-        return Decision(verdict, call, bool(lookers), name, reason, self._broken)
+        decision = Decision(verdict, call, bool(lookers), name, reason, self._broken)
+        if not isinstance(verdict, Ask) or speaker is None:
+            return decision
+        seen = frozenset(call.seen if call is not None else ()) - {""}  # "" keeps the target
+        return decision._replace(origin=speaker.claim.origin, seen=seen)
 
 
 def _wrong(verdict: object, rule: Rule) -> Exception | None:

@@ -6,6 +6,7 @@ Every failure is one line with file, line and remedy (`UsageError`).
 from __future__ import annotations
 
 import ast
+import hashlib
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 from notifyd.errors import UsageError
 from notifyd.policy.installed import PROGRAMS
-from notifyd.policy.rule import DECLARED, OPTIONS, WANTED, Declaration, Setting
+from notifyd.policy.rule import DECLARED, OPTIONS, ORIGIN, WANTED, Declaration, Setting
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.trusted import check_imports, read_trusted
 from notifyd.policy.verdicts import Verdict
@@ -119,6 +120,7 @@ def load_file(
     module.__file__ = str(path)
     setattr(module, OPTIONS, dict(options or {}))
     setattr(module, PROGRAMS, tuple(programs))
+    setattr(module, ORIGIN, _origin(name, path, source))
     # dataclasses and typing look a class's module up by name while the file runs.
     sys.modules[module.__name__] = module
     try:
@@ -136,6 +138,13 @@ def load_file(
     if not declared:
         raise UsageError(f"{path}: declares no rule; decorate a function with @on(...)")
     return RuleFile(name, path, declared, dict(module.__dict__.get(WANTED, {})))
+
+
+def _origin(name: str, path: Path, source: bytes) -> str:
+    """Which file it is: what ships changes with notifyd alone, what others write at any time."""
+    if shipped().get(name) == path:
+        return f"shipped {name}"
+    return f"{path.resolve()} {hashlib.sha256(source).hexdigest()}"
 
 
 def load(

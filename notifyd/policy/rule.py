@@ -22,6 +22,7 @@ from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny, Kill, Verdict
 DECLARED = "__notifyd_declared__"  # list of Rule and Always, in the order written
 OPTIONS = "__notifyd_options__"  # dict of the option texts that the loader was given
 WANTED = "__notifyd_wanted__"  # dict of the options that the file asked for
+ORIGIN = "__notifyd_origin__"  # which file it is, as the loader knows it
 
 PATIENCE = (
     30.0  # seconds; what a rule may take before its on_error speaks, unless it says otherwise
@@ -42,12 +43,15 @@ class Claim:
         operations: what it names.
         conditions: by field name, cut to the field's width.
         file: the file that declares it, and `line` the line.
+        origin: which file that is, whatever it is called: what ships by its name, another by its
+            absolute path and what it held when it was loaded.
     """
 
     operations: tuple[Operation, ...]
     conditions: Mapping[str, Condition]
     file: str
     line: int
+    origin: str = ""
 
     @property
     def place(self) -> str:
@@ -262,7 +266,9 @@ def _claim(operations: tuple[Operation, ...], conditions: Mapping[str, object]) 
             if checked.setdefault(name, condition) != condition:
                 # One of them would be tested against bits that the kernel never looks at.
                 raise TypeError(f"{name} has different widths in these operations; part them")
-    return Claim(operations, checked, caller.f_code.co_filename, caller.f_lineno)
+    file = caller.f_code.co_filename
+    origin = caller.f_globals.get(ORIGIN) or file
+    return Claim(operations, checked, file, caller.f_lineno, origin)
 
 
 def _is_operation(operation: object) -> bool:

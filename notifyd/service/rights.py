@@ -12,6 +12,7 @@ from notifyd.errors import PeerError, UsageError
 from notifyd.listen.arrival import Peer
 from notifyd.service.approval_messages import OnBehalf
 from notifyd.service.daemon import Daemon
+from notifyd.service.subordinate import users_behind
 from notifyd.service.supervised import Supervised
 
 __all__ = ["Desk", "Forbidden", "Reload"]
@@ -107,7 +108,12 @@ class Desk:
         if self.daemon.policies.config.asking.self_approval:
             return
         spoken = person.uid if person is not None and person.uid is not None else peer.uid
-        own = self._owners(question) & {peer.uid, spoken}
+        if question.owners and min(question.owners) < 0 and peer.uid != 0:
+            raise Forbidden(
+                "whose program asks cannot be told (its user namespace is not within the "
+                "daemon's): root may approve it"
+            )
+        own = self._owners(question) & (users_behind({peer.uid, spoken}) - {0})
         if own:
             raise Forbidden(
                 f"uid {min(own)} may not approve what its own programs ask for: have somebody else "
@@ -115,11 +121,15 @@ class Desk:
             )
 
     def _owners(self, question: Question) -> set[int]:
-        """Whose call it is: of who calls, and of who brought the workload; never root."""
+        """Whose call it is: of who calls, and of who brought the workload; never root.
+
+        Of who calls it is also who owns a user namespace around them, and whoever an id of theirs
+        is subordinate to: there a user has as many ids as they like.
+        """
         supervised = self.daemon.workloads.get(question.workload)
         # In a user namespace a program has another uid than whoever started it.
         brought = {supervised.arrival.peer.uid} if supervised is not None else set()
-        return (brought | {question.subject.uid}) - {0}
+        return users_behind(brought | {question.subject.uid} | question.owners) - {0}
 
     def _serves(self, peer: Peer) -> bool:
         config = self.daemon.policies.config.sockets.control

@@ -9,7 +9,16 @@ from notifyd.approvals.question import Answer, Person, Question, Scope, Subject
 
 ADMIN = Person("root", 0, "ctl")
 YES, NO = Answer(True, ADMIN), Answer(False, ADMIN, reason="not today")
-SUBJECT = Subject("rules.py:ask", "key", 1000, "/usr/bin/curl", "ab" * 32)
+SUBJECT = Subject(
+    "rules.py:ask",
+    "key",
+    1000,
+    "/usr/bin/curl",
+    "ab" * 32,
+    origin="/a/rules.py",
+    section="section",
+    bound="01" * 32,
+)
 
 
 def draft(**changes) -> Question:

@@ -108,7 +108,7 @@ def test_a_call_that_comes_again_joins_its_question(desk, told):
     [
         (Scope.ONCE, False, False, False, False),
         (Scope.PROCESS, True, False, False, False),
-        (Scope.WORKLOAD, True, True, False, True),
+        (Scope.WORKLOAD, True, True, False, False),
         (Scope.MINUTES, True, True, True, False),
         (Scope.ALWAYS, True, True, True, False),
     ],
@@ -123,6 +123,11 @@ def test_what_is_remembered(desk, scope, same, process, workload, exe):
         "key": (draft(subject={"key": "other"}), False),
         "rule": (draft(subject={"rule": "other.py:ask"}), False),
         "user": (draft(subject={"uid": 0}), False),
+        "program": (draft(subject={"program": "ef" * 32}), False),
+        "file": (draft(subject={"origin": "/b/rules.py"}), False),
+        "section": (draft(subject={"section": "other"}), False),
+        "arguments": (draft(subject={"bound": "12" * 32}), False),
+        "namespaces": (draft(subject={"world": "w1 4026531841"}), False),
     }
 
     async def work(nursery):

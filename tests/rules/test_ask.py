@@ -50,7 +50,7 @@ def test_connections(address, port, free):
         return
     assert isinstance(verdict, Ask)
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    assert verdict.question == f"tool wants to connect to {where}"
+    assert verdict.question == f"/usr/bin/tool wants to connect to {where}"
     assert (verdict.key, verdict.otherwise) == (where, Deny(errno.EACCES))
 
 
@@ -68,7 +68,7 @@ def test_programs(tmp_path):
     assert verdict_of(rules, make_call(Exec, path=program, argv=["program"])) == Allow()
     call = make_call(Exec, path="/usr/bin/ls", argv=["ls", "-l", "a b"], process=TOOL)
     verdict = verdict_of(rules, call)
-    assert verdict.question == "tool wants to execute /usr/bin/ls: ls -l 'a b'"
+    assert verdict.question == "/usr/bin/tool wants to execute /usr/bin/ls: ls -l 'a b'"
     assert verdict.key == "/usr/bin/ls"
     long = make_call(Exec, path="/usr/bin/ls", argv=["ls", "x" * 100_000], process=TOOL)
     assert len(verdict_of(rules, long).question) < 500
@@ -80,7 +80,7 @@ def test_changes(tmp_path):
     flags = os.O_WRONLY | os.O_CREAT
     wanted = make_call(Open, path=tmp_path / "file", flags=flags, process=TOOL)
     verdict = verdict_of(rules, wanted)
-    assert verdict.question == f"tool wants to change {tmp_path}/file (open)"
+    assert verdict.question == f"/usr/bin/tool wants to change {tmp_path}/file (open)"
     assert verdict.key == f"{tmp_path}/file"
     assert isinstance(
         verdict_of(rules, make_call(Unlink, path=tmp_path / "file", process=TOOL)), Ask
