@@ -139,7 +139,8 @@ class Ask(msgspec.Struct, frozen=True):
         remember: how long the person may have the answer remembered, besides once: any of
             `process`, `workload`, `minutes`, `always`.
         key: what makes two questions of a rule the same: asked once, answered and remembered
-            together; the question's own text by default.
+            together; by default the question's own text and all that the rule looked at. The
+            operation, the user, the caller and the program to be executed always count.
     """
 
     kind: ClassVar[str] = "ask"

@@ -5,6 +5,7 @@ import pwd
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from notifyd.listen.arrival import Peer
 from notifyd.service.approval_messages import OnBehalf
 from notifyd.service.daemon import Daemon
 from notifyd.service.rights import Desk, Forbidden
+from notifyd.service.subordinate import users_behind
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = "[approvals]\nself-approval = true\n"
@@ -152,6 +154,28 @@ def test_who_may_answer(policies, users, approvals, may):
     else:
         with pytest.raises(Forbidden, match="uid 1234 may not approve"):
             desk.check_answers(ALICE, "approve", None)
+
+
+def test_whose_program_it_is(policies):
+    """It is theirs who own its user namespaces; where that cannot be told, root alone approves."""
+    desk = Desk(Daemon(policies(top="[approvals]\nusers = [1234]"), None), None)
+    others = replace(question_of(700_000), owners=frozenset({0, 4321}))
+    desk.check_own(ALICE, others, None)
+    with pytest.raises(Forbidden, match="uid 1234 may not approve what its own programs"):
+        desk.check_own(ALICE, replace(others, owners=frozenset({700_000, 1234})), None)
+    untold = replace(others, owners=frozenset({-1}))
+    with pytest.raises(Forbidden, match="cannot be told"):
+        desk.check_own(ALICE, untold, None)
+    desk.check_own(Peer(1, 0, 0, "root"), untold, None)
+
+
+def test_subordinate_ids(tmp_path):
+    """A subordinate id is its user's; lines that make no sense are nobody's."""
+    file = tmp_path / "subuid"
+    file.write_text("1234:700000:65536\nroot:900000:2\nnobody-there:1:9\nrubbish\n:::\n")
+    assert users_behind({700_000, 765_535, 5}, file) == {700_000, 765_535, 5, 1234}
+    assert users_behind({765_536, 900_001}, file) == {765_536, 900_001, 0}
+    assert users_behind({1}, tmp_path / "none") == {1}
 
 
 @pytest.mark.parametrize(
