@@ -80,6 +80,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         programs=_programs(settings.words[0]),
     )
     user = User.parse(settings.user) if settings.user is not None else None
+    rules = _with_record_kept(rules, user)
     with ExitStack() as stack:
         relay = own_terminal(stack, user) if settings.pty or rules.may_ask else None
         guard = relay is not None and rules.may_ask
@@ -146,6 +147,20 @@ def _programs(command: str) -> tuple[str, ...]:
         with contextlib.suppress(OSError):  # a command that is not there is told when it starts
             found.append(os.fsdecode(search(os.fsencode(name), environment)))
     return tuple(found)
+
+
+def _with_record_kept(rules: RuleSet, user: User | None) -> RuleSet:
+    """The rules, and that the command writes no answers, if it may ask and could write them."""
+    if not rules.may_ask or (user is not None and user.uid not in (0, os.geteuid())):
+        return rules  # what is ours alone to write is out of another user's reach
+    from notifyd.approvals.place import claim
+    from notifyd.approvals.store import user_path
+    from notifyd.policy.guard import guarded
+
+    store = user_path().absolute()
+    with contextlib.suppress(UsageError, OSError):  # told when the first question needs it
+        claim(store)
+    return guarded(rules, store)
 
 
 def live(life: Callable[[], Awaitable[int]], spawned: Spawned) -> int:
