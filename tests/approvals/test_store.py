@@ -10,6 +10,7 @@ import trio.testing
 from drafts import ADMIN, NO, SUBJECT, YES, asked, draft, run, shown
 
 from notifyd.approvals.desk import UNKEPT, Desk
+from notifyd.approvals.memory import Grant
 from notifyd.approvals.question import Answer, Scope, State
 from notifyd.approvals.store import Past, Store
 from notifyd.errors import UsageError
@@ -239,3 +240,22 @@ def test_stores_that_cannot_be_used(tmp_path):
         store._db.execute("PRAGMA user_version = 99")
     with pytest.raises(UsageError, match="newer notifyd"):
         Store(tmp_path / "new")
+
+
+def test_answers_of_an_older_notifyd(tmp_path):
+    """What does not say which file, section and call it is about holds no more, and is told."""
+    path = tmp_path / "old.db"
+    with Store(path) as store:
+        store.grant(Grant(0, SUBJECT, True, ADMIN, "", 1, 1.0))
+        for table, names in (
+            ("question", ("origin", "bound", "world")),
+            ("granted", ("origin", "section", "bound", "world")),
+        ):
+            for name in names:
+                store._db.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+        store._db.execute("PRAGMA user_version = 1")
+    with Store(path) as store:
+        assert (store.dropped, store.grants()) == (1, [])
+        store.grant(Grant(0, SUBJECT, True, ADMIN, "", 1, 1.0))
+    with Store(path) as store:
+        assert (store.dropped, [one.subject for one in store.grants()]) == (0, [SUBJECT])
