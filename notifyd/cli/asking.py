@@ -12,7 +12,7 @@ import os
 import re
 import termios
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ __all__ = ["Terminal", "parse_answer"]
 
 MOST_PATH = 4096  # characters of a program's path: it is never shown by its last part alone
 _FRONT = 0.3  # seconds between two looks at whether we are in front
+BETWEEN = 0.7  # seconds from an answer to the next question, for what was allowed to be seen
 SETTLE = 0.3  # seconds for keys, and for what a terminal was asked, to arrive and be thrown away
 _MOST = 4096  # bytes of a line
 _MINUTES = re.compile(r"(no|n)?\s*(\d{1,6})\s*m(in(utes?)?)?")
@@ -94,6 +95,7 @@ class Terminal:
             version = desk.version
             if desk.pending:
                 await self._one(desk, desk.pending[0])
+                await trio.sleep(BETWEEN)
             else:
                 await desk.wait_change(version)
 
@@ -117,7 +119,7 @@ class Terminal:
             nursery.cancel_scope.cancel()
             return
         if not self._paints:
-            await self._say("\nnotifyd: nobody waits for that any more\n")
+            await self._say("notifyd: nobody waits for that any more\n")
 
     async def _answer(self, question: Question) -> Answer:
         await self._in_front()
@@ -133,7 +135,7 @@ class Terminal:
     async def _said(self, question: Question) -> Answer:
         while True:
             await self._say(f"notifyd: allow it? {_choices(question.scopes)} ")
-            text = (await self._line()).strip().lower()
+            text = (await self._line_or_end()).strip().lower()
             answer = parse_answer(text, question.scopes)
             if answer is not None:
                 return Answer(answer.granted, self._person, answer.scope, answer.minutes)
@@ -153,6 +155,15 @@ class Terminal:
             yield
         finally:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
+
+    async def _line_or_end(self) -> str:
+        """A line that was typed. If nobody waits for it, what follows has a line of its own."""
+        try:
+            return await self._line()
+        except trio.Cancelled:
+            with suppress(BlockingIOError):
+                os.write(self._fd, b"\r\n")
+            raise
 
     async def _line(self) -> str:
         """A line that was typed; "no" for Ctrl-D, and for Ctrl-C.
