@@ -52,7 +52,7 @@ def card(one: QuestionView) -> Iterator[str]:
     title = f": {printable(one.title)}" if one.title else ""
     rows = [
         ("call", printable(call, 400)),
-        ("program", f"{printable(one.exe, 400) or '?'}, pid {one.pid}, uid {one.uid}"),
+        ("program", f"{_path(one)}, pid {one.pid}, uid {one.uid}"),
         ("rule", f"{printable(one.rule)}{title}"),
     ]
     if one.container:
@@ -128,7 +128,13 @@ def revoked(one: GrantView) -> Iterator[str]:
 
 
 def _program(one: QuestionView) -> str:
-    return f"{one.exe.rpartition('/')[2] or '?'}[{one.pid}]"
+    return f"{_path(one)}[{one.pid}]"
+
+
+def _path(one: QuestionView) -> str:
+    """The whole path of a program, and how it is not the file of that path."""
+    path = printable(one.exe, 400) or "?"
+    return f"{path} [{printable(one.caller, 200)}]" if one.caller else path
 
 
 def _left(one: QuestionView) -> str:

@@ -200,7 +200,8 @@ class QuestionView(msgspec.Struct, frozen=True):
         section: of the configuration.
         process: `PID@START` of who calls.
         pid: the same without its start, in the daemon's pid namespace.
-        exe: the program that calls.
+        exe: the program that calls, by its path.
+        caller: how that is not the file of this path any more, or here; "" if it is.
         uid: its user.
         operation: as `Connect`.
         syscall: as `connect`.
@@ -241,6 +242,7 @@ class QuestionView(msgspec.Struct, frozen=True):
     annotations: dict[str, str]
     tree: list[ProcessView]
     history: list[DecisionView]
+    caller: str = ""
 
 
 class Answered(msgspec.Struct, frozen=True):

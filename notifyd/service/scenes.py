@@ -84,6 +84,7 @@ class Scenes:
             process=question.process,
             pid=question.pid,
             exe=whole(subject.exe),
+            caller=question.caller,
             uid=subject.uid,
             operation=question.operation,
             syscall=question.syscall,

@@ -63,7 +63,7 @@ function verdict(event) {
 function about(event) {
   if (event.says) return shown(event.says, 400);
   const said = el("span");
-  if (event.exe) said.append(el("span", { class: "program" }, shown(event.exe.split("/").pop(), 40)), " ");
+  if (event.exe) said.append(el("span", { class: "program" }, shown(event.exe, 80)), " ");
   said.append(shown(told(event.args ?? {}).map(([, value]) => value).join(", "), 300));
   if (event.reason) said.append(el("span", { class: "reason" }, " — ", shown(event.reason, 200)));
   return said;

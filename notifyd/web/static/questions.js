@@ -129,7 +129,7 @@ function facts(question) {
   const asks = question.tree[0];
   return el("dl", { class: "facts" },
     ...told(question.args).flatMap(([name, value]) => fact(plain(name, 30), value)),
-    ...fact("Program", question.exe),
+    ...fact("Program", question.caller ? `${question.exe} [${question.caller}]` : question.exe),
     ...(asks ? fact("Command line", el("code", {}, shown(asks.cmdline))) : []),
     ...fact("User", `uid ${question.uid}`),
     ...fact("Workload", question.section ? `${question.workload} (${question.section})` : question.workload),
