@@ -175,7 +175,7 @@ class Draft:
         start = -1 if absolute else self._send(self._start(number, last))
         mounts: tuple[int, ...] = ()
         apart = seen is not None and self.thread.is_apart(seen)
-        if apart and last not in (Last.FOLLOW, Last.NOFOLLOW, Last.ITSELF):
+        if apart and last in (Last.NAME, Last.MOUNTED):
             raise no_name()  # what is made or removed by a name could be on another mount by then
         if seen is not None and seen.startswith(b"/"):
             mounts = self.thread.mounts(seen)

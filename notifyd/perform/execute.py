@@ -19,13 +19,18 @@ import msgspec
 
 from notifyd.kernel import files, mountinfo
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
-from notifyd.kernel.openat2 import (
-    RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_SYMLINKS,
-    RESOLVE_NO_XDEV,
-    openat2,
-)
+from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, openat2
 from notifyd.perform.apart import as_one_user, mount_anew
+from notifyd.perform.opening import (
+    TTY,
+    NeedTty,
+    check_exists,
+    is_tty,
+    open_at,
+    open_name,
+    open_path,
+    open_tty,
+)
 from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
 from notifyd.perform.pin import Cannot, NeedLook, NeedSelves, Pinned, Pinner
 from notifyd.perform.tasks import Look
@@ -37,8 +42,6 @@ FUSE_SUPER_MAGIC = (0x65735546).to_bytes(8, "little")  # linux/magic.h
 _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
-TTY = os.makedev(5, 0)  # /dev/tty: whoever opens it gets his own
-_PTS = range(136, 144)  # majors of pseudo terminals: 256 minors each, devices.txt in Linux
 Native: TypeAlias = int | bytes | bytearray
 _OPENED = Reply()
 _MOUNTING = ("fspick", "move_mount")
@@ -47,10 +50,6 @@ _NEEDS = {Look.ITSELF: Need.LOOK, Look.BEHIND: Need.BEHIND, Look.OPEN: Need.OPEN
 
 class _Moved(Exception):
     """A path means something else than the rule saw."""
-
-
-class _NeedTty(Exception):
-    """The target's own terminal has to be opened."""
 
 
 class Executor:
@@ -102,7 +101,7 @@ class Executor:
             return Reply(errno=error.errno or errno.EIO), None
         except _Moved:
             return Reply(need=Need.MOVED), None
-        except (NeedSelves, NeedLook, _NeedTty) as wanted:
+        except (NeedSelves, NeedLook, NeedTty) as wanted:
             return _asked_for(wanted), None
         except (Cannot, KeyError) as error:
             return Reply(need=Need.CANNOT, text=str(error)), None
@@ -128,6 +127,8 @@ class Executor:
             pinned = pinner.name(start, place.path)
         elif last in (Last.MADE, Last.MADE_HERE):
             pinned = pinner.made(start, place.path, last == Last.MADE, resolve)
+            if place.apart and not _harmless(pinned, last):
+                pinned = Pinned(self._there(pinned, pinner, resolve))
         elif last == Last.MOUNTED:
             pinned = pinner.mounted(start, place.path)
         else:
@@ -139,6 +140,15 @@ class Executor:
         if pinned.name and not stat.S_ISDIR(os.fstat(pinned.fd).st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         raise _Moved
+
+    def _there(self, pinned: Pinned, pinner: Pinner, resolve: int) -> int:
+        """What has a name already, where nothing may be made."""
+        if not pinned.name:
+            return pinned.fd
+        try:
+            return pinner.thing(pinned.fd, pinned.name, False, resolve)
+        except FileNotFoundError:
+            raise _Moved from None  # the rule saw it there
 
     # -- any call
 
@@ -210,17 +220,17 @@ class Executor:
             return self._open_named(order, pinned, kept)
         found = os.fstat(pinned.fd)
         if flags & os.O_CREAT and not flags & os.O_PATH:
-            _check_exists(found.st_mode, flags)
+            check_exists(found.st_mode, flags)
         if flags & os.O_PATH:
-            return self._open_path(pinned.fd, found.st_mode, flags)
-        if _is_tty(found):
-            return self._open_tty(order, kept)
+            return open_path(pinned.fd, found.st_mode, flags)
+        if is_tty(found):
+            return open_tty(order, self._tty, kept)
         if flags & os.O_NOFOLLOW:
             opened = self._open_here(order, fds, pinner, pinned)
             if opened is not None:
                 return opened
         try:
-            return _openat(AT_FDCWD, b"%d" % pinned.fd, kept & ~os.O_NOFOLLOW, mode)
+            return open_at(AT_FDCWD, b"%d" % pinned.fd, kept & ~os.O_NOFOLLOW, mode)
         except PermissionError:
             pinner.task.check_closed(pinned.fd, flags)
             raise
@@ -229,17 +239,17 @@ class Executor:
         """Open or make a name; what is there may be whoever opens it his own terminal."""
         flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
         try:
-            fd = _open_name(pinned, flags, mode, resolve)
+            fd = open_name(pinned, flags, mode, resolve)
         except OSError as error:
             if error.errno not in (errno.ENXIO, errno.EIO):  # we may have none
                 raise
-            if not _is_tty(os.stat(pinned.name, dir_fd=pinned.fd, follow_symlinks=False)):
+            if not is_tty(os.stat(pinned.name, dir_fd=pinned.fd, follow_symlinks=False)):
                 raise
         else:
-            if not _is_tty(os.fstat(fd)):
+            if not is_tty(os.fstat(fd)):
                 return fd
             os.close(fd)
-        return self._open_tty(order, kept)
+        return open_tty(order, self._tty, kept)
 
     def _open_here(
         self, order: Order, fds: Sequence[int], pinner: Pinner, pinned: Pinned
@@ -249,54 +259,17 @@ class Executor:
         found = os.fstat(pinned.fd)
         if stat.S_ISDIR(found.st_mode):
             with contextlib.suppress(PermissionError):  # it may be read, and not searched
-                return _openat(pinned.fd, b".", flags & ~os.O_CREAT, mode)
+                return open_at(pinned.fd, b".", flags & ~os.O_CREAT, mode)
             return None
         here = msgspec.structs.replace(order.places[0], last=Last.MADE_HERE)
         place = self._pin(here, fds, pinner, resolve)
         if not place.name:
             return None
-        fd = _open_name(place, flags & ~os.O_CREAT, 0, resolve)
+        fd = open_name(place, flags & ~os.O_CREAT, 0, resolve)
         if os.path.samestat(found, os.fstat(fd)):
             return fd
         os.close(fd)
         raise _Moved
-
-    def _open_path(self, fd: int, mode: int, flags: int) -> int:
-        # The kernel refuses to inject O_PATH descriptors (EBADF): the nearest thing that it does.
-        if flags & os.O_DIRECTORY and not stat.S_ISDIR(mode):
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        # C libraries open so what must be no link to have its mode changed. To this errno their
-        # callers answer with a chmod that follows links, where there is none.
-        unsupported = OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-            if flags & os.O_NOFOLLOW:
-                raise unsupported
-            raise Cannot("O_PATH of what is no regular file and no directory")
-        try:
-            return _openat(AT_FDCWD, b"%d" % fd, os.O_RDONLY | flags & os.O_DIRECTORY, 0)
-        except PermissionError:
-            if flags & os.O_NOFOLLOW and stat.S_ISREG(mode):
-                raise unsupported from None
-            raise
-
-    def _open_tty(self, order: Order, flags: int) -> int:
-        if order.tty is None:
-            raise _NeedTty
-        tty, session = order.tty
-        if tty == 0:
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        # By the session too: each devpts counts from 0, so a container's has the numbers of ours.
-        if session and order.tty == self._tty:
-            return _openat(AT_FDCWD, b"/dev/tty", flags, 0)
-        major, minor = os.major(tty), os.minor(tty)
-        name = b"/dev/tty%d" % minor
-        if major in _PTS:
-            name = b"/dev/pts/%d" % ((major - _PTS.start) * 256 + minor)
-        fd = _openat(AT_FDCWD, name, flags | os.O_NOCTTY, 0)
-        if os.fstat(fd).st_rdev != tty:
-            os.close(fd)
-            raise Cannot("a terminal that is not where it should be")
-        return fd
 
 
 def _differ_in_ids() -> bool:
@@ -357,19 +330,6 @@ def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
     return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are
 
 
-def _check_exists(mode: int, flags: int) -> None:
-    """Raise what open(2) with O_CREAT says of what is there already."""
-    if flags & os.O_EXCL:
-        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
-    if stat.S_ISDIR(mode):
-        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-
-
-def _is_tty(found: os.stat_result) -> bool:
-    """Whether a file is /dev/tty, by whatever name."""
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == TTY
-
-
 def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
     """Open what is there already, in one walk; None if /proc or a terminal may be on the way."""
     place = order.places[0]
@@ -388,20 +348,6 @@ def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
         return fd
     os.close(fd)
     return None
-
-
-def _open_name(pinned: Pinned, flags: int, mode: int, resolve: int) -> int:
-    """Open or make a name, and follow no link that it may have become.
-
-    Not by O_NOFOLLOW, which fcntl(2) F_GETFL would show.
-    """
-    flags |= os.O_CLOEXEC
-    resolve = resolve & RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
-    return openat2(pinned.fd, pinned.name, flags, mode & 0o7777, resolve)
-
-
-def _openat(directory: int, name: bytes, flags: int, mode: int) -> int:
-    return files.openat(directory, name, flags | os.O_CLOEXEC, mode)
 
 
 def _check_may_mount() -> None:
