@@ -171,7 +171,7 @@ def test_no_way_out_through_the_helpers_own_proc(build, rule, run, native, tmp_p
     secret = tmp_path / "secret"
     secret.write_text("secret")
     for one in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        os.chmod(one, 0o755)
+        one.chmod(one.stat().st_mode | 0o055)
     with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
         os.chmod(short, 0o755)
         server.bind(f"{short}/s")

@@ -85,7 +85,7 @@ def test_in_a_pid_namespace(how, both):
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user needs root")
 def test_who_hides_from_a_supervisor_without_powers_is_refused(rule, run, here, tmp_path):
     """It cannot look into the program either: refused, and the event says why."""
-    tmp_path.chmod(0o777)
+    tmp_path.chmod(0o1777)
     rules = rule(PATHS, pulse=False)
     hides = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); os.open('/proc/self/maps', 0)"
     before = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")

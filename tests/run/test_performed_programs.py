@@ -86,7 +86,7 @@ class Both:
 @pytest.fixture(params=WHO)
 def both(request, run, native, here):
     """Run commands alone and performed."""
-    here.parent.chmod(0o777)  # the audit file of a user's own notifyd lies in it
+    here.parent.chmod(0o1777)  # the audit file of a user's own notifyd lies in it, and our rules
     return Both(request.param, run, native, here)
 
 

@@ -170,7 +170,7 @@ class Ground:
     async def as_nobody(self, command: str, **fields: Any) -> Any:
         """What nobody, of group nogroup, is answered over the real socket: the whole line."""
         for folder in (self.path.parent, *self.path.parents[1:4]):
-            folder.chmod(0o755)
+            folder.chmod(folder.stat().st_mode | 0o055)
         self.path.chmod(0o666)
         request = json.dumps({"notifyd": 1, "command": command, **fields})
         done = await trio.run_process(

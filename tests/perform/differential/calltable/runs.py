@@ -52,7 +52,8 @@ class Result:
         return (*gone, *(f"+ {one}" for one in self.performed if one not in mine))
 
 
-# The machine is out of reach: the calls of the table would change /dev/null, or the root directory.
+# The machine is out of reach: the calls of the table would change /dev/null, by its name or as what
+# is read from (descriptor 0 is in the table too), or the root directory.
 # All that is writable is $BASE, of the kind $KIND.
 SHELTER = """
 set -e
@@ -63,6 +64,7 @@ mknod -m 666 /dev/urandom c 1 9
 mknod -m 666 /dev/tty c 5 0
 ln -s /proc/self/fd /dev/fd
 mount -o remount,ro /dev
+exec </dev/null
 if [ $KIND = tmpfs ]; then mount -t tmpfs -o mode=755 none $BASE; else mount --bind $BASE $BASE; fi
 mount -o remount,bind,ro /
 cd /
