@@ -94,3 +94,72 @@ def test_who_hides_from_a_supervisor_without_powers_is_refused(rule, run, here, 
     assert "Operation not permitted" in ran.err
     reasons = [event["reason"] for event in ran.calls if event.get("errno") == "EPERM"]
     assert any("undumpable" in reason for reason in reasons)
+
+
+OLDER = """
+import ctypes, errno, itertools, os, sys, threading
+def told(path, flags, **more):
+    try:
+        found = os.open(path, os.O_RDWR | flags, 0o666, **more)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    try:
+        return os.fstat(found).st_ino - first
+    finally:
+        os.close(found)
+open("file", "w").close(), os.mkdir("folder"), os.symlink("file", "link"), os.symlink("no", "leads")
+first = os.stat("file").st_ino
+fd, here = os.open("file", os.O_RDWR), os.open(".", os.O_RDONLY)
+assert ctypes.CDLL(None).unshare(0x20000) == 0
+"""
+OPENS = """
+CREAT, EXCL, TRUNC, NOFOLLOW = os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_NOFOLLOW
+for flags in (CREAT, CREAT | TRUNC, CREAT | EXCL, CREAT | NOFOLLOW, NOFOLLOW):
+    print(flags, "fd", told(f"/proc/self/fd/{fd}", flags))
+    for name in ("file", "file/", "folder", "folder/", "link", ".", "folder/..", "/"):
+        print(flags, name, told(name, flags, dir_fd=here))
+        print(flags, "fd", name, told(f"/proc/self/fd/{here}/{name}", flags))
+"""
+MAKES = """
+for name in ("new", "leads", "folder/new", "no"):
+    print(told(name, os.O_CREAT, dir_fd=here), told(f"/proc/self/fd/{here}/{name}", os.O_CREAT))
+    print(told(name.replace("leads", "lead"), os.O_CREAT | os.O_EXCL, dir_fd=here))
+"""
+RACES = """
+stop = False
+def move():
+    while not stop:
+        os.rename("file", "aside"), os.rename("aside", "file")
+mover = threading.Thread(target=move)
+mover.start()
+paths = itertools.cycle((f"/proc/self/fd/{here}/file", f"/proc/self/fd/{here}/link"))
+print(*{told(path, os.O_CREAT) for path in itertools.islice(paths, 300)})
+stop = True
+mover.join()
+"""
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+class TestOlder:
+    """With O_CREAT, by descriptors that are older than the program's mount namespace."""
+
+    def test_what_is_there_is_opened(self, both):
+        """Nothing is made then, and flags and names mean what they mean natively."""
+        natively, performed = both(PATHS, PYTHON, "-c", OLDER + OPENS)
+        assert (natively.status, natively.err) == (0, "")
+        assert performed.lines == natively.lines
+
+    def test_nothing_is_made(self, both):
+        """A name there could be on another mount by then: it is refused."""
+        natively, performed = both(PATHS, PYTHON, "-c", OLDER + MAKES)
+        assert natively.status == 0, natively.err
+        assert set(performed.out.split()) == {"EACCES"}
+
+    def test_nothing_is_made_in_a_race(self, both):
+        """Where it goes while it is looked at, no new file has its name."""
+        rules = PATHS.replace("*PATH_OPERATIONS", "Open")
+        natively, performed = both(rules, PYTHON, "-c", OLDER + RACES)
+        assert len(set(natively.out.split()) - {"ENOENT"}) > 1
+        assert "0" in performed.out.split(), performed.out
+        assert set(performed.out.split()) <= {"0", "EACCES", "EAGAIN"}
