@@ -72,15 +72,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     Raises:
         UsageError: what was asked for cannot be done; nothing was started.
     """
-    rules = load(
-        settings.rules,
-        options=settings.options,
-        otherwise=Deny(REFUSED) if settings.otherwise == "deny" else Allow(),
-        strict=settings.strict,
-        programs=_programs(settings.words[0]),
-    )
     user = User.parse(settings.user) if settings.user is not None else None
-    rules = _with_record_kept(rules, user)
+    rules = _with_record_kept(_loaded(settings), user)
     with ExitStack() as stack:
         relay = own_terminal(stack, user) if settings.pty or rules.may_ask else None
         guard = relay is not None and rules.may_ask
@@ -113,6 +106,16 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     if failures is not None:
         failures.end()
     return status
+
+
+def _loaded(settings: Settings) -> RuleSet:
+    return load(
+        settings.rules,
+        options=settings.options,
+        otherwise=Deny(REFUSED) if settings.otherwise == "deny" else Allow(),
+        strict=settings.strict,
+        programs=_programs(settings.words[0]),
+    )
 
 
 def _shown(settings: Settings) -> tuple[Refusals | None, Failures | None]:

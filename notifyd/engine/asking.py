@@ -19,6 +19,7 @@ from notifyd.target.caller import UNKNOWN, Caller, Look
 from notifyd.target.paths import WouldBlock
 
 if TYPE_CHECKING:
+    from notifyd.approvals.desk import Asks
     from notifyd.engine.workload import Workload
     from notifyd.target.identity import Identity
 
@@ -41,8 +42,7 @@ async def ask_person(
     """Ask, and wait for what comes of it.
 
     Args:
-        workload: whose call it is.
-        note: the notification.
+        workload, note: whose call it is.
         decision: with an `Ask`.
         about: what the question binds; "" if that cannot be told, and nothing is asked.
         identity: who calls.
@@ -91,10 +91,15 @@ async def ask_person(
         caller.note,
         caller.owners,
     )
+    return await _put(workload, workload.desk, question, slot)
+
+
+async def _put(workload: Workload, desk: Asks, question: Question, slot: int) -> Resolution:
+    """Have a question answered, while the call is on record as one that waits."""
     if workload.ledger is None:
-        return await workload.desk.ask(question)
+        return await desk.ask(question)
     workload.ledger.pause(slot)
-    resolution = await workload.desk.ask(question)
+    resolution = await desk.ask(question)
     workload.ledger.go_on(slot)  # not if we are cancelled: it waits for a successor then
     return resolution
 

@@ -16,7 +16,16 @@ from typing import TypeVar
 
 from notifyd.errors import UsageError
 from notifyd.policy.installed import PROGRAMS
-from notifyd.policy.rule import DECLARED, OPTIONS, ORIGIN, WANTED, Declaration, Setting
+from notifyd.policy.rule import (
+    ASKS,
+    DECLARED,
+    OPTIONS,
+    ORIGIN,
+    WANTED,
+    Declaration,
+    Setting,
+    names_ask,
+)
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.trusted import check_imports, read_trusted
 from notifyd.policy.verdicts import Verdict
@@ -124,7 +133,9 @@ def load_file(
     # dataclasses and typing look a class's module up by name while the file runs.
     sys.modules[module.__name__] = module
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102
+        code = compile(source, str(path), "exec")
+        setattr(module, ASKS, names_ask(code))
+        exec(code, module.__dict__)  # noqa: S102
     except UsageError:
         raise
     except SyntaxError as error:

@@ -23,6 +23,7 @@ DECLARED = "__notifyd_declared__"  # list of Rule and Always, in the order writt
 OPTIONS = "__notifyd_options__"  # dict of the option texts that the loader was given
 WANTED = "__notifyd_wanted__"  # dict of the options that the file asked for
 ORIGIN = "__notifyd_origin__"  # which file it is, as the loader knows it
+ASKS = "__notifyd_asks__"  # whether the file names `Ask`, as the loader knows it
 
 PATIENCE = (
     30.0  # seconds; what a rule may take before its on_error speaks, unless it says otherwise
@@ -67,7 +68,7 @@ class Rule:
         patience: seconds that one decision may take; None is without end.
         on_error: the verdict when it raises, is too slow, or returns what is no verdict.
         is_async: it gets a task of its own and may wait.
-        may_ask: whether it could return `Ask`: its file has a way to name it.
+        may_ask: whether it could return `Ask`: its file has that name in it.
     """
 
     function: RuleFunction
@@ -78,8 +79,15 @@ class Rule:
 
     @property
     def may_ask(self) -> bool:
-        namespace = self.function.__globals__.values()
-        return isinstance(self.on_error, Ask) or any(_names_ask(one) for one in namespace)
+        namespace = self.function.__globals__
+        return (
+            namespace.get(ASKS, False)
+            or isinstance(self.on_error, Ask)
+            or any(
+                isinstance(one, Ask) or (_is_of(one, namespace) and names_ask(one.__code__))
+                for one in namespace.values()
+            )
+        )
 
     @property
     def name(self) -> str:
@@ -230,17 +238,14 @@ def _check_function(function: object) -> None:
         ) from error
 
 
-def _names_ask(value: object) -> bool:
-    """Whether a value in a rule file's namespace is `Ask`, or something that leads to it."""
-    if isinstance(value, types.ModuleType):
-        return getattr(value, "Ask", None) is Ask
-    if isinstance(value, types.FunctionType) and not value.__module__.startswith("notifyd."):
-        return "Ask" in value.__code__.co_names or Ask in _plain_values(value.__globals__)
-    return value is Ask or isinstance(value, Ask)
+def _is_of(value: Any, namespace: Mapping[str, object]) -> bool:
+    return isinstance(value, types.FunctionType) and value.__globals__ is namespace
 
 
-def _plain_values(namespace: Mapping[str, object]) -> list[object]:
-    return [value for value in namespace.values() if isinstance(value, type)]
+def names_ask(code: types.CodeType) -> bool:
+    """Whether code, or what is defined in it, has the name `Ask` in it."""
+    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
+    return "Ask" in code.co_names or any(map(names_ask, inner))
 
 
 def _is_time(patience: object) -> bool:

@@ -23,8 +23,9 @@ from notifyd import (
 )
 from notifyd.engine.decide import Inquiry
 from notifyd.policy.call import ARCH, NR
+from notifyd.policy.load import load, shipped
 from notifyd.policy.rule import DECLARED
-from notifyd.testing import make_call, verdict_of
+from notifyd.testing import load_rules, make_call, verdict_of
 
 NO, OTHER = Deny(errno.EPERM), Deny(errno.EACCES)
 PASSING = (None, Allow(), Continue(), Allow(grant="devices"), Allow(path="/changed"))
@@ -267,23 +268,34 @@ def test_nonsense_is_the_rule_s_fault(file_of, verdict):
     assert (found.verdict, found.broken) == (NO, True)
 
 
-def test_a_file_that_never_names_ask_cannot_ask():
+def test_a_file_that_never_names_ask_cannot_ask(tmp_path):
     """What must be known beforehand, a terminal of its own, is known by the names in the file."""
-    text = "from notifyd import {}\n@on(Open)\ndef r(call):\n    return make()\n"
-    for names, can in (("Open, on", False), ("Ask, Open, on", True)):
-        namespace = {"__name__": "mine", "make": _Maker()}
-        exec(text.format(names), namespace)
-        rules = RuleSet.build(namespace[DECLARED])
-        assert rules.may_ask is can
-        verdict = verdict_of(rules, make_call(Open))
-        assert verdict == (Ask("really?") if can else NO)
+    hides = "notifyd.policy.verdicts.__dict__['A' 'sk']('really?')"
+    for number, (text, can) in enumerate(
+        (
+            (f"import notifyd.policy.verdicts\n@on(Open)\ndef r(call): return {hides}\n", False),
+            ("@on(Open)\ndef r(call): return Ask('really?')\n", True),
+            ("import notifyd as n\n@on(Open)\ndef r(call): return n.Ask('really?')\n", True),
+            ("from notifyd import Ask as Q\n@on(Open)\ndef r(call): return Q('really?')\n", True),
+            ("WHY = Ask('really?')\n@on(Open)\ndef r(call): return WHY\n", True),
+            (
+                "def inner():\n    def more(): return Ask('really?')\n    return more()\n"
+                "@on(Open)\ndef r(call): return inner()\n",
+                True,
+            ),
+        )
+    ):
+        file = tmp_path / f"{number}.py"
+        file.write_text("from notifyd import *\n" + text)
+        rules = load_rules(str(file))
+        assert rules.may_ask is can, text
+        assert verdict_of(rules, make_call(Open)) == (Ask("really?") if can else NO)
 
 
-class _Maker:
-    """What makes a question and does not look like it."""
-
-    def __call__(self):
-        return Ask("really?")
+def test_the_rules_that_ship_ask_only_if_they_say_so():
+    """All others need no terminal of their own, and no record that is kept from them."""
+    asking = {name for name in shipped() if load([name], deciding=False).may_ask}
+    assert asking == {"ask-connect", "ask-exec", "ask-write"}
 
 
 # -- what the kernel decides
