@@ -42,7 +42,8 @@ async def ask_person(
     """Ask, and wait for what comes of it.
 
     Args:
-        workload, note: whose call it is.
+        workload: whose call it is.
+        note: the notification.
         decision: with an `Ask`.
         about: what the question binds; "" if that cannot be told, and nothing is asked.
         identity: who calls.
@@ -73,7 +74,6 @@ async def ask_person(
         about,
         _world(workload, note, identity, caller, known=known),
     )
-    operation, syscall = workload.named(note, decision.call)
     question = Question(
         0,
         printable(ask.question, MOST_TEXT),
@@ -82,8 +82,7 @@ async def ask_person(
         workload.section,
         identity.who[2],
         identity.pid,
-        operation,
-        syscall,
+        *workload.named(note, decision.call),
         args or {},
         _scopes(ask, caller, known=known),
         0.0,
