@@ -137,12 +137,7 @@ def start_time(stat: bytes) -> int:
     Raises:
         ValueError: That is no such text.
     """
-    # The name, second and in parentheses, may hold spaces and parentheses: count from the last.
-    _, closing, rest = stat.rpartition(b")")
-    fields = rest.split()
-    if not closing or len(fields) < 20:
-        raise ValueError("not the text of /proc/TID/stat")
-    return int(fields[19])  # field 22; the first after the name is field 3
+    return _number(stat, 22)
 
 
 def terminal(stat: bytes) -> int:
@@ -151,11 +146,7 @@ def terminal(stat: bytes) -> int:
     Raises:
         ValueError: That is no such text.
     """
-    _, closing, rest = stat.rpartition(b")")
-    fields = rest.split()
-    if not closing or len(fields) < 5:
-        raise ValueError("not the text of /proc/TID/stat")
-    return int(fields[4])  # field 7
+    return _number(stat, 7)
 
 
 def session(stat: bytes) -> int:
@@ -164,11 +155,27 @@ def session(stat: bytes) -> int:
     Raises:
         ValueError: That is no such text.
     """
+    return _number(stat, 6)
+
+
+def _number(stat: bytes, field: int) -> int:
+    """A field of /proc/TID/stat after the name, as proc(5) counts them."""
+    # The name, second and in parentheses, may hold spaces and parentheses: count from the last.
     _, closing, rest = stat.rpartition(b")")
     fields = rest.split()
-    if not closing or len(fields) < 4:
+    if not closing or len(fields) < field - 2:
         raise ValueError("not the text of /proc/TID/stat")
-    return int(fields[3])  # field 6
+    return int(fields[field - 3])
+
+
+def confinement(pid: int) -> tuple[int, int]:
+    """Return how confined a process is, an ended one too: its seccomp mode, how many filters."""
+    directory = open_dir(pid)
+    try:
+        status = read_status(directory)
+    finally:
+        os.close(directory)
+    return status.seccomp, status.filters
 
 
 def open_dir(tid: int) -> int:

@@ -180,7 +180,7 @@ def _field(pid: int, index: int) -> bytes:
 def _reap_orphans(command: int, spare: Container[int]) -> None:
     """Wait for the children that nobody else waits for."""
     # Not waitpid(-1): that would take the status of the command, or of a helper, from its owner.
-    ours = _confinement(os.getpid())
+    ours = proc.confinement(os.getpid())
     for pid in _children():
         if pid != command and pid not in spare:
             with contextlib.suppress(ChildProcessError, FileNotFoundError, ProcessLookupError):
@@ -192,18 +192,8 @@ def _reap(pid: int, ours: tuple[int, int]) -> None:
     found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     # One that a thread of ours traces shows its stops here, which are that thread's. And what a
     # rule started is the rule's: subprocess takes a status that somebody else took for success.
-    if found is not None and found.si_code != os.CLD_TRAPPED and _confinement(pid) > ours:
+    if found is not None and found.si_code != os.CLD_TRAPPED and proc.confinement(pid) > ours:
         os.waitpid(pid, os.WNOHANG)
-
-
-def _confinement(pid: int) -> tuple[int, int]:
-    """Return how confined a process is, an ended one too: its seccomp mode, how many filters."""
-    directory = proc.open_dir(pid)
-    try:
-        status = proc.read_status(directory)
-    finally:
-        os.close(directory)
-    return status.seccomp, status.filters
 
 
 def _children() -> list[int]:

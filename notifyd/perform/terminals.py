@@ -33,7 +33,7 @@ class Terminals:
 
     def __init__(self, own: int) -> None:
         self._own = _file(own)
-        self._filters = _filters(os.getpid())
+        self._filters = proc.confinement(os.getpid())
 
     def allows(self, fd: int, pid: int = 0) -> bool:
         """Whether a workload may have what was opened for it.
@@ -67,7 +67,7 @@ class Terminals:
             with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
                 task = pidfd.open_process(pid)
                 stack.callback(os.close, task)
-                if _filters(pid) <= self._filters:
+                if proc.confinement(pid) <= self._filters:
                     continue  # a helper of ours, which has what we have
                 for one in os.listdir(f"/proc/{pid}/fdinfo"):
                     left -= 1
@@ -105,16 +105,6 @@ def _leads_to(task: int, number: int, terminal: _File) -> bool:
 def _file(fd: int) -> _File:
     found = os.fstat(fd)
     return found.st_dev, found.st_ino
-
-
-def _filters(pid: int) -> tuple[int, int]:
-    """How confined a process is: its seccomp mode, and how many filters it has."""
-    directory = proc.open_dir(pid)
-    try:
-        status = proc.read_status(directory)
-    finally:
-        os.close(directory)
-    return status.seccomp, status.filters
 
 
 def _descendants(pid: int) -> Iterator[int]:

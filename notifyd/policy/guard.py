@@ -66,11 +66,15 @@ def _rule_for(
         for path in call.written_paths.values():
             if _is_record(path, store) or (moves and _leads_to(path, store)):
                 return KEPT
-            if path.is_relative_to("/proc") and path.name == "mem":
+            if _is_memory(path) and not path.is_relative_to(call.resolve(-1, b"/proc/self", True)):
                 return KEPT  # another process could be made to write
         return rest
 
     return keep_answers
+
+
+def _is_memory(path: PurePosixPath) -> bool:
+    return path.is_relative_to("/proc") and path.name == "mem"
 
 
 def _is_record(path: PurePosixPath, store: PurePosixPath) -> bool:

@@ -124,11 +124,12 @@ def test_beside_other_rules(place, more):
 
 
 @pytest.mark.parametrize("more", [(), ("--otherwise", "deny")])
-def test_a_rule_that_lets_the_kernel_go_on(place, more):
+def test_a_rule_that_lets_the_kernel_go_on(place, tmp_path, more):
     """Continue() of a rule of the person's does not open a foreign terminal."""
-    (place / "watch.py").write_text(CONTINUES)
+    rules = tmp_path / "watch.py"
+    rules.write_text(CONTINUES)
     words = _run(*more)
-    words[words.index("ask-connect")] = str(place / "watch.py")
+    words[words.index("ask-connect")] = str(rules)
     script = shlex.join([*words, "sh", "-c", "head -c0 $1 || echo none", "sh"])
     (place / "outer").write_text(f"{script} $(tty)\n")
     window = Window(place, "sh", "outer")
