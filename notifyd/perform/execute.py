@@ -37,7 +37,7 @@ from notifyd.perform.tasks import Look
 
 __all__ = ["Executor"]
 
-UMOUNT_NOFOLLOW = 8
+MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8
 FUSE_SUPER_MAGIC = (0x65735546).to_bytes(8, "little")  # linux/magic.h
 _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
@@ -162,7 +162,36 @@ class Executor:
                 if order.call in _MOUNTING or (order.call == "mount" and pinned):
                     _check_may_mount()
                 raise
+        if order.call == "umount2":
+            return [self._mount_point(order, pinned[0], pinner)]
         return pinned
+
+    def _mount_point(self, order: Order, pinned: Pinned, pinner: Pinner) -> Pinned:
+        """What umount(2) is given: names that end in a slash or in dots, too, are compared here.
+
+        They make and remove nothing, but they do unmount; and a link that is exchanged for what the
+        rule saw would lead to another mount.
+        """
+        place = order.places[0]
+        if place.seen is None or not _harmless(pinned, place.last):
+            return pinned
+        name = pinned.name.rstrip(b"/")
+        found = Pinned(pinned.fd, name)
+        if name in (b"", b".", b".."):
+            found = pinned
+            thing = Pinned(pinner.thing(pinned.fd, pinned.name, True))
+        else:
+            thing = found  # by its name: whoever opens it touches a mount that is to expire
+            if not int(order.args[1]) & MNT_EXPIRE:  # type: ignore[arg-type]
+                mode = os.stat(name, dir_fd=pinned.fd, follow_symlinks=False).st_mode
+                if stat.S_ISLNK(mode):
+                    _check_may_mount()
+                    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+                if not stat.S_ISDIR(mode):
+                    raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not pinner.is_called(thing, place.seen, place.mounts, apart=place.apart):
+            raise _Moved
+        return found
 
     def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
         pinned = self._all_pinned(order, fds, pinner)
