@@ -199,18 +199,22 @@ class FileDeed:
             if reply.errno == errno.EINTR:
                 return self._signals.interrupted()
             return Done(0, reply.errno)
-        if fd is not None and not self._may_have(fd):
-            os.close(fd)
+        if fd is None:
+            return self._recipe.finish(self._draft, reply)
+        with ExitStack() as stack:
+            stack.callback(os.close, fd)
+            self._check_may_have(fd)
+            stack.pop_all()
+        return Done(fd=fd, cloexec=self._cloexec)
+
+    def _check_may_have(self, fd: int) -> None:
+        if self._files.terminals is None:
+            return
+        if not self._files.terminals.allows(fd, self._draft.thread.identity.pid):
             raise CannotPerform(
                 f"{self._draft.call.operation}: another terminal than its own, or the memory of "
                 "another process"
             )
-        if fd is not None:
-            return Done(fd=fd, cloexec=self._cloexec)
-        return self._recipe.finish(self._draft, reply)
-
-    def _may_have(self, fd: int) -> bool:
-        return self._files.may_have(fd, self._draft.thread.identity.pid)
 
     def close(self) -> None:
         """Let go of everything; a helper that is still at it is ended."""

@@ -170,14 +170,20 @@ class Files:
         reply, descriptor = sent
         if reply.need:
             return None
-        if descriptor is not None and not self.may_have(descriptor):
-            os.close(descriptor)
-            return None
-        return (-1, reply.errno) if descriptor is None else (descriptor, 0)
+        if descriptor is None:
+            return -1, reply.errno
+        return (descriptor, 0) if self._may_have(descriptor) else None
 
-    def may_have(self, fd: int, pid: int = 0) -> bool:
-        """Whether the workload may be given what was opened for one of its processes."""
-        return self.terminals is None or self.terminals.allows(fd, pid)
+    def _may_have(self, fd: int) -> bool:
+        """Whether the workload may be given what was opened; it is closed if not."""
+        if self.terminals is None:
+            return True
+        with ExitStack() as stack:
+            stack.callback(os.close, fd)
+            if not self.terminals.allows(fd, 0):
+                return False
+            stack.pop_all()
+        return True
 
     def _umask(self, draft: Draft) -> int:
         try:
