@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from notifyd.policy.call import ARG0, ID, RawCall
+from notifyd.policy.call import ID, RawCall
 from notifyd.policy.evaluation import Decision
 from notifyd.policy.fields import Path
 from notifyd.policy.operations import Exec
@@ -55,7 +55,7 @@ def _looked_at(decision: Decision) -> Iterator[object]:
     if isinstance(call, Exec):
         yield from (("argv", call.argv), ("path", call.path))  # that is what is executed
     if isinstance(call, RawCall):
-        yield call.syscall, call.note[ARG0:]
+        yield call.syscall
         if not is_plain(decision):
             yield call.note[ID]
     if call is None:

@@ -302,6 +302,12 @@ class RawCall(Call):
     arg4 = Address("register 4")
     arg5 = Address("register 5")
 
+    @property
+    def args(self) -> tuple[int, ...]:
+        """All six registers. Those that the system call does not use hold rubbish."""
+        self.seen["args"] = found = super().args
+        return found
+
     def describe(self) -> dict[str, Any]:
         """The six registers as hexadecimal numbers, in one text."""
         return registers(self.note)

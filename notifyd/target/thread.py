@@ -290,6 +290,8 @@ class StoppedThread:
             # ESRCH can also mean that the thread lives and has no memory any more: it is exiting.
             return TargetGone("the target is gone")
         if error.errno in (errno.EPERM, errno.EACCES):
+            if not self._notifier.id_valid(self._id):  # who is exiting is closed to everybody
+                return TargetGone("the target is gone")
             return RuleError(
                 f"thread {self._tid} cannot be looked into ({error.strerror}): it runs as another "
                 "user, made itself undumpable, or Yama's ptrace_scope forbids it"
