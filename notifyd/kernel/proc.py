@@ -140,6 +140,15 @@ def start_time(stat: bytes) -> int:
     return _number(stat, 22)
 
 
+def parent(stat: bytes) -> int:
+    """Return the parent's process id in our pid namespace, from the same text.
+
+    Raises:
+        ValueError: That is no such text.
+    """
+    return _number(stat, 4)
+
+
 def terminal(stat: bytes) -> int:
     """Return the device number of the controlling terminal, 0 for none, from the same text.
 

@@ -6,7 +6,8 @@ of LXC, and there may be several of these. So a container is known by its first 
     runtime        what it says of a process that it executes into a container
     runc, youki    `state.pid` is the container's first process
     LXC            each request has the container's first process
-    crun 1.8       no pid: the process is a child of the crun that brings its listener
+    crun 1.8       no pid: the process is a child of the crun that brings its listener, or (below
+                   conmon) one that has come into the container from outside just now
     later crun     `state.pid` is the process itself
 
 Of the last two only the kernel can say whose they are: they live in the namespaces and the root of
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from notifyd.listen.arrival import Arrival
-from notifyd.service.first import first_of, processes_of, surroundings
+from notifyd.service.first import first_of, processes_of, surroundings, was_entered
 from notifyd.service.supervised import Supervised, key_of
 
 __all__ = ["part_of"]
@@ -44,4 +45,8 @@ def part_of(arrival: Arrival, present: Iterable[Supervised]) -> Supervised | Non
 def _around(arrival: Arrival, called: Sequence[Supervised]) -> list[Supervised]:
     """Those whose first process lives where a process of the arrival does."""
     places = {surroundings(pid) for pid in processes_of(arrival)} - {None}
-    return [one for one in called if one.first and surroundings(*one.first) in places]
+    found = [one for one in called if one.first and surroundings(*one.first) in places]
+    if found or arrival.pid > 0:
+        return found
+    # A crun that has ended, or that conmon has begun, is not its parent: that is somebody else.
+    return [one for one in called if one.first and was_entered(one.first)]

@@ -8,14 +8,25 @@ counts if its process lives in a mount namespace that is not ours, as those of c
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from typing import NamedTuple
 
 from notifyd.kernel import namespaces, proc
 from notifyd.listen.arrival import Arrival, Peer
 
-__all__ = ["First", "first_of", "is_ours", "processes_of", "start_of", "surroundings"]
+__all__ = [
+    "First",
+    "first_of",
+    "is_ours",
+    "processes_of",
+    "start_of",
+    "surroundings",
+    "was_entered",
+]
 
+MOST_LOOKED_AT = 2048  # processes, the newest first, when one is looked for that entered
+RECENT = 10.0  # seconds; what a runtime takes to execute something, and we to hear of it
 MOST_CHILDREN = 64  # of a peer; crun has one or two
 
 
@@ -69,6 +80,36 @@ def _children(peer: Peer) -> list[int]:
             return [int(one) for one in file.read(4096).split()[:MOST_CHILDREN]]
     except OSError:
         return []
+
+
+def was_entered(first: First) -> bool:
+    """Whether a process of somebody outside has come into a container within the last seconds."""
+    around = surroundings(*first)
+    if around is None:
+        return False
+    since = (time.clock_gettime(time.CLOCK_BOOTTIME) - RECENT) * os.sysconf("SC_CLK_TCK")
+    # The newest have the highest numbers, but for a wrap.
+    pids = sorted((int(one) for one in os.listdir("/proc") if one.isdecimal()), reverse=True)
+    return any(
+        start_of(pid) >= since and surroundings(pid) == around and _comes_from_outside(pid)
+        for pid in pids[:MOST_LOOKED_AT]
+        if pid != first.pid
+    )
+
+
+def _comes_from_outside(pid: int) -> bool:
+    """Whether the parent of a process lives in another pid namespace than it."""
+    try:
+        directory = proc.open_dir(pid)
+        try:
+            parent = proc.parent(proc.read_stat(directory))
+            return not os.path.samestat(
+                os.stat("ns/pid", dir_fd=directory), os.stat(f"/proc/{parent}/ns/pid")
+            )
+        finally:
+            os.close(directory)
+    except (OSError, ValueError):
+        return False
 
 
 def surroundings(pid: int, start: int = 0) -> tuple[int, ...] | None:
