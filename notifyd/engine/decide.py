@@ -19,6 +19,9 @@ from notifyd.target.paths import WouldBlock
 __all__ = ["MAX_TRACE", "Decision", "Inquiry", "explain", "shown"]
 
 
+_CANCELLED = float("-inf")  # as trio has the deadline of what is cancelled
+
+
 class Inquiry(Evaluation):
     """An evaluation that can be asked for: what was asked already is not asked again."""
 
@@ -80,7 +83,8 @@ class Inquiry(Evaluation):
             await self._waited_in_vain(error)
         else:
             # A rule may swallow that it is cancelled. Then its verdict is nobody's any more.
-            await trio.lowlevel.checkpoint_if_cancelled()
+            if trio.current_effective_deadline() == _CANCELLED:
+                await trio.lowlevel.checkpoint()
             self.accept(verdict)
 
     async def _waited_in_vain(self, error: BaseException) -> None:

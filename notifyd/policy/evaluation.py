@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notifyd.errors import CannotPerform, StaleCall, TargetFault, TargetGone
@@ -36,6 +37,7 @@ from notifyd.policy.verdicts import (
 
 __all__ = ["MAX_TRACE", "Decision", "Evaluation", "explain", "shown"]
 
+_NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 _REMEMBER = frozenset({"process", "workload", "minutes", "always"})
 MAX_TRACE = 4096  # characters of a traceback in an event
 
@@ -97,13 +99,12 @@ class Evaluation:
         self._begin()
 
     def _begin(self) -> None:
-        self._at = 0
+        self._at, self._changed = 0, 0  # the latter: whose variant's call is changed; 0 for none
         self.asked: Declaration | None = None
         self._ended: Decision | None = None  # what a file said that lets no other one be asked
         self._spoken: Decision | None = None  # what the last file said that had nothing against it
-        self._questions: list[Decision] = []
-        self._changes: Mapping[str, Any] = {}
-        self._changed = 0  # which variant's call the changes are made to; 0 for none
+        self._questions: tuple[Decision, ...] = ()
+        self._changes: Mapping[str, Any] = _NO_CHANGES
         self._grants: tuple[str, ...] = ()
         self._broken = False
         self.failure: tuple[str, str] | None = None
@@ -171,7 +172,7 @@ class Evaluation:
                 self._at += 1
             elif not isinstance(declaration, Always):
                 call = self._call(step)
-                if self._holds(step, call):
+                if not step.hidden or self._holds(step, call):
                     return declaration, call
                 self._at += 1
             elif step.hidden and isinstance(declaration.verdict, Allow):
@@ -183,7 +184,7 @@ class Evaluation:
 
     def _holds(self, step: Step, call: Call) -> bool:
         try:
-            return not step.hidden or step.applies_hidden(call)
+            return step.applies_hidden(call)
         except TargetFault as fault:
             self.failed(fault)
             return False
@@ -229,7 +230,7 @@ class Evaluation:
             self._ended = said
             return
         if isinstance(verdict, Ask):
-            self._questions.append(said)
+            self._questions += (said,)
         # Letting the kernel read the memory again never outweighs a file that judged what it saw.
         if not (isinstance(verdict, Continue) and self._spoken is not None):
             self._spoken = said
@@ -286,7 +287,7 @@ class Evaluation:
         self, verdict: Any, speaker: Declaration | None, call: Call | None, reason: str | None
     ) -> Decision:
         lookers = {id(one.variant) for one in self._calls.values() if one.looked}
-        mine = 0 if call is None else id(call.variant)
+        mine = id(call.variant) if call is not None else 0
         if isinstance(verdict, Continue) and self._rules.strict and lookers:
             verdict, reason = Deny(errno.EPERM), "Continue() after a look at memory, in strict mode"
         if isinstance(verdict, Allow | Ask) and lookers - {mine}:
