@@ -10,7 +10,6 @@ from notifyd.policy.call import ID, RawCall
 from notifyd.policy.evaluation import Decision
 from notifyd.policy.fields import Path
 from notifyd.policy.operations import Exec
-from notifyd.policy.verdicts import Allow
 
 __all__ = ["bound_to", "is_plain"]
 
@@ -43,11 +42,10 @@ def is_plain(decision: Decision) -> bool:
 
 
 def _made(decision: Decision) -> Iterator[object]:
-    last = decision.last
-    if last is not decision and isinstance(last.verdict, Allow):
-        later = last.verdict.changes if last.call is not decision.call else {}
-        yield sorted((name, repr(value)) for name, value in later.items())
-        yield last.verdict.grant
+    if decision.made_later is not None:
+        changes, grant = decision.made_later
+        yield sorted((name, repr(value)) for name, value in changes.items())
+        yield grant
 
 
 def _looked_at(decision: Decision) -> Iterator[object]:

@@ -13,7 +13,6 @@ from notifyd.engine.asking import ask_person, concluded, what_it_binds
 from notifyd.engine.decide import Decision
 from notifyd.policy.call import Note
 from notifyd.policy.operations import Exec
-from notifyd.policy.verdicts import Allow
 
 if TYPE_CHECKING:
     from notifyd.engine.workload import Workload
@@ -30,14 +29,11 @@ def whole(decision: Decision) -> Decision:
     A file that is asked later may lead the call elsewhere or lend it a power, of which the one that
     asks knows nothing.
     """
-    last = decision.last
     ask: Any = decision.verdict
-    if not isinstance(last.verdict, Allow) or last is decision:
-        return decision
-    later = last.verdict.changes if last.call is not decision.call else {}
-    made = [f"{name}={value}" for name, value in later.items()]
-    if last.verdict.grant:
-        made.append(f"grant={last.verdict.grant}")
+    changes, grant = decision.made_later or ({}, None)
+    made = [f"{name}={value}" for name, value in changes.items()]
+    if grant:
+        made.append(f"grant={grant}")
     if not made:
         return decision
     text = f"{ask.question} [with {', '.join(made)}]"

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 from notifyd.errors import CannotPerform, StaleCall, TargetFault, TargetGone
 from notifyd.policy.call import Call, Note, Origin
 from notifyd.policy.changed import changed
+from notifyd.policy.checking import shown, wrong_with
 from notifyd.policy.load import line_in, one_line
-from notifyd.policy.rule import MAX_ERRNO, Always, Declaration, Rule, is_errno
+from notifyd.policy.rule import Always, Declaration, Rule
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.verdicts import (
-    VERDICTS,
     Allow,
     Ask,
     Continue,
@@ -38,7 +38,6 @@ from notifyd.policy.verdicts import (
 __all__ = ["MAX_TRACE", "Decision", "Evaluation", "explain", "shown"]
 
 _NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
-_REMEMBER = frozenset({"process", "workload", "minutes", "always"})
 MAX_TRACE = 4096  # characters of a traceback in an event
 
 
@@ -72,6 +71,15 @@ class Decision(NamedTuple):
     def last(self) -> Decision:
         """What is done when every question was answered with yes."""
         return self if self.then is None else self.then.last
+
+    @property
+    def made_later(self) -> tuple[Mapping[str, Any], Any] | None:
+        """Of a question, what later files make of the call if it is allowed: changes and grants."""
+        last = self.last
+        if last is self or not isinstance(last.verdict, Allow):
+            return None
+        changes = last.verdict.changes if last.call is not self.call else _NO_CHANGES
+        return changes, last.verdict.grant
 
 
 class Evaluation:
@@ -196,7 +204,7 @@ class Evaluation:
         if verdict is None:
             self._at += 1
             return
-        wrong = _wrong(verdict, rule)
+        wrong = wrong_with(verdict, rule)
         if wrong is None:
             call = self._call(self.steps[self._at])
             self._take(verdict, rule, call, getattr(verdict, "reason", None))
@@ -216,7 +224,7 @@ class Evaluation:
             return
         self._broken = self._broken or not isinstance(error, TargetGone)
         verdict: Any = Deny(errno.EPERM)
-        if isinstance(declaration, Rule) and _wrong(declaration.on_error, declaration) is None:
+        if isinstance(declaration, Rule) and wrong_with(declaration.on_error, declaration) is None:
             verdict = declaration.on_error
         why = explain(error, declaration)
         if self._broken:
@@ -302,78 +310,6 @@ class Evaluation:
             return decision
         seen = frozenset(call.seen if call is not None else ()) - {""}  # "" keeps the target
         return decision._replace(origin=speaker.claim.origin, seen=seen)
-
-
-def _wrong(verdict: object, rule: Rule) -> Exception | None:
-    """What is wrong with what a rule returned; None if it is a verdict that can be answered."""
-    # Not isinstance, which asks an object for its own word on what it is.
-    if not issubclass(type(verdict), VERDICTS):
-        return TypeError(f"returned {shown(verdict)}, which is no verdict")
-    try:
-        if isinstance(verdict, Ask):
-            check_ask(verdict, rule)
-        elif isinstance(verdict, Allow):
-            check_grant(verdict)
-        elif isinstance(verdict, Deny):
-            check_errno(verdict.errno)
-    except Exception as error:  # the author's values may raise anything where they are compared
-        return error
-    return None
-
-
-def check_grant(allow: Allow) -> None:
-    """See that what is granted is a name, or some. Which names there are is not known here.
-
-    Raises:
-        TypeError: it is not.
-    """
-    grant = allow.grant
-    names = grant if isinstance(grant, tuple) else (grant,)
-    if grant is not None and not all(isinstance(name, str) for name in names):
-        raise TypeError(f"Allow: grant={shown(grant)} is not a name, nor a tuple of names")
-
-
-def check_errno(number: object) -> None:
-    """See that a call can be refused with an errno.
-
-    Raises:
-        TypeError: it is no number, or none of the kernel's; the remedy is in the text.
-    """
-    if is_errno(number):
-        return
-    name = number if isinstance(number, str) and hasattr(errno, number) else "EACCES"
-    raise TypeError(
-        f"Deny(errno={shown(number)}): an errno is a number from 1 to {MAX_ERRNO}, as errno.{name}"
-    )
-
-
-def check_ask(ask: Ask, rule: Rule) -> None:
-    """See that a question can be asked.
-
-    Raises:
-        TypeError, ValueError: it is nonsense; what its rule's failure comes to is refused.
-    """
-    if not rule.may_ask:  # and so nothing was done that no program answers for the person
-        raise TypeError("returned Ask, which its file never names: import Ask there")
-    if not isinstance(ask.question, str) or not isinstance(ask.key, str | None):
-        raise TypeError("Ask: the question and its key are text")
-    if ask.within is not None and not ask.within > 0:
-        raise ValueError(f"Ask: within={ask.within!r} seconds are none to wait")
-    if not isinstance(ask.otherwise, Deny | Return | Supply | Kill):
-        raise TypeError(
-            f"Ask: otherwise={shown(ask.otherwise)} would let a call through unanswered"
-        )
-    unknown = set(ask.remember) - _REMEMBER
-    if unknown:
-        raise ValueError(f"Ask: remember has {sorted(unknown)}; there are {sorted(_REMEMBER)}")
-
-
-def shown(value: object) -> str:
-    """What a rule returned, for its author; its `repr` may be anything, and may fail."""
-    try:
-        return repr(value)[:200]
-    except Exception:
-        return f"a {type(value).__name__} that cannot be shown"
 
 
 def explain(error: BaseException, declaration: Declaration | None = None) -> str:
