@@ -19,9 +19,6 @@ from notifyd.target.paths import WouldBlock
 __all__ = ["MAX_TRACE", "Decision", "Inquiry", "explain", "shown"]
 
 
-_CANCELLED = float("-inf")  # as trio has the deadline of what is cancelled
-
-
 class Inquiry(Evaluation):
     """An evaluation that can be asked for: what was asked already is not asked again."""
 
@@ -83,8 +80,7 @@ class Inquiry(Evaluation):
             await self._waited_in_vain(error)
         else:
             # A rule may swallow that it is cancelled. Then its verdict is nobody's any more.
-            if trio.current_effective_deadline() == _CANCELLED:
-                await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
             self.accept(verdict)
 
     async def _waited_in_vain(self, error: BaseException) -> None:
