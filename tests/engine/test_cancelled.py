@@ -1,11 +1,11 @@
 """Async rules that wait as trio programs do: within nurseries, scopes and shields."""
 
 import errno
-import json
 import os
 
 import pytest
 import trio
+from waiting import events, until
 
 from notifyd.kernel import seccomp
 from notifyd.kernel.unotify import Notifier
@@ -65,19 +65,6 @@ def rule(body, patience="None"):
     first = len(lines[0]) - len(lines[0].lstrip())
     body = "\n".join("        " + line[first:] for line in lines)
     return RULE.format(body=body, patience=patience)
-
-
-async def until(condition):
-    """Wait for something to become true."""
-    while not condition():
-        await trio.sleep(0.001)
-
-
-def events(reporter, tmp_path):
-    """The calls in the audit file."""
-    reporter.flush()
-    lines = (tmp_path / "events.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines if '"event":"call"' in line]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,13 +1,13 @@
 """The supervisor on the real kernel: several workloads, their ends, new rules, and its own end."""
 
 import errno
-import json
 import mmap
 import os
 from itertools import pairwise
 
 import pytest
 import trio
+from waiting import events, until
 
 from notifyd.engine.supervisor import Supervisor
 
@@ -35,19 +35,6 @@ async def answer(call):
             for _ in range(10):
                 await trio.lowlevel.checkpoint()
 """
-
-
-async def until(condition):
-    """Wait until something is so; the test's time limit is the supervisor's."""
-    while not condition():
-        await trio.sleep(0.002)
-
-
-def events(reporter, tmp_path):
-    """The calls in the audit file."""
-    reporter.flush()
-    lines = (tmp_path / "events.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines if '"event":"call"' in line]
 
 
 def refused():
