@@ -14,7 +14,9 @@ from typing import TypeVar
 import outcome
 
 from notifyd.kernel import credentials, files, mountinfo, mounts
+from notifyd.perform.pin import Cannot
 from notifyd.perform.worker import NUDGE
+from notifyd.threads import start_thread
 
 __all__ = ["apart", "as_one_user", "mount_anew"]
 
@@ -30,7 +32,7 @@ def apart(function: Callable[[], T]) -> T:
     """Call a function in a thread of its own, which gets the signals that end a call."""
     found: list[outcome.Maybe[T]] = []
     thread = threading.Thread(target=lambda: found.append(outcome.capture(function)))
-    thread.start()
+    start_thread(thread)
     signal.pthread_sigmask(signal.SIG_BLOCK, {NUDGE})
     try:
         thread.join()
@@ -74,7 +76,7 @@ def mount_anew(own: int, cwd: int, point: int, *args: int | bytes) -> int:
 
     Raises:
         OSError: as mount(2).
-        NotImplementedError: where the root is no mount, and what is mounted on it shows elsewhere.
+        Cannot: where the root is no mount, and what is mounted on it shows elsewhere.
     """
     tree = apart(partial(_made, own, cwd, *args))
     try:
@@ -98,7 +100,7 @@ def _made(own: int, cwd: int, source: int | bytes, *rest: int | bytes) -> int:
         if error.errno != errno.EINVAL:
             raise
         if _is_seen(own):
-            raise NotImplementedError(_SEEN) from error
+            raise Cannot(_SEEN) from error
     files.call("mount", source, b"/", *rest)
     try:
         return mounts.copy(_TOP)
