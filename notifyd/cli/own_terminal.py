@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from notifyd.errors import UsageError
 from notifyd.kernel import prctl
-from notifyd.policy.call import ARCH, NR, Call
+from notifyd.policy.builtin import nothing_against, put_before
+from notifyd.policy.call import Call
 from notifyd.policy.load import load_file
 from notifyd.policy.operations import Open
 from notifyd.policy.rule import PATIENCE, Claim, Rule
-from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from notifyd.listen.signals import TakenSignals
     from notifyd.listen.spawned import Spawned
     from notifyd.listen.user import User
+    from notifyd.policy.ruleset import RuleSet
 
 __all__ = ["attached", "guarded", "own_terminal"]
 
@@ -64,8 +65,7 @@ def guarded(rules: RuleSet) -> RuleSet:
     the kernel would open what nobody has seen.
     """
     guard = [*load_file(str(_GUARD)).declared, _performing(rules)]
-    strict = rules.strict or not _is_free(rules)
-    return RuleSet.build(guard, *rules.files, otherwise=rules.otherwise, strict=strict)
+    return put_before(rules, guard, strict=not isinstance(rules.otherwise, Allow))
 
 
 def _performing(rules: RuleSet) -> Rule:
@@ -73,27 +73,14 @@ def _performing(rules: RuleSet) -> Rule:
 
     What a rule has looked at is opened by notifyd, and not by the kernel. O_PATH opens nothing.
     """
-    free = _is_free(rules)
 
     def performed(call: Call) -> Allow | None:
         assert isinstance(call, Open)
         if not call.flags & os.O_PATH:
             call.pathname  # noqa: B018 (that is the look)
-        # Allow() is an opinion, and there may have to be one: not ours, if others were asked.
-        return Allow() if free or not _others(rules, call) else None
+        return nothing_against(rules, call)
 
     return Rule(performed, Claim((Open,), {}, str(_GUARD), 1), PATIENCE, Deny(errno.EPERM))
-
-
-def _is_free(rules: RuleSet) -> bool:
-    """Whether what no rule speaks of is allowed."""
-    return isinstance(rules.otherwise, Allow)
-
-
-def _others(rules: RuleSet, call: Call) -> bool:
-    """Whether a rule of the person's is asked about a call."""
-    steps = rules.plans.get((call.note[ARCH], call.note[NR]), ())
-    return any(step.applies(call.note) and step.applies_hidden(call) for step in steps)
 
 
 @contextlib.contextmanager

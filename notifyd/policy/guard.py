@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from notifyd.policy.builtin import nothing_against, put_before
 from notifyd.policy.call import Call, Operation
 from notifyd.policy.conditions import as_condition, has_any
 from notifyd.policy.groups import BYPASSES, FILE_REQUESTS, WRITING_OPERATIONS
@@ -38,12 +39,10 @@ def guarded(rules: RuleSet, store: Path) -> RuleSet:
         rules: those that may ask.
         store: the database, by its path without symbolic links; its folders are there.
     """
-    others = {one for rule in rules.declarations for one in rule.claim.operations}
-    file = tuple(_declarations(PurePosixPath(store), others))
-    return RuleSet.build(file, *rules.files, otherwise=rules.otherwise, strict=rules.strict)
+    return put_before(rules, _declarations(PurePosixPath(store), rules))
 
 
-def _declarations(store: PurePosixPath, others: set[Operation]) -> Iterable[Declaration]:
+def _declarations(store: PurePosixPath, rules: RuleSet) -> Iterable[Declaration]:
     free = {OPERATIONS[name] for name in _FREE}
     past = tuple(one for one in BYPASSES if one not in free)
     yield Always(Deny(errno.EPERM), _claim(past))
@@ -51,14 +50,12 @@ def _declarations(store: PurePosixPath, others: set[Operation]) -> Iterable[Decl
     yield Always(Deny(errno.EPERM), _claim((OPERATIONS["Ioctl"],), request=requests))
     for operation in WRITING_OPERATIONS:
         conditions = {"flags": has_any(WRITES)} if operation is OPERATIONS["Open"] else {}
-        # Where another file has a say on the call, this one has nothing to add to it.
-        rest = None if operation in others else Allow()
-        function = _rule_for(store, operation, rest)
+        function = _rule_for(store, operation, rules)
         yield Rule(function, _claim((operation,), **conditions), PATIENCE, Deny(errno.EPERM))
 
 
 def _rule_for(
-    store: PurePosixPath, operation: type[Call], rest: Allow | None
+    store: PurePosixPath, operation: type[Call], rules: RuleSet
 ) -> Callable[[Any], Allow | Deny | None]:
     moves = operation is OPERATIONS["Rename"]
 
@@ -68,7 +65,7 @@ def _rule_for(
                 return KEPT
             if _is_memory(path) and not path.is_relative_to(call.resolve(-1, b"/proc/self", True)):
                 return KEPT  # another process could be made to write
-        return rest
+        return nothing_against(rules, call)
 
     return keep_answers
 
