@@ -5,6 +5,8 @@ Our own failing system calls stay `OSError`; all else that notifyd raises on pur
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class NotifydError(Exception):
     """The root of all that notifyd raises on purpose."""
@@ -53,3 +55,20 @@ class UsageError(NotifydError):
 
 class FilterError(NotifydError):
     """A profile cannot be turned into a program that does exactly what it says."""
+
+
+def alone(error: BaseException) -> BaseException:
+    """What is wrong, without the groups that nurseries put around it where it is of one kind.
+
+    One cause fails several tasks: where there are no more descriptors, each of them says so.
+    """
+    kinds = {type(one) for one in _leaves(error)}
+    return next(_leaves(error)) if len(kinds) == 1 else error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for one in error.exceptions:
+        yield from _leaves(one)

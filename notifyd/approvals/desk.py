@@ -20,6 +20,7 @@ from notifyd.approvals.memory import Grant, Memory
 from notifyd.approvals.question import Answer, Question, Resolution, Scope, State, Subject
 from notifyd.approvals.store import Past, Store
 from notifyd.errors import UsageError
+from notifyd.threads import in_thread
 
 __all__ = ["MOST_A_MINUTE", "MOST_OPEN", "Asks", "Desk", "Tell"]
 
@@ -284,7 +285,7 @@ class Desk:
             return replace(grant, id=question.id)
         try:
             number = await self._in_thread(partial(self._store.grant, grant))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise UsageError(
                 f"the answer cannot be kept ({error}): choose a shorter scope"
             ) from error
@@ -324,8 +325,8 @@ class Desk:
         if self._store is None:
             return []
         try:
-            return await trio.to_thread.run_sync(self._store.history, wanted, limiter=self._readers)
-        except sqlite3.Error as error:
+            return await in_thread(partial(self._store.history, wanted), limiter=self._readers)
+        except (sqlite3.Error, OSError) as error:
             raise UsageError(f"the database of approvals cannot be read: {error}") from error
 
     def forget_workload(self, workload: str) -> None:
@@ -358,12 +359,12 @@ class Desk:
         """Write to the store. That it fails is told; what a person decided holds all the same."""
         try:
             return await self._in_thread(write)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._tell("approval.lost", "error", error=str(error))
             return None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._one_by_one)
+        return await in_thread(work, limiter=self._one_by_one)
 
 
 def _id(question: Question) -> int:

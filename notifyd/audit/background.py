@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from notifyd.audit.encode import encode_event
+from notifyd.threads import start_thread
 
 __all__ = ["MOST_WAITING", "Background", "Keeper", "KeeperError"]
 
@@ -61,7 +62,7 @@ class Background:
         self._gap = 0  # events lost since the keeper last heard of it
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"audit-{name}", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def put(self, data: bytes) -> None:
         """Take whole lines. Neither raises nor waits."""

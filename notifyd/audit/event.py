@@ -53,7 +53,8 @@ _CALL = {
     "approval": "the id of the question that the person was asked",
     "cause": "where no rule wanted the refusal: the supervisor `ended`, the audit file was full "
     "(`held`), the path kept `moving`, what a rule allowed was `undone`, too many calls waited "
-    "(`crowded`), or a `fault` of notifyd",
+    "(`crowded`), notifyd ran `short` of threads, processes, descriptors or memory, or "
+    "it was a `fault` of notifyd",
 }
 
 EVENTS: Mapping[str, EventKind] = MappingProxyType(

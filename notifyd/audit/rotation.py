@@ -10,9 +10,11 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from notifyd.audit.logfile import name_of_rotated, rotated
+from notifyd.threads import start_thread
 
 __all__ = ["Keeping", "Rotation"]
 
@@ -109,8 +111,10 @@ class Rotation:
         if self._keeping.keep or self._keeping.compress:
             self._again = True
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._tidy_all, name="audit-rotation")
-                self._thread.start()
+                thread = threading.Thread(target=self._tidy_all, name="audit-rotation")
+                with suppress(OSError):  # no more threads now: it is done with the next file
+                    start_thread(thread)
+                    self._thread = thread
 
     def close(self) -> None:
         """Wait until what was begun is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -74,12 +75,32 @@ def main(arguments: list[str] | None = None) -> None:
     except UsageError as error:
         complain(str(error))
         sys.exit(getattr(error, "status", USAGE_STATUS))
-    except OSError as error:  # our own: no more descriptors, processes, memory
-        complain(f"the system refuses what notifyd needs: {error}")
+    except (OSError, MemoryError, ImportError) as error:  # our own
+        complain(f"the system refuses what notifyd needs: {_in_words(error)}")
         sys.exit(USAGE_STATUS)
     except FilterError as error:
         complain(f"these rules cannot be put into the kernel: {error}")
         sys.exit(USAGE_STATUS)
+
+
+# What helps where the system itself is at an end, or lacks something.
+_REMEDIES: Mapping[int, str] = MappingProxyType(
+    {
+        errno.EMFILE: "allow more open files (ulimit -n)",
+        errno.ENFILE: "too many files are open on this machine (sysctl fs.file-max)",
+        errno.EAGAIN: "allow more processes (ulimit -u, pids.max of the cgroup) or more memory",
+        errno.ENOMEM: "allow more memory (ulimit -v, memory.max of the cgroup)",
+        errno.ENOSYS: "this takes Linux 5.6, and no filter of a container's that keeps it away",
+    }
+)
+
+
+def _in_words(error: OSError | MemoryError | ImportError) -> str:
+    number = error.errno if isinstance(error, OSError) else errno.ENOMEM
+    # A library that finds no room says so in words only.
+    said = str(error) or "no memory"
+    remedy = _REMEDIES.get(number or 0, "")
+    return f"{said}; {remedy}" if remedy else said
 
 
 def complain(text: str) -> None:

@@ -11,6 +11,7 @@ import trio
 
 from notifyd.cli.session import explain_exec, live
 from notifyd.errors import UsageError
+from notifyd.listen.ground import check_kernel, check_proc
 from notifyd.listen.handover import ask_program, handover
 from notifyd.listen.native_wire import Handover, Offer
 from notifyd.listen.signals import TakenSignals
@@ -18,6 +19,7 @@ from notifyd.listen.spawn import is_killable, listener_flags, spawn
 from notifyd.listen.spawned import Spawned
 from notifyd.listen.terminal import relay_signals, wait_status
 from notifyd.listen.user import User
+from notifyd.threads import in_thread
 
 __all__ = ["run_at_service"]
 
@@ -51,9 +53,12 @@ def run_at_service(
             raise UsageError(
                 f"{name} is not for --service: the daemon's configuration decides that"
             )
+    check_proc()
     somebody = User.parse(user) if user is not None else None
     name = f"{os.path.basename(words[0])}-{os.getpid()}"
     offer = ask_program(id=name, path=socket or None, section=section)
+    if offer.listens:
+        check_kernel()
     flags = listener_flags() if offer.listens else 0
     with ExitStack() as stack:
         signals = stack.enter_context(TakenSignals())
@@ -97,4 +102,4 @@ async def _hand_over(give: Callable[[], Handover], listener: int) -> None:
         finally:
             os.close(listener)  # a daemon that dies must not leave calls waiting for us
 
-    await trio.to_thread.run_sync(give_and_close, abandon_on_cancel=True)
+    await in_thread(give_and_close, abandon_on_cancel=True)

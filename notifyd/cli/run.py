@@ -10,7 +10,6 @@ from click.core import ParameterSource
 from notifyd.cli import complain
 from notifyd.cli.completion import complete_files
 from notifyd.cli.options import remaining, rules_and_options
-from notifyd.cli.remote import run_at_service
 from notifyd.cli.session import Settings, run
 from notifyd.errors import UsageError
 
@@ -85,6 +84,8 @@ def command(
     notifyd run --service -- ./tool
     """  # noqa: D301 (click's mark is the character itself)
     if service is not None:
+        from notifyd.cli.remote import run_at_service
+
         chosen = click.get_current_context().get_parameter_source("otherwise")
         other = {
             "--rules": rules,

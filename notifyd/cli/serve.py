@@ -9,6 +9,7 @@ import click
 
 from notifyd.cli.columns import columns
 from notifyd.cli.completion import complete_files
+from notifyd.listen.ground import check_kernel, check_proc
 from notifyd.service.config import DEFAULT_PATH, Match, as_list
 from notifyd.service.policies import Policies, load_policies
 
@@ -35,6 +36,8 @@ def command(config: str, check: bool) -> None:
     notifyd serve --check
     notifyd serve --config ./notifyd.toml
     """  # noqa: D301 (click's mark is the character itself)
+    check_proc()
+    check_kernel()
     policies = load_policies(Path(config).absolute())
     if check:
         click.echo("\n".join(_summary(policies)))

@@ -20,29 +20,27 @@ from typing import TYPE_CHECKING
 import trio
 
 from notifyd.audit.terminal import Failures, Refusals, colorful
-from notifyd.cli.own_terminal import attached, guarded, own_terminal
 from notifyd.cli.questions import Questions
 from notifyd.engine.report import Reporter
-from notifyd.engine.supervisor import Supervisor
-from notifyd.engine.watching import watched_for
-from notifyd.engine.workload import Workload
-from notifyd.errors import UsageError
+from notifyd.errors import UsageError, alone
 from notifyd.listen.command import CannotStart, native_environment, search
+from notifyd.listen.ground import check_kernel, check_proc
 from notifyd.listen.signals import TakenSignals
 from notifyd.listen.spawn import is_killable, listener_flags, spawn
 from notifyd.listen.spawned import Spawned
 from notifyd.listen.terminal import relay_signals, wait_status
 from notifyd.listen.user import User
-from notifyd.perform.terminals import Terminals
 from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
-from notifyd.target.watch import Watched
 
 if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
+    from notifyd.engine.workload import Workload
     from notifyd.listen.relay import Relay
+    from notifyd.perform.terminals import Terminals
+    from notifyd.target.watch import Watched
 
 REFUSED = 1  # EPERM: what `--otherwise deny` gives
 
@@ -72,16 +70,15 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     Raises:
         UsageError: what was asked for cannot be done; nothing was started.
     """
+    check_proc()
     user = User.parse(settings.user) if settings.user is not None else None
     rules = _with_record_kept(_loaded(settings), user)
     with ExitStack() as stack:
-        relay = own_terminal(stack, user) if settings.pty or rules.may_ask else None
-        guard = relay is not None and rules.may_ask
+        relay, enforced = _with_own_terminal(stack, settings, rules, user)
         audit = stack.enter_context(_open_audit(settings)) if settings.audit else None
         refusals, failures = _shown(settings)
         reporter = Reporter(audit=audit, refusals=refusals, failures=failures)
-        enforced = guarded(rules) if guard else rules
-        watched = watched_for(enforced, audited=audit is not None)
+        watched = _watched(enforced, audit)
         lowered = lower(enforced, watch=[(one.syscall, one.cubes) for one in watched])
         _tell_rules(settings, rules, lowered, reporter)
         program, flags = _program(lowered, reporter)
@@ -92,9 +89,8 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         starting = partial(spawn, flags=flags, user=user, signals=signals.before, own=own)
         starting = partial(starting, program=program)
         spawned = stack.enter_context(_started(settings, starting, reporter))
-        terminals = Terminals(relay.own.slave) if relay is not None and guard else None
-        if relay is not None:
-            stack.enter_context(attached(relay, spawned, signals))
+        terminals = _attach(stack, relay, spawned, signals)
+        terminals = terminals if enforced is not rules else None
         killable = is_killable(flags)
         session = Session(
             settings, enforced, watched, reporter, spawned, signals, killable, relay, terminals
@@ -166,6 +162,43 @@ def _with_record_kept(rules: RuleSet, user: User | None) -> RuleSet:
     return guarded(rules, store)
 
 
+# What follows is imported where it is needed: most of the time that a short command takes is ours.
+
+
+def _with_own_terminal(
+    stack: ExitStack, settings: Settings, rules: RuleSet, user: User | None
+) -> tuple[Relay | None, RuleSet]:
+    """A terminal for the command, if it is to have its own, and the rules that go with it."""
+    if not settings.pty and not rules.may_ask:
+        return None, rules
+    from notifyd.cli.own_terminal import guarded, own_terminal
+
+    relay = own_terminal(stack, user)
+    return relay, guarded(rules) if relay is not None and rules.may_ask else rules
+
+
+def _attach(
+    stack: ExitStack, relay: Relay | None, spawned: Spawned, signals: TakenSignals
+) -> Terminals | None:
+    """Let the command be at its terminal until `stack` ends; who judges what else it may open."""
+    if relay is None:
+        return None
+    from notifyd.cli.own_terminal import attached
+    from notifyd.perform.terminals import Terminals
+
+    terminals = Terminals(relay.own.slave)
+    stack.enter_context(attached(relay, spawned, signals))
+    return terminals
+
+
+def _watched(rules: RuleSet, audit: JsonLines | None) -> tuple[Watched, ...]:
+    if not rules.rules:
+        return ()
+    from notifyd.engine.watching import watched_for
+
+    return watched_for(rules, audited=audit is not None)
+
+
 def live(life: Callable[[], Awaitable[int]], spawned: Spawned) -> int:
     """Run `life` to its end. If it fails, the command does not outlive it."""
     try:
@@ -173,9 +206,7 @@ def live(life: Callable[[], Awaitable[int]], spawned: Spawned) -> int:
     except BaseException as error:
         # Nobody answers any more. A command that goes on half supervised is worse than none.
         spawned.send_signal(signal.SIGKILL)
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
+        raise alone(error) from None
 
 
 class Session:
@@ -235,6 +266,9 @@ class Session:
     ) -> Workload | None:
         if self._spawned.listener is None:
             return None
+        from notifyd.engine.supervisor import Supervisor
+        from notifyd.engine.workload import Workload
+
         listener, self._spawned.listener = self._spawned.listener, None
         workload = Workload(
             self._name,
@@ -289,12 +323,14 @@ async def _first(*events: trio.Event) -> None:
 
 def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
     """The program's bytes, and the flags to install it with."""
+    if lowered.notifies:
+        check_kernel()
     try:
         from notifyd.filter.build import compile_profile
     except (OSError, RuntimeError) as error:  # what pyseccomp raises where it finds no library
         raise UsageError(
             f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2) and see that "
-            "this user may open a few files"
+            "this user may open a few files and start a process"
         ) from error
     built = compile_profile(lowered.profile)
     for line in built.widened:

@@ -60,9 +60,17 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "moving": "what the path means keeps changing",
         "undone": "a rule allowed it, and notifyd could not do it",
         "crowded": "too many calls of the workload wait",
+        "short": "notifyd has no thread, process, descriptor or memory left to decide it with",
         "fault": "an error of notifyd itself",
     }
 )
+_SHORT = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def cause_of(error: Exception) -> str:
+    """Which of `CAUSES` it is that something of ours failed: the system's limits, or we."""
+    short = isinstance(error, OSError) and error.errno in _SHORT
+    return "short" if short or isinstance(error, MemoryError) else "fault"
 
 
 class Answerer:

@@ -20,6 +20,7 @@ from types import CodeType, FrameType
 
 from notifyd.perform.worker import NUDGE
 from notifyd.policy.rule import Rule
+from notifyd.threads import start_thread
 
 LOOK = 0.25  # seconds between two looks
 
@@ -49,7 +50,7 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         signal.signal(NUDGE, self._nudged)
-        self._thread.start()
+        start_thread(self._thread)
         return self
 
     def __exit__(self, *_: object) -> None:

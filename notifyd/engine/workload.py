@@ -18,7 +18,7 @@ import trio
 from notifyd.audit.errnos import errno_name
 from notifyd.audit.record import Line, Record
 from notifyd.audit.stream import BATCH, EventStream
-from notifyd.engine.answer import CAUSES, GONE, Answerer
+from notifyd.engine.answer import CAUSES, GONE, Answerer, cause_of
 from notifyd.engine.ledger import Ledger
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
@@ -309,7 +309,11 @@ class Workload:
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused if it still waits."""
-        self.reporter.broke(error, workload=self.name)
+        cause = cause_of(error)
+        if cause == "short":
+            self.reporter.failed("notifyd", f"{CAUSES[cause]}: {error}")
+        else:
+            self.reporter.broke(error, workload=self.name)
         sent = False
         with contextlib.suppress(OSError):  # it may have its answer already: EINPROGRESS
             sent = self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
@@ -320,7 +324,7 @@ class Workload:
         record = Record(
             self.reporter.epoch + clock(), self.name, None, note[PID], operation, syscall,
             arch_name(note[ARCH]), None, "deny", "answered", errno.EPERM, None, None,
-            f"{CAUSES['fault']}: {error!r}", False, 0, cause="fault",
+            f"{CAUSES[cause]}: {error!r}", False, 0, cause=cause,
         )
         # fmt: on
         with contextlib.suppress(Exception):  # it may be the telling that fails

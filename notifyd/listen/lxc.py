@@ -26,6 +26,7 @@ from notifyd.listen.arrival import Arrival, Kind, Peer, Take
 from notifyd.listen.lxc_notifier import ANSWER_WITHIN, Link, LxcNotifier
 from notifyd.listen.lxc_wire import MAX_PACKET, Request, decode
 from notifyd.listen.reception import hang_up, our_fault
+from notifyd.threads import start_thread
 
 __all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
 
@@ -206,7 +207,7 @@ class _TimeLimit:
         self._thread = threading.Thread(target=self._watch, name="notifyd-lxc", daemon=True)
 
     def __enter__(self) -> _TimeLimit:
-        self._thread.start()
+        start_thread(self._thread)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -75,7 +75,8 @@ def spawn(
     """Start a command behind a filter. It runs with our files, terminal and process group.
 
     The filter is in force from the command's execve(2) on, that call included. Nobody has to
-    answer before this returns. Takes some milliseconds, at most `PATIENCE`.
+    answer before this returns. Takes some milliseconds, at most `PATIENCE`. What supervising needs
+    has to be there: see `ground`.
 
     Args:
         command: Name and arguments; the name is looked for along PATH, as by execvp(3).
@@ -96,12 +97,10 @@ def spawn(
 
     Raises:
         CannotStart: The person can mend it: no such command, not executable, a listener is in
-            force already (EBUSY), a kernel without user notification, no right to become `user`.
+            force already (EBUSY), no right to become `user`.
         OSError: Our own limits: EMFILE, ENOMEM, EAGAIN; ETIMEDOUT.
     """
     plan = _plan(command, program, flags, user, signals)
-    if plan.listens:
-        _require_notification()
     with ExitStack() as undo:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.enter_context(ours)
@@ -133,15 +132,6 @@ def _plan(
     if user:
         environment = user.environment(environment)
     return Plan(argv, environment, program, flags, user, signals or SignalState.current())
-
-
-def _require_notification() -> None:
-    try:
-        seccomp.check_notif_sizes()
-    except OSError as error:
-        raise CannotStart(f"cannot supervise here: {error.strerror}") from error
-    if not os.path.isdir("/proc/self/fd"):  # where the courier sees the listener, and we targets
-        raise CannotStart("cannot supervise here: /proc is not there; mount -t proc proc /proc")
 
 
 def _fork(plan: Plan, end: int, ours: int, own: Own | None) -> _Start:

@@ -8,8 +8,6 @@ it holds. Only a page fault that is never served (userfaultfd, FUSE) cannot be n
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -18,6 +16,8 @@ from typing import Generic, TypeVar
 
 import outcome
 import trio
+
+from notifyd.threads import start_thread
 
 T = TypeVar("T")
 
@@ -43,10 +43,7 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
         Whatever `function` raises.
     """
     job: _Job[T] = _Job(function)
-    try:
-        job.thread.start()
-    except RuntimeError as error:  # no more threads: RLIMIT_NPROC, or the cgroup's pids.max
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+    start_thread(job.thread)
     try:
         while not job.done.is_set():
             with trio.move_on_after(LOOK if disturbed is not None else float("inf")):
@@ -55,7 +52,9 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
                 job.nudge()
     except trio.Cancelled:
         job.nudge()
-        threading.Thread(target=job.drive_out, name="notifyd-nudger", daemon=True).start()
+        with suppress(OSError):  # one nudge has to do, if there are no more threads
+            name = "notifyd-nudger"
+            start_thread(threading.Thread(target=job.drive_out, name=name, daemon=True))
         raise
     return job.result()
 

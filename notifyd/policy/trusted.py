@@ -25,6 +25,7 @@ from notifyd.kernel import proc
 __all__ = ["check_imports", "check_trusted", "open_trusted", "read_trusted"]
 
 MOST_BYTES = 1 << 24  # of one file
+_PIECE = 1 << 16  # bytes that are read at once
 MOST_LINKS = 40  # on one way: path_resolution(7)
 
 _AT: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,14 +43,17 @@ def read_trusted(path: Path | str, *, unmapped: bool = False) -> bytes:
         unmapped: take for root's what a user namespace without root shows as nobody's.
 
     Raises:
-        UsageError: somebody else could write it, or put another in its place; or it is too large.
+        UsageError: somebody else could write it, or put another in its place; or it is too large;
+            or there is no /proc.
         OSError: it cannot be opened or read. EINVAL: it is no regular file.
     """
     with open(open_trusted(path, unmapped=unmapped), "rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise UsageError(f"{path}: more than {MOST_BYTES:,} bytes: too many for what it is")
-    return data
+        data = bytearray()
+        while piece := file.read(_PIECE):
+            data += piece
+            if len(data) > MOST_BYTES:
+                raise UsageError(f"{path}: more than {MOST_BYTES:,} bytes: too many for what it is")
+    return bytes(data)
 
 
 def check_trusted(path: Path | str, *, unmapped: bool = False) -> None:
@@ -66,6 +70,10 @@ def open_trusted(path: Path | str, *, unmapped: bool = False) -> int:
             raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
         # By its descriptor: no name is looked up again.
         return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path}: cannot be read without /proc; mount -t proc proc /proc"
+        ) from error
     finally:
         os.close(found)
 

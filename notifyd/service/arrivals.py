@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.listen.arrival import Arrival, Kind, Peer
+from notifyd.listen.arrival import Arrival, Kind, Peer, Refused
 from notifyd.listen.lxc import serve_lxc
 from notifyd.listen.native import serve_native
 from notifyd.listen.native_wire import Handover, Offer
@@ -25,6 +25,7 @@ from notifyd.service.door import Door
 from notifyd.service.installed import UNKNOWN, Installed, of_bundle
 from notifyd.service.matching import cgroups_of
 from notifyd.service.supervised import Supervised
+from notifyd.threads import in_thread
 
 if TYPE_CHECKING:
     from notifyd.service.daemon import Daemon
@@ -88,14 +89,15 @@ class Arrivals:
         if bundle and self._door.trusts(arrival.peer):
             # A runtime may keep its bundles on any file system.
             try:
-                installed = await trio.to_thread.run_sync(
-                    of_bundle,
-                    bundle,
+                installed = await in_thread(
+                    partial(of_bundle, bundle),
                     abandon_on_cancel=True,
                     limiter=trio.CapacityLimiter(1),  # one that hangs is alone
                 )
-            except BaseException:
+            except BaseException as error:
                 arrival.close()
+                if isinstance(error, OSError):
+                    raise Refused(f"its bundle cannot be looked at: {error}") from error
                 raise
         self.take(replace(arrival, killable=installed.killable), installed)
 

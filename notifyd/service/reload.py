@@ -18,6 +18,7 @@ from notifyd.service.daemon import Daemon
 from notifyd.service.looks import Looks, folders_of, look_at, looks_of
 from notifyd.service.policies import Policies, load_policies
 from notifyd.service.sd_notify import Manager
+from notifyd.threads import in_thread
 
 __all__ = ["Reloader"]
 
@@ -110,7 +111,7 @@ class Reloader:
                 await _changed(looks)
                 await _quiet(looks)
                 # Before they are read: what changes meanwhile is a change.
-                looks = await trio.to_thread.run_sync(looks_of, path, abandon_on_cancel=True)
+                looks = await in_thread(partial(looks_of, path), abandon_on_cancel=True)
             except (OSError, RuntimeError) as error:  # no room: inotify(7), max_user_watches
                 said = f"files are not watched any more ({error}): use `notifyd ctl reload`"
                 self._daemon.log.event("reload.note", "warning", reason=said)
@@ -141,7 +142,7 @@ async def _told_of_change(looks: Looks) -> None:
     """
     from watchfiles import awatch
 
-    folders = await trio.to_thread.run_sync(folders_of, looks, abandon_on_cancel=True)
+    folders = await in_thread(partial(folders_of, looks), abandon_on_cancel=True)
     with contextlib.suppress(FileNotFoundError):  # gone this moment, which is a change
         async for _ in awatch(
             *folders,
@@ -165,7 +166,7 @@ async def _quiet(looks: Looks) -> None:
 
 
 async def _look_again(looks: Looks) -> Looks:
-    return await trio.to_thread.run_sync(look_at, looks, abandon_on_cancel=True)
+    return await in_thread(partial(look_at, looks), abandon_on_cancel=True)
 
 
 def _load(path: Path) -> Policies:

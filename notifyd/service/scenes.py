@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import trio
@@ -24,6 +25,7 @@ from notifyd.service.ancestry import Relative, ancestry
 from notifyd.service.approval_messages import DecisionView, ProcessView, QuestionView
 from notifyd.service.policies import Policy
 from notifyd.service.supervised import Supervised
+from notifyd.threads import in_thread
 
 __all__ = ["Scenes", "decision_view"]
 
@@ -114,7 +116,10 @@ class Scenes:
         if supervised is None:
             return _Scene(tree, "", "", {})
         arrival = supervised.arrival
-        told = await trio.to_thread.run_sync(_title, supervised.policy, question.subject.rule)
+        try:
+            told = await in_thread(partial(_title, supervised.policy, question.subject.rule))
+        except OSError:  # no more threads
+            told = ""
         container = arrival.id if arrival.kind is not Kind.NATIVE else ""
         return _Scene(tree, told, container, tidy_fields(arrival.annotations))
 

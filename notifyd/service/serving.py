@@ -13,6 +13,7 @@ from contextlib import ExitStack
 import trio
 
 from notifyd.approvals.store import Store
+from notifyd.errors import alone
 from notifyd.listen.sockets import SocketAt, Sockets
 from notifyd.service.activation import TYPES, take_activated
 from notifyd.service.control import serve_control
@@ -67,7 +68,10 @@ def serve(policies: Policies) -> None:
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
         for line in (*given.refused, *said):
             daemon.log.event("socket.refused", "warning", reason=line)
-        trio.run(_live, daemon, sockets, manager, metrics, webhook, given.kept)
+        try:
+            trio.run(_live, daemon, sockets, manager, metrics, webhook, given.kept)
+        except BaseExceptionGroup as error:
+            raise alone(error) from None
 
 
 def _wanted(policies: Policies) -> Mapping[str, SocketAt]:
