@@ -1,9 +1,11 @@
 """Supervised children on the real kernel: listener, rules, supervisor, no CLI."""
 
 import contextlib
+import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from notifyd.policy.lower import lower
 from notifyd.policy.rule import DECLARED
 from notifyd.policy.ruleset import RuleSet
 from notifyd.target.watch import LAZINESS
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 PATIENCE = 20.0  # seconds; what a test waits at most
 
