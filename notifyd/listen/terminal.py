@@ -178,13 +178,17 @@ def _field(pid: int, index: int) -> bytes:
 
 
 def _reap_orphans(command: int, spare: Container[int]) -> None:
-    """Wait for the children that nobody else waits for."""
+    """Wait for the children that nobody else waits for; those that cannot be told apart now, later.
+
+    Where there are no more descriptors, say: the next child that ends is another occasion.
+    """
     # Not waitpid(-1): that would take the status of the command, or of a helper, from its owner.
-    ours = proc.confinement(os.getpid())
-    for pid in _children():
-        if pid != command and pid not in spare:
-            with contextlib.suppress(ChildProcessError, FileNotFoundError, ProcessLookupError):
-                _reap(pid, ours)
+    with contextlib.suppress(OSError):
+        ours = proc.confinement(os.getpid())
+        for pid in _children():
+            if pid != command and pid not in spare:
+                with contextlib.suppress(ChildProcessError, FileNotFoundError, ProcessLookupError):
+                    _reap(pid, ours)
 
 
 def _reap(pid: int, ours: tuple[int, int]) -> None:
