@@ -19,6 +19,7 @@ from typing import NoReturn
 import msgspec
 
 from notifyd.kernel import pidfd, prctl, unix
+from notifyd.kernel.memfd import sealed
 from notifyd.perform.helper import Plan, serve
 
 __all__ = ["Zygote"]
@@ -112,7 +113,10 @@ def _live(channel: socket.socket) -> NoReturn:
 
 def _keep_only(kept: int) -> None:
     """Close every other descriptor; 0 to 2 become /dev/null."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # where there is no /dev: as empty, and as little to be written
+        null = sealed("notifyd-null", b"")
     for number in range(3):
         os.dup2(null, number)
     os.closerange(3, kept)
