@@ -245,10 +245,13 @@ def limit(dirfd: int, name: bytes) -> int:
     prlimit(2) would need CAP_SYS_RESOURCE to ask about another user's.
 
     Raises:
-        OSError: as of `read_status`.
+        OSError: as of `read_status`; ESRCH.
         ValueError: there is no limit of that name.
     """
-    for line in _read(dirfd, "limits").splitlines():
+    found = _read(dirfd, "limits")
+    if not found:  # it has ended: fs/proc/base.c, proc_pid_limits
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    for line in found.splitlines():
         if line.startswith(name):
             soft = line[len(name) :].split()[0]
             return -1 if soft == b"unlimited" else int(soft)

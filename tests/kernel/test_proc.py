@@ -164,3 +164,14 @@ def test_reads_are_bounded(self_dir):
     with pytest.raises(OSError) as caught:
         proc._read(self_dir, "maps", 100)
     assert caught.value.errno == errno.EFBIG
+
+
+def test_limit_of_what_has_ended(tmp_path):
+    """Who has no limits any more is gone: the kernel gives an empty file then."""
+    (tmp_path / "limits").touch()
+    directory = os.open(tmp_path, os.O_PATH)
+    try:
+        with pytest.raises(ProcessLookupError):
+            proc.limit(directory, b"Max open files")
+    finally:
+        os.close(directory)
