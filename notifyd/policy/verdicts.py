@@ -44,7 +44,7 @@ class Return(msgspec.Struct, frozen=True):
 
 
 class Supply(msgspec.Struct, frozen=True):
-    """The target gets a descriptor of ours as the result of its call (ADDFD with SEND, Linux 5.14).
+    """The target gets a descriptor of ours as the result of its call (ADDFD, Linux 5.9).
 
     Args:
         source: an open descriptor, which stays the rule's own, or bytes, which the target gets as a
