@@ -11,7 +11,7 @@ import signal
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from notifyd.engine.decide import Decision, shown
 from notifyd.errors import TargetFault, TargetGone
@@ -25,6 +25,7 @@ from notifyd.target.thread import StoppedThread
 MAX_ERRNO = 4095  # the kernel takes what is beyond for a value: errno(3), IS_ERR_VALUE
 MAX_VALUE = (1 << 63) - 1  # of what a system call returns
 READ_ONLY = os.O_RDONLY | os.O_CLOEXEC
+_Give: TypeAlias = tuple[Callable[[int, int, int], int], int]  # how, and which descriptor
 
 
 class Outcome(NamedTuple):
@@ -139,30 +140,38 @@ class Answerer:
     def _supply(self, note: Note, decision: Decision) -> Outcome:
         verdict: Supply = decision.verdict  # type: ignore[assignment]
         cloexec = _close_on_exec(decision) if verdict.cloexec is None else verdict.cloexec
-        if isinstance(verdict.source, int):
-            return self._inject(note, verdict.source, cloexec, decision.reason)
-        descriptor = _file_of(verdict.source)
-        try:
-            return self._inject(note, descriptor, cloexec, decision.reason)
-        finally:
-            os.close(descriptor)
+        flags = os.O_CLOEXEC if cloexec else 0
+        give: _Give
+        if isinstance(verdict.source, int):  # the rule's own, which stays open
+            give = self._notifier.share_fd, verdict.source
+        else:
+            give = self._notifier.give_fd, _file_of(verdict.source)
+        return self._inject(note, give, flags, decision.reason)
 
-    def injected(self, note: Note, descriptor: int, cloexec: bool, reason: str | None) -> Outcome:
-        """Answer a performed call with a copy of a descriptor; it stays the caller's."""
-        found = self._inject(note, descriptor, cloexec, reason)
+    def injected(self, note: Note, descriptor: int, flags: int, reason: str | None) -> Outcome:
+        """Answer a performed call with a descriptor, which this takes over.
+
+        `flags` are O_CLOEXEC or 0, for the target's.
+        """
+        found = self._inject(note, (self._notifier.give_fd, descriptor), flags, reason)
         how = "performed" if found.how == "answered" and not found.errno else found.how
         return found._replace(verdict="allow", how=how)
 
-    def _inject(self, note: Note, descriptor: int, cloexec: bool, reason: str | None) -> Outcome:
+    def _inject(self, note: Note, give: _Give, flags: int, reason: str | None) -> Outcome:
+        function, descriptor = give
         try:
-            number = self._notifier.add_fd(note[ID], descriptor, cloexec=cloexec, send=True)
-        except (FileNotFoundError, ProcessLookupError):
-            return Outcome("supply", GONE, reason=reason)
+            number = function(note[ID], descriptor, flags)
         except OSError as error:
-            if error.errno != errno.EMFILE:
-                raise
-            return self.refuse(note, "supply", errno.EMFILE, reason)
+            return self.not_given(note, error, reason)
         return Outcome("supply", "answered", value=number, reason=reason)
+
+    def not_given(self, note: Note, error: OSError, reason: str | None) -> Outcome:
+        """Go on where a descriptor was not given: nobody is there, or there is no room for it."""
+        if isinstance(error, FileNotFoundError | ProcessLookupError):
+            return Outcome("supply", GONE, reason=reason)
+        if error.errno != errno.EMFILE:
+            raise error
+        return self.refuse(note, "supply", errno.EMFILE, reason)
 
     def _kill(self, note: Note, decision: Decision) -> Outcome:
         verdict: Kill = decision.verdict  # type: ignore[assignment]

@@ -17,12 +17,12 @@ from notifyd.audit.record import Record
 from notifyd.engine.answer import CAUSES, GONE, Outcome
 from notifyd.engine.asking import what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry, explain
-from notifyd.engine.executed import executed, tell_mismatch
+from notifyd.engine.executed import execute
 from notifyd.engine.questions import Questions
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
 from notifyd.kernel.arch import arch_name
-from notifyd.perform import RECIPES, Done, Execution, Fate, FileDeed, Moved, perform, worker
+from notifyd.perform import RECIPES, Done, FileDeed, Moved, perform, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
@@ -40,6 +40,7 @@ class Case:
     __slots__ = (
         "_args",
         "_begun",
+        "_came",
         "_decision",
         "_deed",
         "_identity",
@@ -66,6 +67,7 @@ class Case:
         self._decision: Decision | None = None
         self._look: WouldBlock | None = None
         self._deed: FileDeed | None = None
+        self._came: Done | None = None  # of what is done, and not answered yet
         self._moved = 0
         self._slot = slot  # in the ledger; 0 for none
         self._questions = Questions()
@@ -116,7 +118,8 @@ class Case:
             return self
         if isinstance(verdict, Allow) and (decision.looked or verdict.changes or verdict.grant):
             self._decision = decision
-            return self._perform_now(decision) if self._deed is None else self
+            begun = self._deed is not None or self._came is not None
+            return self if begun else self._perform_now(decision)
         self._witness(decision.call)
         try:
             outcome = self.workload.answerer.answer(self.note, decision)
@@ -228,12 +231,20 @@ class Case:
         call = decision.call
         assert isinstance(decision.verdict, Allow)
         try:
+            if self._came is not None:
+                self._done(decision, self._came)
+                return
             if self._deed is not None:
                 self._done(decision, await self._deed.wait())
                 return
             self._witness(call)
             if isinstance(call, Exec):
-                await self._execute(decision, call, decision.verdict)
+                about = self.note, self._identity, decision
+                found = await execute(self.workload, *about, call, decision.verdict)
+                if isinstance(found, Done):
+                    self._done(decision, found)
+                else:
+                    self._close(decision, found)
                 return
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
@@ -244,25 +255,6 @@ class Case:
             self._gone(gone)
         except (NotifydError, OSError) as error:
             self._not_done(decision, error)
-
-    async def _execute(self, decision: Decision, call: Exec, verdict: Allow) -> None:
-        """Let the kernel execute, and see that it is what the rule saw."""
-        workload = self.workload
-        with Execution(
-            workload.files, workload.digests, call, verdict, killable=workload.killable
-        ) as execution:
-            expected = await execution.prepare()
-            if isinstance(expected, Done):
-                self._done(decision, expected)
-                return
-            if workload.watched:
-                workload.heed(self.note, self._identity)  # the new program may call before `_close`
-            # Once answered its id is not valid any more; the tracer sees by itself if it is gone.
-            workload.waiting.pop(self.note[ID], None)
-            came = await execution.run(expected, workload.listener)
-        if came.fate is Fate.KILLED:
-            tell_mismatch(workload, self._identity, decision, expected, came)
-        self._close(decision, executed(came, decision.reason))
 
     def _ask_again(self) -> None:
         """What the rule saw is not there any more; after some tries the target gets EAGAIN."""
@@ -276,13 +268,14 @@ class Case:
 
     def _done(self, decision: Decision, done: Done) -> None:
         """Answer with what was done. No checkpoint between the effect and this."""
+        # Invariant: nothing of ours is open any more when the target goes on.
+        self._let_go()
+        self._came = done  # its memory may have to be waited for; it is not done again for that
         answerer, note, reason = self.workload.answerer, self.note, decision.reason
         try:
             if done.fd is not None:
-                try:
-                    outcome = answerer.injected(note, done.fd, done.cloexec, reason)
-                finally:
-                    os.close(done.fd)  # at once: a copy keeps the file busy
+                flags = os.O_CLOEXEC if done.cloexec else 0
+                outcome = answerer.injected(note, done.fd, flags, reason)
             else:
                 for address, data in done.memory:
                     decision.call.target.write(address, data)  # type: ignore[union-attr]
@@ -293,6 +286,7 @@ class Case:
 
     def _not_done(self, decision: Decision, error: NotifydError | OSError) -> None:
         """Refuse what could not be done, or could not be asked for at all."""
+        self._let_go()
         answerer = self.workload.answerer
         if isinstance(error, TargetFault):
             outcome = answerer.performed(self.note, 0, error.errno, str(error))
@@ -336,6 +330,7 @@ class Case:
 
     def _refuse(self, cause: str, number: int = errno.EPERM, reason: str = "") -> None:
         """Refuse although no rule wanted so."""
+        self._let_go()
         why = reason or CAUSES[cause]
         outcome = self.workload.answerer.refuse(self.note, "deny", number, why, cause)
         self._close(self._decision or self._refusal(why), outcome)

@@ -1,19 +1,54 @@
-"""What is told of a call that the kernel executed and notifyd verified."""
+"""An execve that a rule allowed: the kernel executes, notifyd verifies and tells."""
 
 from __future__ import annotations
 
 from notifyd.engine.answer import GONE, Outcome
 from notifyd.engine.decide import Decision
 from notifyd.engine.workload import Workload
-from notifyd.perform import Came, Fate
+from notifyd.perform import Came, Done, Execution, Fate
 from notifyd.perform.expected import Expected
+from notifyd.policy.call import ID, Note
 from notifyd.policy.fields import text
+from notifyd.policy.operations import Exec
+from notifyd.policy.verdicts import Allow
 from notifyd.target.identity import Identity
 
-__all__ = ["executed", "tell_mismatch"]
+__all__ = ["execute"]
 
 
-def executed(came: Came, reason: str | None) -> Outcome:
+async def execute(
+    workload: Workload,
+    note: Note,
+    identity: Identity | None,
+    decision: Decision,
+    call: Exec,
+    verdict: Allow,
+) -> Done | Outcome:
+    """Let the kernel execute, and see that it is what the rule saw.
+
+    Returns:
+        What became of the call; or, where it comes to nothing, what it is still to be answered.
+
+    Raises:
+        Moved: the path means something else than the rule saw.
+        CannotPerform, TargetFault, TargetGone, WouldBlock, OSError: the call is not answered.
+    """
+    killable = workload.killable
+    with Execution(workload.files, workload.digests, call, verdict, killable=killable) as execution:
+        expected = await execution.prepare()
+        if isinstance(expected, Done):
+            return expected
+        if workload.watched:
+            workload.heed(note, identity)  # the new program may call before the case is closed
+        # Once answered its id is not valid any more; the tracer sees by itself if it is gone.
+        workload.waiting.pop(note[ID], None)
+        came = await execution.run(expected, workload.listener)
+    if came.fate is Fate.KILLED:
+        _tell_mismatch(workload, identity, decision, expected, came)
+    return _executed(came, decision.reason)
+
+
+def _executed(came: Came, reason: str | None) -> Outcome:
     """The outcome of a call whose answer is out."""
     if came.fate is Fate.RUNS:
         return Outcome("allow", "verified", reason=reason)
@@ -24,7 +59,7 @@ def executed(came: Came, reason: str | None) -> Outcome:
     return Outcome("kill", "verified", reason=_why(came))
 
 
-def tell_mismatch(
+def _tell_mismatch(
     workload: Workload,
     identity: Identity | None,
     decision: Decision,

@@ -43,7 +43,7 @@ def open_quickly(workload: Workload, known: Known, call: Any, verdict: Any, begu
     if workload.silent:
         _give(workload, call, flags, descriptor, error)
     else:
-        _give_and_tell(workload, known, call, descriptor, error, begun)
+        _give_and_tell(workload, known, call, flags, opened, begun)
     call.close()
     return True
 
@@ -51,20 +51,19 @@ def open_quickly(workload: Workload, known: Known, call: Any, verdict: Any, begu
 def _give(workload: Workload, call: Any, flags: int, descriptor: int, error: int) -> None:
     """Answer where nobody wants to know of it: by the shortest way."""
     if descriptor < 0:
-        _answer(workload, call, descriptor, error)
+        workload.answerer.performed(call.note, 0, error, None)
         return
     try:
         workload.notifier.give_fd(call.note[ID], descriptor, flags & os.O_CLOEXEC)
-    except OSError:  # no room for it, or nobody there: said with the errno that it takes
-        _answer(workload, call, descriptor, error)
-    else:
-        os.close(descriptor)
+    except OSError as failure:
+        workload.answerer.not_given(call.note, failure, None)
 
 
 def _give_and_tell(
-    workload: Workload, known: Known, call: Any, descriptor: int, error: int, begun: int
+    workload: Workload, known: Known, call: Any, flags: int, opened: tuple[int, int], begun: int
 ) -> None:
     """Answer, count, and write down. May raise TargetGone; the descriptor is closed then."""
+    descriptor, error = opened
     try:
         args = words(call, known.parts) if known.parts is not None else None
         identity = workload.identify(call.note[PID])
@@ -72,27 +71,16 @@ def _give_and_tell(
         if descriptor >= 0:
             os.close(descriptor)
         raise
-    how, error, value = _answer(workload, call, descriptor, error)
-    reporter = workload.reporter
-    # fmt: off
-    reporter.answered(Record(
-        reporter.epoch + begun, workload.name, identity, call.note[PID], known.title,
-        known.syscall, known.arch, args, "allow", how, error, value, known.rule, None, False,
-        clock() - begun,
-    ))
-    # fmt: on
-
-
-def _answer(
-    workload: Workload, call: Open, descriptor: int, error: int
-) -> tuple[str, int, int | None]:
     answerer, note = workload.answerer, call.note
     if descriptor < 0:
         outcome = answerer.performed(note, 0, error, None)
     else:
-        try:
-            cloexec = bool(call.flags & os.O_CLOEXEC)
-            outcome = answerer.injected(note, descriptor, cloexec, None)
-        finally:
-            os.close(descriptor)  # at once: a copy keeps the file busy
-    return outcome.how, outcome.errno, outcome.value
+        outcome = answerer.injected(note, descriptor, flags & os.O_CLOEXEC, None)
+    reporter = workload.reporter
+    # fmt: off
+    reporter.answered(Record(
+        reporter.epoch + begun, workload.name, identity, call.note[PID], known.title,
+        known.syscall, known.arch, args, "allow", outcome.how, outcome.errno,
+        outcome.value, known.rule, None, False, clock() - begun,
+    ))
+    # fmt: on

@@ -231,8 +231,6 @@ class Workload:
             self.digests.mounts_changed()
         if Change.PLACE in changes:
             self.files.places_change()
-        if Change.EXECUTABLE in changes:
-            self.files.settle()
         return changes | _ANYWAY
 
     def _counted(

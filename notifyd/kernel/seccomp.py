@@ -6,13 +6,16 @@ program (bytes) nor how notifications are answered (`unotify`).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import struct
+import threading
 
-from notifyd.kernel import arch
+from notifyd.kernel import arch, prctl
 from notifyd.kernel.libc import syscall
-from notifyd.kernel.unotify import NOTIF, RESPONSE
+from notifyd.kernel.unotify import NOTIF, RESPONSE, Notifier
 
 __all__ = [
     "DATA_SIZE",
@@ -33,6 +36,7 @@ __all__ = [
     "RET_TRAP",
     "RET_USER_NOTIF",
     "action_available",
+    "can_give_fds",
     "check_notif_sizes",
     "filter_flag_supported",
     "install",
@@ -52,6 +56,9 @@ RET_ALLOW = 0x7FFF0000
 
 RET_ACTION_FULL = 0xFFFF0000
 RET_DATA = 0x0000FFFF
+
+_PASSING = struct.pack("=HBBI", 0x06, 0, 0, RET_ALLOW)  # BPF_RET of that
+_NONE = (1 << 32) - 1  # no descriptor
 
 FILTER_FLAG_TSYNC = 1
 FILTER_FLAG_LOG = 2  # since 4.14
@@ -107,6 +114,36 @@ def check_notif_sizes() -> None:
     if kernel != ours:
         text = f"the kernel's notification structs have {kernel} bytes, notifyd knows {ours}"
         raise OSError(errno.EINVAL, text)
+
+
+def can_give_fds() -> bool:
+    """Say whether descriptors can be put into a target (SECCOMP_IOCTL_NOTIF_ADDFD): since 5.9.
+
+    Asked with a descriptor that there is not, in a thread that takes a filter which lets everything
+    pass. True as well where that cannot be tried: somebody supervises us (EBUSY), or there are no
+    more threads.
+    """
+    found = list[int]()
+
+    def ask() -> None:
+        prctl.set_no_new_privs()  # of this thread alone, as the filter
+        listener = install(_PASSING, FILTER_FLAG_NEW_LISTENER)
+        try:
+            Notifier(listener).add_fd(0, _NONE, 0)
+        finally:
+            os.close(listener)
+
+    def asking() -> None:
+        try:
+            ask()
+        except OSError as error:
+            found.append(error.errno or 0)
+
+    thread = threading.Thread(target=asking)
+    with contextlib.suppress(RuntimeError):
+        thread.start()
+        thread.join()
+    return not {errno.EINVAL, errno.ENOTTY}.intersection(found)
 
 
 def action_available(action: int) -> bool:

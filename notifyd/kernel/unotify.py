@@ -12,10 +12,9 @@ import fcntl
 import os
 import select
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from notifyd.kernel import arch
-from notifyd.kernel.libc import HOLDING_GIL, LIBC, fail
+from notifyd.kernel.libc import LIBC, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDFD",
-    "ADDFD_FLAG_SEND",
-    "ADDFD_FLAG_SETFD",
     "IOCTL_ADDFD",
     "IOCTL_ID_VALID",
     "IOCTL_ID_VALID_WRONG_DIRECTION",
@@ -59,19 +56,10 @@ IOCTL_ADDFD: Final = 0x40182103  # since 5.9
 IOCTL_SET_FLAGS: Final = 0x40082104  # since 6.6
 
 RESPONSE_CONTINUE: Final = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE, since 5.5
-ADDFD_FLAG_SETFD: Final = 1
-ADDFD_FLAG_SEND: Final = 2  # since 5.14
 SYNC_WAKE_UP: Final = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, since 6.6
 
 _ID = Struct("=Q")
 _pack_id = _ID.pack
-# Every argument ready-made: these two calls are on the way of each descriptor that is given. They
-# never wait, so the interpreter's lock is kept.
-_sigprocmask: Any = HOLDING_GIL["syscall"]
-_SIGPROCMASK = ctypes.c_long(arch.native().numbers["rt_sigprocmask"])
-_SIG_SETMASK = ctypes.c_long(2)
-_MASK_SIZE = ctypes.c_size_t(8)  # as the kernel has it: sigprocmask(2)
-
 
 _64_BITS: Final = 0x80000000  # the top bit of an AUDIT_ARCH_*: __AUDIT_ARCH_64BIT, linux/audit.h
 
@@ -169,29 +157,6 @@ def responder(listener: int) -> Callable[[int, int, int, int], bool]:
     return respond
 
 
-def _fd_sender(listener: int) -> Callable[[bytes], int]:
-    """A function that does ADDFD with SEND, undisturbed. For one thread, as `responder`.
-
-    A signal that interrupts it would leave the call answered and the descriptor not added: the
-    target gets 0 for a descriptor, and nothing can mend it (kernel/seccomp.c,
-    seccomp_notify_addfd: state is REPLIED before the wait). So no signal gets in.
-    """
-    ioctl = fcntl.ioctl
-    every, before = ctypes.c_uint64(2**64 - 1), ctypes.c_uint64()
-    all_signals, kept = (ctypes.c_void_p(ctypes.addressof(mask)) for mask in (every, before))
-
-    def send(record: bytes, _alive: object = (every, before)) -> int:
-        if _sigprocmask(_SIGPROCMASK, _SIG_SETMASK, all_signals, kept, _MASK_SIZE) < 0:
-            fail()
-        try:
-            number: int = ioctl(listener, IOCTL_ADDFD, bytearray(record), True)
-            return number
-        finally:
-            _sigprocmask(_SIGPROCMASK, _SIG_SETMASK, kept, None, _MASK_SIZE)
-
-    return send
-
-
 def _poller(listener: int) -> Callable[[int], list[tuple[int, int]]]:
     """The `poll` of one poll object for one descriptor: half the price of asking an epoll."""
     ready = select.poll()
@@ -213,7 +178,7 @@ class Notifier:
         respond: answers one; see `responder`.
     """
 
-    __slots__ = ("_fd", "_id_valid", "_ioctl", "_send_fd", "poll", "receive", "respond")
+    __slots__ = ("_fd", "_id_valid", "_ioctl", "poll", "receive", "respond")
 
     def __init__(self, listener: int) -> None:
         self._fd = listener
@@ -222,7 +187,6 @@ class Notifier:
         self.poll = _poller(listener)
         self.receive = receiver(listener)
         self.respond = responder(listener)
-        self._send_fd = _fd_sender(listener)
 
     def close(self) -> None:
         """The listener is closed, and its number may soon be another's: nothing uses it any more.
@@ -259,67 +223,66 @@ class Notifier:
             return self.id_valid(id)
         return True
 
-    def add_fd(
-        self,
-        id: int,  # noqa: A002
-        srcfd: int,
-        *,
-        newfd: int | None = None,
-        cloexec: bool = False,
-        send: bool = False,
-    ) -> int:
-        """Put a copy of our descriptor into the target's table. Since 5.9; `send` since 5.14.
+    def add_fd(self, id: int, srcfd: int, flags: int) -> int:  # noqa: A002
+        """Put a copy of our descriptor into the target's table. Since 5.9.
 
         Args:
             id: The notification's.
             srcfd: Ours, and ours it stays. The kernel refuses an O_PATH one (EBADF).
-            newfd: The number it shall have, replacing what is there; the lowest free by default.
-            cloexec: Whether the target's copy is close-on-exec.
-            send: Answer the call with the new number in the same step. No `respond` may follow.
+            flags: O_CLOEXEC or 0, for the target's copy.
+
+        Returns:
+            The number in the target's table: the lowest that is free.
+
+        Raises:
+            FileNotFoundError: ENOENT: the target is gone.
+            OSError: EBADF: `srcfd`. EMFILE: the target's table is full. EINPROGRESS: answered
+                already.
+        """
+        if self._fd < 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        record = ADDFD.pack(id, 0, srcfd, 0, flags)
+        try:
+            # fcntl.ioctl returns the number only when the buffer may change.
+            number: int = self._ioctl(self._fd, IOCTL_ADDFD, bytearray(record), True)
+        except InterruptedError:  # not done, and taken back by the kernel
+            return self.add_fd(id, srcfd, flags)
+        return number
+
+    # Invariant: nothing of ours is open any more when the target goes on. One step for both (ADDFD
+    # with SEND, since 5.14) lets it go on first: its flock, umount and FIFO meet our copy.
+    def give_fd(self, id: int, descriptor: int, flags: int) -> int:  # noqa: A002
+        """Answer with a descriptor, and have it no more: the target's copy is the only one.
+
+        Behind a listener without WAIT_KILLABLE_RECV a signal can end the call between the two
+        steps. The target has the descriptor then and does not know (kernel/seccomp.c,
+        seccomp_do_user_notification), and nobody can take it back.
+
+        Args:
+            id: The notification's.
+            descriptor: Taken over, and closed in every case, before the answer.
+            flags: O_CLOEXEC or 0, for the target's copy.
 
         Returns:
             The number in the target's table.
 
         Raises:
             FileNotFoundError: ENOENT: the target is gone.
-            OSError: EBADF: `srcfd`, or `newfd` is beyond the target's limit. EMFILE: the target's
-                table is full. EINPROGRESS: answered already.
+            OSError: As `add_fd`; the call is not answered.
         """
-        if self._fd < 0:
+        try:
+            number = self.add_fd(id, descriptor, flags)
+        finally:
+            os.close(descriptor)
+        return self._give(id, number)
+
+    def share_fd(self, id: int, srcfd: int, flags: int) -> int:  # noqa: A002
+        """As `give_fd`, but ours stays open, and the caller's."""
+        return self._give(id, self.add_fd(id, srcfd, flags))
+
+    def _give(self, id: int, number: int) -> int:  # noqa: A002
+        if not self.respond(id, number, 0, 0):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        flags = ADDFD_FLAG_SETFD if newfd is not None else 0
-        if send:
-            flags |= ADDFD_FLAG_SEND
-        record = ADDFD.pack(id, flags, srcfd, newfd or 0, os.O_CLOEXEC if cloexec else 0)
-        if send:
-            return self._send_fd(record)
-        while True:
-            try:
-                return self._copy(record)
-            except InterruptedError:
-                continue  # not done, and taken back by the kernel
-
-    def give_fd(self, id: int, srcfd: int, flags: int) -> int:  # noqa: A002
-        """Answer with a copy of a descriptor: `add_fd` with `send`, without its choices.
-
-        Args:
-            id: The notification's.
-            srcfd: Ours, and ours it stays.
-            flags: O_CLOEXEC or 0.
-
-        Returns:
-            The number in the target's table.
-
-        Raises:
-            OSError: As `add_fd`.
-        """
-        if self._fd < 0:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return self._send_fd(ADDFD.pack(id, ADDFD_FLAG_SEND, srcfd, 0, flags))
-
-    def _copy(self, record: bytes) -> int:
-        # fcntl.ioctl returns the number only when the buffer may change.
-        number: int = self._ioctl(self._fd, IOCTL_ADDFD, bytearray(record), True)
         return number
 
     def set_sync_wake_up(self) -> bool:

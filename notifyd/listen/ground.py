@@ -21,7 +21,7 @@ def check_proc() -> None:
 
 
 def check_kernel() -> None:
-    """See that this kernel has what it takes to decide calls. Takes some ten microseconds.
+    """See that this kernel has what it takes to decide calls. Takes some hundred microseconds.
 
     Raises:
         UsageError: what is missing, and what helps.
@@ -34,6 +34,11 @@ def check_kernel() -> None:
         raise _cannot(
             f"{name}(2) does not work ({why}): Linux has it since {needs.SINCE[name]}; if this one "
             "does, have whoever filters system calls here (a container's seccomp profile) allow it"
+        )
+    if not seccomp.can_give_fds():
+        raise _cannot(
+            "no descriptor can be put into a program (SECCOMP_IOCTL_NOTIF_ADDFD): Linux has it "
+            "since 5.9"
         )
 
 

@@ -240,34 +240,17 @@ class LxcNotifier(Notifier):
             pending = self._pending_of(id)
             return pending is not None and not self._over and pending.notifier.id_valid(id)
 
-    def add_fd(
-        self,
-        id: int,  # noqa: A002
-        srcfd: int,
-        *,
-        newfd: int | None = None,
-        cloexec: bool = False,
-        send: bool = False,
-    ) -> int:
-        """As `Notifier.add_fd`, but with `send` it is two steps, since the answer is LXC's to give.
-
-        A target that a signal interrupts between them keeps the descriptor and does not know.
-        """
+    def add_fd(self, id: int, srcfd: int, flags: int) -> int:  # noqa: A002
+        """As `Notifier.add_fd`, by the pending request's listener; none once it is too late."""
         with self._lock:
             pending = self._pending_of(id)
             if pending is None or self._is_late(pending):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         try:
-            number = pending.notifier.add_fd(id, srcfd, newfd=newfd, cloexec=cloexec)
+            return pending.notifier.add_fd(id, srcfd, flags)
         except (FileNotFoundError, ProcessLookupError):
             self.gone(id)
             raise
-        if send and not self._answer(id, number, 0, 0):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return number
-
-    def give_fd(self, id: int, srcfd: int, flags: int) -> int:  # noqa: A002
-        return self.add_fd(id, srcfd, cloexec=bool(flags & os.O_CLOEXEC), send=True)
 
     def set_sync_wake_up(self) -> bool:
         """No: it is LXC that the target waits for."""

@@ -116,11 +116,14 @@ class Execution:
             process = pidfd.open_process(pid)
         except OSError as error:
             raise thread.failure(error) from error
-        self._owned.callback(os.close, process)
-        thread.check()
-        leads = pid == thread.tid
-        tracer = Tracer(thread.tid, leads, self._call.note[0], listener, process, expected)
-        return await tracer.run(self._owned.pop_all().close)
+        with ExitStack() as stack:
+            stack.callback(os.close, process)
+            thread.check()
+            pins = stack.enter_context(self._owned.pop_all())
+            who = thread.tid, pid == thread.tid, self._call.note[0]
+            tracer = Tracer(*who, listener, process, expected, pins.close)
+            stack.pop_all()
+        return await tracer.run()
 
     async def _pin(self, recipe: Recipe) -> Done:
         deed: FileDeed = self._files.begin(self._call, self._verdict, recipe)

@@ -223,10 +223,6 @@ class Files:
         if self._inline is not None:
             self._inline.mounts_changed()
 
-    def settle(self) -> None:
-        """Let go of every copy of what targets got."""
-        self.helpers.settle()
-
     def close(self) -> None:
         """End all helpers."""
         self.helpers.close()

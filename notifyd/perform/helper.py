@@ -26,13 +26,13 @@ from notifyd.perform.order import Order, Reply
 from notifyd.perform.persona import Persona
 from notifyd.perform.worker import NUDGE
 
-__all__ = ["MAX_FDS", "MAX_ORDER", "PING", "READY", "Plan", "serve"]
+__all__ = ["CLOSED", "MAX_FDS", "MAX_ORDER", "READY", "Plan", "serve"]
 
 MAX_ORDER = 1 << 17  # bytes; an attribute of 64 KiB is the longest thing that is sent
 MAX_FDS = 6
 EVERY = (1 << 64) - 1  # capabilities; as many as there are to be had
 READY = b"ready"
-PING = b"."  # is answered with itself
+CLOSED = b"."  # in the place of a reply: a descriptor was given, and is open here no more
 
 
 class Plan(msgspec.Struct, array_like=True, frozen=True):
@@ -76,8 +76,10 @@ def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
         return
     for fd in fds:
         os.close(fd)
-    channel.send(READY)
-    _work(channel, Executor(own, tty, whole=plan.whole))
+    gifts, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        unix.post_fds(channel, READY, theirs.fileno())
+    _work(channel, gifts, Executor(own, tty, whole=plan.whole))
 
 
 def _own_stat() -> bytes:
@@ -112,7 +114,7 @@ def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _work(channel: socket.socket, executor: Executor) -> None:
+def _work(channel: socket.socket, gifts: socket.socket, executor: Executor) -> None:
     decode = msgspec.msgpack.Decoder(Order).decode
     encode = msgspec.msgpack.Encoder().encode
     buffer = bytearray(MAX_ORDER)
@@ -126,9 +128,6 @@ def _work(channel: socket.socket, executor: Executor) -> None:
             return
         if not size:
             return
-        if size == len(PING):
-            channel.send(PING)
-            continue
         result: int | None = None
         try:
             reply, result = executor.run(decode(view[:size]), fds)
@@ -140,7 +139,10 @@ def _work(channel: socket.socket, executor: Executor) -> None:
         if result is None:
             channel.send(encode(reply))
             continue
+        # By a way of its own, where nobody waits: who is woken by it would only wait once more.
         try:
-            unix.post_fds(channel, encode(reply), result)
+            unix.post_fds(gifts, CLOSED, result)
         finally:
             os.close(result)
+        # Invariant: whoever hears this knows that nothing is open here any more.
+        channel.send(CLOSED)

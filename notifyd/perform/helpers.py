@@ -24,7 +24,7 @@ import trio
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
-from notifyd.perform.helper import MAX_ORDER, PING, READY, Plan
+from notifyd.perform.helper import CLOSED, MAX_ORDER, READY, Plan
 from notifyd.perform.order import Order, Reply
 from notifyd.perform.zygote import Zygote
 
@@ -45,24 +45,25 @@ Sent: TypeAlias = tuple[Reply, int | None]
 _TIMEVAL = Struct("@ll")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Reply).decode
+_OPENED = Reply()
 
 
 class Helper:
-    """One helper process. Owns its channel and its pidfd.
+    """One helper process. Owns its channel, its pidfd, and the socket for what it gives.
 
     Attributes:
         key: its context.
         used: when it got its last order, in seconds of the monotonic clock.
     """
 
-    __slots__ = ("_buffer", "_channel", "_gave", "_pidfd", "key", "used")
+    __slots__ = ("_buffer", "_channel", "_gifts", "_pidfd", "key", "used")
 
     def __init__(self, key: Key, channel: socket.socket, process: int) -> None:
         self.key = key
         self.used = time.monotonic()
         self._channel = channel
         self._pidfd = process
-        self._gave = False
+        self._gifts = channel  # until it has said which
         self._buffer = bytearray(MAX_ORDER)
         channel.setblocking(True)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, SOON))
@@ -75,7 +76,9 @@ class Helper:
         """
         with trio.move_on_after(PATIENCE):
             await trio.lowlevel.wait_readable(self._channel)
-            said = self._channel.recv(4096)
+            said, fds, _ = unix.recv_fds(self._channel, 4096, 1)
+            if fds:
+                self._gifts = socket.socket(fileno=fds[0])
             if said != READY:
                 text = said.decode(errors="replace")
                 raise CannotPerform(f"no helper can be where the target is: {text or 'it ended'}")
@@ -95,21 +98,6 @@ class Helper:
             unix.post_fds(self._channel, _encode(order), fds[0])
         else:
             unix.send_fds(self._channel, _encode(order), fds)
-
-    def settle(self) -> None:
-        """See that it has closed the descriptor that it gave us, as it does right after.
-
-        Raises:
-            OSError: EPIPE, ECONNRESET: it is gone. ETIMEDOUT: it takes too long, and what it says
-                then would be taken for the next answer.
-        """
-        if not self._gave:
-            return
-        self._gave = False
-        self._channel.send(PING)
-        if not _readable(self._channel.fileno(), LAST):
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        self._channel.recv(len(PING))
 
     def answer_soon(self) -> Sent | None:
         """The answer, if it comes within `SOON`; the caller owns the descriptor in it."""
@@ -132,23 +120,20 @@ class Helper:
 
     def _receive(self, flags: int) -> Sent:
         try:
-            size, fds, cut = unix.recv_fds_into(self._channel, self._buffer, 1, flags)
+            size = self._channel.recv_into(self._buffer, 0, flags)
         except ConnectionResetError:
-            size, fds, cut = 0, [], False
+            size = 0
         if not size:
             raise CannotPerform("the helper process ended while it did the call")
         try:
-            reply = _decode(memoryview(self._buffer)[:size])
-        except msgspec.DecodeError as error:
-            for fd in fds:
-                os.close(fd)
+            if size > len(CLOSED):
+                return _decode(memoryview(self._buffer)[:size]), None
+            _, fds, _ = unix.recv_fds_into(self._gifts, self._buffer, 1, socket.MSG_DONTWAIT)
+        except (msgspec.DecodeError, BlockingIOError) as error:
             raise CannotPerform(f"the helper process said nonsense: {error}") from error
-        if cut:  # no room for it here; said as the kernel says that the machine has none
+        if not fds:  # no room for it here; said as the kernel says that the machine has none
             return Reply(errno=errno.ENFILE), None
-        if not fds:
-            return reply, None
-        self._gave = True
-        return reply, fds[0]
+        return _OPENED, fds[0]
 
     def nudge(self) -> None:
         """End the system call that it waits in."""
@@ -163,6 +148,7 @@ class Helper:
     def close(self, wait: float = 0.0) -> None:
         """Kill it, and `wait` some seconds for that. What it had not answered is dropped."""
         self._channel.close()
+        self._gifts.close()
         if self._pidfd >= 0:
             self.kill()
             if wait:
@@ -262,18 +248,6 @@ class Helpers:
                 del self._idle[key]
         if not self.count:
             self._end_zygote()
-
-    def settle(self) -> None:
-        """See that no helper holds a copy of a descriptor that a target got: it keeps files busy.
-
-        A program that is being written cannot be executed: ETXTBSY in execve(2).
-        """
-        for free in list(self._idle.values()):
-            for helper in list(free):
-                try:
-                    helper.settle()
-                except OSError:
-                    self._end(helper)
 
     def close(self) -> None:
         """End all of them, and wait until they are gone."""

@@ -68,8 +68,9 @@ class Tracer:
         leads: whether it leads its process.
         id: of its notification.
         listener: of the workload. It stays the caller's.
-        process: a pidfd of the target's process, closed by `done` of `run`.
+        process: a pidfd of the target's process. Taken over, unless this raises.
         expected: what has to be executed.
+        let_go: closes what is `expected`; called before the target goes on, and once more.
 
     Raises:
         OSError: EMFILE.
@@ -83,6 +84,7 @@ class Tracer:
         listener: int,
         process: int,
         expected: Expected,
+        let_go: Callable[[], None],
     ) -> None:
         self._tid = tid
         self._leads = leads
@@ -93,17 +95,15 @@ class Tracer:
         self._given_up = False
         self._answered = False
         self._came: Came | Exception | None = None
+        self._let_go = let_go
         # A copy, since the workload may end before the thread, and the number be another's.
         self._listener = os.dup(listener)
         self._notifier = Notifier(self._listener)
         self._over = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
 
-    async def run(self, done: Callable[[], None]) -> Came:
+    async def run(self) -> Came:
         """Let it execute, and wait for what comes of it. If cancelled, it is killed.
-
-        Args:
-            done: called in the end by whichever thread is the last to need `expected`.
 
         Raises:
             CannotPerform: it cannot be traced; the call is not answered.
@@ -113,9 +113,9 @@ class Tracer:
         try:
             # Not by threading.Thread, which waits until the new thread has begun: that is a tenth
             # of the whole. Nobody waits for its end either; a tracer may never end.
-            _thread.start_new_thread(self._work, (done,))
+            _thread.start_new_thread(self._work, ())
         except RuntimeError as error:
-            self._close(done)
+            self._close()
             raise CannotPerform("no thread can be started to trace it") from error
         try:
             await self._over.wait()
@@ -139,7 +139,7 @@ class Tracer:
 
     # -- in the thread
 
-    def _work(self, done: Callable[[], None]) -> None:
+    def _work(self) -> None:
         came: Came | Exception
         try:
             came = self._trace()
@@ -150,14 +150,15 @@ class Tracer:
                 came = Came(Fate.KILLED, 0, self._tid, None, reason)
         with self._turn:  # from here on nobody kills by a descriptor that is being closed
             self._came = came
-        self._close(done)
+        self._close()
         with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._over.set)
 
-    def _close(self, done: Callable[[], None]) -> None:
+    def _close(self) -> None:
         self._notifier.close()
         os.close(self._listener)
-        done()
+        os.close(self._process)
+        self._let_go()
 
     def _trace(self) -> Came:
         self._seize()
@@ -204,6 +205,7 @@ class Tracer:
             ptrace.detach(pid)
             return Came(Fate.GONE)
         difference = self._compare(pid)
+        self._let_go()
         with self._turn:
             if difference is None and not self._given_up:
                 # Invariant: nobody lets go of a program but who compared it.
@@ -235,6 +237,7 @@ class Tracer:
 
     def _failed(self, pid: int) -> Came:
         result = ptrace.result(pid)
+        self._let_go()
         ptrace.detach(pid)
         if not self._answered or result is None:
             return Came(Fate.FAILED if self._answered else Fate.GONE)

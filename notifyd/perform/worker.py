@@ -8,6 +8,7 @@ it holds. Only a page fault that is never served (userfaultfd, FUSE) cannot be n
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Generic, TypeVar
 import outcome
 import trio
 
+from notifyd.kernel import threads
 from notifyd.threads import start_thread
 
 T = TypeVar("T")
@@ -25,10 +27,16 @@ T = TypeVar("T")
 # one it is not sent. Linux itself never sends it.
 NUDGE = signal.SIGSTKFLT
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
+ENDING = 0.0005  # seconds between two looks at whether a thread that has nothing to do is gone
 NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost
 
 
-async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None = None) -> T:
+async def run(
+    function: Callable[[], T],
+    *,
+    disturbed: Callable[[], bool] | None = None,
+    to_its_end: bool = False,
+) -> T:
     """Call `function` in a thread of its own and wait for it.
 
     If the caller is cancelled the thread is left to itself and its result is dropped. It is a
@@ -37,6 +45,8 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
     Args:
         function: what to do; a system call of it that waits may end with EINTR.
         disturbed: asked now and then; once it says yes, the thread is nudged.
+        to_its_end: wait until the thread itself is gone. One that has a working directory, a root
+            or a mount namespace of its own keeps mounts busy until then.
 
     Raises:
         OSError: EAGAIN: no thread could be started, and `function` was not called.
@@ -56,7 +66,19 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
             name = "notifyd-nudger"
             start_thread(threading.Thread(target=job.drive_out, name=name, daemon=True))
         raise
+    if to_its_end:
+        await _end_of(job.thread)
     return job.result()
+
+
+async def _end_of(thread: threading.Thread) -> None:
+    assert thread.native_id is not None
+    for _ in range(3):
+        if not threads.is_there(thread.native_id):
+            return
+        os.sched_yield()  # it may only be waiting for this very core
+    while threads.is_there(thread.native_id):
+        await trio.sleep(ENDING)
 
 
 class _Job(Generic[T]):

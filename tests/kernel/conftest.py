@@ -66,13 +66,13 @@ class Stopped:
         os.close(self.listener)
 
 
-def _child(end: socket.socket, work: Callable[[], int], names: tuple[str, ...]) -> None:
+def _child(end: socket.socket, work: Callable[[], int], names: tuple[str, ...], flags: int) -> None:
     status = 99
     try:
         prctl.set_no_new_privs()
         prctl.set_pdeathsig(signal.SIGKILL)
         notify = program(names, seccomp.RET_USER_NOTIF)
-        listener = seccomp.install(notify, seccomp.FILTER_FLAG_NEW_LISTENER)
+        listener = seccomp.install(notify, seccomp.FILTER_FLAG_NEW_LISTENER | flags)
         unix.send_fds(end.fileno(), b"!", [listener])
         os.close(listener)
         status = work()
@@ -84,16 +84,19 @@ def _child(end: socket.socket, work: Callable[[], int], names: tuple[str, ...]) 
 def stopped() -> Iterator[Callable[..., Stopped]]:
     """Start children whose named native calls stop; always reaped.
 
-    `stopped(work, "getppid")` runs work() in the child, which exits with what it returns.
+    `stopped(work, "getppid")` runs work() in the child, which exits with what it returns; `flags`
+    are of its filter.
     """
     with contextlib.ExitStack() as stack:
 
-        def start(work: Callable[[], int] = lambda: int(os.getppid() == 7), *names: str) -> Stopped:
+        def start(
+            work: Callable[[], int] = lambda: int(os.getppid() == 7), *names: str, flags: int = 0
+        ) -> Stopped:
             ours, theirs = socket.socketpair()
             with ours, theirs:
                 pid = os.fork()
                 if not pid:
-                    _child(theirs, work, names or ("getppid",))
+                    _child(theirs, work, names or ("getppid",), flags)
                 _, (listener,), _ = unix.recv_fds(ours, 1, 1)
             child = Stopped(pid, listener)
             stack.callback(child.close)

@@ -3,11 +3,13 @@
 import errno
 import fcntl
 import os
+import struct
 import threading
+from pathlib import Path
 
 import pytest
 
-from notifyd.kernel import arch, prctl, seccomp
+from notifyd.kernel import arch, prctl, seccomp, unotify
 from notifyd.kernel.libc import syscall
 
 ALLOW = bytes.fromhex("060000000000ff7f")  # one instruction: return RET_ALLOW
@@ -211,3 +213,28 @@ def test_what_is_a_listener(stopped):
     assert seccomp.is_listener(child.listener)
     assert not seccomp.is_listener(0)
     assert not seccomp.is_listener(1 << 20)
+
+
+def test_descriptors_can_be_given():
+    """On this kernel; whoever asks is under no filter afterwards."""
+    assert seccomp.can_give_fds()
+    assert "Seccomp:\t0\n" in Path("/proc/thread-self/status").read_text()
+
+
+def test_descriptors_cannot_be_given(in_child):
+    """On a kernel that does not know the request: a filter that answers EINVAL stands in for it."""
+
+    def work():
+        prctl.set_no_new_privs()
+        rows = [
+            (0x20, 0, 0, 0),  # load the number
+            (0x15, 0, 3, arch.native().numbers["ioctl"]),
+            (0x20, 0, 0, 24),  # load the request
+            (0x15, 0, 1, unotify.IOCTL_ADDFD),
+            (0x06, 0, 0, seccomp.RET_ERRNO | errno.EINVAL),
+            (0x06, 0, 0, seccomp.RET_ALLOW),
+        ]
+        seccomp.install(b"".join(struct.pack("=HBBI", *row) for row in rows), 0)
+        return int(seccomp.can_give_fds())
+
+    assert in_child(work) == 0

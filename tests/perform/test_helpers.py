@@ -1,9 +1,11 @@
 """The pool of helpers: used again, bounded, and ended in time. The helpers are real processes."""
 
 import errno
+import fcntl
 import os
 import resource
-import signal
+import socket
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,10 +13,10 @@ import pytest
 import trio
 
 from notifyd.errors import CannotPerform
-from notifyd.kernel import pidfd, proc
+from notifyd.kernel import pidfd, proc, unix
 from notifyd.perform import helpers as pool
-from notifyd.perform.helper import Plan
-from notifyd.perform.helpers import Helpers
+from notifyd.perform.helper import CLOSED, READY, Plan
+from notifyd.perform.helpers import Helper, Helpers
 from notifyd.perform.order import Last, Order, Place
 
 KEY, OTHER = 1, 2
@@ -96,26 +98,68 @@ def test_an_order_is_done(no_fd_left):
             assert (reply.errno, reply.need) == (0, 0)
             assert os.read(fd, 4) == b"root"
             os.close(fd)
-            helper.settle()
 
     run(body)
 
 
-def test_one_that_does_not_settle_in_time_is_ended(no_fd_left, monkeypatch):
-    """What it says later would be taken for the answer to the next order."""
-    monkeypatch.setattr(pool, "LAST", 0.05)
+def test_what_it_gave_is_ours_alone(no_fd_left, tmp_path):
+    """A helper that has answered has nothing open: each time, at once."""
+    path = tmp_path / "lock"
+    path.touch()
+    order = Order("open", (Place(-1, bytes(path), Last.FOLLOW),), (os.O_RDWR, 0, 0))
 
     async def body():
         async with helping() as helpers:
             helper = await helpers.get(KEY, plan)
-            helper.send(OPEN, [])
-            _, fd = await helper.answer()
-            os.close(fd)
-            helpers.give_back(helper)
-            pidfd.send_signal(helper._pidfd, signal.SIGSTOP)
-            helpers.settle()
-            assert helpers.take(KEY) is None
-            assert helpers.count == 0
+            with path.open() as held:
+                for _ in range(300):
+                    helper.send(order, [])
+                    _, fd = await helper.answer()
+                    fcntl.flock(fd, fcntl.LOCK_EX)
+                    os.close(fd)
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises
+                    fcntl.flock(held, fcntl.LOCK_UN)
+
+    run(body)
+
+
+def test_what_came_without_its_answer_is_closed(no_fd_left):
+    """A helper gives a descriptor, and is ended before it says so."""
+
+    async def body():
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        gifts, giver = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stranger = subprocess.Popen(["sleep", "60"])
+        helper = Helper(KEY, ours, pidfd.open_process(stranger.pid))
+        with theirs, giver:
+            with gifts:
+                unix.post_fds(theirs, READY, gifts.fileno())
+            await helper.become()
+            unix.post_fds(giver, CLOSED, 0)
+            assert helper.answer_soon() is None
+        with pytest.raises(CannotPerform, match="ended"):
+            await helper.answer()
+        helper.close()
+        stranger.wait(20)
+
+    run(body)
+
+
+def test_a_gift_that_is_not_there_is_nonsense(no_fd_left):
+    """A helper that says so without having given anything is none."""
+
+    async def body():
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        gifts, giver = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        helper = Helper(KEY, ours, -1)
+        with theirs, giver:
+            with gifts:
+                unix.post_fds(theirs, READY, gifts.fileno())
+            await helper.become()
+            theirs.send(CLOSED)
+            with pytest.raises(CannotPerform, match="nonsense"):
+                helper.answer_soon()
+        helper.close()
 
     run(body)
 

@@ -37,7 +37,7 @@ def test_no_descriptor_after_the_limit(pair, clock):
     clock.ahead = 51.0
     before = len(os.listdir(f"/proc/{child.pid}/fd"))
     with pytest.raises(FileNotFoundError):
-        notifier.give_fd(note[0], 0, os.O_CLOEXEC)
+        notifier.give_fd(note[0], os.dup(0), os.O_CLOEXEC)
     assert len(os.listdir(f"/proc/{child.pid}/fd")) == before
 
 
@@ -59,7 +59,7 @@ def test_once_closed_everybody_is_gone(pair):
     assert not notifier.respond(note[0], 7, 0, 0)
     assert not notifier.id_valid(note[0])
     with pytest.raises(FileNotFoundError):
-        notifier.add_fd(note[0], 0, send=True)
+        notifier.give_fd(note[0], os.dup(0), 0)
     notifier.expire()
     notifier.close()
     assert told == ["closed"]
