@@ -34,6 +34,7 @@ from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
+from notifyd.target.served import Lately
 
 if TYPE_CHECKING:
     from notifyd.audit.jsonl import JsonLines
@@ -278,6 +279,7 @@ class Session:
             watched=self._watched,
             killable=self._killable,
             desk=questions,
+            served=Lately(),
         )
         workload.files.terminals = self._terminals
         supervisor = Supervisor()

@@ -33,8 +33,9 @@ from notifyd.policy.sources import Variant
 from notifyd.policy.wording import Part, parts_of, registers, words
 from notifyd.target.digests import Digests
 from notifyd.target.identity import Identities, Identity
-from notifyd.target.lazy import LazyThread
+from notifyd.target.lazy import IsLazy, LazyThread
 from notifyd.target.paths import WouldBlock
+from notifyd.target.reader import Readers
 from notifyd.target.thread import StoppedThread
 from notifyd.target.watch import IDENTITY, LAZINESS, Change, Watched
 
@@ -90,6 +91,8 @@ class Workload:
         ledger: where calls are on record for a successor; owned from here on.
         section: the part of a configuration that it is under, for the person who is asked.
         notifier: how `listener` is received from and answered, where that is not by its ioctls.
+        served: asked before memory is touched, as `LazyThread` does, whether it may make that wait
+            though no call of the workload has made it so. None if it never does.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Workload:
         desk: Asks | None = None,
         section: str = "",
         ledger: Ledger | None = None,
+        served: IsLazy | None = None,
     ) -> None:
         self.name = name
         self.desk = desk
@@ -132,6 +136,8 @@ class Workload:
         self.killable = killable
         self.shared = False  # whether somebody else turned out to read the listener, too
         self.lazy = False
+        self._served = served
+        self._readers = Readers()
         self.held = ""  # why everything is refused that would be allowed; "" where it is not
         self._told_of_laziness = set(LAZINESS) <= known
         self.silent = reporter.silent
@@ -174,12 +180,17 @@ class Workload:
 
     def target(self, note: Note) -> StoppedThread:
         """The stopped thread behind `note`."""
-        thread = LazyThread if self.lazy else StoppedThread
-        return thread(note, self.notifier, self.digests)
+        if self._served is None and not self.lazy:
+            return StoppedThread(note, self.notifier, self.digests)
+        return LazyThread(note, self.notifier, self.digests, self._readers, self.is_lazy)
+
+    def is_lazy(self, tid: int, address: int, size: int) -> bool:
+        """Whether memory of a thread may make whoever touches it wait; args as of `LazyThread`."""
+        return self.lazy or (self._served is not None and self._served(tid, address, size))
 
     def read_string(self, call: Call, address: int, limit: int) -> bytes:
         """A string of a call's target, as `StoppedThread.read_string` reads it."""
-        if self.lazy:
+        if self.lazy or (self._served is not None and self._served(call.note[PID], address, 1)):
             return call.target.read_string(address, limit)
         note = call.note
         try:
@@ -357,6 +368,7 @@ class Workload:
             self.listener = -1
             self.files.close()
             self.identities.close()
+            self._readers.close()
             if self.ledger is not None:
                 self.ledger.close()
             self._settle()

@@ -15,6 +15,7 @@ __all__ = [
     "LocalDevices",
     "device",
     "has_fuse",
+    "has_served",
     "inner_path",
     "is_root",
     "is_shared",
@@ -26,6 +27,12 @@ __all__ = [
 # None of them asks another machine or a process.
 LOCAL = frozenset(
     b"bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs squashfs tmpfs xfs".split()
+)
+# Nor do these, which have no files of anybody's.
+_OF_THE_KERNEL = frozenset(
+    b"autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl "
+    b"hugetlbfs iso9660 mqueue nsfs proc pstore rpc_pipefs securityfs selinuxfs sysfs tracefs vfat "
+    b"exfat udf ntfs3 zfs jfs nilfs2".split()
 )
 _DONT_SYNC = 0x4000 | files.AT_EMPTY_PATH  # statx(2) of a served file from the cache alone
 _ATTR_MOUNT_ROOT = 0x2000  # STATX_ATTR_MOUNT_ROOT
@@ -82,6 +89,17 @@ def is_root(fd: int) -> bool:
     buffer = bytearray(files.STATX_SIZE)
     files.call("statx", fd, b"", _DONT_SYNC, _DEVICE, buffer)
     return bool(int.from_bytes(buffer[8:16], "little") & _ATTR_MOUNT_ROOT)
+
+
+def has_served(path: str = "/proc/self/mountinfo") -> bool:
+    """Whether a thread sees a file system that a process or another machine may serve.
+
+    Raises:
+        OSError: ENOENT, ESRCH: it has ended.
+    """
+    with open(path, "rb") as mounts:
+        kinds = {line.partition(b" - ")[2].split(b" ", 1)[0] for line in mounts}
+    return not kinds <= LOCAL | _OF_THE_KERNEL
 
 
 def has_fuse(own: int) -> bool:

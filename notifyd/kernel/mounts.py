@@ -10,7 +10,7 @@ import os
 from notifyd.kernel import files
 from notifyd.kernel.credentials import unshare
 
-__all__ = ["attach", "copy", "new_tmpfs", "part"]
+__all__ = ["attach", "copy", "new", "new_tmpfs", "part"]
 
 CLONE_NEWNS = 0x20000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
@@ -33,7 +33,12 @@ def part() -> None:
 
 def new_tmpfs() -> int:
     """Make a tmpfs that is mounted nowhere yet; its root, which the caller owns. Since 5.2."""
-    context = files.call("fsopen", b"tmpfs", _FSOPEN_CLOEXEC)
+    return new(b"tmpfs")
+
+
+def new(kind: bytes) -> int:
+    """The same of any file system that needs no options."""
+    context = files.call("fsopen", kind, _FSOPEN_CLOEXEC)
     try:
         files.call("fsconfig", context, _FSCONFIG_CMD_CREATE, 0, 0, 0)
         return files.call("fsmount", context, _FSMOUNT_CLOEXEC, 0)

@@ -22,6 +22,7 @@ from notifyd.kernel.syscalls.common import SHARED
 __all__ = [
     "Spot",
     "held",
+    "kind",
     "mode_of",
     "mount_of",
     "namespace_id",
@@ -36,7 +37,9 @@ _AT_HANDLE_MNT_ID_UNIQUE = 0x1
 _MNT_ID, _MNT_ID_UNIQUE = 0x1000, 0x4000  # STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8
 _STATX = Struct("=I24xH2xQ104xQ")  # stx_mask, stx_mode, stx_ino, stx_mnt_id
 _REQUEST = Struct("=IIQQQ")  # struct mnt_id_req: size, -, mount, mask, namespace (since 6.11)
-_MNT_BASIC, _MNT_POINT = 0x2, 0x10  # STATMOUNT_*
+_SB_BASIC, _MNT_BASIC, _MNT_POINT = 0x1, 0x2, 0x10  # STATMOUNT_*
+_MAGIC = Struct("=8xQ8xQ32xQ")  # struct statmount: mask, sb_magic, mnt_attr
+_NO_SYMLINKS = 0x200000  # MOUNT_ATTR_NOSYMFOLLOW
 _STATMOUNT = Struct("=QQ92xI")  # struct statmount: size, mask, mnt_point as an offset of a string
 _STRINGS, _SLASH = 512, ord("/")  # where the strings begin
 _GET_MNTNS_ID = 0x8008B705  # NS_GET_MNTNS_ID: ioctl_nsfs(2), since 6.11
@@ -206,6 +209,31 @@ def held(namespace: int, mount: int, *, anywhere: bool = False) -> bool | None:
         return True
     _, mask, point = _STATMOUNT.unpack_from(buffer.answer)
     return bool(mask & _MNT_POINT) and buffer.answer[_STRINGS + point] == _SLASH
+
+
+class Kind(NamedTuple):
+    """What is mounted, as far as the kernel knows without asking whoever serves it.
+
+    Attributes:
+        magic: the type of the file system, as in statfs(2).
+        follows: whether links on it are followed.
+    """
+
+    magic: int
+    follows: bool
+
+
+def kind(namespace: int, mount: int) -> Kind | None:
+    """What a mount of a mount namespace is; None if that is not told: args as for `held`."""
+    buffer = _scratch.mine
+    wanted = _SB_BASIC | _MNT_BASIC
+    _REQUEST.pack_into(buffer.request, 0, _REQUEST.size, 0, mount, wanted, namespace)
+    if _syscall(_STATMOUNT_NR, buffer.asks, buffer.told, _SIZE, _NO_FLAGS) < 0:
+        return None
+    mask, magic, attributes = _MAGIC.unpack_from(buffer.answer)
+    if mask & wanted != wanted:
+        return None
+    return Kind(magic, not attributes & _NO_SYMLINKS)
 
 
 def _why_not(buffer: _Buffers) -> bool | None:

@@ -24,6 +24,7 @@ from notifyd.engine.answer import CAUSES
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
+from notifyd.kernel.fusectl import Connections
 from notifyd.listen.arrival import Arrival, Refused
 from notifyd.service.arrivals import Arrivals
 from notifyd.service.belonging import part_of
@@ -86,6 +87,7 @@ class Daemon:
         self._keeper = keeper
         self._nursery: trio.Nursery | None = None
         self._held = ""  # why nothing is allowed at the moment
+        self._connections = Connections()
 
     async def run(
         self,
@@ -99,6 +101,12 @@ class Daemon:
             sockets: listening, by the names of the configuration.
             task_status: started when arrivals are taken.
         """
+        with self._connections:
+            await self._run(sockets, task_status)
+
+    async def _run(
+        self, sockets: Mapping[str, socket.socket], task_status: trio.TaskStatus[None]
+    ) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self.supervisor.run)
@@ -184,6 +192,7 @@ class Daemon:
             desk=self.desk,
             section=policy.name,
             ledger=ledger,
+            served=self._connections.any,
         )
         if self._held:
             workload.hold(self._held)

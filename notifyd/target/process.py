@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 from signal import SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
 from typing import TYPE_CHECKING, TypeVar
@@ -100,7 +101,9 @@ class TargetProcess:
     @property
     def cmdline(self) -> tuple[bytes, ...]:
         """Its arguments as it shows them now; it can write there what it likes."""
-        return tuple(self._look(proc.cmdline))
+        # The text is the target's memory.
+        look = partial(self._look, proc.cmdline)
+        return tuple(self._thread.look_at_memory(look, "cmdline"))
 
     def _named(self, link: str) -> None:
         try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
 from notifyd.kernel import mountinfo, pidfd, process_vm
@@ -20,6 +21,8 @@ from notifyd.target.digests import Digests
 from notifyd.target.identity import Identity, read_identity
 from notifyd.target.paths import Resolver, WouldBlock
 from notifyd.target.process import TargetProcess
+
+T = TypeVar("T")
 
 MAX_READ = 1 << 24  # bytes a rule may read at once
 MAX_STRING = 32 * process_vm.PAGE  # MAX_ARG_STRLEN: execve(2)
@@ -194,6 +197,10 @@ class StoppedThread:
             process_vm.write(self.tid, address, data)
         except OSError as error:
             raise self.failure(error) from error
+
+    def look_at_memory(self, look: Callable[[], T], *_: object) -> T:
+        """Another look that touches its memory; the rest of the arguments names it."""
+        return look()
 
     def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
         """The absolute path that `pathname` means to the target.
