@@ -18,6 +18,7 @@ from notifyd.engine.answer import CAUSES, GONE, Outcome
 from notifyd.engine.asking import what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry, explain
 from notifyd.engine.executed import execute
+from notifyd.engine.giving import given_slowly
 from notifyd.engine.questions import Questions
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
@@ -235,7 +236,10 @@ class Case:
                 self._done(decision, self._came)
                 return
             if self._deed is not None:
-                self._done(decision, await self._deed.wait())
+                done = await self._deed.wait()
+                if done.fd is not None and done.slow:
+                    done = await given_slowly(self.workload, self.note, done.fd, done.cloexec)
+                self._done(decision, done)
                 return
             self._witness(call)
             if isinstance(call, Exec):
@@ -248,7 +252,7 @@ class Case:
                 return
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
-            self._done(decision, await perform(call, decision.verdict))
+            self._done(decision, await perform(call, decision.verdict, self.workload.files.closing))
         except Moved:
             self._ask_again()
         except TargetGone as gone:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
+from typing import NamedTuple
 
 from notifyd.kernel import files
 
 __all__ = [
     "LOCAL",
+    "OVERLAY",
+    "QUIET",
     "LocalDevices",
     "device",
     "has_fuse",
@@ -34,6 +38,17 @@ _OF_THE_KERNEL = frozenset(
     b"hugetlbfs iso9660 mqueue nsfs proc pstore rpc_pipefs securityfs selinuxfs sysfs tracefs vfat "
     b"exfat udf ntfs3 zfs jfs nilfs2".split()
 )
+# The same by number, as in statfs(2), of those and of the kernel's own: linux/magic.h.
+QUIET = frozenset(
+    (
+        *(0xEF53, 0x9123683E, 0x58465342, 0x01021994, 0x858458F6),  # ext, btrfs, xfs, tmpfs, ramfs
+        *(0x73717368, 0xE0F5E1E2, 0xF2F52010, 0xCA451A4E),  # squashfs, erofs, f2fs, bcachefs
+        *(0x9FA0, 0x62656572, 0x27E0EB, 0x63677270),  # proc, sysfs, cgroup, cgroup2
+        *(0x64626720, 0x74726163, 0x73636673, 0x19800202),  # debugfs, tracefs, securityfs, mqueue
+        *(0x958458F6, 0x62656570, 0xCAFE4A11, 0x6E736673),  # hugetlbfs, configfs, bpf, nsfs
+    )
+)
+OVERLAY = 0x794C7630  # which asks its layers, and they whom they like
 _DONT_SYNC = 0x4000 | files.AT_EMPTY_PATH  # statx(2) of a served file from the cache alone
 _ATTR_MOUNT_ROOT = 0x2000  # STATX_ATTR_MOUNT_ROOT
 _DEVICE = 0x1  # STATX_TYPE; the device comes with every mask
@@ -170,11 +185,46 @@ class LocalDevices:
 
 def _local_devices() -> frozenset[int]:
     """The devices of mounted local file systems."""
-    found = set()
     with open("/proc/self/mountinfo", "rb") as mounts:
-        for line in mounts:
-            head, _, tail = line.partition(b" - ")
-            if tail.split(b" ", 1)[0] in LOCAL:
-                major, minor = head.split()[2].split(b":")
-                found.add(os.makedev(int(major), int(minor)))
-    return frozenset(found)
+        mounted = [_Mounted.of(line) for line in mounts]
+    served = [one.point for one in mounted if one.kind not in LOCAL | _OF_THE_KERNEL]
+    return frozenset(
+        one.device
+        for one in mounted
+        if one.kind in LOCAL and not (one.kind == b"overlay" and one.lies_on(served))
+    )
+
+
+class _Mounted(NamedTuple):
+    """A line of mountinfo, as far as it says who answers."""
+
+    device: int
+    point: bytes
+    kind: bytes
+    options: bytes
+
+    @classmethod
+    def of(cls, line: bytes) -> _Mounted:
+        head, _, tail = line.rstrip(b"\n").partition(b" - ")
+        _, _, number, _, point, *_ = head.split(b" ")
+        kind, _, options = tail.split(b" ", 2)
+        major, minor = number.split(b":")
+        return cls(os.makedev(int(major), int(minor)), _plain(point), kind, options)
+
+    def lies_on(self, points: Collection[bytes]) -> bool:
+        """Whether a layer of an overlay, by its name, is below one of the points.
+
+        One that is named from elsewhere is not: who mounted it had other names.
+        """
+        options = [one.partition(b"=") for one in self.options.split(b",")]
+        layers = [
+            _plain(layer)
+            for name, _, value in options
+            if name in (b"lowerdir", b"upperdir", b"lowerdir+", b"datadir+")
+            for layer in value.split(b":")
+        ]
+        return any(
+            layer == point or layer.startswith(point.rstrip(b"/") + b"/")
+            for layer in layers
+            for point in points
+        )

@@ -19,6 +19,7 @@ __all__ = [
     "limit",
     "mount_id",
     "open_dir",
+    "open_flags",
     "parse_status",
     "read_stat",
     "read_status",
@@ -256,6 +257,16 @@ def limit(dirfd: int, name: bytes) -> int:
             soft = line[len(name) :].split()[0]
             return -1 if soft == b"unlimited" else int(soft)
     raise ValueError(f"no limit {name!r}")
+
+
+def open_flags(dirfd: int, number: int) -> int:
+    """Return how a descriptor of a task was opened, as open(2) takes flags.
+
+    Raises:
+        OSError: ENOENT: it has no such descriptor; as of `read_status`.
+    """
+    text = _read(dirfd, f"fdinfo/{number}")
+    return int(text.partition(b"flags:")[2].split()[0], 8)
 
 
 def exe(dirfd: int) -> bytes:

@@ -20,9 +20,12 @@ from notifyd.kernel.libc import syscall
 from notifyd.kernel.syscalls.common import SHARED
 
 __all__ = [
+    "Kind",
     "Spot",
+    "file_of",
     "held",
     "kind",
+    "mode_and_mount",
     "mode_of",
     "mount_of",
     "namespace_id",
@@ -36,6 +39,7 @@ _AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
 _AT_HANDLE_MNT_ID_UNIQUE = 0x1
 _MNT_ID, _MNT_ID_UNIQUE = 0x1000, 0x4000  # STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8
 _STATX = Struct("=I24xH2xQ104xQ")  # stx_mask, stx_mode, stx_ino, stx_mnt_id
+_DEVICE = Struct("=136xII")  # stx_dev_major, stx_dev_minor
 _REQUEST = Struct("=IIQQQ")  # struct mnt_id_req: size, -, mount, mask, namespace (since 6.11)
 _SB_BASIC, _MNT_BASIC, _MNT_POINT = 0x1, 0x2, 0x10  # STATMOUNT_*
 _MAGIC = Struct("=8xQ8xQ32xQ")  # struct statmount: mask, sb_magic, mnt_attr
@@ -103,6 +107,24 @@ def mount_of(fd: int) -> int:
 def mode_of(fd: int) -> int:
     """The type and mode of an open file, without asking whoever serves it; raises as `spot`."""
     return _statx(fd)[1]
+
+
+def file_of(fd: int) -> tuple[int, int]:
+    """Device and inode of an open file (O_PATH too), without asking whoever serves it.
+
+    Raises:
+        OSError: EBADF. EACCES: it is a FUSE file system's that is another user's alone.
+    """
+    _, _, inode, _ = _statx(fd)
+    if inode < 0:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return os.makedev(*_DEVICE.unpack_from(_scratch.mine.answer)), inode
+
+
+def mode_and_mount(fd: int) -> tuple[int, int]:
+    """What `mode_of` and `mount_of` tell, at the price of one."""
+    mask, mode, _, mount = _statx(fd)
+    return mode, mount if mask & (_MNT_ID | _MNT_ID_UNIQUE) else proc.mount_id(fd)
 
 
 def _statx(fd: int) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, replace
 
 from notifyd.kernel import namespaces, proc
+from notifyd.kernel.statmount import file_of
 from notifyd.perform.persona import Persona
 
 __all__ = ["Context", "Selves"]
@@ -78,7 +79,6 @@ def _root(directory: int) -> tuple[int, int, int]:
     """
     root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
     try:
-        found = os.fstat(root)
-        return found.st_dev, found.st_ino, proc.mount_id(root)
+        return *file_of(root), proc.mount_id(root)
     finally:
         os.close(root)

@@ -56,6 +56,7 @@ class FileDeed:
         grant: Grants,
         owned: ExitStack,
         helper: Helper | None,
+        opened: int | None = None,
     ) -> None:
         self._files = performing
         self._recipe = recipe
@@ -64,6 +65,7 @@ class FileDeed:
         self._cloexec = cloexec
         self._owned = owned
         self._helper = helper  # that is at it already
+        self._opened: int | None = None  # what it came to, if closing that may wait
         self._signals = Signals(draft.thread.tid)
         with ExitStack() as stack:
             stack.callback(owned.close)
@@ -78,6 +80,7 @@ class FileDeed:
             held = self._context.persona.capabilities if same else 0
             self._more = granted(grant) & ~held
             stack.pop_all()
+        self._opened = opened
 
     def now(self) -> Done | None:
         """Do it, if that takes no time; None if it has to be waited for.
@@ -89,7 +92,7 @@ class FileDeed:
         order = self._order
         # Invariant: no effect before the id is known to be valid.
         self._draft.thread.check()
-        if self._helper is not None:
+        if self._helper is not None or self._opened is not None or self._draft.slow:
             return None
         if self._inline is not None and len(order.places) == 1:
             start = order.places[0].start
@@ -110,14 +113,30 @@ class FileDeed:
             return None  # it has gone in the meantime, and another one will be asked
         # One that ends from here on may have done it: nobody else is asked.
         sent = helper.answer_soon()
-        return self._answered(*sent) if sent is not None else None
+        done = self._answered(*sent) if sent is not None else None
+        if done is None or not done.slow:
+            return done
+        self._opened = done.fd
+        return None
 
     async def wait(self) -> Done:
-        """Do it, however long it takes; raises as `now`."""
-        while True:
+        """Do it, however long it takes; raises as `now`. Its order's descriptors are closed."""
+        opened, self._opened = self._opened, None
+        done = None if opened is None else Done(fd=opened, cloexec=self._cloexec, slow=True)
+        while done is None:
             done = await self._wait()
-            if done is not None:
-                return done
+        slow, self._draft.slow = self._draft.slow, []
+        if slow:
+            await self._closed(done, slow)
+        return done
+
+    async def _closed(self, done: Done, slow: list[int]) -> None:
+        """Close copies of the target's descriptors before it is answered: see `Closing`."""
+        with ExitStack() as stack:
+            if done.fd is not None:
+                stack.callback(self._files.closing.let_go, done.fd)
+            await self._files.closing.close(slow)
+            stack.pop_all()
 
     async def _wait(self) -> Done | None:
         if self._helper is None:
@@ -202,10 +221,12 @@ class FileDeed:
         if fd is None:
             return self._recipe.finish(self._draft, reply)
         with ExitStack() as stack:
-            stack.callback(os.close, fd)
+            stack.callback(self._files.closing.let_go, fd)
             self._check_may_have(fd)
+            looks = self._order.call == "pin"  # O_PATH, which nobody flushes
+            slow = not looks and self._files.closing.waits(fd, self._draft.thread.tid)
             stack.pop_all()
-        return Done(fd=fd, cloexec=self._cloexec)
+        return Done(fd=fd, cloexec=self._cloexec, slow=slow)
 
     def _check_may_have(self, fd: int) -> None:
         if self._files.terminals is None:
@@ -219,6 +240,9 @@ class FileDeed:
     def close(self) -> None:
         """Let go of everything; a helper that is still at it is ended."""
         self._drop()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            self._files.closing.let_go(opened)
         self._owned.close()
 
     def _drop(self) -> None:

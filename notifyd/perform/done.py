@@ -21,6 +21,7 @@ class Done(NamedTuple):
         value: the call's result; `errno` counts where it is not 0.
         memory: (address, bytes) to write before the answer.
         fd: a descriptor to inject; owned by whoever holds this. `cloexec` is how.
+        slow: whether closing it may wait.
     """
 
     value: int = 0
@@ -28,6 +29,7 @@ class Done(NamedTuple):
     memory: Memory = ()
     fd: int | None = None
     cloexec: bool = False
+    slow: bool = False
 
 
 class Signals:

@@ -9,13 +9,15 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from notifyd.errors import CannotPerform, TargetFault
-from notifyd.kernel import pidfd, proc
+from notifyd.kernel import pidfd, proc, unix
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
 from notifyd.kernel.statmount import mount_of
+from notifyd.perform.closing import Closing
 from notifyd.perform.order import Last, Place, Slot, Use
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
@@ -36,24 +38,36 @@ class Draft:
         changes: what rules changed, and so what was not the target's own choice.
         answer: names of changes that are made to the answer.
         stack: becomes the owner of what is opened.
+        closing: knows what may wait when it is closed, and closes that if nobody else does.
 
     Attributes:
+        slow: copies of the target's descriptors for which that may wait; they are in `fds`, too.
         fds: the descriptors that go along.
         places: the paths.
         answer: changes that are made to what the kernel answered.
+        only_looks: whether it does not matter how a descriptor was opened, but only what is behind.
     """
 
     def __init__(
-        self, call: Call, changes: Mapping[str, Any], answer: Sequence[str], stack: ExitStack
+        self,
+        call: Call,
+        changes: Mapping[str, Any],
+        answer: Sequence[str],
+        stack: ExitStack,
+        closing: Closing,
     ) -> None:
         self.call = call
         self.answer = {name: changes[name] for name in answer if name in changes}
         self.fds: list[int] = []
+        self.slow: list[int] = []
+        self.only_looks = False
         self.places: list[Place] = []
         self._changed = changes.keys() - set(answer)
         if self._changed:
             check_changes(call, {name: changes[name] for name in self._changed})
         self._stack = stack
+        self._closing = closing
+        self._stack.callback(self._let_go)
         self._directory = -1
         self._task = -1
 
@@ -128,19 +142,33 @@ class Draft:
         """
         if self._task < 0:
             self._task = self._looked(StoppedThread.open, self.thread)
-        return self._looked(lambda _: pidfd.get_fd(self._task, number), None)
+        fd = self._opened(lambda _: pidfd.get_fd(self._task, number), None)
+        if self._closing.waits(fd, self.thread.tid):
+            self.slow.append(fd)
+        else:
+            self._stack.callback(os.close, fd)
+        return fd
+
+    def _let_go(self) -> None:
+        """Close what is left of `slow`, where nobody waits for it."""
+        slow, self.slow = self.slow, []
+        if slow:
+            self._closing.later(partial(unix.close_all, slow))
 
     def _send(self, fd: int) -> int:
         self.fds.append(fd)
         return len(self.fds) - 1
 
     def _looked(self, opener: Any, argument: Any) -> int:
-        try:
-            fd: int = opener(argument)
-        except OSError as error:
-            raise self.thread.failure(error) from error
+        fd = self._opened(opener, argument)
         self._stack.callback(os.close, fd)
         return fd
+
+    def _opened(self, opener: Any, argument: Any) -> int:
+        try:
+            return opener(argument)  # type: ignore[no-any-return]
+        except OSError as error:
+            raise self.thread.failure(error) from error
 
     # -- paths
 
@@ -191,7 +219,7 @@ class Draft:
     def _start(self, number: int, last: Last) -> int:
         if number == AT_FDCWD:
             return self._looked(lambda _: os.open("cwd", _LOOK, dir_fd=self.directory), None)
-        if last == Last.ITSELF:
+        if last == Last.ITSELF and not self.only_looks:
             return self.take(number)
         if number < 0:
             raise TargetFault("no such descriptor", errno.EBADF)

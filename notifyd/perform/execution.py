@@ -192,6 +192,7 @@ def _named(draft: Draft) -> Drawn:
     """What the call itself names."""
     if draft.has("flags"):
         draft.flags(_FLAGS)
+    draft.only_looks = True
     draft.thing()
     return _PIN
 

@@ -15,6 +15,7 @@ from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import namespaces, pidfd, proc
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
+from notifyd.perform.closing import Closing
 from notifyd.perform.context import Context
 from notifyd.perform.deed import FileDeed
 from notifyd.perform.draft import Draft
@@ -48,6 +49,7 @@ class Files:
 
     Attributes:
         terminals: which terminals it may be given; None for all that it may open.
+        closing: what closes copies of its descriptors where that may wait.
     """
 
     def __init__(self, identities: Identities) -> None:
@@ -60,7 +62,9 @@ class Files:
         self._inline: Inline | None = None
         self._own: Context | None = None
         self._asked: tuple[Call, Helper] | None = None  # what was asked for and is not over
-        self.helpers = Helpers()
+        self._opened: tuple[Call, int] | None = None  # what was opened, and closing it may wait
+        self.closing = Closing()
+        self.helpers = Helpers(self.closing.let_go)
 
     def begin(self, call: Call, verdict: Allow, recipe: Recipe | None = None) -> FileDeed:
         """Draft the order for a call; by another recipe than its own, if there is one.
@@ -68,12 +72,15 @@ class Files:
         Raises:
             CannotPerform, TargetFault, TargetGone, WouldBlock.
         """
-        helper = self._at_it(call)
+        helper, opened = self._at_it(call), self._opened_for(call)
         try:
-            return self._draft(call, verdict, recipe or RECIPES[type(call)], helper)
+            self.closing.check_room()
+            return self._draft(call, verdict, recipe or RECIPES[type(call)], helper, opened)
         except BaseException:
             if helper is not None:
                 self.helpers.drop(helper)
+            if opened is not None:
+                self.closing.let_go(opened)
             raise
 
     def _at_it(self, call: Call) -> Helper | None:
@@ -86,9 +93,26 @@ class Files:
         self.helpers.drop(asked[1])
         return None
 
-    def _draft(self, call: Call, verdict: Allow, recipe: Recipe, helper: Helper | None) -> FileDeed:
+    def _opened_for(self, call: Call) -> int | None:
+        """What `open_at_once` has opened for this very call already; the caller owns it."""
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return None
+        if opened[0] is call:
+            return opened[1]
+        self.closing.let_go(opened[1])
+        return None
+
+    def _draft(
+        self,
+        call: Call,
+        verdict: Allow,
+        recipe: Recipe,
+        helper: Helper | None,
+        opened: int | None,
+    ) -> FileDeed:
         with ExitStack() as stack:
-            draft = Draft(call, verdict.changes, recipe.answer, stack)
+            draft = Draft(call, verdict.changes, recipe.answer, stack, self.closing)
             drawn = recipe.draw(draft)
             umask = self._umask(draft) if recipe.makes and _makes(drawn.args, drawn.call) else -1
             limit = self._limit(draft, b"Max file size") if isinstance(call, Truncate) else -1
@@ -97,7 +121,9 @@ class Files:
             places = tuple(draft.places)
             order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
             grant, owned = verdict.grant, draft.hand_over()
-            return FileDeed(self, recipe, draft, order, drawn.cloexec, grant, owned, helper)
+            return FileDeed(
+                self, recipe, draft, order, drawn.cloexec, grant, owned, helper, opened
+            )
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:
         """Open an existing file, if nothing about it is special.
@@ -172,14 +198,19 @@ class Files:
             return None
         if descriptor is None:
             return -1, reply.errno
-        return (descriptor, 0) if self._may_have(descriptor) else None
+        if not self._may_have(descriptor):
+            return None
+        if self.closing.waits(descriptor, call.note[PID]):
+            self._opened = call, descriptor  # the call's deed goes on with it
+            return None
+        return descriptor, 0
 
     def _may_have(self, fd: int) -> bool:
         """Whether the workload may be given what was opened; it is closed if not."""
         if self.terminals is None:
             return True
         with ExitStack() as stack:
-            stack.callback(os.close, fd)
+            stack.callback(self.closing.let_go, fd)
             if not self.terminals.allows(fd, 0):
                 return False
             stack.pop_all()
@@ -220,6 +251,7 @@ class Files:
 
     def mounts_change(self) -> None:
         """A target is about to mount something."""
+        self.closing.mounts_changed()
         if self._inline is not None:
             self._inline.mounts_changed()
 

@@ -56,13 +56,16 @@ class Helper:
         used: when it got its last order, in seconds of the monotonic clock.
     """
 
-    __slots__ = ("_buffer", "_channel", "_gifts", "_pidfd", "key", "used")
+    __slots__ = ("_buffer", "_channel", "_gifts", "_let_go", "_pidfd", "key", "used")
 
-    def __init__(self, key: Key, channel: socket.socket, process: int) -> None:
+    def __init__(
+        self, key: Key, channel: socket.socket, process: int, let_go: Callable[[int], None]
+    ) -> None:
         self.key = key
         self.used = time.monotonic()
         self._channel = channel
         self._pidfd = process
+        self._let_go = let_go  # closes a descriptor where that may wait
         self._gifts = channel  # until it has said which
         self._buffer = bytearray(MAX_ORDER)
         channel.setblocking(True)
@@ -145,9 +148,21 @@ class Helper:
         with suppress(OSError):
             pidfd.send_signal(self._pidfd, signal.SIGKILL)
 
+    def _let_go_of_gifts(self) -> None:
+        """Take what nobody will ask for: the kernel closes within our close(2) what is left."""
+        if self._gifts is self._channel:
+            return
+        with suppress(OSError):
+            while True:
+                _, fds, _ = unix.recv_fds_into(self._gifts, self._buffer, 1, socket.MSG_DONTWAIT)
+                if not fds:
+                    return
+                self._let_go(fds[0])
+
     def close(self, wait: float = 0.0) -> None:
         """Kill it, and `wait` some seconds for that. What it had not answered is dropped."""
         self._channel.close()
+        self._let_go_of_gifts()
         self._gifts.close()
         if self._pidfd >= 0:
             self.kill()
@@ -164,9 +179,14 @@ def _readable(descriptor: int, seconds: float) -> bool:
 
 
 class Helpers:
-    """All helpers of one workload."""
+    """All helpers of one workload.
 
-    def __init__(self) -> None:
+    Args:
+        let_go: closes a descriptor where that may wait.
+    """
+
+    def __init__(self, let_go: Callable[[int], None] = os.close) -> None:
+        self._let_go = let_go
         self._zygote: Zygote | None = None
         self._idle: dict[Key, list[Helper]] = {}
         self._busy: set[Helper] = set()
@@ -297,7 +317,7 @@ class Helpers:
             with trio.CancelScope(shield=True):  # half an answer would be taken for the next
                 process = await worker.run(lambda: zygote.make(wanted, fds, theirs))
             closing.pop_all()
-        return Helper(key, ours, process)
+        return Helper(key, ours, process, self._let_go)
 
     def _move(self, key: Key) -> None:
         """Something happened to a helper of this context: whoever waits for one looks again."""

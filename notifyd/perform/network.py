@@ -22,6 +22,7 @@ from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
+from notifyd.perform.closing import Closing
 from notifyd.perform.done import Done, Signals
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
@@ -112,8 +113,13 @@ class Deed:
                 return Done(0, error.errno or errno.EIO)
 
 
-async def perform(call: Call, verdict: Allow) -> Done:
+async def perform(call: Call, verdict: Allow, closing: Closing) -> Done:
     """Do a call for its target.
+
+    Args:
+        call: what the rule saw.
+        verdict: what it said.
+        closing: of the workload.
 
     Returns:
         The value or errno that the kernel gave.
@@ -134,47 +140,72 @@ async def perform(call: Call, verdict: Allow) -> Done:
     if verdict.changes:
         check_changes(call, verdict.changes)
     granted(verdict.grant)
-    deed = _deed(call, prepare, verdict)
+    closing.check_room()
+    stack = ExitStack()
+    try:
+        deed = _deed(call, prepare, verdict, stack)
+    except BaseException:
+        # What was taken is mostly a socket, but may be a file that somebody serves.
+        await closing.run(stack.close)
+        raise
     # The kernel would end the call for a signal that the target does not block.
     signals = Signals(call.process.tid)
     try:
         done = await worker.run(deed, disturbed=signals, to_its_end=True)
     except OSError:
-        deed.owned.close()  # it was not begun; otherwise nothing is left to close
+        await closing.run(stack.close)  # it was not begun; otherwise nothing is left to close
         raise
     return signals.interrupted() if done.errno == errno.EINTR and deed.again else done
 
 
-def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
-    """Open and copy all that the deed needs, while the target stands still."""
+def _deed(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) -> Deed:
+    """Open and copy all that the deed needs, while the target stands still; `stack` owns it."""
     thread: StoppedThread = call.target
-    with ExitStack() as stack:
-        try:
-            directory = proc.open_dir(thread.tid)
-            stack.callback(os.close, directory)
-            persona = Persona.of(directory)
-            task = thread.open()
-            stack.callback(os.close, task)
-            sock = pidfd.get_fd(task, call.fd)
-            stack.callback(os.close, sock)
-        except OSError as error:
-            raise thread.failure(error) from error
-        # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
-        thread.check()
-        paths = _domain(sock) == socket_module.AF_UNIX
-        place = None
-        if paths:
-            place = _place(call, verdict, directory, stack)
-        elif verdict.changes:
-            raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
-        act = prepare(call, Taken(task, sock, persona, place, stack))
-        pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
-        where = directory if paths else None
-        again = raw.sends_for_ever(sock)
-        stage = place.stage if place is not None and isinstance(call, Bind) else None
-        return Deed(
-            act, thread.check, persona, where, verdict.grant, pipe, again, stage, stack.pop_all()
-        )
+    try:
+        directory = proc.open_dir(thread.tid)
+        stack.callback(os.close, directory)
+        persona = Persona.of(directory)
+        _check_socket(directory, call.fd)
+        task = thread.open()
+        stack.callback(os.close, task)
+        sock = pidfd.get_fd(task, call.fd)
+        stack.callback(os.close, sock)
+    except OSError as error:
+        raise thread.failure(error) from error
+    # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
+    thread.check()
+    paths = _domain(sock) == socket_module.AF_UNIX
+    place = None
+    if paths:
+        place = _place(call, verdict, directory, stack)
+    elif verdict.changes:
+        raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
+    act = prepare(call, Taken(task, sock, persona, place, stack))
+    pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
+    where = directory if paths else None
+    again = raw.sends_for_ever(sock)
+    stage = place.stage if place is not None and isinstance(call, Bind) else None
+    return Deed(act, thread.check, persona, where, verdict.grant, pipe, again, stage, stack)
+
+
+def _check_socket(directory: int, number: int) -> None:
+    """See that a descriptor of the thread behind /proc/TID is a socket, without taking it.
+
+    By its time of being taken it may be another. What then is no socket is closed elsewhere.
+
+    Raises:
+        TargetFault: ENOTSOCK, EBADF.
+        OSError: it cannot be looked into.
+    """
+    try:
+        # A path has a slash first.
+        if os.readlink(f"fd/{number}", dir_fd=directory).startswith("socket:["):
+            return
+        is_path = proc.open_flags(directory, number) & os.O_PATH
+    except FileNotFoundError as error:
+        raise TargetFault(os.strerror(errno.EBADF), errno.EBADF) from error
+    wrong = errno.EBADF if is_path else errno.ENOTSOCK
+    raise TargetFault(os.strerror(wrong), wrong)
 
 
 def _place(call: Any, verdict: Allow, directory: int, stack: ExitStack) -> UnixPlace | None:

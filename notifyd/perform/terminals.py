@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from notifyd.kernel import pidfd, proc, tty
+from notifyd.kernel import pidfd, proc, statmount, tty
 from notifyd.kernel.files import PROC_SUPER_MAGIC, filesystem, status_flags
 
 __all__ = ["Terminals"]
@@ -42,12 +42,11 @@ class Terminals:
             fd: what was opened. Stays the caller's.
             pid: for which process; it may write its own memory. 0 where nobody needs to know.
         """
-        found = os.fstat(fd)
-        if stat.S_ISREG(found.st_mode) and not found.st_size and filesystem(fd) == PROC_SUPER_MAGIC:
-            return (
-                not _writes_memory(fd) or os.readlink(f"/proc/self/fd/{fd}") == f"/proc/{pid}/mem"
-            )
-        if not stat.S_ISCHR(found.st_mode):
+        # Nothing here asks whoever serves a file: it is asked on the loop.
+        mode = statmount.mode_of(fd)
+        if stat.S_ISREG(mode) and _writes_memory(fd):
+            return os.readlink(f"/proc/self/fd/{fd}") == f"/proc/{pid}/mem"
+        if not stat.S_ISCHR(mode):
             return True
         try:
             tty.device(fd)
@@ -79,10 +78,13 @@ class Terminals:
 
 
 def _writes_memory(fd: int) -> bool:
-    """Whether a file of /proc is the memory of a process, and can be written."""
+    """Whether a file is the memory of a process, and can be written."""
     if not os.readlink(f"/proc/self/fd/{fd}").endswith("/mem"):
         return False
-    return status_flags(fd) & os.O_ACCMODE != os.O_RDONLY
+    if status_flags(fd) & os.O_ACCMODE == os.O_RDONLY:
+        return False
+    kind = statmount.kind(0, statmount.mount_of(fd))
+    return (kind.magic if kind is not None else filesystem(fd)) == PROC_SUPER_MAGIC
 
 
 def _has(pid: int, fd: str, line: bytes) -> bool:
@@ -103,8 +105,7 @@ def _leads_to(task: int, number: int, terminal: _File) -> bool:
 
 
 def _file(fd: int) -> _File:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
+    return statmount.file_of(fd)
 
 
 def _descendants(pid: int) -> Iterator[int]:

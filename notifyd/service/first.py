@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from notifyd.kernel import namespaces, proc
+from notifyd.kernel.statmount import file_of
 from notifyd.listen.arrival import Arrival, Peer
 
 __all__ = [
@@ -128,11 +129,20 @@ def surroundings(pid: int, start: int = 0) -> tuple[int, ...] | None:
         try:
             if os.stat("ns/mnt", dir_fd=directory).st_ino == os.stat("/proc/self/ns/mnt").st_ino:
                 return None
-            root = os.stat("root", dir_fd=directory)
+            root = _root(directory)
             found = (*namespaces.read(directory), os.stat("ns/pid", dir_fd=directory).st_ino)
             # Last: a directory of /proc that gives this is still that of the same process.
             began = proc.start_time(proc.read_stat(directory))
         finally:
             os.close(directory)
-        return (*found, root.st_dev, root.st_ino) if start in (0, began) else None
+        return (*found, *root) if start in (0, began) else None
     return None
+
+
+def _root(directory: int) -> tuple[int, int]:
+    """The root of the process behind /proc/PID: whoever serves it is not asked."""
+    root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return file_of(root)
+    finally:
+        os.close(root)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from notifyd.errors import RuleError, TargetFault
 from notifyd.kernel.openat2 import RESOLVE_CACHED, RESOLVE_IN_ROOT, openat2
+from notifyd.kernel.statmount import mode_of
 from notifyd.target.digests import MOST, Digests
 
 __all__ = ["known", "read", "without"]
@@ -77,7 +78,7 @@ def _pin(tid: int, dirfd: int, path: bytes, cached: int) -> int:
         fd = openat2(root, path, _LOOK | os.O_NOFOLLOW, resolve=RESOLVE_IN_ROOT | cached)
     finally:
         os.close(root)
-    if not stat.S_ISLNK(os.fstat(fd).st_mode):
+    if not stat.S_ISLNK(mode_of(fd)):
         return fd
     # The path is resolved already: a link that goes in circles, or that must not be followed.
     os.close(fd)

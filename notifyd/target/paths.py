@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from notifyd.errors import TargetFault
-from notifyd.kernel import files, proc, statmount
-from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
+from notifyd.kernel import proc, statmount
+from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_IN_ROOT,
@@ -58,8 +58,9 @@ class Resolver:
             the very file that has this name there.
     """
 
-    def __init__(self, tid: int) -> None:
+    def __init__(self, tid: int, is_local: Callable[[int], bool] = lambda _: False) -> None:
         self._tid = tid
+        self._is_local = is_local
         self._found: dict[tuple[int, bytes, bool], bytes | OSError | TargetFault] = {}
         self.mounts: dict[bytes, tuple[int, ...]] = {}
         self.apart: set[bytes] = set()
@@ -80,7 +81,7 @@ class Resolver:
         if found is None:
             for _ in range(TRIES):
                 with suppress(BlockingIOError):
-                    return self._run(_Walk(self._tid, RESOLVE_CACHED), key)
+                    return self._run(_Walk(self._tid, RESOLVE_CACHED, self._is_local), key)
             raise WouldBlock(lambda: self._look(key))
         if isinstance(found, Exception):
             raise found
@@ -88,7 +89,7 @@ class Resolver:
 
     def _look(self, key: tuple[int, bytes, bool]) -> None:
         try:
-            self._found[key] = self._run(_Walk(self._tid, 0), key)
+            self._found[key] = self._run(_Walk(self._tid, 0, self._is_local), key)
         except (OSError, TargetFault) as error:
             self._found[key] = error
 
@@ -109,8 +110,9 @@ class _Walk:
         strayed: whether it was led out of the target's own mount namespace.
     """
 
-    def __init__(self, tid: int, cached: int) -> None:
+    def __init__(self, tid: int, cached: int, is_local: Callable[[int], bool]) -> None:
         self._tid = tid
+        self._is_local = is_local
         self._flags = cached
         self._links = 0
         self.mounts: tuple[int, ...] = ()
@@ -123,7 +125,7 @@ class _Walk:
         self._root = root = os.open(f"/proc/{self._tid}/root", _PLAIN)
         start = -1
         try:
-            self._view = View(self._tid, root, self._flags)
+            self._view = View(self._tid, root, self._flags, self._is_local)
             if pathname.startswith(b"/"):
                 return self._walk(root, pathname, follow)
             start = self._start(dirfd)
@@ -200,7 +202,12 @@ class _Walk:
             found = self._open(start, path, RESOLVE_NO_MAGICLINKS, flags)
         except OSError:
             return None
-        if filesystem(found) == PROC_SUPER_MAGIC:
+        try:
+            in_proc = self._view.kind(found).magic == PROC_SUPER_MAGIC
+        except BaseException:
+            os.close(found)
+            raise
+        if in_proc:
             os.close(found)
             return None
         return self._name(found)
@@ -256,7 +263,7 @@ class _Walk:
             step = self._step(steps.here, part)
             text: bytes | None = b""
             if step >= 0 and (todo or follow):
-                text = self._text(steps.here, part, step)
+                text = self._text_or_close(steps.here, part, step)
             if text == b"":
                 steps.arrive(step, part)
                 continue
@@ -310,20 +317,27 @@ class _Walk:
         steps.go(found)
         self._enter(found)
 
+    def _text_or_close(self, directory: int, part: bytes, link: int) -> bytes | None:
+        try:
+            return self._text(directory, part, link)
+        except BaseException:
+            os.close(link)
+            raise
+
     def _text(self, directory: int, part: bytes, link: int) -> bytes | None:
         """What a link says to the target; empty if it is none, None if only the kernel knows."""
         if not stat.S_ISLNK(statmount.mode_of(link)):
             return b""
-        kind, flags = files.mounted(link)
-        if flags & files.ST_NOSYMFOLLOW:
+        kind = self._view.kind(link)
+        if not kind.follows:
             return b""  # the call will fail with it
-        if kind == PROC_SUPER_MAGIC:
+        if kind.magic == PROC_SUPER_MAGIC:
             found = os.fstat(directory)
             if found.st_ino != PROC_ROOT_INODE:
                 return None
             if part in (b"self", b"thread-self"):
                 return self._self(part, found.st_dev)
-        return os.readlink(b"", dir_fd=link)
+        return self._view.text(link, kind.magic)
 
     def _self(self, name: bytes, device: int) -> bytes:
         """What /proc/self or /proc/thread-self says to the target."""

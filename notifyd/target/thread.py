@@ -210,13 +210,16 @@ class StoppedThread:
             TargetGone: the target is no longer in its call.
         """
         if self._resolver is None:
-            self._resolver = Resolver(self.tid)
+            self._resolver = Resolver(self.tid, self._is_local)
         try:
             path = self._resolver.resolve(dirfd, pathname, follow)
         except OSError as error:
             raise self.failure(error) from error
         self.check()
         return PurePosixPath(os.fsdecode(path))
+
+    def _is_local(self, fd: int) -> bool:
+        return self._digests is not None and self._digests.is_local(fd)
 
     def is_mount_point(self, path: PurePosixPath) -> bool:
         """Whether something is mounted at an absolute path of the target's; it is not touched.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import files, mountinfo, proc, statmount
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_long, openat2
+from notifyd.kernel.statmount import Kind
 
 __all__ = ["NameTooLong", "View", "below", "check_named", "no_name"]
 
@@ -38,6 +39,8 @@ class View:
         tid: the thread.
         root: O_PATH, its root directory; stays the caller's.
         cached: RESOLVE_CACHED, if nothing may wait.
+        is_local: of a file whose mount the kernel does not tell, whether asking about that file
+            cannot wait; before Linux 6.8 it tells of none.
 
     Attributes:
         ours: whether its root directory is ours: the kernel's walk from anywhere is then its own.
@@ -49,10 +52,11 @@ class View:
         BlockingIOError: it cannot be told without waiting.
     """
 
-    def __init__(self, tid: int, root: int, cached: int) -> None:
+    def __init__(self, tid: int, root: int, cached: int, is_local: Callable[[int], bool]) -> None:
         self._tid = tid
         self._root = root
         self._cached = cached
+        self._is_local = is_local
         where = statmount.spot(root)
         self._mount = where.mount
         self.ours = where == statmount.own_root()
@@ -112,7 +116,7 @@ class View:
         Raises:
             TargetFault: EACCES: it has no name.
         """
-        if files.filesystem(fd) == files.PROC_SUPER_MAGIC:
+        if self.kind(fd).magic == files.PROC_SUPER_MAGIC:
             if self._cached:
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             device = mountinfo.device(fd)
@@ -122,6 +126,29 @@ class View:
                     if self.leads(point.rstrip(b"/") + tail, fd):
                         return point.rstrip(b"/") + tail
         raise no_name()
+
+    def kind(self, fd: int) -> Kind:
+        """What is mounted where an open file (O_PATH too) is.
+
+        Raises:
+            BlockingIOError: whoever serves it would have to be asked.
+        """
+        found = None
+        if self._namespace is not None:
+            found = statmount.kind(self._namespace, statmount.mount_of(fd))
+        if found is not None:
+            return found
+        if self._cached and not self._is_local(fd):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        magic, flags = files.mounted(fd)
+        return Kind(magic, not flags & files.ST_NOSYMFOLLOW)
+
+    def text(self, link: int, magic: int) -> bytes:
+        """What a link says, which may be its server's to tell; raises as `kind`."""
+        quiet = magic in mountinfo.QUIET or not self._cached or self._is_local(link)
+        if not quiet:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return os.readlink(b"", dir_fd=link)
 
     def _holds(self, fd: int, mount: int, *, anywhere: bool = False) -> bool:
         if self._namespace is not None:

@@ -1,12 +1,11 @@
 """A file system in user space that withholds its answers: FUSE by its own protocol.
 
-    served.py FOLDER [OPTION]...    (OPTION: of the mount, besides allow_other)
+    served.py FOLDER [opens]    (opens: it opens a file itself before it answers)
 
-What is asked about a name that begins with the name of a request (`flush1`, `read-me`) is answered
-but for that request. It is told on standard output, a line `REQUEST NAME` for each, and answered
-once standard input ends; or when the process does, with an error (ECONNABORTED).
-`link-TARGET` are links to TARGET, `readlink…` to themselves with a dot in front; `folder…`, and
-what begins with a capital, are directories; all else is files of 64 KiB. Nothing is kept.
+Everything is answered, until a byte comes on standard input. From then on, of a name that begins
+with the name of a request (`flush1`, `read-me`), that request is not; it is told on standard
+output, a line `REQUEST NAME` for each. All of them are answered once standard input ends.
+`link-TARGET` are links to TARGET, `readlink…` to themselves with a dot in front; what contains `dir`, are directories; all else is files of 64 KiB. Nothing is kept.
 """
 
 from __future__ import annotations
@@ -43,12 +42,13 @@ HEAD = struct.Struct("=IIQQ")  # struct fuse_in_header: len, opcode, unique, nod
 class Served:
     """The nodes, by number, and what is withheld."""
 
-    def __init__(self, device: int) -> None:
+    def __init__(self, device: int, *, opens: bool) -> None:
         self.device = device
-        self.names = {ROOT: "Root"}
+        self.opens = opens
+        self.names = {ROOT: ""}
         self.nodes: dict[str, int] = {}
         self.withheld: list[tuple[bytes, int, int, str]] = []
-        self.open = True  # whether answers are withheld
+        self.withholds = False
 
     def take(self, request: bytes) -> None:
         """Answer a request, or do not yet."""
@@ -57,7 +57,7 @@ class Served:
         if kind == LOOKUP:
             name = os.fsdecode(request[40:].rstrip(b"\0"))
         asked = NAMES.get(kind)
-        if asked and name.startswith(asked) and self.open:
+        if asked and name.startswith(asked) and self.withholds:
             self.withheld.append((request, kind, unique, name))
             print(asked, name, flush=True)
         else:
@@ -65,7 +65,7 @@ class Served:
 
     def release(self) -> None:
         """Answer all that waits, and from now on at once."""
-        self.open = False
+        self.withholds = False
         for request, kind, unique, _ in self.withheld:
             self.answer(request, kind, unique, HEAD.unpack_from(request)[3])
         self.withheld.clear()
@@ -74,6 +74,8 @@ class Served:
         """Answer as a file system would that has everything."""
         if kind in SILENT:
             return
+        if self.opens:
+            os.close(os.open("/etc/hostname", os.O_RDONLY))
         known = {
             INIT: self._init,
             LOOKUP: self._lookup,
@@ -112,7 +114,7 @@ class Served:
         mode = 0o100777
         if name.startswith(("link-", "readlink")):
             mode = 0o120777
-        elif name[:1].isupper() or name.startswith("folder"):
+        elif name == "" or "dir" in name:
             mode = 0o40777
         return struct.pack("<6Q10I", node, SIZE, 128, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
@@ -121,27 +123,28 @@ class Served:
         return os.fsencode(name.removeprefix("link-") if name.startswith("link-") else "." + name)
 
 
-def mount(folder: str, *options: str) -> int:
+def mount(folder: str) -> int:
     """Mount it; the device, which the caller owns."""
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     libc = ctypes.CDLL(None, use_errno=True)
     how = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
-    how = ",".join((how, *(options or ("allow_other",))))
-    if libc.mount(b"served", os.fsencode(folder), b"fuse", 0, how.encode()):
+    if libc.mount(b"served", os.fsencode(folder), b"fuse", 0, f"{how},allow_other".encode()):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), folder)
     return device
 
 
-def serve(device: int) -> None:
+def serve(device: int, *, opens: bool) -> None:
     """Serve until it is unmounted; standard input says when to answer at last."""
-    served = Served(device)
+    served = Served(device, opens=opens)
     poll = select.poll()
     poll.register(device, select.POLLIN)
     poll.register(0, select.POLLIN)
     print("mounted", flush=True)
     while True:
         for which, _ in poll.poll():
-            if which == 0 and not os.read(0, 4096):
+            if which == 0 and os.read(0, 1):
+                served.withholds = True
+            elif which == 0:
                 poll.unregister(0)
                 served.release()
             elif which == device:
@@ -154,4 +157,4 @@ def serve(device: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(mount(*sys.argv[1:]))
+    serve(mount(sys.argv[1]), opens="opens" in sys.argv[2:])
