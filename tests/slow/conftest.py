@@ -7,6 +7,7 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,14 +36,16 @@ class Talker:
     """A process whose standard output is read with patience."""
 
     def __init__(self, line: list[str], **more: object) -> None:
-        self.process = subprocess.Popen(  # type: ignore[call-overload]
-            line,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            start_new_session=True,
-            **more,
-        )
+        self.input, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(  # type: ignore[call-overload]
+                line,
+                stdin=theirs,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                start_new_session=True,
+                **more,
+            )
         self.said = b""
 
     def hear(self, done: Callable[[bytes], bool]) -> bytes:
@@ -59,8 +62,7 @@ class Talker:
 
     def go(self) -> None:
         """Send it a byte."""
-        self.process.stdin.write(b"g")
-        self.process.stdin.flush()
+        self.input.send(b"g")
 
     def until(self, text: str) -> None:
         """Wait until it has said that."""
@@ -74,7 +76,7 @@ class Talker:
     def close(self) -> None:
         """The same, and wait for that."""
         self.kill()
-        self.process.stdin.close()
+        self.input.close()
         self.process.wait(PATIENCE)
         self.process.stdout.close()
 
@@ -95,7 +97,7 @@ class Served(Talker):
 
     def release(self) -> None:
         """Have it answer all that it has withheld, and from now on everything."""
-        self.process.stdin.close()
+        self.input.close()
 
 
 class Daemon:
@@ -115,6 +117,7 @@ class Daemon:
         while not os.path.exists(self.socket):
             assert time.monotonic() < end, Path(folder, "log").read_text()
             time.sleep(0.01)
+        self._attacks: list[Talker] = []
         self.neighbour = Talker(self.run(PYTHON, "-c", NEIGHBOUR))
         try:
             self.neighbour.hear(lambda said: len(said) > ROUNDS)
@@ -130,6 +133,10 @@ class Daemon:
     def attack(self, kind: str, served: Served, *, withhold: bool = True) -> Talker:
         """Have `attack.py` make its call under it, while the server withholds its answers."""
         attack = Talker(self.run(PYTHON, str(HERE / "attack.py"), kind, served.folder))
+        self._attacks.append(attack)
+        if kind == "read-received":
+            with open(f"/proc/{served.process.pid}/root{served.folder}/read", "rb") as file:
+                socket.send_fds(attack.input, [b"f"], [file.fileno()])
         attack.until("ready")
         if withhold:
             served.withhold()
@@ -149,6 +156,12 @@ class Daemon:
                 pass
         self.neighbour.hear(lambda said: len(said) > ROUNDS)
 
+    def end_attacks(self) -> None:
+        """End what a test has left, its servers having gone."""
+        for attack in self._attacks:
+            attack.close()
+        self._attacks.clear()
+
     def close(self) -> None:
         """End it."""
         self.neighbour.close()
@@ -166,9 +179,10 @@ def daemon() -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Served]]:
+def serve(daemon: Daemon) -> Iterator[Callable[..., Served]]:
     """Start a server: `serve()`; `serve("notifyd", "run", ...)` has it started by a command."""
     with contextlib.ExitStack() as stack:
+        stack.callback(daemon.end_attacks)
 
         def starter(*before: str, opens: bool = False) -> Served:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ns-"))

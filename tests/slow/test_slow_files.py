@@ -52,6 +52,17 @@ def test_a_call_that_waits_for_a_server_holds_up_nobody_else(kind, daemon, serve
     daemon.goes_on()
 
 
+def test_a_file_of_a_server_that_nobody_sees(daemon, serve):
+    """Mounted in a namespace of its own, its descriptor sent by an accomplice outside of the run."""
+    served = serve("unshare", "-m", "--propagation", "private")
+    attack = daemon.attack("read-received", served)
+    served.until("read read")
+    daemon.goes_on()
+    attack.kill()
+    attack.close()
+    daemon.goes_on()
+
+
 @pytest.mark.parametrize("kind", AT_ONCE)
 def test_a_call_for_which_no_server_is_needed_waits_for_none(kind, daemon, serve):
     """What is not asked cannot be withheld."""
