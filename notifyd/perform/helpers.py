@@ -36,7 +36,7 @@ IDLE = 5.0  # seconds without an order after which a helper ends
 PATIENCE = 10.0  # seconds that a helper may take to become one, or all to make no progress
 HURRY = 0.02  # seconds in which a busy helper is mostly free again; then another one is made
 MOST_PAUSE = 0.5  # seconds between two looks of a call that waits for a helper
-LAST = 1.0  # seconds that the end of the workload waits for one that does not die at once
+LAST = 0.1  # seconds that the end of a workload waits; whom a server of files holds is left
 SOON = 1000  # microseconds; the supervisor waits that long for what is mostly there much sooner
 
 Key: TypeAlias = int
@@ -274,8 +274,9 @@ class Helpers:
         everyone = [*self._busy, *(one for free in self._idle.values() for one in free)]
         for helper in everyone:
             helper.kill()
+        end = time.monotonic() + LAST
         for helper in everyone:
-            helper.close(wait=LAST)
+            helper.close(wait=max(end - time.monotonic(), 0.0))
         self._busy.clear()
         self._by_key.clear()
         self._idle.clear()

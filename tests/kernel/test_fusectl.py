@@ -11,7 +11,8 @@ from notifyd.kernel.fusectl import Connections
 def test_one_that_is_not_open_tells_nothing(no_fd_left):
     """Then there may be any; opened and closed, it leaves nothing behind."""
     connections = Connections()
-    assert connections.any() and not connections.are_told
+    assert connections.any()
+    assert not connections.are_told
     with connections:
         assert connections.are_told or connections.any()
     assert connections.any()

@@ -27,9 +27,7 @@ def test_no_mount_has_no_type():
     assert statmount.kind(1, statmount.own_root().mount) is None
 
 
-OVERLAY = (
-    b"45 1 0:33 / /merged rw - overlay overlay rw,lowerdir=%s,upperdir=/up,workdir=/work,index=off\n"
-)
+OVERLAY = b"45 1 0:33 / /merged rw - overlay overlay rw,lowerdir=%s,upperdir=/up,workdir=/work\n"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Has a supervisor touch what a server of files withholds.    attack.py KIND FOLDER
+"""Has a supervisor touch what a server of files withholds.
+
+    attack.py KIND FOLDER
 
 Prints `ready`, waits for a byte on standard input, prints `begins`, and `ends ERRNO` if the call
 comes back.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import array
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -45,8 +48,6 @@ def missing() -> ctypes.c_void_p:
     if fd < 0:
         fd = LIBC.syscall(USERFAULTFD, 0)
     assert fd >= 0, ctypes.get_errno()
-    import fcntl
-
     fcntl.ioctl(fd, API, struct.pack("=QQQ", 0xAA, 0, 0))
     where = LIBC.mmap(None, PAGE, 3, 0x22, -1, 0)
     fcntl.ioctl(fd, REGISTER, struct.pack("=QQQQ", where, PAGE, 1, 0))
@@ -76,80 +77,104 @@ def sent() -> int:
     return 0
 
 
-def called(function: Callable[..., int], *args: object) -> Callable[[], int]:
+Call = Callable[[], int]
+
+
+def called(function: Callable[..., int], *args: object) -> Call:
     """A call of the C library, with its arguments made beforehand."""
     return lambda: function(*args)
 
 
-def prepared() -> Callable[[], int]:
-    """The call, ready to be made."""
-    if kind in ("lookup", "getattr", "statfs", "open"):
-        path = ctypes.create_string_buffer(os.fsencode(name(kind)))
-        if kind in ("getattr", "statfs"):
-            os.open(name(kind), os.O_PATH)  # it is in the cache
-        buffer = ctypes.create_string_buffer(256)
-        if kind == "open":
-            return called(LIBC.open, path, os.O_RDONLY)
-        if kind == "statfs":
-            return called(LIBC.statfs, path, buffer)
-        return called(LIBC.stat, path, buffer)
-    if kind == "flush":
-        return called(LIBC.open, name("flush").encode(), os.O_RDONLY)
-    if kind == "release":
-        return called(LIBC.open, name("release").encode(), os.O_RDONLY)
-    if kind == "flush-mode":
-        return called(LIBC.fchmod, os.open(name("flush"), os.O_RDONLY), 0o600)
-    if kind == "flush-connect":
-        return called(LIBC.connect, os.open(name("flush"), os.O_RDONLY), INET, len(INET))
-    if kind == "flush-sent":
-        return sent
-    if kind == "flush-exec":
-        fd, nothing = os.open(name("flush"), os.O_RDONLY), (ctypes.c_char_p * 2)(b"x", None)
-        return called(LIBC.syscall, EXECVEAT, fd, b"", nothing, nothing, EMPTY_PATH)
-    if kind == "read-path":
-        return called(LIBC.open, page("read"), os.O_RDONLY)
-    if kind == "read-received":  # of a server that nobody here can see
-        with socket.socket(fileno=os.dup(0)) as there:
-            (descriptor,) = socket.recv_fds(there, 1, 1)[1]
-        where = LIBC.mmap(None, PAGE, 1, 1, descriptor, 0)
-        return called(LIBC.open, ctypes.c_void_p(where), os.O_RDONLY)
-    if kind == "read-address":
-        there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        return called(LIBC.connect, there.fileno(), page("read"), 16)
-    if kind == "read-arguments":
-        return called(LIBC.execve, b"/bin/true", page("read"), None)
-    if kind == "read-buffer":
-        return called(LIBC.stat, b"/etc/passwd", page("read"))
-    if kind == "read-exec":
-        os.open(name("read"), os.O_PATH)
-        nothing = (ctypes.c_char_p * 2)(b"x", None)
-        return called(LIBC.execve, name("read").encode(), nothing, nothing)
-    if kind == "getattr-exec":
-        os.open(name("getattr"), os.O_PATH)
-        nothing = (ctypes.c_char_p * 2)(b"x", None)
-        return called(LIBC.execve, name("getattr").encode(), nothing, nothing)
-    if kind == "getattr-root":
-        os.chroot(name("getattrdir"))
-        return called(LIBC.open, b"/etc/passwd", os.O_RDONLY)
-    if kind in ("readlink", "readlink-through", "statfs-linked"):
-        os.lstat(name("readlink"))  # it is in the cache
-        buffer = ctypes.create_string_buffer(256)
-        if kind == "readlink":
-            return called(LIBC.readlink, name("readlink").encode(), buffer, 256)
-        if kind == "readlink-through":
-            return called(LIBC.open, (name("readlink") + "/x").encode(), os.O_RDONLY)
-        os.open(name("statfs"), os.O_PATH)
-        link = f"/tmp/slow-{os.getpid()}"
-        os.symlink(name("statfs"), link)
-        return called(LIBC.stat, link.encode(), buffer)
-    if kind == "write-buffer":
-        return called(LIBC.stat, b"/etc/passwd", written_back())
-    if kind == "missing":
-        return called(LIBC.open, missing(), os.O_RDONLY)
-    raise SystemExit(f"no {kind}")
+def opened(of: str) -> int:
+    """A file of the folder, opened natively or as the rules have it, while all is answered."""
+    return os.open(name(of), os.O_RDONLY)
 
 
-call = prepared()
+def by_path(function: Callable[..., int], of: str, *args: object) -> Call:
+    """A call on a name; what it leads to is in the kernel's cache, but for what is looked up."""
+    if of != "lookup":
+        os.lstat(name(of))
+    return called(function, name(of).encode(), *args)
+
+
+def executed(of: str) -> Call:
+    """An execve of a name."""
+    nothing = (ctypes.c_char_p * 2)(b"x", None)
+    return by_path(LIBC.execve, of, nothing, nothing)
+
+
+def executed_by_descriptor() -> Call:
+    """An execveat of a descriptor."""
+    fd, nothing = opened("flush"), (ctypes.c_char_p * 2)(b"x", None)
+    return called(LIBC.syscall, EXECVEAT, fd, b"", nothing, nothing, EMPTY_PATH)
+
+
+def linked() -> Call:
+    """A stat by a link elsewhere."""
+    os.lstat(name("statfs"))
+    link = f"/tmp/slow-{os.getpid()}"
+    os.symlink(name("statfs"), link)
+    return called(stat_and_unlink, link.encode())
+
+
+def stat_and_unlink(link: bytes) -> int:
+    """A stat that leaves no link behind."""
+    found: int = LIBC.stat(link, room)
+    os.unlink(link)
+    return found
+
+
+def at_another_root() -> Call:
+    """An open from a root directory that is served."""
+    os.chroot(name("getattrdir"))
+    return called(LIBC.open, b"/etc/passwd", os.O_RDONLY)
+
+
+def received() -> Call:
+    """A page of a file of a server that nobody here can see: its descriptor was sent."""
+    with socket.socket(fileno=os.dup(0)) as there:
+        (descriptor,) = socket.recv_fds(there, 1, 1)[1]
+    where = LIBC.mmap(None, PAGE, 1, 1, descriptor, 0)
+    return called(LIBC.open, ctypes.c_void_p(where), os.O_RDONLY)
+
+
+def connected(address: object) -> Call:
+    """A connect to an address."""
+    there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    return called(LIBC.connect, there.detach(), address, 16)
+
+
+room = ctypes.create_string_buffer(256)
+PREPARED: dict[str, Callable[[], Call]] = {
+    "lookup": lambda: by_path(LIBC.stat, "lookup", room),
+    "getattr": lambda: by_path(LIBC.stat, "getattr", room),
+    "statfs": lambda: by_path(LIBC.statfs, "statfs", room),
+    "open": lambda: by_path(LIBC.open, "open", os.O_RDONLY),
+    "flush": lambda: by_path(LIBC.open, "flush", os.O_RDONLY),
+    "release": lambda: by_path(LIBC.open, "release", os.O_RDONLY),
+    "flush-mode": lambda: called(LIBC.fchmod, opened("flush"), 0o600),
+    "flush-connect": lambda: called(LIBC.connect, opened("flush"), INET, len(INET)),
+    "flush-sent": lambda: sent,
+    "flush-exec": executed_by_descriptor,
+    "read-path": lambda: called(LIBC.open, page("read"), os.O_RDONLY),
+    "read-received": received,
+    "read-address": lambda: connected(page("read")),
+    "read-arguments": lambda: called(LIBC.execve, b"/bin/true", page("read"), None),
+    "read-buffer": lambda: called(LIBC.stat, b"/etc/passwd", page("read")),
+    "read-exec": lambda: executed("read"),
+    "getattr-exec": lambda: executed("getattr"),
+    "getattr-root": at_another_root,
+    "readlink": lambda: by_path(LIBC.readlink, "readlink", room, 256),
+    "readlink-through": lambda: (
+        os.lstat(name("readlink")),
+        called(LIBC.open, (name("readlink") + "/x").encode(), os.O_RDONLY),
+    )[1],
+    "statfs-linked": linked,
+    "write-buffer": lambda: called(LIBC.stat, b"/etc/passwd", written_back()),
+    "missing": lambda: called(LIBC.open, missing(), os.O_RDONLY),
+}
+
+call = PREPARED[kind]()
 print("ready", flush=True)
 os.read(0, 1)
 print("begins", flush=True)

@@ -1,4 +1,4 @@
-"""A daemon, a workload of it that nobody must disturb, and a server of files that does not answer."""
+"""A daemon, a workload that nobody must disturb, and a server of files that does not answer."""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ def performed(call):
 @on(Exec)
 def executes(call):
     """The name, the arguments, and the digest."""
-    assert call.path and call.argv and call.sha256 is not None
+    assert call.path.is_absolute()
+    assert len(call.argv) >= 0
+    assert call.sha256 is not None
     return Allow()
 
 

@@ -5,7 +5,8 @@
 Everything is answered, until a byte comes on standard input. From then on, of a name that begins
 with the name of a request (`flush1`, `read-me`), that request is not; it is told on standard
 output, a line `REQUEST NAME` for each. All of them are answered once standard input ends.
-`link-TARGET` are links to TARGET, `readlink…` to themselves with a dot in front; what contains `dir`, are directories; all else is files of 64 KiB. Nothing is kept.
+`link-TARGET` are links to TARGET, `readlink…` to themselves with a dot in front; what contains
+`dir` are directories, all else files of 64 KiB. Nothing is kept.
 """
 
 from __future__ import annotations

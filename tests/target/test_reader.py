@@ -55,7 +55,8 @@ def test_a_look_that_waits_is_left(readers):
     assert pending is not None and not pending.over
     assert readers.start(lambda: 0) is None  # in haste
     go.set()
-    assert pending.wait(PATIENCE) and pending.result() is True
+    assert pending.wait(PATIENCE)
+    assert pending.result() is True
     assert _done(readers, lambda: 5).result() == 5
 
 
