@@ -53,7 +53,7 @@ def test_a_call_that_waits_for_a_server_holds_up_nobody_else(kind, daemon, serve
 
 
 def test_a_file_of_a_server_that_nobody_sees(daemon, serve):
-    """Mounted in a namespace of its own, its descriptor sent by an accomplice outside of the run."""
+    """Mounted in a namespace of its own, its descriptor sent from outside of the run."""
     served = serve("unshare", "-m", "--propagation", "private")
     attack = daemon.attack("read-received", served)
     served.until("read read")
