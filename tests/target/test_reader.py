@@ -52,7 +52,8 @@ def test_a_look_that_waits_is_left(readers):
     """The loop goes on, does not wait for the next one, and hears of the first when it is over."""
     go = threading.Event()
     pending = readers.start(go.wait)
-    assert pending is not None and not pending.over
+    assert pending is not None
+    assert not pending.over
     assert readers.start(lambda: 0) is None  # in haste
     go.set()
     assert pending.wait(PATIENCE)
