@@ -121,9 +121,7 @@ class Files:
             places = tuple(draft.places)
             order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
             grant, owned = verdict.grant, draft.hand_over()
-            return FileDeed(
-                self, recipe, draft, order, drawn.cloexec, grant, owned, helper, opened
-            )
+            return FileDeed(self, recipe, draft, order, drawn.cloexec, grant, owned, helper, opened)
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:
         """Open an existing file, if nothing about it is special.
