@@ -59,7 +59,11 @@ class Helper:
     __slots__ = ("_buffer", "_channel", "_gifts", "_let_go", "_pidfd", "key", "used")
 
     def __init__(
-        self, key: Key, channel: socket.socket, process: int, let_go: Callable[[int], None]
+        self,
+        key: Key,
+        channel: socket.socket,
+        process: int,
+        let_go: Callable[[int], None] = os.close,
     ) -> None:
         self.key = key
         self.used = time.monotonic()
