@@ -159,7 +159,7 @@ PREPARED: dict[str, Callable[[], Call]] = {
     "read-path": lambda: called(LIBC.open, page("read"), os.O_RDONLY),
     "read-received": received,
     "read-address": lambda: connected(page("read")),
-    "read-arguments": lambda: called(LIBC.execve, b"/bin/true", page("read"), None),
+    "read-arguments": lambda: called(LIBC.execve, b"/nowhere", page("read"), None),
     "read-buffer": lambda: called(LIBC.stat, b"/etc/passwd", page("read")),
     "read-exec": lambda: executed("read"),
     "getattr-exec": lambda: executed("getattr"),
