@@ -40,6 +40,7 @@ class View:
         cached: RESOLVE_CACHED, if nothing may wait.
 
     Attributes:
+        root: its root directory.
         ours: whether its root directory is ours: the kernel's walk from anywhere is then its own.
         top: what its root is called from ours; empty if it is ours.
 
@@ -54,6 +55,7 @@ class View:
         self._root = root
         self._cached = cached
         where = statmount.spot(root)
+        self.root = where
         self._mount = where.mount
         self.ours = where == statmount.own_root()
         self._namespace: int | None = 0
