@@ -54,7 +54,7 @@ def move(call):
     """A name takes along what lies below. mv(1) tries NOREPLACE first, and again without."""
     old, *new = call.paths.values()
     stays = isinstance(call, Link) or (isinstance(call, Rename) and call.flags & NOREPLACE)
-    for path in [one for one in known if one == old or old in one.parents]:
+    for path in [one for one in known if one.is_relative_to(old)]:
         kept = known[path] if stays else known.pop(path)
         known.update({place / path.relative_to(old): kept for place in new})
     return Allow()

@@ -54,6 +54,7 @@ ONLY_READ = n.option(
 ALLOWED = frozenset(ALLOW)
 READABLE = frozenset((*ALLOW, *READ, *ONLY_READ))
 ABOVE = frozenset(parent for one in READABLE for parent in one.parents)
+DEPTH = max((len(one.parts) for one in READABLE), default=1)  # of a long path no more is asked
 
 DEVICES = {f"/dev/{one}" for one in ("null", "zero", "full", "random", "urandom", "tty")}
 QUEUES = PurePosixPath("/dev/mqueue")
@@ -79,9 +80,8 @@ def is_own(call: Call, path: PurePosixPath) -> bool:
     """Whether it is the program's own directory in /proc, and not about others."""
     number, *what = path.parts[2:] or ("",)
     what = what[2:] if what[:1] == ["task"] else what
-    if not number.isdecimal() or OTHERS.intersection(what[:1]):
-        return False
-    return path.is_relative_to(call.resolve(-1, b"/proc/self", True))
+    about = number.isdecimal() and not OTHERS.intersection(what[:1])
+    return about and path.is_relative_to(call.resolve(-1, b"/proc/self", True))
 
 
 def is_open(call: Call, path: PurePosixPath) -> bool:
@@ -113,7 +113,7 @@ def only_below(call: Call) -> Allow | Deny:
         if str(path) in DEVICES and isinstance(call, (Open, *LOOKS)):
             continue
         listed = ALLOWED if name in written else READABLE
-        if not listed.isdisjoint((path, *path.parents)) or is_open(call, path):
+        if not listed.isdisjoint((path, *path.parents[-DEPTH:])) or is_open(call, path):
             continue
         if name in written or not is_free(call, path):
             return refusal(path, "allow" if name in written else "read")

@@ -74,7 +74,8 @@ class FileDeed:
                 self._context = context.for_access()
             else:
                 self._context = context
-            self._inline = performing.inline(context) if grant is None else None
+            here = grant is None and not draft.thread.is_far
+            self._inline = performing.inline(context) if here else None
             # What it holds in another user namespace is not the power that a rule means.
             same = context.user == performing.own().user
             held = self._context.persona.capabilities if same else 0

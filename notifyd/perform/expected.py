@@ -90,7 +90,7 @@ class Expected:
         ):
             if not strings and (strings is None or about == "argv"):
                 continue
-            wanted = b"".join(one + b"\0" for one in strings)
+            wanted = b"\0".join((*strings, b""))
             found = _read(f"/proc/{pid}/{file}", len(wanted) + SHOWN)
             whole = about == "envp" or self.argv is not None
             if found != wanted if whole else not found.startswith(wanted):

@@ -77,6 +77,7 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack, *, whole: bool) -> 
         data = call.read(call.data_address, size) if size else b""
         return [Message([data], addresses[0] if addresses else None)]
     messages: list[Message] = []
+    size = 0
     for header, address in zip(call.headers, addresses, strict=False):
         try:
             if header.name:
@@ -88,6 +89,9 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack, *, whole: bool) -> 
                 raise
             break  # sendmmsg(2) sends those before the one that is wrong
         messages.append(Message(pieces, address, control))
+        size += sum(map(len, pieces))
+        if size >= MAX_SENT:
+            break  # sendmmsg(2) may send fewer than it was given
     return messages
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import deque
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -34,6 +33,7 @@ from notifyd.kernel.openat2 import (
     openat2,
 )
 from notifyd.kernel.statmount import mount_of, spot
+from notifyd.kernel.strides import Strides
 from notifyd.perform.context import Selves
 from notifyd.perform.tasks import PROC_ROOT_INODE, NeedLook, NeedSelves, OwnTask
 
@@ -290,10 +290,13 @@ class Pinner:
             raise _error(errno.EXDEV)
         follow = follow or path.endswith(b"/")
         directory = path.endswith((b"/", b"/."))
-        todo = deque(part for part in path.split(b"/") if part)
-        links = 0
+        todo = [part for part in path.split(b"/") if part][::-1]
+        links, strides = 0, Strides(resolve)
         while todo:
-            part = todo.popleft()
+            if not resolve & RESOLVE_BENEATH and (leapt := self._leap(here, todo, strides)) >= 0:
+                here = leapt
+                continue
+            part = todo.pop()
             if part == b".." and resolve & RESOLVE_BENEATH and spot(here) == spot(start):
                 raise _error(errno.EXDEV)
             step = self._step(here, part, os.O_NOFOLLOW, resolve & RESOLVE_NO_XDEV)
@@ -312,11 +315,26 @@ class Pinner:
                 continue
             if text.startswith(b"/"):
                 here = self._jump(here, resolve)
-            todo.extendleft(reversed([piece for piece in text.split(b"/") if piece]))
+            todo += [piece for piece in text.split(b"/") if piece][::-1]
         if directory and not stat.S_ISDIR(os.fstat(here).st_mode):
             raise _error(errno.ENOTDIR)
         self.task.check_not_us(here)
         return here
+
+    def _leap(self, here: int, todo: list[bytes], strides: Strides) -> int:
+        """Walk a stretch without links; -1 if the next component has to be walked singly."""
+        before = todo.copy()
+        found = strides.leap(here, todo)
+        if found < 0:
+            return -1
+        self._keep(found)
+        if filesystem(found) == PROC_SUPER_MAGIC:
+            try:
+                os.close(openat2(found, b".", _LOOK))
+            except PermissionError:  # which needs to be known by the way that leads there
+                todo[:] = before
+                return -1
+        return found
 
     def _check_follows(self, directory: int, part: bytes, link: int, *, last: bool) -> None:
         """Raise what the kernel says of a link that it does not follow: pick_link() in Linux."""

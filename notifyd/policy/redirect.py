@@ -51,9 +51,9 @@ def _follow(
     follow: bool,
 ) -> PurePosixPath:
     for _ in range(MAX_LINKS):
-        above = {path, *path.parents}
-        old = next((one for one in places if one in above), None)
-        if old is None or not above.isdisjoint(places.values()):
+        # Not by `path.parents`: of 2,000 components they take 100 ms.
+        old = next((one for one in places if path.is_relative_to(one)), None)
+        if old is None or any(path.is_relative_to(one) for one in places.values()):
             return path
         new = places[old] / path.relative_to(old)
         path = call.resolve(AT_FDCWD, os.fsencode(new), follow)

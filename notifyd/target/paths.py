@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter_ns as clock
 
 from notifyd.errors import TargetFault
-from notifyd.kernel import proc, statmount
+from notifyd.kernel import statmount
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
@@ -25,11 +25,11 @@ from notifyd.kernel.openat2 import (
     openat2,
 )
 from notifyd.target.steps import Steps
+from notifyd.target.stepwise import Stepwise, TooFar, must_wait, parts_of
 from notifyd.target.view import NameTooLong, View, no_name
 
+MOST_TIME = 500_000  # nanoseconds, after which no other walk begins while everybody waits
 TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
-MAX_LINKS = 40  # as the kernel: path_resolution(7)
-PROC_ROOT_INODE = 1
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,6 +54,7 @@ class Resolver:
     Attributes:
         mounts: by name, where a walk did not come from the root alone: the mounts of what it began
             at, and of what links of /proc led to.
+        far: whether a walk took too long for everybody to wait.
         apart: the names of what is on a mount in another namespace than the target's own, but is
             the very file that has this name there.
     """
@@ -61,6 +62,7 @@ class Resolver:
     def __init__(self, tid: int, is_local: Callable[[int], bool] = lambda _: False) -> None:
         self._tid = tid
         self._is_local = is_local
+        self.far = False
         self._found: dict[tuple[int, bytes, bool], bytes | OSError | TargetFault] = {}
         self.mounts: dict[bytes, tuple[int, ...]] = {}
         self.apart: set[bytes] = set()
@@ -79,9 +81,17 @@ class Resolver:
         key = dirfd, pathname, follow
         found = self._found.get(key)
         if found is None:
+            until = clock() + MOST_TIME // 4
             for _ in range(TRIES):
-                with suppress(BlockingIOError):
+                try:
                     return self._run(_Walk(self._tid, RESOLVE_CACHED, self._is_local), key)
+                except TooFar:
+                    self.far = True
+                    break
+                except BlockingIOError:
+                    self.far = clock() > until
+                    if self.far:
+                        break
             raise WouldBlock(lambda: self._look(key))
         if isinstance(found, Exception):
             raise found
@@ -114,7 +124,7 @@ class _Walk:
         self._tid = tid
         self._is_local = is_local
         self._flags = cached
-        self._links = 0
+        self._until = clock() + MOST_TIME
         self.mounts: tuple[int, ...] = ()
         self.strayed = False
         self._root = -1
@@ -188,7 +198,7 @@ class _Walk:
             except NameTooLong:
                 free = False
             except OSError as error:
-                if self._must_wait(error):
+                if must_wait(error, self._flags):
                     raise
                 free = free and error.errno in (errno.ELOOP, errno.ENOENT)
         if free:
@@ -229,7 +239,7 @@ class _Walk:
         try:
             found = self._open(start, path, 0)
         except OSError as error:
-            if self._must_wait(error):
+            if must_wait(error, self._flags):
                 raise
             return False
         try:
@@ -237,14 +247,13 @@ class _Walk:
         finally:
             os.close(found)
 
-    # -- one component at a time
-
     def _step_by_step(self, start: int, path: bytes, follow: bool) -> bytes:
         follow = follow or path.endswith((b"/", b"/."))
         steps = Steps(self._root, start)
         try:
-            if not self._follow(steps, path, follow):  # too many links
-                return _joined(self._called(start), _parts(path))
+            walk = Stepwise(self._tid, self._view, steps, self._flags, self._enter)
+            if not walk.run(path, follow):  # too many links
+                return _joined(self._called(start), parts_of(path))
             name = self._called(steps.here)
             if steps.tail or name.startswith(b"/"):
                 name = _joined(name, steps.tail)
@@ -252,118 +261,9 @@ class _Walk:
         finally:
             steps.close()
 
-    def _follow(self, steps: Steps, path: bytes, follow: bool) -> bool:
-        """Walk; False if there are too many links."""
-        todo = deque(_parts(path))
-        while todo:
-            part = todo.popleft()
-            if part == b".." or steps.tail:
-                self._up_or_along(steps, part)
-                continue
-            step = self._step(steps.here, part)
-            text: bytes | None = b""
-            if step >= 0 and (todo or follow):
-                text = self._text_or_close(steps.here, part, step)
-            if text == b"":
-                steps.arrive(step, part)
-                continue
-            os.close(step)
-            self._links += 1
-            if self._links > MAX_LINKS:
-                return False
-            if text is None:
-                self._jump(steps, part)
-                continue
-            if text.startswith(b"/"):
-                steps.go(self._root)
-            todo.extendleft(reversed(_parts(text)))
-        return True
-
-    def _up_or_along(self, steps: Steps, part: bytes) -> None:
-        if part != b"..":
-            steps.tail.append(part)
-        elif steps.tail:
-            steps.drop()
-        elif steps.here != self._root and not self._at_root(steps.here):
-            above = self._step(steps.here, part)
-            if above >= 0:
-                steps.go(above)
-
-    def _at_root(self, fd: int) -> bool:
-        return statmount.spot(fd) == statmount.spot(self._root)
-
-    def _step(self, here: int, part: bytes) -> int:
-        """Open a component, itself; -1 if it is not there."""
-        try:
-            return openat2(here, part, _ANY, 0, self._flags)
-        except OSError as error:
-            if self._must_wait(error) or error.errno in (errno.EMFILE, errno.ENFILE):
-                raise
-            return -1
-
-    def _jump(self, steps: Steps, part: bytes) -> None:
-        """Go where a link of /proc leads.
-
-        Not from the cache alone, which the kernel refuses here. It does not wait: nothing is looked
-        up beyond the link.
-        """
-        try:
-            found = os.open(part, _PLAIN, dir_fd=steps.here)
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise
-            steps.tail.append(part)
-            return
-        steps.go(found)
-        self._enter(found)
-
-    def _text_or_close(self, directory: int, part: bytes, link: int) -> bytes | None:
-        try:
-            return self._text(directory, part, link)
-        except BaseException:
-            os.close(link)
-            raise
-
-    def _text(self, directory: int, part: bytes, link: int) -> bytes | None:
-        """What a link says to the target; empty if it is none, None if only the kernel knows."""
-        if not stat.S_ISLNK(statmount.mode_of(link)):
-            return b""
-        kind = self._view.kind(link)
-        if not kind.follows:
-            return b""  # the call will fail with it
-        if kind.magic == PROC_SUPER_MAGIC:
-            found = os.fstat(directory)
-            if found.st_ino != PROC_ROOT_INODE:
-                return None
-            if part in (b"self", b"thread-self"):
-                return self._self(part, found.st_dev)
-        return self._view.text(link, kind.magic)
-
-    def _self(self, name: bytes, device: int) -> bytes:
-        """What /proc/self or /proc/thread-self says to the target."""
-        # They are whoever looks: here that is us, and must not be.
-        status = self._status()
-        # Another /proc than ours is that of the target's own pid namespace.
-        at = 0 if device == os.stat("/proc").st_dev else -1
-        process, thread = status.process_ids[at], status.thread_ids[at]
-        return b"%d" % process if name == b"self" else b"%d/task/%d" % (process, thread)
-
-    def _status(self) -> proc.Status:
-        directory = proc.open_dir(self._tid)
-        try:
-            return proc.read_status(directory)
-        finally:
-            os.close(directory)
-
-    def _must_wait(self, error: OSError) -> bool:
-        """Whether a walk failed since it must not wait.
-
-        EAGAIN is also what one with `..` gets when anything anywhere is renamed meanwhile, since it
-        could have left its root then: openat2(2). Step by step there is no `..`.
-        """
-        return error.errno == errno.EAGAIN and bool(self._flags)
-
     def _open(self, start: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
+        if self._flags and clock() > self._until:
+            raise TooFar
         within = RESOLVE_IN_ROOT if start == self._root else 0
         try:
             return openat2(start, path, flags, 0, within | self._flags | resolve)
@@ -385,7 +285,3 @@ def _is_directory(fd: int) -> bool:
 
 def _joined(name: bytes, parts: list[bytes]) -> bytes:
     return (name.rstrip(b"/") + b"".join(b"/" + part for part in parts)) or b"/"
-
-
-def _parts(path: bytes) -> list[bytes]:
-    return [part for part in path.split(b"/") if part not in (b"", b".")]

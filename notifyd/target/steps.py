@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
-
-from notifyd.kernel import statmount
 
 __all__ = ["Steps"]
 
@@ -38,28 +35,33 @@ class Steps:
         self.close()
         self.here = fd
 
-    def arrive(self, fd: int, name: bytes) -> None:
+    def go_to_root(self) -> None:
+        """Be where absolute paths begin."""
+        self.go(self._kept[0])
+
+    def arrive(self, fd: int, name: bytes, *, directory: bool) -> None:
         """Come to what is no link that is followed; -1 if nothing is there."""
-        if fd >= 0 and stat.S_ISDIR(statmount.mode_of(fd)):
+        if directory:
             self.go(fd)
             return
-        self._forget()
+        self.drop_thing()
         self._last = fd
         self.tail.append(name)
 
     def drop(self) -> None:
         """Go back from the last name."""
-        self._forget()
+        self.drop_thing()
         self.tail.pop()
 
-    def _forget(self) -> None:
+    def drop_thing(self) -> None:
+        """Let go of what the last name means: there is more behind it."""
         if self._last >= 0:
             os.close(self._last)
         self._last = -1
 
     def close(self) -> None:
         """Let go of it."""
-        self._forget()
+        self.drop_thing()
         if self.here not in self._kept:
             os.close(self.here)
             self.here = self._kept[0]

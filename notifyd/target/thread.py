@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TypeVar
 
@@ -21,11 +22,12 @@ from notifyd.target.digests import Digests
 from notifyd.target.identity import Identity, read_identity
 from notifyd.target.paths import Resolver, WouldBlock
 from notifyd.target.process import TargetProcess
+from notifyd.target.vectors import TooMany, Vector
 
 T = TypeVar("T")
 
 MAX_READ = 1 << 24  # bytes a rule may read at once
-MAX_STRING = 32 * process_vm.PAGE  # MAX_ARG_STRLEN: execve(2)
+_VectorKey = tuple[int, int, int, int, bool]  # the arguments of `read_strings`
 
 
 class StoppedThread:
@@ -40,6 +42,7 @@ class StoppedThread:
         "_notifier",
         "_resolver",
         "_tid",
+        "_vectors",
     )
 
     def __init__(self, note: Note, notifier: Notifier, digests: Digests | None = None) -> None:
@@ -50,6 +53,7 @@ class StoppedThread:
         self._resolver: Resolver | None = None
         self._mounts: frozenset[bytes] | Exception | None = None
         self._digests = digests
+        self._vectors: dict[_VectorKey, tuple[bytes, ...] | Exception] = {}
         self._hashed: dict[tuple[int, bytes, bool], str | Exception] = {}
 
     @property
@@ -153,39 +157,34 @@ class StoppedThread:
         Raises:
             TargetFault: a pointer or a string cannot be read (EFAULT), or there are more than
                 `max_strings` or `max_bytes` of them (E2BIG) and the rest may not be `cut` off.
+            WouldBlock: they are many, and have to be read first.
         """
-        found: list[bytes] = []
-        left = max_bytes
-        for pointer in self._pointers(address, word):
-            if len(found) == max_strings or left <= 0:
-                if cut:
-                    break
-                raise TargetFault("argument list without an end", errno.E2BIG)
+        key = address, word, max_strings, max_bytes, cut
+        found = self._vectors.get(key)
+        if found is None:
             try:
-                found.append(process_vm.read_string(self.tid, pointer, MAX_STRING))
-            except OSError as error:
-                if error.errno == errno.ENAMETOOLONG:  # what execve(2) says of such a string
-                    raise TargetFault("a string without an end", errno.E2BIG) from error
-                raise self.failure(error) from error
-            left -= len(found[-1]) + 1
-        self.check()
-        return tuple(found)
+                found = self._vector(key, at_once=True)
+            except TooMany:
+                raise WouldBlock(partial(self._look_at_vector, key)) from None
+        if isinstance(found, Exception):
+            raise found
+        return found
 
-    def _pointers(self, address: int, word: int) -> Iterator[int]:
-        """The pointers of a vector up to the null pointer that ends it, a page at a time."""
-        while address:
-            size = process_vm.PAGE - address % process_vm.PAGE
-            size = size // word * word or word  # a pointer may lie across two pages
-            try:
-                data = process_vm.read(self.tid, address, size)
-            except OSError as error:
-                raise self.failure(error) from error
-            for at in range(0, size, word):
-                pointer = int.from_bytes(data[at : at + word], "little")
-                if not pointer:
-                    return
-                yield pointer
-            address += size
+    def _look_at_vector(self, key: _VectorKey) -> None:
+        try:
+            self._vectors[key] = self._vector(key, at_once=False)
+        except Exception as error:
+            self._vectors[key] = error
+
+    def _vector(self, key: _VectorKey, *, at_once: bool) -> tuple[bytes, ...]:
+        address, word, max_strings, max_bytes, cut = key
+        try:
+            vector = Vector(self.tid, address, word)
+            found = vector.strings(max_strings, max_bytes, cut=cut, at_once=at_once)
+        except OSError as error:
+            raise self.failure(error) from error
+        self.check()
+        return found
 
     def write(self, address: int, data: bytes) -> None:
         """Write all of `data` at `address`; raises as `read` does.
@@ -254,6 +253,11 @@ class StoppedThread:
     def is_apart(self, path: bytes) -> bool:
         """Of a path that `resolve` gave: whether it is in `Resolver.apart`."""
         return self._resolver is not None and path in self._resolver.apart
+
+    @property
+    def is_far(self) -> bool:
+        """Whether a path of the call takes too long to be walked while everybody waits."""
+        return self._resolver is not None and self._resolver.far
 
     def digest(self, dirfd: int, pathname: bytes, follow: bool) -> str:
         """The SHA-256 of the file that `pathname` means to the target, 64 hexadecimal digits.

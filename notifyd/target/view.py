@@ -43,6 +43,7 @@ class View:
             cannot wait; before Linux 6.8 it tells of none.
 
     Attributes:
+        root: its root directory.
         ours: whether its root directory is ours: the kernel's walk from anywhere is then its own.
         top: what its root is called from ours; empty if it is ours.
 
@@ -58,6 +59,7 @@ class View:
         self._cached = cached
         self._is_local = is_local
         where = statmount.spot(root)
+        self.root = where
         self._mount = where.mount
         self.ours = where == statmount.own_root()
         self._namespace: int | None = 0

@@ -307,9 +307,11 @@ def test_ioctl_requests(stopped):
 
 
 def test_long_lists_are_cut_in_events(stopped):
-    """An event shows 64 of the groups or destinations, and counts the rest."""
+    """An event shows 64 of the groups and counts the rest; of messages no more are looked at."""
     memory = {0x1000: words(*range(100)), 0x2000: bytes(64 * 70)}
     groups = stopped("SetGid", "setgroups", 100, 0x1000, memory=memory)
     assert type(groups).groups.render(groups) == [*range(64), "(and 36 more)"]
     sent = stopped("SendTo", "sendmmsg", 3, 0x2000, 70, memory=memory)
-    assert type(sent).addresses.render(sent)[-1] == "(and 6 more)"
+    assert (
+        len(sent.addresses) == 64
+    )  # fewer may be sent than were given, and so fewer are looked at

@@ -4,6 +4,8 @@ A lock that can be taken, a FIFO that ends, a file that can be executed, a file 
 unmounted: the program sees at once whether anybody keeps what was opened for its call.
 """
 
+import sys
+
 import pytest
 
 pytestmark = pytest.mark.root
@@ -80,6 +82,20 @@ def keeps(call):
     KEPT.append(os.open(call.path, os.O_WRONLY))
     return Supply(KEPT[-1])
 """
+# What follows runs on a kernel that cannot put descriptors into programs: ioctl(2) says so.
+OLDER = """
+import errno, os, struct, sys
+from notifyd.kernel import arch, prctl, seccomp, unotify
+
+rows = (
+    (0x20, 0, 0, 0), (0x15, 0, 3, arch.native().numbers["ioctl"]),
+    (0x20, 0, 0, 24), (0x15, 0, 1, unotify.IOCTL_ADDFD),
+    (0x06, 0, 0, seccomp.RET_ERRNO | errno.EINVAL), (0x06, 0, 0, seccomp.RET_ALLOW),
+)
+prctl.set_no_new_privs()
+seccomp.install(b"".join(struct.pack("=HBBI", *row) for row in rows), 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 NOBODY = ("--user", "nobody")
 
 
@@ -102,6 +118,15 @@ def test_what_is_kept_is_seen(build, rule, run, here):
     """A rule that keeps what it supplies: the FIFO has a writer still, each time."""
     ran = run("--rules", rule(KEEPS), "--", build("copies"), "20", "fifo", cwd=here)
     assert (ran.status, ran.lines) == (7, ["fifo 20"])
+
+
+def test_no_start_where_nothing_can_be_given(rule, run, here):
+    """On Linux before 5.9, for which a filter stands in: said before anything is started."""
+    older = sys.executable, "-c", OLDER
+    ran = run("--rules", rule(KEEPS), "--", "touch", "started", before=older, cwd=here)
+    assert ran.status == 2
+    assert "Linux has it since 5.9" in ran.err
+    assert not (here / "started").exists()
 
 
 @pytest.mark.parametrize("name", ["pathname", "path"])

@@ -10,7 +10,8 @@ import pytest
 from notifyd.errors import TargetFault
 from notifyd.kernel import statmount
 from notifyd.target import view
-from notifyd.target.paths import MAX_LINKS, Resolver, WouldBlock, _Walk
+from notifyd.target.paths import Resolver, WouldBlock, _Walk
+from notifyd.target.stepwise import MAX_LINKS
 
 HERE = -100  # AT_FDCWD
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageHeader", "SendTo"]
 
-UIO_MAXIOV = 1024  # messages that one sendmmsg(2) sends at most; linux/uio.h
+MOST_MESSAGES = 64  # of one sendmmsg(2), which may send fewer than it was given: all others wait
 _HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
 _STRIDE = {8: 64, 4: 32}  # bytes of struct mmsghdr: the header, and what was sent
 
@@ -65,7 +65,7 @@ class Headers(Field[tuple[MessageHeader, ...]]):
         word = call.word_size
         header = _HEADER[word]
         if "count" in call.variant.sources:
-            count = min(values.count, UIO_MAXIOV)
+            count = min(values.count, MOST_MESSAGES)
             data = _as_many(call, raw, _STRIDE[word], count)
             return tuple(
                 MessageHeader(*header.unpack_from(data, at))
@@ -144,7 +144,7 @@ class SendTo(Call):
     addrlen = Int("sendto: bytes of the address")
     message = Address("sendmsg, sendmmsg: the header, or the first of them")
     headers = Headers("sendmsg, sendmmsg: the copied headers")
-    count = Int("sendmmsg: how many messages; the kernel takes 1024 at most")
+    count = Int("sendmmsg: how many messages; 64 are looked at, and no more are sent")
 
     variants = (
         call("sendto", fd=0, data_address=1, size=2, flags=3, addresses=4, addrlen=5),
