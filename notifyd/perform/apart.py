@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import outcome
 
-from notifyd.kernel import credentials, files, mountinfo, mounts
+from notifyd.kernel import credentials, files, mountinfo, mounts, threads
 from notifyd.perform.pin import Cannot
 from notifyd.perform.worker import NUDGE
 from notifyd.threads import start_thread
@@ -29,13 +29,18 @@ _EMPTY_PATHS = 0x44  # MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH
 
 
 def apart(function: Callable[[], T]) -> T:
-    """Call a function in a thread of its own, which gets the signals that end a call."""
+    """Call a function in a thread of its own, which gets the signals that end a call.
+
+    The thread is gone for the kernel, too, when this returns: it keeps namespaces, roots, mounts.
+    """
     found: list[outcome.Maybe[T]] = []
     thread = threading.Thread(target=lambda: found.append(outcome.capture(function)))
     start_thread(thread)
     signal.pthread_sigmask(signal.SIG_BLOCK, {NUDGE})
     try:
         thread.join()
+        if thread.native_id is not None:
+            threads.join(thread.native_id)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {NUDGE})
     return found[0].unwrap()

@@ -77,6 +77,7 @@ class FileDeed:
             same = context.user == performing.own().user
             held = self._context.persona.capabilities if same else 0
             self._more = granted(grant) & ~held
+            self._where = performing.where(self._context, self._more)
             stack.pop_all()
 
     def now(self) -> Done | None:
@@ -96,21 +97,29 @@ class FileDeed:
             found = self._inline.run(order, self._draft.fds[start] if start >= 0 else -1)
             if found is not None:
                 return self._finish(*found)
-        helper = self._files.helpers.take(self._files.key(self._context, self._more))
+        helper = self._files.helpers.take(self._where.key)
         if helper is None:
             return None
         return self._ask_now(helper)
 
     def _ask_now(self, helper: Helper) -> Done | None:
         self._helper = helper
-        try:
-            helper.send(self._order, self._draft.fds)
-        except OSError:
-            self._drop()
+        if not self._send():
             return None  # it has gone in the meantime, and another one will be asked
         # One that ends from here on may have done it: nobody else is asked.
         sent = helper.answer_soon()
         return self._answered(*sent) if sent is not None else None
+
+    def _send(self) -> bool:
+        """Give the helper the order; False if it has gone in the meantime."""
+        assert self._helper is not None
+        files, draft = self._files, self._draft
+        try:
+            files.send(self._helper, self._order, draft.fds, self._where, draft.thread)
+        except ConnectionError:
+            self._drop()
+            return False
+        return True
 
     async def wait(self) -> Done:
         """Do it, however long it takes; raises as `now`."""
@@ -120,13 +129,12 @@ class FileDeed:
                 return done
 
     async def _wait(self) -> Done | None:
-        if self._helper is None:
+        while self._helper is None:
             thread = self._draft.thread
             plan = partial(self._files.plan, self._context, thread, self._more)
-            key = self._files.key(self._context, self._more)
-            self._helper = await self._files.helpers.get(key, plan)
+            self._helper = await self._files.helpers.get(self._where.key, plan)
             thread.check()
-            self._helper.send(self._order, self._draft.fds)
+            self._send()
         helper = self._helper
         while True:
             with trio.move_on_after(LOOK):

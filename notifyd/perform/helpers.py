@@ -24,8 +24,10 @@ import trio
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
-from notifyd.perform.helper import MAX_ORDER, PING, READY, Plan
+from notifyd.perform.helper import MAX_ORDER, PING, READY
 from notifyd.perform.order import Order, Reply
+from notifyd.perform.travel import NOWHERE
+from notifyd.perform.where import Plan
 from notifyd.perform.zygote import Zygote
 
 __all__ = ["MOST", "MOST_IDLE", "Helper", "Helpers"]
@@ -78,7 +80,7 @@ class Helper:
             said = self._channel.recv(4096)
             if said != READY:
                 text = said.decode(errors="replace")
-                raise CannotPerform(f"no helper can be where the target is: {text or 'it ended'}")
+                raise CannotPerform(f"{NOWHERE}: {text or 'it ended'}")
             return
         raise CannotPerform("a helper takes too long to be where the target is")
 

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import outcome
 import trio
 
+from notifyd.kernel import threads
 from notifyd.threads import start_thread
 
 T = TypeVar("T")
@@ -30,6 +31,9 @@ NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost
 
 async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None = None) -> T:
     """Call `function` in a thread of its own and wait for it.
+
+    The thread is gone by then, for the kernel too: it may have had a root, a working directory and
+    mounts of its own.
 
     If the caller is cancelled the thread is left to itself and its result is dropped. It is a
     daemon: it cannot keep the supervisor from ending.
@@ -56,6 +60,8 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
             name = "notifyd-nudger"
             start_thread(threading.Thread(target=job.drive_out, name=name, daemon=True))
         raise
+    while job.thread.native_id is not None and threads.is_there(job.thread.native_id):
+        await trio.lowlevel.checkpoint()
     return job.result()
 
 
