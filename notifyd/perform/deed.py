@@ -65,6 +65,7 @@ class FileDeed:
         self._owned = owned
         self._helper = helper  # that is at it already
         self._signals = Signals(draft.thread.tid)
+        self._target = -1  # a pidfd of its thread, where its end has to be seen at once
         with ExitStack() as stack:
             stack.callback(owned.close)
             call, context = draft.call, performing.context(draft.thread)
@@ -136,9 +137,12 @@ class FileDeed:
             thread.check()
             self._send()
         helper = self._helper
+        if self._target < 0 and self._where.plan.is_elsewhere:
+            # Killed, it has left already what the helper keeps alive until that is ended.
+            self._target = self._draft.task
         while True:
             with trio.move_on_after(LOOK):
-                sent = await helper.answer()
+                sent = await helper.answer(self._target)
                 return self._answered(*sent)
             # The kernel would end the call for a signal that the target does not block.
             if self._signals():
@@ -200,6 +204,7 @@ class FileDeed:
         if reply.need == Need.MOVED:
             raise Moved
         if reply.need == Need.CANNOT:
+            self._draft.thread.check()
             raise CannotPerform(f"{self._draft.call.operation}: {reply.text}")
         if reply.errno:
             if reply.errno == errno.EFBIG and self._order.limit >= 0:

@@ -76,6 +76,13 @@ class Draft:
         return self._directory
 
     @property
+    def task(self) -> int:
+        """A pidfd of the target's thread."""
+        if self._task < 0:
+            self._task = self._looked(StoppedThread.open, self.thread)
+        return self._task
+
+    @property
     def nested(self) -> bool:
         """Whether the target is in a pid namespace below ours."""
         try:
@@ -126,9 +133,8 @@ class Draft:
         Raises:
             TargetFault: EBADF: it has none of that number.
         """
-        if self._task < 0:
-            self._task = self._looked(StoppedThread.open, self.thread)
-        return self._looked(lambda _: pidfd.get_fd(self._task, number), None)
+        task = self.task
+        return self._looked(lambda _: pidfd.get_fd(task, number), None)
 
     def _send(self, fd: int) -> int:
         self.fds.append(fd)

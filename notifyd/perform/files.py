@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -158,9 +158,9 @@ class Files:
             return None
         last = Last.NOFOLLOW if flags & os.O_NOFOLLOW else Last.FOLLOW
         place = Place(-1 if start < 0 else 0, pathname, last, seen)
-        order = Order("open", (place,), (flags, 0, 0))
+        order, thread = Order("open", (place,), (flags, 0, 0)), cast("StoppedThread", call.target)
         try:
-            self.send(helper, order, [] if start < 0 else [start], where, call.target)
+            self.send(helper, order, [] if start < 0 else [start], where, thread)
             sent = helper.answer_soon()
         except (OSError, CannotPerform):
             self.helpers.drop(helper)  # it has gone in the meantime

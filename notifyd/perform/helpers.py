@@ -21,7 +21,7 @@ from typing import TypeAlias
 import msgspec
 import trio
 
-from notifyd.errors import CannotPerform
+from notifyd.errors import CannotPerform, TargetGone
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
 from notifyd.perform.helper import MAX_ORDER, PING, READY
@@ -121,16 +121,26 @@ class Helper:
         except BlockingIOError:
             return None
 
-    async def answer(self) -> Sent:
-        """Wait for the answer.
+    async def answer(self, target: int = -1) -> Sent:
+        """Wait for the answer, or until its target has ended.
+
+        Args:
+            target: a pidfd; -1 where it is enough to be cancelled some time afterwards.
 
         Raises:
             CannotPerform: the helper is gone.
+            TargetGone: the target is.
         """
-        while True:
-            await trio.lowlevel.wait_readable(self._channel)
-            with suppress(BlockingIOError):
-                return self._receive(socket.MSG_DONTWAIT)
+        with select.epoll() as either:
+            either.register(self._channel, select.EPOLLIN)
+            if target >= 0:
+                either.register(target, select.EPOLLIN)
+            while True:
+                await trio.lowlevel.wait_readable(either.fileno())
+                with suppress(BlockingIOError):
+                    return self._receive(socket.MSG_DONTWAIT)
+                if target >= 0 and not pidfd.alive(target):
+                    raise TargetGone("the target ended while a helper did its call")
 
     def _receive(self, flags: int) -> Sent:
         try:

@@ -48,7 +48,12 @@ class Plan(msgspec.Struct, array_like=True, frozen=True):
     @property
     def travels(self) -> bool:
         """Whether it is where its target is for one order at a time."""
-        return not self.stays and (self.enter or bool(self.join))
+        return self.is_elsewhere and not self.stays
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it has other namespaces or another root than we have."""
+        return self.enter or bool(self.join)
 
 
 class Where(NamedTuple):
