@@ -139,7 +139,8 @@ class FileDeed:
         helper = self._helper
         if self._target < 0 and self._where.plan.is_elsewhere:
             # Killed, it has left already what the helper keeps alive until that is ended.
-            self._target = self._draft.task
+            with suppress(OSError):  # EMFILE
+                self._target = self._draft.task
         while True:
             with trio.move_on_after(LOOK):
                 sent = await helper.answer(self._target)

@@ -131,16 +131,24 @@ class Helper:
             CannotPerform: the helper is gone.
             TargetGone: the target is.
         """
-        with select.epoll() as either:
-            either.register(self._channel, select.EPOLLIN)
+        with ExitStack() as stack:
+            waited = self._channel.fileno()
             if target >= 0:
-                either.register(target, select.EPOLLIN)
+                with suppress(OSError):  # EMFILE: it is seen a little later then
+                    waited = self._either(target, stack)
             while True:
-                await trio.lowlevel.wait_readable(either.fileno())
+                await trio.lowlevel.wait_readable(waited)
                 with suppress(BlockingIOError):
                     return self._receive(socket.MSG_DONTWAIT)
                 if target >= 0 and not pidfd.alive(target):
                     raise TargetGone("the target ended while a helper did its call")
+
+    def _either(self, target: int, stack: ExitStack) -> int:
+        """What is readable when the helper has answered or the target has ended."""
+        either = stack.enter_context(select.epoll())
+        either.register(self._channel, select.EPOLLIN)
+        either.register(target, select.EPOLLIN)
+        return either.fileno()
 
     def _receive(self, flags: int) -> Sent:
         try:
