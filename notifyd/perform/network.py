@@ -138,7 +138,7 @@ async def perform(call: Call, verdict: Allow) -> Done:
     # The kernel would end the call for a signal that the target does not block.
     signals = Signals(call.process.tid)
     try:
-        done = await worker.run(deed, disturbed=signals)
+        done = await worker.run(deed, disturbed=signals, changed=True)
     except OSError:
         deed.owned.close()  # it was not begun; otherwise nothing is left to close
         raise

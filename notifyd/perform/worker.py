@@ -8,6 +8,7 @@ it holds. Only a page fault that is never served (userfaultfd, FUSE) cannot be n
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Generic, TypeVar
 import outcome
 import trio
 
-from notifyd.kernel import threads
+from notifyd.kernel import pidfd
 from notifyd.threads import start_thread
 
 T = TypeVar("T")
@@ -29,11 +30,13 @@ LOOK = 0.1  # seconds between two looks at whether a target has a signal to atte
 NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost
 
 
-async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None = None) -> T:
+async def run(
+    function: Callable[[], T],
+    *,
+    disturbed: Callable[[], bool] | None = None,
+    changed: bool = False,
+) -> T:
     """Call `function` in a thread of its own and wait for it.
-
-    The thread is gone by then, for the kernel too: it may have had a root, a working directory and
-    mounts of its own.
 
     If the caller is cancelled the thread is left to itself and its result is dropped. It is a
     daemon: it cannot keep the supervisor from ending.
@@ -41,6 +44,8 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
     Args:
         function: what to do; a system call of it that waits may end with EINTR.
         disturbed: asked now and then; once it says yes, the thread is nudged.
+        changed: whether the thread gets a root, a working directory or mounts of its own, which
+            have to be gone when this returns.
 
     Raises:
         OSError: EAGAIN: no thread could be started, and `function` was not called.
@@ -60,9 +65,23 @@ async def run(function: Callable[[], T], *, disturbed: Callable[[], bool] | None
             name = "notifyd-nudger"
             start_thread(threading.Thread(target=job.drive_out, name=name, daemon=True))
         raise
-    while job.thread.native_id is not None and threads.is_there(job.thread.native_id):
-        await trio.lowlevel.checkpoint()
+    if changed and job.thread.native_id is not None:
+        await _end(job.thread.native_id)
     return job.result()
+
+
+async def _end(tid: int) -> None:
+    """Wait until a thread is gone for the kernel, which takes microseconds; since Linux 6.9."""
+    try:
+        descriptor = pidfd.open_thread(tid)
+    except OSError:  # ESRCH: it is gone. EINVAL: an older kernel
+        return
+    try:
+        # Invariant: no cancellation between effect and answer.
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _Job(Generic[T]):
