@@ -230,11 +230,12 @@ class Supervisor:
         return taken[0] if taken else None
 
     async def _tidy(self) -> None:
-        """End helpers that have nothing to do any more."""
+        """End helpers that have nothing to do any more, and forget the dead."""
         while True:
             await trio.sleep(TIDY)
             for workload in self.workloads:
                 workload.files.helpers.tidy()
+                workload.identities.tidy()
 
     async def _sweep(self) -> None:
         """Cancel the tasks of calls whose target went away.

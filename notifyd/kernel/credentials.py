@@ -8,12 +8,18 @@ what it is. A thread that was changed must end; it is never used for anything el
 from __future__ import annotations
 
 import ctypes
+from functools import partial
+from typing import TYPE_CHECKING
 
 from notifyd.kernel.arch import native
 from notifyd.kernel.libc import syscall
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "CLONE_FS",
+    "prepared",
     "set_capabilities",
     "set_fs_ids",
     "set_gids",
@@ -68,9 +74,14 @@ def set_fs_ids(uid: int, gid: int) -> None:
 
 def set_capabilities(effective: int, permitted: int) -> None:
     """Set this thread's capabilities, bit n for number n; none stays inheritable; capset(2)."""
+    prepared(effective, permitted)()
+
+
+def prepared(effective: int, permitted: int) -> Callable[[], object]:
+    """What does `set_capabilities` when it is called, for who has to do it often."""
     header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
     low, high = 0xFFFFFFFF, 32
     data = (ctypes.c_uint32 * 6)(
         effective & low, permitted & low, 0, effective >> high, permitted >> high, 0
     )
-    syscall(_number("capset"), header, data)
+    return partial(syscall, _number("capset"), header, data)

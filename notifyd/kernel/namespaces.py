@@ -46,11 +46,11 @@ def read(directory: int) -> tuple[int, ...]:
     return tuple(os.stat(f"ns/{kind}", dir_fd=directory).st_ino for kind in KINDS)
 
 
-def join(pidfd: int, flags: int) -> None:
-    """Join namespaces of a process. Since 5.8 with a pidfd.
+def join(fd: int, flags: int) -> None:
+    """Join namespaces. Since 5.8 with a pidfd.
 
     Args:
-        pidfd: of a process, or of a thread (6.9).
+        fd: a pidfd of a process, or of a thread (6.9), or one namespace: an open /proc/TID/ns/mnt.
         flags: values of `KINDS`, added up. With the user namespace, capabilities are those of its
             root from then on; the caller must have one thread only.
 
@@ -58,7 +58,7 @@ def join(pidfd: int, flags: int) -> None:
         OSError: EPERM: no power over them. EINVAL: its user namespace is ours already, or the
             caller has several threads. ESRCH: it has ended.
     """
-    syscall(arch.native().numbers["setns"], pidfd, flags)
+    syscall(arch.native().numbers["setns"], fd, flags)
 
 
 def owner(namespace: int) -> int:

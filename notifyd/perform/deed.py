@@ -67,6 +67,7 @@ class FileDeed:
         self._helper = helper  # that is at it already
         self._opened: int | None = None  # what it came to, if closing that may wait
         self._signals = Signals(draft.thread.tid)
+        self._target = -1  # a pidfd of its thread, where its end has to be seen at once
         with ExitStack() as stack:
             stack.callback(owned.close)
             call, context = draft.call, performing.context(draft.thread)
@@ -80,6 +81,7 @@ class FileDeed:
             same = context.user == performing.own().user
             held = self._context.persona.capabilities if same else 0
             self._more = granted(grant) & ~held
+            self._where = performing.where(self._context, self._more)
             stack.pop_all()
         self._opened = opened
 
@@ -100,17 +102,14 @@ class FileDeed:
             found = self._inline.run(order, self._draft.fds[start] if start >= 0 else -1)
             if found is not None:
                 return self._finish(*found)
-        helper = self._files.helpers.take(self._files.key(self._context, self._more))
+        helper = self._files.helpers.take(self._where.key)
         if helper is None:
             return None
         return self._ask_now(helper)
 
     def _ask_now(self, helper: Helper) -> Done | None:
         self._helper = helper
-        try:
-            helper.send(self._order, self._draft.fds)
-        except OSError:
-            self._drop()
+        if not self._send():
             return None  # it has gone in the meantime, and another one will be asked
         # One that ends from here on may have done it: nobody else is asked.
         sent = helper.answer_soon()
@@ -119,6 +118,17 @@ class FileDeed:
             return done
         self._opened = done.fd
         return None
+
+    def _send(self) -> bool:
+        """Give the helper the order; False if it has gone in the meantime."""
+        assert self._helper is not None
+        files, draft = self._files, self._draft
+        try:
+            files.send(self._helper, self._order, draft.fds, self._where, draft.thread)
+        except ConnectionError:
+            self._drop()
+            return False
+        return True
 
     async def wait(self) -> Done:
         """Do it, however long it takes; raises as `now`. Its order's descriptors are closed."""
@@ -140,17 +150,20 @@ class FileDeed:
             stack.pop_all()
 
     async def _wait(self) -> Done | None:
-        if self._helper is None:
+        while self._helper is None:
             thread = self._draft.thread
             plan = partial(self._files.plan, self._context, thread, self._more)
-            key = self._files.key(self._context, self._more)
-            self._helper = await self._files.helpers.get(key, plan)
+            self._helper = await self._files.helpers.get(self._where.key, plan)
             thread.check()
-            self._helper.send(self._order, self._draft.fds)
+            self._send()
         helper = self._helper
+        if self._target < 0 and self._where.plan.is_elsewhere:
+            # Killed, it has left already what the helper keeps alive until that is ended.
+            with suppress(OSError):  # EMFILE
+                self._target = self._draft.task
         while True:
             with trio.move_on_after(LOOK):
-                sent = await helper.answer()
+                sent = await helper.answer(self._target)
                 return self._answered(*sent)
             # The kernel would end the call for a signal that the target does not block.
             if self._signals():
@@ -212,6 +225,7 @@ class FileDeed:
         if reply.need == Need.MOVED:
             raise Moved
         if reply.need == Need.CANNOT:
+            self._draft.thread.check()
             raise CannotPerform(f"{self._draft.call.operation}: {reply.text}")
         if reply.errno:
             if reply.errno == errno.EFBIG and self._order.limit >= 0:

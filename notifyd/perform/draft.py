@@ -90,6 +90,13 @@ class Draft:
         return self._directory
 
     @property
+    def task(self) -> int:
+        """A pidfd of the target's thread."""
+        if self._task < 0:
+            self._task = self._looked(StoppedThread.open, self.thread)
+        return self._task
+
+    @property
     def nested(self) -> bool:
         """Whether the target is in a pid namespace below ours."""
         try:
@@ -140,9 +147,8 @@ class Draft:
         Raises:
             TargetFault: EBADF: it has none of that number.
         """
-        if self._task < 0:
-            self._task = self._looked(StoppedThread.open, self.thread)
-        fd = self._opened(lambda _: pidfd.get_fd(self._task, number), None)
+        task = self.task
+        fd = self._opened(lambda _: pidfd.get_fd(task, number), None)
         if self._closing.waits(fd, self.thread.tid):
             self.slow.append(fd)
         else:

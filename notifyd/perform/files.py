@@ -9,21 +9,24 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from notifyd.errors import CannotPerform, TargetFault
-from notifyd.kernel import namespaces, pidfd, proc
+from notifyd.kernel import proc
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
 from notifyd.perform.context import Context
 from notifyd.perform.deed import FileDeed
 from notifyd.perform.draft import Draft
-from notifyd.perform.helper import Plan
 from notifyd.perform.helpers import Helper, Helpers
 from notifyd.perform.inline import Inline
 from notifyd.perform.order import Last, Order, Place
 from notifyd.perform.recipes import RECIPES, Recipe
+from notifyd.perform.way import eldest, way_to
+from notifyd.perform.where import Plan, Where, plan_for
 from notifyd.policy.call import PID, Call
 from notifyd.policy.operations import Open, Truncate
 from notifyd.policy.verdicts import Allow
@@ -38,7 +41,6 @@ __all__ = ["Files"]
 KEPT = 1024  # contexts
 SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
 _LOOK = os.O_PATH | os.O_CLOEXEC
-_USER = namespaces.KINDS["user"]
 
 
 class Files:
@@ -56,8 +58,9 @@ class Files:
         self.terminals: Terminals | None = None
         self._identities = identities
         self._contexts: dict[int, tuple[Identity, Context]] = {}
-        self._ways: dict[int, tuple[Identity, int, bool]] = {}  # by thread, for `open_at_once`
-        self._keys: dict[tuple[Context, int], int] = {}
+        self._ways: dict[int, tuple[Identity, Where, bool]] = {}  # by thread, for `open_at_once`
+        self._places: dict[tuple[Context, int], Where] = {}
+        self._keys: dict[object, int] = {}
         self._moving = False
         self._inline: Inline | None = None
         self._own: Context | None = None
@@ -139,7 +142,7 @@ class Files:
         way = self._ways.get(tid)
         if way is None or flags & SPECIAL:
             return None
-        identity, key, inline = way
+        identity, where, inline = way
         if self._identities.of(tid) is not identity:
             del self._ways[tid]
             return None
@@ -160,7 +163,7 @@ class Files:
                 opened = self._inline.open(pathname, start, flags, seen)
                 if opened is not None:
                     return opened
-            return self._ask_at_once(call, key, pathname, start, flags, seen)
+            return self._ask_at_once(call, where, pathname, start, flags, seen)
         finally:
             if start >= 0:
                 os.close(start)
@@ -168,23 +171,27 @@ class Files:
     def _ask_at_once(
         self,
         call: Open,
-        key: int,
+        where: Where,
         pathname: bytes,
         start: int,
         flags: int,
         seen: bytes | None,
     ) -> tuple[int, int] | None:
-        helper = self.helpers.take(key)
+        helper = self.helpers.take(where.key)
         if helper is None:
             return None
         last = Last.NOFOLLOW if flags & os.O_NOFOLLOW else Last.FOLLOW
         place = Place(-1 if start < 0 else 0, pathname, last, seen)
+        order, thread = Order("open", (place,), (flags, 0, 0)), cast("StoppedThread", call.target)
         try:
-            helper.send(Order("open", (place,), (flags, 0, 0)), [] if start < 0 else [start])
+            self.send(helper, order, [] if start < 0 else [start], where, thread)
             sent = helper.answer_soon()
         except (OSError, CannotPerform):
             self.helpers.drop(helper)  # it has gone in the meantime
             return None
+        except BaseException:
+            self.helpers.drop(helper)
+            raise
         if sent is None:
             # It waits for something, and must not be ended for that: who opens a FIFO is seen by
             # its other end. The call's deed goes on with it.
@@ -287,12 +294,19 @@ class Files:
                 self._contexts.clear()
                 self._ways.clear()
             self._contexts[tid] = identity, context
-            self._ways[tid] = identity, self.key(context, 0), self.inline(context) is not None
+            self._ways[tid] = identity, self.where(context, 0), self.inline(context) is not None
         return context
 
-    def key(self, context: Context, more: int) -> int:
-        """A number for a context with `more` powers: comparing those costs more than a call."""
-        return self._keys.setdefault((context, more), len(self._keys))
+    def where(self, context: Context, more: int) -> Where:
+        """Where a helper for a context with `more` powers has to be."""
+        found = self._places.get((context, more))
+        if found is None:
+            plan = plan_for(context, self.own(), more)
+            # What stays is for one place; all others are home again before they answer.
+            shared = plan, (context.namespaces, context.root) if plan.stays else None
+            found = Where(self._keys.setdefault(shared, len(self._keys)), plan)
+            self._places[context, more] = found
+        return found
 
     def inline(self, context: Context) -> Inline | None:
         """What does calls at once for a target with this context; None if it is not ours."""
@@ -312,35 +326,32 @@ class Files:
                 os.close(directory)
         return self._own
 
-    def plan(self, context: Context, thread: StoppedThread, more: int, stack: ExitStack) -> Any:
+    def plan(
+        self, context: Context, thread: StoppedThread, more: int, stack: ExitStack
+    ) -> tuple[Plan, list[int]]:
         """What a helper for a context has to be, and the descriptors that make it so."""
-        own = self.own()
-        differ = [
-            mine != theirs for mine, theirs in zip(own.namespaces, context.namespaces, strict=True)
-        ]
-        join = sum(
-            flag for flag, other in zip(namespaces.KINDS.values(), differ, strict=True) if other
-        )
-        powers = context.persona.capabilities
-        if join & _USER and more:
-            # A power that is granted counts in our user namespace, where its own do not.
-            join &= ~_USER
-            powers = 0
-        persona = context.persona
-        ids = persona.euid, persona.fsuid, persona.egid, persona.fsgid
-        enter = bool(join & namespaces.KINDS["mnt"]) or context.root != own.root
-        try:
-            directory = proc.open_dir(thread.tid)
-            stack.callback(os.close, directory)
-            process = pidfd.open_process(thread.identity.pid)
-            stack.callback(os.close, process)
-            root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
-            stack.callback(os.close, root)
-        except OSError as error:
-            raise thread.failure(error) from error
-        thread.check()
-        wanted = Plan(join, ids, persona.groups, powers | more, enter, context.whole)
-        return wanted, [process, directory, root]
+        plan = self.where(context, more).plan
+        if not plan.stays:
+            return plan, []
+        identity = self._identities.of(thread.tid)
+        return plan, [*way_to(thread, stack), eldest(thread, identity, context.user, stack)]
+
+    def send(
+        self, helper: Helper, order: Order, fds: list[int], where: Where, thread: StoppedThread
+    ) -> None:
+        """Give a helper an order, and what it needs to get to its target.
+
+        Raises:
+            OSError: EPIPE, ECONNRESET: the helper is gone.
+            TargetGone, RuleError.
+        """
+        if where.plan.stays:
+            order = msgspec.structs.replace(order, pid=self._identities.of(thread.tid).pid)
+        if not where.plan.travels:
+            helper.send(order, fds)
+            return
+        with ExitStack() as stack:
+            helper.send(order, [*fds, *way_to(thread, stack)])
 
 
 def _stands(thread: Any, start: int, seen: bytes) -> bool:

@@ -21,11 +21,13 @@ from typing import TypeAlias
 import msgspec
 import trio
 
-from notifyd.errors import CannotPerform
+from notifyd.errors import CannotPerform, TargetGone
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
-from notifyd.perform.helper import CLOSED, MAX_ORDER, READY, Plan
+from notifyd.perform.helper import CLOSED, MAX_ORDER, READY
 from notifyd.perform.order import Order, Reply
+from notifyd.perform.travel import NOWHERE
+from notifyd.perform.where import Plan
 from notifyd.perform.zygote import Zygote
 
 __all__ = ["MOST", "MOST_IDLE", "Helper", "Helpers"]
@@ -88,7 +90,7 @@ class Helper:
                 self._gifts = socket.socket(fileno=fds[0])
             if said != READY:
                 text = said.decode(errors="replace")
-                raise CannotPerform(f"no helper can be where the target is: {text or 'it ended'}")
+                raise CannotPerform(f"{NOWHERE}: {text or 'it ended'}")
             return
         raise CannotPerform("a helper takes too long to be where the target is")
 
@@ -114,16 +116,34 @@ class Helper:
         except BlockingIOError:
             return None
 
-    async def answer(self) -> Sent:
-        """Wait for the answer.
+    async def answer(self, target: int = -1) -> Sent:
+        """Wait for the answer, or until its target has ended.
+
+        Args:
+            target: a pidfd; -1 where it is enough to be cancelled some time afterwards.
 
         Raises:
             CannotPerform: the helper is gone.
+            TargetGone: the target is.
         """
-        while True:
-            await trio.lowlevel.wait_readable(self._channel)
-            with suppress(BlockingIOError):
-                return self._receive(socket.MSG_DONTWAIT)
+        with ExitStack() as stack:
+            waited = self._channel.fileno()
+            if target >= 0:
+                with suppress(OSError):  # EMFILE: it is seen a little later then
+                    waited = self._either(target, stack)
+            while True:
+                await trio.lowlevel.wait_readable(waited)
+                with suppress(BlockingIOError):
+                    return self._receive(socket.MSG_DONTWAIT)
+                if target >= 0 and not pidfd.alive(target):
+                    raise TargetGone("the target ended while a helper did its call")
+
+    def _either(self, target: int, stack: ExitStack) -> int:
+        """What is readable when the helper has answered or the target has ended."""
+        either = stack.enter_context(select.epoll())
+        either.register(self._channel, select.EPOLLIN)
+        either.register(target, select.EPOLLIN)
+        return either.fileno()
 
     def _receive(self, flags: int) -> Sent:
         try:

@@ -87,6 +87,7 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
             a link at its end was followed, and which descriptor it is. Sent only when asked for.
         tty: the device number of its controlling terminal, 0 for none, and the session that it is
             of, in our pid namespace. Sent only when asked for.
+        pid: the target's process, for a helper that ends with the last one that it worked for.
     """
 
     call: str
@@ -98,6 +99,7 @@ class Order(msgspec.Struct, array_like=True, frozen=True, gc=False):
     selves: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     tty: tuple[int, int] | None = None
     looked: tuple[tuple[bytes, bool, int], ...] = ()
+    pid: int = 0
 
 
 class Need(enum.IntEnum):

@@ -67,7 +67,8 @@ async def run(
             start_thread(threading.Thread(target=job.drive_out, name=name, daemon=True))
         raise
     if to_its_end:
-        await _end_of(job.thread)
+        with trio.CancelScope(shield=True):  # no cancellation between an effect and its answer
+            await _end_of(job.thread)
     return job.result()
 
 

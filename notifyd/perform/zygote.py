@@ -20,7 +20,8 @@ import msgspec
 
 from notifyd.kernel import pidfd, prctl, unix
 from notifyd.kernel.memfd import sealed
-from notifyd.perform.helper import Plan, serve
+from notifyd.perform.helper import serve
+from notifyd.perform.where import Plan
 
 __all__ = ["Zygote"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import islice
@@ -135,6 +136,15 @@ class Identities:
         entry = self.entries.pop(tid, None)
         if entry is not None:
             os.close(entry[0])
+
+    def tidy(self) -> None:
+        """Drop the dead: a pidfd keeps the number, and the pid namespace that it is of."""
+        poll = select.poll()
+        tids = {entry[0]: tid for tid, entry in self.entries.items()}
+        for descriptor in tids:
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in poll.poll(0) if tids else ():
+            self.forget(tids[descriptor])
 
     def close(self) -> None:
         """Drop everything."""

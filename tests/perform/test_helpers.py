@@ -15,9 +15,10 @@ import trio
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, proc, unix
 from notifyd.perform import helpers as pool
-from notifyd.perform.helper import CLOSED, READY, Plan
+from notifyd.perform.helper import CLOSED, READY
 from notifyd.perform.helpers import Helper, Helpers
 from notifyd.perform.order import Last, Order, Place
+from notifyd.perform.where import Plan
 
 KEY, OTHER = 1, 2
 OPEN = Order("open", (Place(-1, b"/etc/passwd", Last.FOLLOW),), (os.O_RDONLY, 0, 0))

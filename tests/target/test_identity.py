@@ -97,6 +97,17 @@ def test_the_dead_are_nobody(identities, other):
         identities.of(other.pid)
 
 
+def test_the_dead_are_not_kept(identities, other):
+    """A descriptor of a process keeps the pid namespace that it was in."""
+    own = identities.of(os.getpid())
+    identities.of(other.pid)
+    other.kill()
+    other.wait()
+    identities.tidy()
+    assert list(identities.entries) == [os.getpid()]
+    assert identities.of(os.getpid()) is own
+
+
 def test_only_so_many_are_kept(identities):
     """Each costs a descriptor, so the oldest are dropped."""
     before = len(os.listdir("/proc/self/fd"))
