@@ -12,7 +12,7 @@ import os
 import signal
 import socket as socket_module
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from notifyd.perform import worker
 from notifyd.perform.done import Done, Signals
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
+from notifyd.perform.sender import POWERS, Sender, in_effect
 from notifyd.perform.stage import Stage
 from notifyd.perform.unix import LOOKING, UnixPlace
 from notifyd.policy.address import MAX_ADDRESS
@@ -55,12 +56,13 @@ class Taken(NamedTuple):
         task: a pidfd of its thread.
         socket: its socket.
         persona: who it is.
+        sender: the same, as a receiver of its messages may know it.
         place: the path that a rule judged or changed; None if it did neither.
     """
 
     task: int
     socket: int
-    persona: Persona
+    sender: Sender
     place: UnixPlace | None
     stack: ExitStack
 
@@ -78,6 +80,7 @@ class Deed:
         pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
         again: whether a handler with SA_RESTART begins the call again: signal(7).
         stage: where an AF_UNIX path is bound, if it is.
+        sender: whose name it is done in, if a message says so, and `tid` the target's thread.
     """
 
     act: Callable[[], Done]
@@ -88,6 +91,8 @@ class Deed:
     pipe: int | None
     again: bool
     stage: Stage | None
+    sender: Sender | None
+    tid: int
     owned: ExitStack = field(default_factory=ExitStack)
 
     def __call__(self) -> Done:
@@ -98,6 +103,9 @@ class Deed:
             kept = self.stage.powers if self.stage is not None else 0
             if self.directory is not None:
                 kept |= LOOKING
+            if self.sender is not None:
+                kept |= POWERS
+                self.sender.hold(self.tid)
             change = self.persona.change(self.grant, kept)
             if self.directory is not None:
                 enter(self.directory, self.persona.umask)
@@ -152,7 +160,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
         try:
             directory = proc.open_dir(thread.tid)
             stack.callback(os.close, directory)
-            persona = Persona.of(directory)
+            persona, sender = Persona.of(directory), Sender.of(directory)
             task = thread.open()
             stack.callback(os.close, task)
             sock = pidfd.get_fd(task, call.fd)
@@ -167,14 +175,18 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
             place = _place(call, verdict, directory, stack)
         elif verdict.changes:
             raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
-        act = prepare(call, Taken(task, sock, persona, place, stack))
+        act = prepare(call, Taken(task, sock, sender, place, stack))
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
         where = directory if paths else None
         again = raw.sends_for_ever(sock)
         stage = place.stage if place is not None and isinstance(call, Bind) else None
+        named = sender if isinstance(call, SendTo) else None
+        # fmt: off
         return Deed(
-            act, thread.check, persona, where, verdict.grant, pipe, again, stage, stack.pop_all()
+            act, thread.check, persona, where, verdict.grant, pipe, again, stage, named, thread.tid,
+            stack.pop_all(),
         )
+        # fmt: on
 
 
 def _place(call: Any, verdict: Allow, directory: int, stack: ExitStack) -> UnixPlace | None:
@@ -227,9 +239,10 @@ def _reach(
 
 def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
     whole = raw.socket_info(taken.socket)[1] != socket_module.SOCK_STREAM
-    messages = copy_messages(call, taken.task, taken.stack, whole=whole)
+    messages = copy_messages(call, taken.task, taken.sender, taken.stack, whole=whole)
     flags = _flags(call, taken)
-    sender = _sender(taken)
+    # AF_UNIX tells the real ids otherwise, which are ours.
+    sender = taken.sender.said() if taken.place is not None else b""
 
     def act() -> Done:
         sizes: list[int] = []
@@ -256,16 +269,12 @@ def _flags(call: SendTo, taken: Taken) -> int:
     return flags if whole else flags & ~CMSG_COMPAT
 
 
-def _sender(taken: Taken) -> bytes:
-    """Control data that tells who sends: AF_UNIX tells the real ids otherwise, which are ours."""
-    if taken.place is None:
-        return b""
-    return raw.credentials(os.getpid(), taken.persona.euid, taken.persona.egid)
-
-
 def _send_one(taken: Taken, one: Message, flags: int, sender: bytes) -> int:
     def act(address: bytes | None) -> int:
-        return raw.sendmsg(taken.socket, one.pieces, flags, address, one.control + sender)
+        # Of two senders that are named the last one counts.
+        control = sender + one.control
+        with in_effect(POWERS) if control else nullcontext():
+            return raw.sendmsg(taken.socket, one.pieces, flags, address, control)
 
     address = one.address
     if taken.place is not None and address is not None and _is_path(address):

@@ -13,7 +13,7 @@ from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Fd, Field, Flags, Int
 from notifyd.policy.names.socket import MESSAGE_FLAGS
 from notifyd.policy.operations.layouts import shorten
-from notifyd.policy.sources import Variant, call, socketcall
+from notifyd.policy.sources import Const, Variant, call, socketcall
 
 if TYPE_CHECKING:
     from notifyd.kernel.socket import SockAddr
@@ -22,6 +22,7 @@ __all__ = ["MessageHeader", "SendTo"]
 
 UIO_MAXIOV = 1024  # messages that one sendmmsg(2) sends at most; linux/uio.h
 _HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
+_SOMEWHERE = (1 << 64) - 1  # a destination of which registers do not say whether it is given
 _STRIDE = {8: 64, 4: 32}  # bytes of struct mmsghdr: the header, and what was sent
 
 
@@ -119,6 +120,17 @@ def _address(call: Call, pointer: int, size: int) -> SockAddr | None:
     return copy_address(call, pointer, size) if pointer and size else None
 
 
+def _pointed_at(variant: Variant) -> Variant:
+    """The pointer to the address is an argument of its own."""
+    sources = {**variant.sources, "destination": variant.sources["addresses"]}
+    return replace(variant, sources=sources)
+
+
+def _without_address(variant: Variant) -> Variant:
+    """A call that can give none, whatever lies in memory."""
+    return replace(variant, sources={**variant.sources, "destination": Const(0)})
+
+
 def _with_headers(variant: Variant) -> Variant:
     """The headers are behind the pointer that i386's socketcall keeps in memory."""
     sources = {**variant.sources, "headers": variant.sources["message"]}
@@ -131,6 +143,9 @@ class SendTo(Call):
     One that guards `Connect` guards this too: UDP needs no connect, and MSG_FASTOPEN opens a TCP
     connection. write(2) and writev(2) go to the socket's own peer only, as does a call here that
     gives no address. sendmsg may carry descriptors (`SCM_RIGHTS`) over an AF_UNIX socket.
+
+    Where a rule is about destinations alone, `always(Allow(), SendTo, destination=0)` leaves the
+    C library's send() to the kernel: sendto with a null pointer for the address.
     """
 
     __slots__ = ()
@@ -141,17 +156,21 @@ class SendTo(Call):
     size = Int("sendto: how many bytes", width=64)
     flags = Flags(MESSAGE_FLAGS, "`MSG_*`")
     addresses = Destinations("where each message goes; None for the socket's own peer")
+    destination = Address(
+        "sendto: the pointer to the address, 0 if none is given; never 0 for sendmsg and sendmmsg",
+        default=_SOMEWHERE,
+    )
     addrlen = Int("sendto: bytes of the address")
     message = Address("sendmsg, sendmmsg: the header, or the first of them")
     headers = Headers("sendmsg, sendmmsg: the copied headers")
     count = Int("sendmmsg: how many messages; the kernel takes 1024 at most")
 
     variants = (
-        call("sendto", fd=0, data_address=1, size=2, flags=3, addresses=4, addrlen=5),
+        _pointed_at(call("sendto", fd=0, data_address=1, size=2, flags=3, addresses=4, addrlen=5)),
         call("sendmsg", fd=0, message=1, headers=1, flags=2),
         call("sendmmsg", fd=0, message=1, headers=1, count=2, flags=3),
-        socketcall(9, "fd", "data_address", "size", "flags"),
-        socketcall(11, "fd", "data_address", "size", "flags", "addresses", "addrlen"),
+        _without_address(socketcall(9, "fd", "data_address", "size", "flags")),
+        _pointed_at(socketcall(11, "fd", "data_address", "size", "flags", "addresses", "addrlen")),
         _with_headers(socketcall(16, "fd", "message", "flags")),
         _with_headers(socketcall(20, "fd", "message", "count", "flags")),
     )
