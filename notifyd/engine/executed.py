@@ -1,4 +1,4 @@
-"""What is told of a call that the kernel executed and notifyd verified."""
+"""What is told of a call that the kernel did: an execve that notifyd verified, and others."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from notifyd.engine.decide import Decision
 from notifyd.engine.workload import Workload
 from notifyd.perform import Came, Fate
 from notifyd.perform.expected import Expected
+from notifyd.perform.led import Came as Led
 from notifyd.policy.fields import text
 from notifyd.target.identity import Identity
 
-__all__ = ["executed", "tell_mismatch"]
+__all__ = ["executed", "led", "tell_mismatch"]
 
 
 def executed(came: Came, reason: str | None) -> Outcome:
@@ -22,6 +23,17 @@ def executed(came: Came, reason: str | None) -> Outcome:
     if came.fate is Fate.GONE:
         return Outcome("allow", GONE, reason=reason)
     return Outcome("kill", "verified", reason=_why(came))
+
+
+def led(came: Led, reason: str | None) -> Outcome:
+    """The outcome of a call that the target did itself, with what the rules saw."""
+    if came.again:
+        why = came.reason or "interrupted"
+        return Outcome("allow", "continued", reason=f"{why}; the call comes again")
+    if came.result is None:
+        return Outcome("allow", GONE, reason=came.reason or reason)
+    number = -came.result if -4096 < came.result < 0 else 0
+    return Outcome("allow", "performed", number, None if number else came.result, reason)
 
 
 def tell_mismatch(

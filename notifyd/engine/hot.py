@@ -43,7 +43,7 @@ def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (
     """
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
-    begun = 0
+    expected, begun = workload.itself.expected, 0
     while begun <= until:
         events = poll(0) or _poll_again(poll)
         if not events or not events[0][1] & POLLIN:
@@ -53,6 +53,9 @@ def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (
             note = receive()
         except (FileNotFoundError, InterruptedError):
             continue  # the target left between poll and RECV, or a signal came: look again
+        if expected and expected.pop(note[1], None) == note[3:]:
+            respond(note[0], 0, 0, RESPONSE_CONTINUE)  # what was decided already, with our memory
+            continue
         try:
             if (plan := quick(note[3])) is None or note[4] != own_arch:
                 case = Case(workload, note, begun).decide()

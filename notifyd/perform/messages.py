@@ -27,7 +27,7 @@ MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 
 # Control data that is passed on as it is, by level and type: numbers and addresses that choose how
 # a packet is sent, not where it goes, and mean the same to whoever sends it. No routes, no ids.
-_PLAIN = frozenset(
+PLAIN = frozenset(
     {
         (socket.SOL_IP, 1),  # IP_TOS; these three are in ip(7)
         (socket.SOL_IP, 2),  # IP_TTL
@@ -146,7 +146,7 @@ def _control(
             body = _taken(body, task, stack)
         elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
             body = sender.says(body)
-        elif (level, kind) not in _PLAIN:
+        elif (level, kind) not in PLAIN:
             raise CannotPerform(f"control data of level {level}, type {kind}")
         built += _CONTROL.pack(_CONTROL.size + len(body), level, kind) + body
         built += bytes(-len(built) % 8)

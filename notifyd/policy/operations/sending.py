@@ -13,6 +13,7 @@ from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Fd, Field, Flags, Int
 from notifyd.policy.names.socket import MESSAGE_FLAGS
 from notifyd.policy.operations.layouts import shorten
+from notifyd.policy.operations.reading import Watching
 from notifyd.policy.sources import Const, Variant, call, socketcall
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Headers(Field[tuple[MessageHeader, ...]]):
                 for at in range(0, len(data), _STRIDE[word])
             )
         if self.name in call.variant.sources:
-            return (MessageHeader(*header.unpack(call.read(raw, header.size))),)
+            return (MessageHeader(*header.unpack(call.read_field(raw, header.size))),)
         return ()
 
     def render(self, call: Call) -> Any:
@@ -83,11 +84,11 @@ class Headers(Field[tuple[MessageHeader, ...]]):
 def _as_many(call: Call, address: int, stride: int, count: int) -> bytes:
     """Up to `count` items in memory: those before one that cannot be read, if it is no first."""
     with suppress(TargetFault):
-        return call.read(address, stride * count) if count else b""
-    found = call.read(address, stride)
+        return call.read_field(address, stride * count) if count else b""
+    found = call.read_field(address, stride)
     with suppress(TargetFault):
         while len(found) < stride * count:
-            found += call.read(address + len(found), stride)
+            found += call.read_field(address + len(found), stride)
     return found
 
 
@@ -137,7 +138,7 @@ def _with_headers(variant: Variant) -> Variant:
     return replace(variant, sources=sources)
 
 
-class SendTo(Call):
+class SendTo(Watching):
     """Send messages: sendto(2), sendmsg(2), sendmmsg(2), and i386's send.
 
     One that guards `Connect` guards this too: UDP needs no connect, and MSG_FASTOPEN opens a TCP
