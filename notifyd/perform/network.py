@@ -57,12 +57,14 @@ class Taken(NamedTuple):
         socket: its socket.
         persona: who it is.
         sender: the same, as a receiver of its messages may know it.
-        place: the path that a rule judged or changed; None if it did neither.
+        local: whether the socket is of AF_UNIX.
+        place: the path that a rule judged or changed; None if it did neither, or there is none.
     """
 
     task: int
     socket: int
     sender: Sender
+    local: bool
     place: UnixPlace | None
     stack: ExitStack
 
@@ -169,15 +171,15 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
             raise thread.failure(error) from error
         # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
         thread.check()
-        paths = _domain(sock) == socket_module.AF_UNIX
+        local = _domain(sock) == socket_module.AF_UNIX
         place = None
-        if paths:
+        if local:
             place = _place(call, verdict, directory, stack)
         elif verdict.changes:
             raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
-        act = prepare(call, Taken(task, sock, sender, place, stack))
+        act = prepare(call, Taken(task, sock, sender, local, place, stack))
         pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
-        where = directory if paths else None
+        where = directory if place is not None else None
         again = raw.sends_for_ever(sock)
         stage = place.stage if place is not None and isinstance(call, Bind) else None
         named = sender if isinstance(call, SendTo) else None
@@ -191,6 +193,9 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow) -> Deed:
 
 def _place(call: Any, verdict: Allow, directory: int, stack: ExitStack) -> UnixPlace | None:
     """What the address of an AF_UNIX socket's call leads to; None if that is no path."""
+    # Without one, nobody enters the target's root: sandboxes leave theirs where nothing is.
+    if isinstance(call, SendTo) and not any(one and _is_path(one.raw) for one in call.addresses):
+        return None
     if not (isinstance(call, SendTo) or verdict.changes) and call.addrlen > MAX_UNIX:
         return None  # the kernel refuses it, and knows best how
     try:
@@ -242,7 +247,7 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
     messages = copy_messages(call, taken.task, taken.sender, taken.stack, whole=whole)
     flags = _flags(call, taken)
     # AF_UNIX tells the real ids otherwise, which are ours.
-    sender = taken.sender.said() if taken.place is not None else b""
+    sender = taken.sender.said() if taken.local else b""
 
     def act() -> Done:
         sizes: list[int] = []
@@ -284,8 +289,12 @@ def _send_one(taken: Taken, one: Message, flags: int, sender: bytes) -> int:
 
 def _is_path(address: bytes) -> bool:
     """Whether an address is a path of AF_UNIX that the kernel would look up."""
-    local = int.from_bytes(address[:2], "little") == socket_module.AF_UNIX
-    return local and address[2:3] not in (b"", b"\0") and len(address) <= MAX_UNIX
+    family = int.from_bytes(address[:2], "little")
+    return (
+        family == socket_module.AF_UNIX
+        and address[2:3] not in (b"", b"\0")
+        and len(address) <= MAX_UNIX
+    )
 
 
 def _sizes(call: SendTo, sizes: list[int]) -> tuple[tuple[int, bytes], ...]:
