@@ -19,6 +19,7 @@ from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import arch, pidfd, proc, procmap
 from notifyd.perform.led import Came, Expected, Leader, Wanted
 from notifyd.perform.messages import PLAIN
+from notifyd.perform.sender import may_name
 from notifyd.perform.sheet import PLACE, Sheets
 from notifyd.policy.call import ARCH, ARG0, ID, NR, Call
 from notifyd.policy.operations import Connect, SendTo
@@ -115,6 +116,8 @@ class Itself:
         """Whether all that the rules saw can be laid before the target."""
         if not (self._possible and self.allowed):
             return False
+        if isinstance(call, SendTo) and may_name():
+            return False  # a message that we send can name its target, and that is quicker
         if call.note[ARCH] != arch.native().audit or call.syscall not in _FITTING:
             return False
         if verdict.changes or verdict.grant or call.read_itself or "path" in call.seen:

@@ -20,7 +20,7 @@ from notifyd.kernel import capability, credentials, proc, ptrace
 from notifyd.kernel import socket as raw
 from notifyd.perform.persona import shares_user
 
-__all__ = ["POWERS", "Sender", "in_effect"]
+__all__ = ["POWERS", "Sender", "in_effect", "may_name"]
 
 _ADMIN, _SETUID, _SETGID = (
     1 << capability.NUMBERS[name] for name in ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID")

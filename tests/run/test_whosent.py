@@ -68,15 +68,16 @@ def test_whom_receivers_are_told(who, run_as, rule, native, program, here):
     assert ours == theirs, ran.err
 
 
+@pytest.mark.parametrize("who", ["root", "by a user"])
 @pytest.mark.parametrize("how", ["threads", "signals", "stops", "executes", "kills", "hostile"])
-def test_nothing_disturbs_a_program_that_is_led(how, run_as, rule, native, build, here):
+def test_nothing_disturbs_a_program_that_is_led(who, how, run_as, rule, build):
     """Threads, signals, stops, kills, an execve meanwhile, and threads that are after our memory.
 
     No register and no blocked signal changes, nobody is left behind, and what is refused gets
     nothing, however often the address is exchanged.
     """
-    words = build("itself"), "40", how
-    ran = run_as("root", ("--rules", rule(LOOKS)), *words)
+    words = build("itself"), "30", how
+    ran = run_as(who, ("--rules", rule(LOOKS)), *words)
     assert f"{how}: 0 wrong" in ran.lines
     assert ran.status == 0
     assert not any(event.get("racy") for event in ran.calls)
@@ -85,12 +86,12 @@ def test_nothing_disturbs_a_program_that_is_led(how, run_as, rule, native, build
 def test_a_send_that_waits_ends_with_a_signal(run_as, rule, native, build):
     """With EINTR, or by SA_RESTART not at all."""
     words = build("itself"), "1", "waits"
-    ran = run_as("root", ("--rules", rule(LOOKS)), *words)
+    ran = run_as("by a user", ("--rules", rule(LOOKS)), *words)
     assert ran.lines == native(*words).lines
     assert "waits: 0 wrong" in ran.lines
 
 
-def test_memory_that_a_rule_read_itself_is_what_is_sent(run_as, rule, program, build):
+def test_memory_that_a_rule_read_itself_is_what_is_sent(run_as, rule, program):
     """A rule may judge what is sent. Then that is performed, and never read again."""
     text = """
     @on(SendTo)
@@ -99,10 +100,14 @@ def test_memory_that_a_rule_read_itself_is_what_is_sent(run_as, rule, program, b
             call.read(header.iov, 16)
         return Allow()
     """
-    ran = run_as("root", ("--rules", rule(text)), PYTHON, program("whosent.py"), "addressed")
-    assert [one.rpartition(" -> ")[2].split()[:3] for one in ran.lines] == [
-        ["4", "the", "sender"]
-    ] * 4
+    ran = run_as("by a user", ("--rules", rule(text)), PYTHON, program("whosent.py"), "addressed")
+    ways = {" ".join(one.split()[:2]): one.split(" ")[4] for one in ran.lines}
+    assert ways == {
+        "path sendto": "the",  # of which it has read nothing
+        "path sendmsg": "another",
+        "abstract sendto": "the",
+        "abstract sendmsg": "another",
+    }
 
 
 @pytest.mark.parametrize("rules", SHIPPED, ids=lambda rules: rules[1])
@@ -118,11 +123,12 @@ def test_programs_that_ask_who_it_was(who, rules, run_as, native, program, here)
 
 
 @pytest.mark.parametrize("who", ["by a user", "for a user"])
-def test_a_browser_with_its_sandbox(who, run_as, here):
+def test_a_browser_with_its_sandbox(who, run_as, here, monkeypatch):
     """Chromium's zygote learns from a message's credentials which child has begun."""
+    monkeypatch.setenv("TMPDIR", "/tmp")  # it makes a socket there, whose path must be short
     page = here / "page.html"
     page.write_text("<p id=x></p><script>x.textContent = 'ran ' + 6 * 7</script>")
     browser = "chromium", "--headless", "--disable-gpu", "--no-first-run"
     words = f"--user-data-dir={here}/data", "--dump-dom", f"file://{page}"
     ran = run_as(who, SHIPPED[0], *browser, *words)
-    assert "ran 42" in ran.out
+    assert "ran 42" in ran.out, ran.err
