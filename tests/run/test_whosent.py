@@ -78,7 +78,9 @@ def test_nothing_disturbs_a_program_that_is_led(who, how, run_as, rule, build):
     """
     words = build("itself"), "30", how
     ran = run_as(who, ("--rules", rule(LOOKS)), *words)
-    assert f"{how}: 0 wrong" in ran.lines
+    assert f"{how}: 0 wrong" in ran.lines, ran.out
+    if how == "hostile":
+        assert "its memory is there, 0 done to it" in ran.lines
     assert ran.status == 0
     assert not any(event.get("racy") for event in ran.calls)
 

@@ -244,49 +244,64 @@ static void *flips(void *unused)
     return unused;
 }
 
-/* All that a hostile thread can do to memory at an address. */
+/* All that a hostile thread can do to memory, and to its file; whether any of it succeeds. */
+static int rip(int *found)
+{
+    static char evil[4096], line[512];
+    unsigned long start = 0, end = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof line, maps))
+        if (strstr(line, "memfd:notifyd")) {
+            sscanf(line, "%lx-%lx", &start, &end);
+            break;
+        }
+    if (maps)
+        fclose(maps);
+    *found = start != 0;
+    int done = 0;
+    for (int fd = 3; fd < 40; fd++) { /* open as long as it is laid */
+        char name[64] = "", path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        if (readlink(path, name, sizeof name - 1) < 0 || !strstr(name, "memfd:notifyd"))
+            continue;
+        int own = open(path, O_RDWR); /* may be another file by now */
+        if (readlink(path, name, sizeof name - 1) < 0 || !strstr(name, "memfd:notifyd"))
+            own = (close(own), -1);
+        if (own >= 0 && (pwrite(own, evil, sizeof evil, 0) > 0 || !ftruncate(own, 0) ||
+                         mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, own, 0) != MAP_FAILED))
+            done |= 1;
+        close(own);
+    }
+    if (!start)
+        return done;
+    size_t size = end - start;
+    void *at = (void *)start;
+    struct iovec here = {evil, sizeof evil}, there = {at, sizeof evil};
+    int memory = open("/proc/self/mem", O_RDWR);
+    if (memory >= 0 && pwrite(memory, evil, sizeof evil, start) > 0)
+        done |= 2;
+    close(memory);
+    if (process_vm_writev(getpid(), &here, 1, &there, 1, 0) > 0)
+        done |= 4;
+    if (!mprotect(at, size, PROT_READ | PROT_WRITE))
+        done |= 8;
+    if (!munmap(at, size))
+        done |= 16;
+    if (mremap(at, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, evil) != MAP_FAILED)
+        done |= 32;
+    if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+        MAP_FAILED)
+        done |= 64;
+    return done;
+}
+
+/* Before it is sealed, a thread can take it away: then nothing is done with it. */
 static void *rips(void *unused)
 {
-    char line[512];
-    while (!over) {
-        FILE *maps = fopen("/proc/self/maps", "r");
-        unsigned long start = 0, end = 0;
-        while (maps && fgets(line, sizeof line, maps))
-            if (strstr(line, "memfd:notifyd")) {
-                sscanf(line, "%lx-%lx", &start, &end);
-                break;
-            }
-        if (maps)
-            fclose(maps);
-        if (!start)
-            continue;
-        size_t size = end - start;
-        void *at = (void *)start;
-        static char evil[4096];
-        if (!mprotect(at, size, PROT_READ | PROT_WRITE) || !munmap(at, size) ||
-            mmap(at, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                 0) != MAP_FAILED ||
-            mremap(at, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, evil) != MAP_FAILED)
-            bad("its memory was changed");
-        int memory = open("/proc/self/mem", O_RDWR);
-        if (memory >= 0 && pwrite(memory, evil, sizeof evil, start) > 0)
+    int found;
+    while (!over)
+        if (rip(&found) & 15)
             bad("its memory was written");
-        close(memory);
-        struct iovec here = {evil, sizeof evil}, there = {at, sizeof evil};
-        if (process_vm_writev(getpid(), &here, 1, &there, 1, 0) > 0)
-            bad("its memory was written by another");
-        for (int fd = 3; fd < 40; fd++) { /* its file, while it is laid */
-            char name[64] = "", path[64];
-            snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-            if (readlink(path, name, sizeof name - 1) > 0 && strstr(name, "memfd:notifyd")) {
-                if (pwrite(fd, evil, sizeof evil, 0) > 0 || !ftruncate(fd, 0) ||
-                    mmap(NULL, size, PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED ||
-                    open(path, O_RDWR) >= 0)
-                    if (readlink(path, name, sizeof name - 1) > 0 && strstr(name, "notifyd"))
-                        bad("its file was written");
-            }
-        }
-    }
     return unused;
 }
 
@@ -298,6 +313,12 @@ static void hostile(void)
     struct sockaddr_un first;
     socklen_t size = named(&first, "good");
     aim = first;
+    int client = socket(AF_UNIX, SOCK_DGRAM, 0), found;
+    if (connect(client, (void *)&first, size))
+        bad("connect");
+    close(client);
+    int ripped = rip(&found);
+    printf("its memory %s, %d done to it\n", found ? "is there" : "is not there", ripped);
     pthread_create(&threads[0], NULL, flips, NULL);
     pthread_create(&threads[1], NULL, flips, NULL);
     pthread_create(&threads[2], NULL, rips, NULL);
