@@ -17,7 +17,7 @@ from notifyd.audit.record import Record
 from notifyd.engine.answer import CAUSES, GONE, Outcome
 from notifyd.engine.asking import what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry, explain
-from notifyd.engine.executed import executed, led, tell_mismatch
+from notifyd.engine.executed import by_itself, executed, tell_mismatch
 from notifyd.engine.questions import Questions
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
@@ -237,7 +237,7 @@ class Case:
                 return
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
-            if not await self._done_by_itself(decision, call, decision.verdict):
+            if not await by_itself(self.workload, call, decision, self._close):
                 self._done(decision, await perform(call, decision.verdict))
         except Moved:
             self._ask_again()
@@ -249,9 +249,8 @@ class Case:
     async def _execute(self, decision: Decision, call: Exec, verdict: Allow) -> None:
         """Let the kernel execute, and see that it is what the rule saw."""
         workload = self.workload
-        with Execution(
-            workload.files, workload.digests, call, verdict, killable=workload.killable
-        ) as execution:
+        what = workload.files, workload.digests, call, verdict
+        with Execution(*what, killable=workload.killable) as execution:
             expected = await execution.prepare()
             if isinstance(expected, Done):
                 self._done(decision, expected)
@@ -264,18 +263,6 @@ class Case:
         if came.fate is Fate.KILLED:
             tell_mismatch(workload, self._identity, decision, expected, came)
         self._close(decision, executed(came, decision.reason))
-
-    async def _done_by_itself(self, decision: Decision, call: Call, verdict: Allow) -> bool:
-        """Let the target do the call, where others see who did it; whether it is answered so."""
-        workload = self.workload
-        # Once answered its id is not valid any more; who leads it sees by itself if it is gone.
-        scope = workload.waiting.pop(self.note[ID])
-        came = await workload.itself.attempt(call, verdict, workload.listener)
-        if came is None:
-            workload.wait(self.note[ID], scope)
-            return False
-        self._close(decision, led(came, decision.reason))
-        return True
 
     def _ask_again(self) -> None:
         """What the rule saw is not there any more; after some tries the target gets EAGAIN."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from notifyd.engine.answer import GONE, Outcome
 from notifyd.engine.decide import Decision
 from notifyd.engine.workload import Workload
 from notifyd.perform import Came, Fate
 from notifyd.perform.expected import Expected
 from notifyd.perform.led import Came as Led
+from notifyd.policy.call import ID, Call
 from notifyd.policy.fields import text
+from notifyd.policy.verdicts import Allow
 from notifyd.target.identity import Identity
 
-__all__ = ["executed", "led", "tell_mismatch"]
+__all__ = ["by_itself", "executed", "tell_mismatch"]
 
 
 def executed(came: Came, reason: str | None) -> Outcome:
@@ -25,7 +29,35 @@ def executed(came: Came, reason: str | None) -> Outcome:
     return Outcome("kill", "verified", reason=_why(came))
 
 
-def led(came: Led, reason: str | None) -> Outcome:
+async def by_itself(
+    workload: Workload, call: Call, decision: Decision, close: Callable[[Decision, Outcome], None]
+) -> bool:
+    """Let the target do a call, where others see who did it.
+
+    Args:
+        workload: its workload.
+        call: what the rules saw.
+        decision: what they said.
+        close: told what became of it.
+
+    Returns:
+        False: it has to be performed.
+
+    Raises:
+        TargetGone.
+    """
+    assert isinstance(decision.verdict, Allow)
+    # Once answered its id is not valid any more; who leads it sees by itself if it is gone.
+    scope = workload.waiting.pop(call.note[ID])
+    came = await workload.itself.attempt(call, decision.verdict, workload.listener)
+    if came is None:
+        workload.wait(call.note[ID], scope)
+        return False
+    close(decision, _led(came, decision.reason))
+    return True
+
+
+def _led(came: Led, reason: str | None) -> Outcome:
     """The outcome of a call that the target did itself, with what the rules saw."""
     if came.again:
         why = came.reason or "interrupted"

@@ -116,7 +116,7 @@ class Itself:
         """Whether all that the rules saw can be laid before the target."""
         if not (self._possible and self.allowed):
             return False
-        if isinstance(call, SendTo) and may_name():
+        if isinstance(call, SendTo) and may_name() and not call.carries_control:
             return False  # a message that we send can name its target, and that is quicker
         if call.note[ARCH] != arch.native().audit or call.syscall not in _FITTING:
             return False
