@@ -50,6 +50,9 @@ always(REFUSED, Socket, protocol={L2TP, SCTP, SMC, MPTCP})
 for level, options in n.ROUTING_OPTIONS.items():
     always(REFUSED, n.SetSockOpt, level=level, option=options)
 
+# Sent to the socket's own peer, as write(2) is: no address is given, and so none can be judged.
+always(Allow(), SendTo, destination=0, flags=n.lacks(socket.MSG_DONTROUTE))
+
 
 @on(Connect, SendTo)
 def connect_allowlist(call: Connect | SendTo) -> Allow | Deny:

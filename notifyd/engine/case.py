@@ -17,13 +17,13 @@ from notifyd.audit.record import Record
 from notifyd.engine.answer import CAUSES, GONE, Outcome
 from notifyd.engine.asking import what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry, explain
-from notifyd.engine.executed import execute
+from notifyd.engine.executed import carry_out
 from notifyd.engine.giving import given_slowly
 from notifyd.engine.questions import Questions
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
 from notifyd.kernel.arch import arch_name
-from notifyd.perform import RECIPES, Done, FileDeed, Moved, perform, worker
+from notifyd.perform import RECIPES, Done, FileDeed, Moved, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
@@ -242,17 +242,13 @@ class Case:
                 self._done(decision, done)
                 return
             self._witness(call)
-            if isinstance(call, Exec):
-                about = self.note, self._identity, decision
-                found = await execute(self.workload, *about, call, decision.verdict)
-                if isinstance(found, Done):
-                    self._done(decision, found)
-                else:
-                    self._close(decision, found)
-                return
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
-            self._done(decision, await perform(call, decision.verdict, self.workload.files.closing))
+            found = await carry_out(self.workload, self.note, self._identity, decision, call)
+            if isinstance(found, Done):
+                self._done(decision, found)
+            else:
+                self._close(decision, found)
         except Moved:
             self._ask_again()
         except TargetGone as gone:

@@ -1,22 +1,47 @@
-"""An execve that a rule allowed: the kernel executes, notifyd verifies and tells."""
+"""Carrying out what rules allowed and what takes time: by the kernel, the target, or notifyd."""
 
 from __future__ import annotations
 
 from notifyd.engine.answer import GONE, Outcome
 from notifyd.engine.decide import Decision
 from notifyd.engine.workload import Workload
-from notifyd.perform import Came, Done, Execution, Fate
+from notifyd.perform import Came, Done, Execution, Fate, perform
 from notifyd.perform.expected import Expected
-from notifyd.policy.call import ID, Note
+from notifyd.perform.led import Came as Led
+from notifyd.policy.call import ID, Call, Note
 from notifyd.policy.fields import text
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow
 from notifyd.target.identity import Identity
 
-__all__ = ["execute"]
+__all__ = ["carry_out"]
 
 
-async def execute(
+async def carry_out(
+    workload: Workload,
+    note: Note,
+    identity: Identity | None,
+    decision: Decision,
+    call: Call,
+) -> Done | Outcome:
+    """Do a call as the rules saw it.
+
+    Returns:
+        What became of the call; or what it is still to be answered.
+
+    Raises:
+        Moved: the path means something else than the rule saw.
+        CannotPerform, TargetFault, TargetGone, WouldBlock, OSError: the call is not answered.
+    """
+    verdict = decision.verdict
+    assert isinstance(verdict, Allow)
+    if isinstance(call, Exec):
+        return await _execute(workload, note, identity, decision, call, verdict)
+    by_itself = await _by_itself(workload, call, decision, verdict)
+    return by_itself or await perform(call, verdict, workload.files.closing)
+
+
+async def _execute(
     workload: Workload,
     note: Note,
     identity: Identity | None,
@@ -57,6 +82,30 @@ def _executed(came: Came, reason: str | None) -> Outcome:
     if came.fate is Fate.GONE:
         return Outcome("allow", GONE, reason=reason)
     return Outcome("kill", "verified", reason=_why(came))
+
+
+async def _by_itself(
+    workload: Workload, call: Call, decision: Decision, verdict: Allow
+) -> Outcome | None:
+    """Let the target do a call, where others see who did it; None if it has to be performed."""
+    # Once answered its id is not valid any more; who leads it sees by itself if it is gone.
+    scope = workload.waiting.pop(call.note[ID])
+    came = await workload.itself.attempt(call, verdict, workload.listener)
+    if came is None:
+        workload.wait(call.note[ID], scope)
+        return None
+    return _led(came, decision.reason)
+
+
+def _led(came: Led, reason: str | None) -> Outcome:
+    """The outcome of a call that the target did itself, with what the rules saw."""
+    if came.again:
+        why = came.reason or "interrupted"
+        return Outcome("allow", "continued", reason=f"{why}; the call comes again")
+    if came.result is None:
+        return Outcome("allow", GONE, reason=came.reason or reason)
+    number = -came.result if -4096 < came.result < 0 else 0
+    return Outcome("allow", "performed", number, None if number else came.result, reason)
 
 
 def _tell_mismatch(

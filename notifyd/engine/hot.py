@@ -21,7 +21,8 @@ from notifyd.engine.workload import Known, Workload
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import native
 from notifyd.kernel.unotify import RESPONSE_CONTINUE
-from notifyd.policy.call import Call
+from notifyd.perform.led import Expected
+from notifyd.policy.call import Call, Note
 from notifyd.policy.verdicts import Allow, Deny, Return
 from notifyd.target.paths import WouldBlock
 
@@ -36,21 +37,20 @@ class Stop(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
+#
+# A call that begins after `until`, in nanoseconds of perf_counter_ns, is the last one.
 def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (hot)
-    """Answer calls inline; return why it stopped, or a case for a task to attend.
-
-    A call that begins after `until`, in nanoseconds of perf_counter_ns, is the last one.
-    """
+    """Answer calls inline; return why it stopped, or a case for a task to attend."""
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
-    begun = 0
+    expected, begun = workload.itself.expected, 0
     while begun <= until:
         events = poll(0) or _poll_again(poll)
         if not events or not events[0][1] & POLLIN:
             return Stop.ENDED if events else Stop.EMPTY  # POLLHUP, or nothing at all
         begun = clock()
         try:
-            note = receive()
+            note = receive() if not expected else _next(receive, expected, respond)
         except (FileNotFoundError, InterruptedError):
             continue  # the target left between poll and RECV, or a signal came: look again
         try:
@@ -81,6 +81,22 @@ def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
             workload.broke(note, error)
     return Stop.TURN
+
+
+def _next(
+    receive: Callable[[], Note], expected: Expected, respond: Callable[[int, int, int, int], bool]
+) -> Note:
+    """Receive a call, unless it is the very one that its target is led to, which goes on.
+
+    Raises:
+        InterruptedError: it was that one.
+        OSError: as `receive`.
+    """
+    note = receive()
+    if expected.pop(note[1], None) != note[3:]:
+        return note
+    respond(note[0], 0, 0, RESPONSE_CONTINUE)  # decided already; its arguments are in our memory
+    raise InterruptedError
 
 
 def _at_length(

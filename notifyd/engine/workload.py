@@ -26,6 +26,7 @@ from notifyd.kernel.arch import ARCHES, arch_name, native
 from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier
 from notifyd.perform.files import Files
+from notifyd.perform.itself import NEEDED, Itself
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note, RawCall
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
@@ -87,6 +88,7 @@ class Workload:
         reported: what of that the filter is known to report whenever it happens; by default all.
         killable: whether the filter was installed with WAIT_KILLABLE_RECV: nothing but what kills
             disturbs a call that was received.
+        leads: whether the filter lets `NEEDED` by, where no rule is about that.
         desk: where a person is asked; None if nobody can be.
         ledger: where calls are on record for a successor; owned from here on.
         section: the part of a configuration that it is under, for the person who is asked.
@@ -105,6 +107,7 @@ class Workload:
         watched: Sequence[Watched] = (),
         reported: Sequence[Watched] | None = None,
         killable: bool = False,
+        leads: bool = True,
         notifier: Notifier | None = None,
         desk: Asks | None = None,
         section: str = "",
@@ -134,6 +137,8 @@ class Workload:
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
         self.killable = killable
+        self._leads = leads
+        self.itself = Itself(killable=killable)
         self.shared = False  # whether somebody else turned out to read the listener, too
         self.lazy = False
         self._served = served
@@ -152,6 +157,10 @@ class Workload:
         """Decide with `rules` from the next call on; calls under way finish with what they have."""
         self.rules = rules
         self.plans = rules.plans
+        # What our own program does not let by, whatever it says of it.
+        own = native()
+        needed = {(own.audit, own.numbers.get(name, -1)) for name in NEEDED}
+        self.itself.allowed = self._leads and needed.isdisjoint(rules.plans)
         # Unless we are told of the calls that make it so, memory may wait for ever already.
         self.lazy = self.lazy or (bool(rules.rules) and not self._told_of_laziness)
         self.quick = {
@@ -367,6 +376,7 @@ class Workload:
             os.close(self.listener)
             self.listener = -1
             self.files.close()
+            self.itself.close()
             self.identities.close()
             self._readers.close()
             if self.ledger is not None:

@@ -21,6 +21,7 @@ __all__ = [
     "open_dir",
     "open_flags",
     "parse_status",
+    "read_maps",
     "read_stat",
     "read_status",
     "session",
@@ -226,6 +227,15 @@ def read_status(dirfd: int) -> Status:
 def read_stat(dirfd: int) -> bytes:
     """Return the text of `stat`, for `start_time`. Errors as of `read_status`."""
     return _read(dirfd, "stat")
+
+
+def read_maps(dirfd: int) -> tuple[bytes, bytes]:
+    """Return the texts of `uid_map` and `gid_map`: user_namespaces(7). Errors as `read_status`.
+
+    A line says that so many ids, its third number, begin with its first in the task's user
+    namespace, and with its second in the reader's, if that is another one.
+    """
+    return _read(dirfd, "uid_map"), _read(dirfd, "gid_map")
 
 
 def tracer(dirfd: int) -> int:

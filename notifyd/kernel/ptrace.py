@@ -18,24 +18,35 @@ __all__ = [
     "EVENT_STOP",
     "O_EXITKILL",
     "O_TRACEEXEC",
+    "O_TRACESYSGOOD",
+    "SYSCALL_STOP",
     "Stop",
+    "block",
+    "blocked",
     "detach",
     "former_tid",
     "go_on",
     "interrupt",
     "reap",
+    "registers",
     "result",
     "seize",
+    "set_options",
+    "set_registers",
     "wait",
 ]
 
 EVENT_EXEC = 4
 EVENT_STOP = 128
+O_TRACESYSGOOD = 1
 O_TRACEEXEC = 1 << EVENT_EXEC
+SYSCALL_STOP = 0x80 | 5
+"""The `signal` of a thread that stands before or behind a system call, with O_TRACESYSGOOD."""
 O_EXITKILL = 1 << 20  # since 3.8
 
-_CONT, _DETACH, _GETEVENTMSG, _GETREGSET = 7, 17, 0x4201, 0x4204
-_SEIZE, _INTERRUPT = 0x4206, 0x4207
+_CONT, _DETACH, _SYSCALL, _SETOPTIONS, _GETEVENTMSG = 7, 17, 24, 0x4200, 0x4201
+_GETREGSET, _SETREGSET, _SEIZE, _INTERRUPT = 0x4204, 0x4205, 0x4206, 0x4207
+_GETSIGMASK, _SETSIGMASK, _MASK_SIZE = 0x420A, 0x420B, 8  # since 3.11
 _PRSTATUS = 1  # NT_PRSTATUS, linux/elf.h
 _MOST = 512  # bytes of registers; x86-64 has 216, i386 68, aarch64 272
 _IOVEC = Struct("=QQ")
@@ -57,7 +68,8 @@ class Stop(NamedTuple):
     Attributes:
         pid: its id by now: a thread that executed has its leader's.
         event: `EVENT_EXEC`, `EVENT_STOP`, another one, or 0: a signal is about to be delivered.
-        signal: the signal; of `EVENT_STOP` SIGTRAP, or what stopped the whole process.
+        signal: the signal, or `SYSCALL_STOP`; of `EVENT_STOP` SIGTRAP, or what stopped the whole
+            process.
         ended: whether it ended instead.
     """
 
@@ -88,14 +100,38 @@ def interrupt(tid: int) -> None:
     _request(_INTERRUPT, tid)
 
 
-def go_on(pid: int, signal: int) -> None:
-    """Let a stopped thread go on, with a signal delivered. Raises ProcessLookupError if it died."""
-    _request(_CONT, pid, 0, signal)
+def set_options(pid: int, options: int) -> None:
+    """Change the options of a stopped thread. Raises ProcessLookupError if it died."""
+    _request(_SETOPTIONS, pid, 0, options)
 
 
-def detach(pid: int) -> None:
+def go_on(pid: int, signal: int, *, to_call: bool = False) -> None:
+    """Let a stopped thread go on, with a signal delivered. Raises ProcessLookupError if it died.
+
+    Args:
+        pid: its id.
+        signal: 0 for none.
+        to_call: only until it enters a system call or comes out of one (`SYSCALL_STOP`).
+    """
+    _request(_SYSCALL if to_call else _CONT, pid, 0, signal)
+
+
+def detach(pid: int, signal: int = 0) -> None:
     """Let go of a stopped thread for good. Raises ProcessLookupError if it died."""
-    _request(_DETACH, pid)
+    _request(_DETACH, pid, 0, signal)
+
+
+def blocked(pid: int) -> int:
+    """The signals that a stopped thread blocks, bit n for signal n + 1."""
+    mask = ctypes.c_uint64()
+    _request(_GETSIGMASK, pid, _MASK_SIZE, ctypes.addressof(mask))
+    return mask.value
+
+
+def block(pid: int, signals: int) -> None:
+    """Have a stopped thread block these signals and no others."""
+    mask = ctypes.c_uint64(signals)
+    _request(_SETSIGMASK, pid, _MASK_SIZE, ctypes.addressof(mask))
 
 
 def former_tid(pid: int) -> int:
@@ -111,15 +147,32 @@ def result(pid: int) -> int | None:
     Raises:
         ProcessLookupError: it died.
     """
-    registers = ctypes.create_string_buffer(_MOST)
-    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(registers), _MOST))
+    record = registers(pid)
+    if len(record) not in _RESULTS:
+        return None
+    offset, form = _RESULTS[len(record)]
+    value: int = Struct(form).unpack_from(record, offset)[0]
+    return value
+
+
+def registers(pid: int) -> bytes:
+    """All registers of a stopped thread: `struct user_regs_struct` of its architecture.
+
+    Raises:
+        ProcessLookupError: it died.
+    """
+    record = ctypes.create_string_buffer(_MOST)
+    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(record), _MOST))
     _request(_GETREGSET, pid, _PRSTATUS, ctypes.addressof(vector))
     _, size = _IOVEC.unpack_from(vector)
-    if size not in _RESULTS:
-        return None
-    offset, form = _RESULTS[size]
-    value: int = Struct(form).unpack_from(registers, offset)[0]
-    return value
+    return record.raw[:size]
+
+
+def set_registers(pid: int, record: bytes) -> None:
+    """Put all registers of a stopped thread back. Raises ProcessLookupError if it died."""
+    held = ctypes.create_string_buffer(record, len(record))
+    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(held), len(record)))
+    _request(_SETREGSET, pid, _PRSTATUS, ctypes.addressof(vector))
 
 
 def wait() -> Stop:
@@ -137,7 +190,7 @@ def wait() -> Stop:
         # Taken, or the kernel refuses requests for a thread that has its leader's id since it
         # executed: looks_like_a_spurious_pid() in kernel/ptrace.c.
         os.waitid(os.P_PID, found.si_pid, os.WSTOPPED | os.WNOHANG | _OURS)
-    event, signal = found.si_status >> 8, found.si_status & 0x7F
+    event, signal = found.si_status >> 8, found.si_status & 0xFF
     return Stop(found.si_pid, 0 if ended else event, signal, ended)
 
 

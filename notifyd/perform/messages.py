@@ -15,6 +15,7 @@ from struct import Struct
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd
+from notifyd.perform.sender import Sender
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.operations import SendTo
 from notifyd.policy.operations.sending import MessageHeader
@@ -26,7 +27,7 @@ MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 
 # Control data that is passed on as it is, by level and type: numbers and addresses that choose how
 # a packet is sent, not where it goes, and mean the same to whoever sends it. No routes, no ids.
-_PLAIN = frozenset(
+PLAIN = frozenset(
     {
         (socket.SOL_IP, 1),  # IP_TOS; these three are in ip(7)
         (socket.SOL_IP, 2),  # IP_TTL
@@ -56,12 +57,15 @@ class Message:
     control: bytes = b""
 
 
-def copy_messages(call: SendTo, task: int, stack: ExitStack, *, whole: bool) -> list[Message]:
+def copy_messages(
+    call: SendTo, task: int, sender: Sender, stack: ExitStack, *, whole: bool
+) -> list[Message]:
     """Copy every message of a call.
 
     Args:
         call: whose `addresses` are what the rule saw.
         task: a pidfd of the target, to take descriptors from.
+        sender: the target, as far as a message may say who sends it.
         stack: becomes the owner of the descriptors that are taken.
         whole: whether a message is sent whole or not at all: the socket is no stream.
 
@@ -83,7 +87,7 @@ def copy_messages(call: SendTo, task: int, stack: ExitStack, *, whole: bool) -> 
             if header.name:
                 _check_length(header.length)
             pieces = _pieces(call, header, whole)
-            control = _control(call, header, task, stack)
+            control = _control(call, header, task, sender, stack)
         except TargetFault:
             if not messages:
                 raise
@@ -123,7 +127,9 @@ def _pieces(call: SendTo, header: MessageHeader, whole: bool) -> list[bytes]:
     return pieces
 
 
-def _control(call: SendTo, header: MessageHeader, task: int, stack: ExitStack) -> bytes:
+def _control(
+    call: SendTo, header: MessageHeader, task: int, sender: Sender, stack: ExitStack
+) -> bytes:
     """The control data with the target's descriptors replaced by copies of ours."""
     if not header.controllen:
         return b""
@@ -142,7 +148,9 @@ def _control(call: SendTo, header: MessageHeader, task: int, stack: ExitStack) -
             raise TargetFault("control data that is too short, or reaches too far", errno.EINVAL)
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             body = _taken(body, task, stack)
-        elif (level, kind) not in _PLAIN:
+        elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            body = sender.says(body)
+        elif (level, kind) not in PLAIN:
             raise CannotPerform(f"control data of level {level}, type {kind}")
         built += _CONTROL.pack(_CONTROL.size + len(body), level, kind) + body
         built += bytes(-len(built) % 8)

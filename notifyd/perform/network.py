@@ -12,7 +12,7 @@ import os
 import signal
 import socket as socket_module
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from notifyd.perform.closing import Closing
 from notifyd.perform.done import Done, Signals
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
+from notifyd.perform.sender import POWERS, Sender, in_effect
 from notifyd.perform.stage import Stage
 from notifyd.perform.unix import LOOKING, UnixPlace
 from notifyd.policy.address import MAX_ADDRESS
@@ -56,12 +57,15 @@ class Taken(NamedTuple):
         task: a pidfd of its thread.
         socket: its socket.
         persona: who it is.
-        place: the path that a rule judged or changed; None if it did neither.
+        sender: the same, as a receiver of its messages may know it.
+        local: whether the socket is of AF_UNIX.
+        place: the path that a rule judged or changed; None if it did neither, or there is none.
     """
 
     task: int
     socket: int
-    persona: Persona
+    sender: Sender
+    local: bool
     place: UnixPlace | None
     stack: ExitStack
 
@@ -79,6 +83,7 @@ class Deed:
         pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
         again: whether a handler with SA_RESTART begins the call again: signal(7).
         stage: where an AF_UNIX path is bound, if it is.
+        sender: whose name it is done in, if a message says so, and `tid` the target's thread.
     """
 
     act: Callable[[], Done]
@@ -89,6 +94,8 @@ class Deed:
     pipe: int | None
     again: bool
     stage: Stage | None
+    sender: Sender | None
+    tid: int
     owned: ExitStack = field(default_factory=ExitStack)
 
     def __call__(self) -> Done:
@@ -99,6 +106,9 @@ class Deed:
             kept = self.stage.powers if self.stage is not None else 0
             if self.directory is not None:
                 kept |= LOOKING
+            if self.sender is not None:
+                kept |= POWERS
+                self.sender.hold(self.tid)
             change = self.persona.change(self.grant, kept)
             if self.directory is not None:
                 enter(self.directory, self.persona.umask)
@@ -164,7 +174,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) -> Deed
     try:
         directory = proc.open_dir(thread.tid)
         stack.callback(os.close, directory)
-        persona = Persona.of(directory)
+        persona, sender = Persona.of(directory), Sender.of(directory)
         _check_socket(directory, call.fd)
         task = thread.open()
         stack.callback(os.close, task)
@@ -174,18 +184,24 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) -> Deed
         raise thread.failure(error) from error
     # Invariant: nothing that was opened by a thread id is used before ID_VALID held.
     thread.check()
-    paths = _domain(sock) == socket_module.AF_UNIX
+    local = _domain(sock) == socket_module.AF_UNIX
     place = None
-    if paths:
+    if local:
         place = _place(call, verdict, directory, stack)
     elif verdict.changes:
         raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
-    act = prepare(call, Taken(task, sock, persona, place, stack))
+    act = prepare(call, Taken(task, sock, sender, local, place, stack))
     pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
-    where = directory if paths else None
+    where = directory if place is not None else None
     again = raw.sends_for_ever(sock)
     stage = place.stage if place is not None and isinstance(call, Bind) else None
-    return Deed(act, thread.check, persona, where, verdict.grant, pipe, again, stage, stack)
+    named = sender if isinstance(call, SendTo) else None
+    # fmt: off
+    return Deed(
+        act, thread.check, persona, where, verdict.grant, pipe, again, stage, named, thread.tid,
+        stack,
+    )
+    # fmt: on
 
 
 def _check_socket(directory: int, number: int) -> None:
@@ -210,6 +226,9 @@ def _check_socket(directory: int, number: int) -> None:
 
 def _place(call: Any, verdict: Allow, directory: int, stack: ExitStack) -> UnixPlace | None:
     """What the address of an AF_UNIX socket's call leads to; None if that is no path."""
+    # Without one, nobody enters the target's root: sandboxes leave theirs where nothing is.
+    if isinstance(call, SendTo) and not any(one and _is_path(one.raw) for one in call.addresses):
+        return None
     if not (isinstance(call, SendTo) or verdict.changes) and call.addrlen > MAX_UNIX:
         return None  # the kernel refuses it, and knows best how
     try:
@@ -258,9 +277,10 @@ def _reach(
 
 def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
     whole = raw.socket_info(taken.socket)[1] != socket_module.SOCK_STREAM
-    messages = copy_messages(call, taken.task, taken.stack, whole=whole)
+    messages = copy_messages(call, taken.task, taken.sender, taken.stack, whole=whole)
     flags = _flags(call, taken)
-    sender = _sender(taken)
+    # AF_UNIX tells the real ids otherwise, which are ours.
+    sender = taken.sender.said() if taken.local else b""
 
     def act() -> Done:
         sizes: list[int] = []
@@ -287,16 +307,12 @@ def _flags(call: SendTo, taken: Taken) -> int:
     return flags if whole else flags & ~CMSG_COMPAT
 
 
-def _sender(taken: Taken) -> bytes:
-    """Control data that tells who sends: AF_UNIX tells the real ids otherwise, which are ours."""
-    if taken.place is None:
-        return b""
-    return raw.credentials(os.getpid(), taken.persona.euid, taken.persona.egid)
-
-
 def _send_one(taken: Taken, one: Message, flags: int, sender: bytes) -> int:
     def act(address: bytes | None) -> int:
-        return raw.sendmsg(taken.socket, one.pieces, flags, address, one.control + sender)
+        # Of two senders that are named the last one counts.
+        control = sender + one.control
+        with in_effect(POWERS) if control else nullcontext():
+            return raw.sendmsg(taken.socket, one.pieces, flags, address, control)
 
     address = one.address
     if taken.place is not None and address is not None and _is_path(address):
@@ -306,8 +322,12 @@ def _send_one(taken: Taken, one: Message, flags: int, sender: bytes) -> int:
 
 def _is_path(address: bytes) -> bool:
     """Whether an address is a path of AF_UNIX that the kernel would look up."""
-    local = int.from_bytes(address[:2], "little") == socket_module.AF_UNIX
-    return local and address[2:3] not in (b"", b"\0") and len(address) <= MAX_UNIX
+    family = int.from_bytes(address[:2], "little")
+    return (
+        family == socket_module.AF_UNIX
+        and address[2:3] not in (b"", b"\0")
+        and len(address) <= MAX_UNIX
+    )
 
 
 def _sizes(call: SendTo, sizes: list[int]) -> tuple[tuple[int, bytes], ...]:

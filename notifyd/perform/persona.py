@@ -67,9 +67,7 @@ class Persona:
         Capabilities in another user namespace are worth nothing in ours, so none are taken over.
         """
         status = proc.read_status(directory)
-        ours = os.stat("/proc/self/ns/user").st_ino
-        same = os.stat("ns/user", dir_fd=directory).st_ino == ours
-        return cls.told(status, status.cap_effective if same else 0)
+        return cls.told(status, status.cap_effective if shares_user(directory) else 0)
 
     @classmethod
     def told(cls, status: proc.Status, capabilities: int) -> Persona:
@@ -140,6 +138,12 @@ class Persona:
         held = capability.get(0).permitted
         powers = (self.capabilities | more) & held
         credentials.set_capabilities(powers, powers | kept & held)
+
+
+def shares_user(directory: int) -> bool:
+    """Whether the thread behind /proc/TID is in our own user namespace."""
+    ours = os.stat("/proc/self/ns/user").st_ino
+    return os.stat("ns/user", dir_fd=directory).st_ino == ours
 
 
 def enter(directory: int, umask: int) -> None:

@@ -24,7 +24,7 @@ def copy_address(call: Call, pointer: int, size: int) -> SockAddr:
     from notifyd.kernel.socket import parse_sockaddr
 
     try:
-        return parse_sockaddr(call.read(pointer, min(size, MAX_ADDRESS)))
+        return parse_sockaddr(call.read_field(pointer, min(size, MAX_ADDRESS)))
     except TargetFault:
         if size <= MAX_ADDRESS:
             raise

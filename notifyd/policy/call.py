@@ -233,6 +233,10 @@ class Call:
             TargetFault: a byte of it cannot be read; the target gets `EFAULT` if nobody catches it.
             TargetGone: the target is no longer in this call.
         """
+        return self.read_field(address, size)
+
+    def read_field(self, address: int, size: int) -> bytes:
+        """As `read`, for a field of this call."""
         self.looked = True
         return self.target.read(address, size)
 

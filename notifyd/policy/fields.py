@@ -211,8 +211,8 @@ class Address(Int):
 
     kind = "pointer"
 
-    def __init__(self, summary: str = "") -> None:
-        super().__init__(summary, width=64)
+    def __init__(self, summary: str = "", *, default: int = 0) -> None:
+        super().__init__(summary, width=64, default=default)
 
     def render(self, call: Call) -> Any:
         return hex(super().render(call))

@@ -30,7 +30,7 @@ from notifyd.service.arrivals import Arrivals
 from notifyd.service.belonging import part_of
 from notifyd.service.door import Door
 from notifyd.service.first import first_of
-from notifyd.service.installed import Installed, watched_by
+from notifyd.service.installed import Installed, leads, watched_by
 from notifyd.service.keeping import Keeper, Kept
 from notifyd.service.matching import cgroups_of
 from notifyd.service.policies import Policies
@@ -188,6 +188,7 @@ class Daemon:
             watched=policy.watched if installed.ours else reported,
             reported=reported,
             killable=installed.killable,
+            leads=leads(installed),
             notifier=arrival.notifier,
             desk=self.desk,
             section=policy.name,

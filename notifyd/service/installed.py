@@ -11,10 +11,11 @@ from notifyd.filter.oci import KILLABLE, read
 from notifyd.filter.passing import goes_on, meaning_of, passes, where
 from notifyd.filter.profile import Action, Profile
 from notifyd.kernel.arch import entries, native
+from notifyd.perform.itself import NEEDED
 from notifyd.service.policies import Policy
 from notifyd.target.watch import Watched
 
-__all__ = ["UNKNOWN", "Installed", "of_bundle", "unheard", "watched_by"]
+__all__ = ["UNKNOWN", "Installed", "leads", "of_bundle", "unheard", "watched_by"]
 
 MOST_BYTES = 1 << 22  # of a config.json
 
@@ -46,6 +47,19 @@ def of_bundle(bundle: str) -> Installed:
         return Installed(meaning_of(found, str(path)), KILLABLE in (found.flags or ()))
     except (OSError, ValueError, UsageError):
         return UNKNOWN
+
+
+def leads(installed: Installed) -> bool:
+    """Whether it lets by what a target calls that is led through a call: `NEEDED`."""
+    if installed.profile is None:
+        return installed.ours
+    own = native()
+    numbers = [own.numbers.get(name) for name in NEEDED]
+    return all(
+        number is not None
+        and not where(installed.profile, own.name, number, lambda one: not goes_on(one), ((),))
+        for number in numbers
+    )
 
 
 def watched_by(installed: Installed, watched: Iterable[Watched]) -> tuple[Watched, ...]:

@@ -13,7 +13,8 @@ from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Fd, Field, Flags, Int
 from notifyd.policy.names.socket import MESSAGE_FLAGS
 from notifyd.policy.operations.layouts import shorten
-from notifyd.policy.sources import Variant, call, socketcall
+from notifyd.policy.operations.reading import Watching
+from notifyd.policy.sources import Const, Variant, call, socketcall
 
 if TYPE_CHECKING:
     from notifyd.kernel.socket import SockAddr
@@ -22,6 +23,7 @@ __all__ = ["MessageHeader", "SendTo"]
 
 MOST_MESSAGES = 64  # of one sendmmsg(2), which may send fewer than it was given: all others wait
 _HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
+_SOMEWHERE = (1 << 64) - 1  # a destination of which registers do not say whether it is given
 _STRIDE = {8: 64, 4: 32}  # bytes of struct mmsghdr: the header, and what was sent
 
 
@@ -72,7 +74,7 @@ class Headers(Field[tuple[MessageHeader, ...]]):
                 for at in range(0, len(data), _STRIDE[word])
             )
         if self.name in call.variant.sources:
-            return (MessageHeader(*header.unpack(call.read(raw, header.size))),)
+            return (MessageHeader(*header.unpack(call.read_field(raw, header.size))),)
         return ()
 
     def render(self, call: Call) -> Any:
@@ -82,11 +84,11 @@ class Headers(Field[tuple[MessageHeader, ...]]):
 def _as_many(call: Call, address: int, stride: int, count: int) -> bytes:
     """Up to `count` items in memory: those before one that cannot be read, if it is no first."""
     with suppress(TargetFault):
-        return call.read(address, stride * count) if count else b""
-    found = call.read(address, stride)
+        return call.read_field(address, stride * count) if count else b""
+    found = call.read_field(address, stride)
     with suppress(TargetFault):
         while len(found) < stride * count:
-            found += call.read(address + len(found), stride)
+            found += call.read_field(address + len(found), stride)
     return found
 
 
@@ -119,18 +121,32 @@ def _address(call: Call, pointer: int, size: int) -> SockAddr | None:
     return copy_address(call, pointer, size) if pointer and size else None
 
 
+def _pointed_at(variant: Variant) -> Variant:
+    """The pointer to the address is an argument of its own."""
+    sources = {**variant.sources, "destination": variant.sources["addresses"]}
+    return replace(variant, sources=sources)
+
+
+def _without_address(variant: Variant) -> Variant:
+    """A call that can give none, whatever lies in memory."""
+    return replace(variant, sources={**variant.sources, "destination": Const(0)})
+
+
 def _with_headers(variant: Variant) -> Variant:
     """The headers are behind the pointer that i386's socketcall keeps in memory."""
     sources = {**variant.sources, "headers": variant.sources["message"]}
     return replace(variant, sources=sources)
 
 
-class SendTo(Call):
+class SendTo(Watching):
     """Send messages: sendto(2), sendmsg(2), sendmmsg(2), and i386's send.
 
     One that guards `Connect` guards this too: UDP needs no connect, and MSG_FASTOPEN opens a TCP
     connection. write(2) and writev(2) go to the socket's own peer only, as does a call here that
     gives no address. sendmsg may carry descriptors (`SCM_RIGHTS`) over an AF_UNIX socket.
+
+    Where a rule is about destinations alone, `always(Allow(), SendTo, destination=0)` leaves the
+    C library's send() to the kernel: sendto with a null pointer for the address.
     """
 
     __slots__ = ()
@@ -141,17 +157,21 @@ class SendTo(Call):
     size = Int("sendto: how many bytes", width=64)
     flags = Flags(MESSAGE_FLAGS, "`MSG_*`")
     addresses = Destinations("where each message goes; None for the socket's own peer")
+    destination = Address(
+        "sendto: the pointer to the address, 0 if none is given; never 0 for sendmsg and sendmmsg",
+        default=_SOMEWHERE,
+    )
     addrlen = Int("sendto: bytes of the address")
     message = Address("sendmsg, sendmmsg: the header, or the first of them")
     headers = Headers("sendmsg, sendmmsg: the copied headers")
     count = Int("sendmmsg: how many messages; 64 are looked at, and no more are sent")
 
     variants = (
-        call("sendto", fd=0, data_address=1, size=2, flags=3, addresses=4, addrlen=5),
+        _pointed_at(call("sendto", fd=0, data_address=1, size=2, flags=3, addresses=4, addrlen=5)),
         call("sendmsg", fd=0, message=1, headers=1, flags=2),
         call("sendmmsg", fd=0, message=1, headers=1, count=2, flags=3),
-        socketcall(9, "fd", "data_address", "size", "flags"),
-        socketcall(11, "fd", "data_address", "size", "flags", "addresses", "addrlen"),
+        _without_address(socketcall(9, "fd", "data_address", "size", "flags")),
+        _pointed_at(socketcall(11, "fd", "data_address", "size", "flags", "addresses", "addrlen")),
         _with_headers(socketcall(16, "fd", "message", "flags")),
         _with_headers(socketcall(20, "fd", "message", "count", "flags")),
     )

@@ -20,6 +20,7 @@ from notifyd.policy.names.socket import (
     SOCKET_TYPES,
 )
 from notifyd.policy.operations.layouts import SocketPath
+from notifyd.policy.operations.reading import Watching
 from notifyd.policy.sources import call, socketcall
 
 __all__ = ["Accept", "Bind", "Connect", "Listen", "SetSockOpt", "Socket"]
@@ -102,7 +103,7 @@ class Socket(Call):
         return "pair" in self.variant.sources
 
 
-class _Addressed(Call):
+class _Addressed(Watching):
     """A socket and an address."""
 
     __slots__ = ()
