@@ -204,6 +204,8 @@ class Case:
                 self._look = again
             except TargetGone as gone:
                 self._gone(gone)
+            except worker.Crowded as crowd:
+                self._not_done(self._decision or self._refusal(None), crowd)
 
     async def _fails_anyway(self, decision: Decision) -> bool:
         """Whether an execve comes to nothing without anybody's leave, and is answered so.
@@ -298,7 +300,8 @@ class Case:
             outcome = answerer.performed(self.note, 0, error.errno, str(error))
         else:
             reason = f"not done: {error}"
-            outcome = answerer.refuse(self.note, "deny", errno.EPERM, reason, "undone")
+            cause = "crowded" if isinstance(error, worker.Crowded) else "undone"
+            outcome = answerer.refuse(self.note, "deny", errno.EPERM, reason, cause)
             decision = decision._replace(broken=isinstance(error, RuleError))
         self._close(decision, outcome)
 

@@ -36,16 +36,21 @@ class Stop(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
-def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (hot)
+def answer_calls(workload: Workload, until: int, *, linger: bool) -> Stop | Case:  # noqa: C901
     """Answer calls inline; return why it stopped, or a case for a task to attend.
 
-    A call that begins after `until`, in nanoseconds of perf_counter_ns, is the last one.
+    Hot, and so in one piece.
+
+    Args:
+        workload: whose calls.
+        until: a call that begins after it is the last one; nanoseconds of perf_counter_ns.
+        linger: whether nobody else is ready: then the next call is waited for, very shortly.
     """
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
     begun = 0
     while begun <= until:
-        events = poll(0) or _poll_again(poll)
+        events = poll(0) or (linger and _poll_again(poll))
         if not events or not events[0][1] & POLLIN:
             return Stop.ENDED if events else Stop.EMPTY  # POLLHUP, or nothing at all
         begun = clock()

@@ -26,6 +26,7 @@ from notifyd.kernel.arch import ARCHES, arch_name, native
 from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier
 from notifyd.perform.files import Files
+from notifyd.perform.worker import Crew
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note, RawCall
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import RuleSet, Step
@@ -126,6 +127,7 @@ class Workload:
         self.identify = self.identities.of
         self.files = Files(self.identities)
         self.digests = Digests()
+        self.crew = Crew()
         self._threads = self.identities.entries
         self._executing = self.identities.executing
         self.watched = _by_number(watched)

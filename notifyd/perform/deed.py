@@ -109,7 +109,7 @@ class FileDeed:
             self._drop()
             return None  # it has gone in the meantime, and another one will be asked
         # One that ends from here on may have done it: nobody else is asked.
-        sent = helper.answer_soon()
+        sent = self._files.helpers.answer_soon(helper)
         return self._answered(*sent) if sent is not None else None
 
     async def wait(self) -> Done:

@@ -9,7 +9,10 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import namespaces, pidfd, proc
@@ -19,7 +22,7 @@ from notifyd.perform.context import Context
 from notifyd.perform.deed import FileDeed
 from notifyd.perform.draft import Draft
 from notifyd.perform.helper import Plan
-from notifyd.perform.helpers import Helper, Helpers
+from notifyd.perform.helpers import Helper, Helpers, Key
 from notifyd.perform.inline import Inline
 from notifyd.perform.order import Last, Order, Place
 from notifyd.perform.recipes import RECIPES, Recipe
@@ -35,8 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["Files"]
 
 KEPT = 1024  # contexts
+MOST_GROUPS = 1 << 16  # in all of those: a thread may have as many by itself
 SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
 _LOOK = os.O_PATH | os.O_CLOEXEC
+_encode = msgspec.msgpack.Encoder().encode
 _USER = namespaces.KINDS["user"]
 
 
@@ -54,8 +59,8 @@ class Files:
         self.terminals: Terminals | None = None
         self._identities = identities
         self._contexts: dict[int, tuple[Identity, Context]] = {}
-        self._ways: dict[int, tuple[Identity, int, bool]] = {}  # by thread, for `open_at_once`
-        self._keys: dict[tuple[Context, int], int] = {}
+        self._groups = 0  # in the contexts that are kept
+        self._ways: dict[int, tuple[Identity, Key, bool]] = {}  # by thread, for `open_at_once`
         self._moving = False
         self._inline: Inline | None = None
         self._own: Context | None = None
@@ -144,7 +149,7 @@ class Files:
     def _ask_at_once(
         self,
         call: Open,
-        key: int,
+        key: Key,
         pathname: bytes,
         start: int,
         flags: int,
@@ -157,7 +162,7 @@ class Files:
         place = Place(-1 if start < 0 else 0, pathname, last, seen)
         try:
             helper.send(Order("open", (place,), (flags, 0, 0)), [] if start < 0 else [start])
-            sent = helper.answer_soon()
+            sent = self.helpers.answer_soon(helper)
         except (OSError, CannotPerform):
             self.helpers.drop(helper)  # it has gone in the meantime
             return None
@@ -215,8 +220,7 @@ class Files:
         From here on no context is taken for granted.
         """
         self._moving = True
-        self._contexts.clear()
-        self._ways.clear()
+        self._forget()
 
     def mounts_change(self) -> None:
         """A target is about to mount something."""
@@ -257,16 +261,21 @@ class Files:
             raise thread.failure(error) from error
         thread.check()
         if not self._moving and self._identities.keeps(tid, identity):
-            if len(self._contexts) >= KEPT:
-                self._contexts.clear()
-                self._ways.clear()
+            if len(self._contexts) >= KEPT or self._groups > MOST_GROUPS:
+                self._forget()
+            self._groups += len(context.persona.groups)
             self._contexts[tid] = identity, context
             self._ways[tid] = identity, self.key(context, 0), self.inline(context) is not None
         return context
 
-    def key(self, context: Context, more: int) -> int:
-        """A number for a context with `more` powers: comparing those costs more than a call."""
-        return self._keys.setdefault((context, more), len(self._keys))
+    def _forget(self) -> None:
+        self._contexts.clear()
+        self._ways.clear()
+        self._groups = 0
+
+    def key(self, context: Context, more: int) -> Key:
+        """What stands for a context with `more` powers: a target can have any number of them."""
+        return blake2b(_encode((context, more)), digest_size=32).digest()
 
     def inline(self, context: Context) -> Inline | None:
         """What does calls at once for a target with this context; None if it is not ours."""

@@ -17,7 +17,7 @@ from notifyd.perform.helper import Plan
 from notifyd.perform.helpers import Helpers
 from notifyd.perform.order import Last, Order, Place
 
-KEY, OTHER = 1, 2
+KEY, OTHER = b"one", b"other"
 OPEN = Order("open", (Place(-1, b"/etc/passwd", Last.FOLLOW),), (os.O_RDONLY, 0, 0))
 
 
