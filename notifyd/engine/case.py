@@ -75,9 +75,7 @@ class Case:
     def decide(self) -> Case | None:
         """Ask the rules inline, and answer. Returns itself if it has to be attended in a task."""
         changes = self.workload.foresee(self.note)
-        if changes and not self.inquiry.steps:
-            return self._go_on(changes)
-        return self._ask()
+        return self._go_on(changes) if changes and not self.inquiry.steps else self._ask()
 
     def _ask(self) -> Case | None:
         try:
@@ -331,10 +329,8 @@ class Case:
             self.inquiry.failed(error)
             return self._ask()
         asked = self.inquiry.asked
-        self._close(
-            self._refusal(explain(error))._replace(rule=asked.name if asked else None),
-            Outcome("deny", GONE),
-        )
+        refusal = self._refusal(explain(error))._replace(rule=asked.name if asked else None)
+        self._close(refusal, Outcome("deny", GONE))
         return None
 
     def _refuse(self, cause: str, number: int = errno.EPERM, reason: str = "") -> None:
