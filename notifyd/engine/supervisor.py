@@ -18,7 +18,7 @@ import trio
 
 from notifyd.engine.between import OWNER, Between
 from notifyd.engine.case import Case
-from notifyd.engine.hot import Stop, answer_calls
+from notifyd.engine.hot import Linger, Stop, answer_calls
 from notifyd.engine.ledger import TRIES
 from notifyd.engine.report import Reporter
 from notifyd.engine.turns import Share, Turns
@@ -51,6 +51,7 @@ class Supervisor:
         self._turns: Turns[Workload] = Turns()
         self._telling: set[Reporter] = set()  # those that have something to write
         self._told = 0  # when that was written
+        self._linger = Linger()
         self._nursery: trio.Nursery | None = None
         self._waiting = trio.Event()
         self._asleep = trio.CancelScope()
@@ -201,7 +202,7 @@ class Supervisor:
             self._telling.add(workload.reporter)
         while True:
             try:
-                stop = answer_calls(workload, until, linger=not self._turns)
+                stop = answer_calls(workload, until, None if self._turns else self._linger)
             except SharedListener:
                 self._part(workload)
                 return False

@@ -229,7 +229,7 @@ class FileDeed:
 
 def selves(directory: int) -> Selves:
     """What /proc/self and /proc/thread-self mean to the thread behind /proc/TID: see `Order`."""
-    status = proc.read_status(directory)
+    status = proc.read_status(directory, groups=False)
     return status.process_ids, status.thread_ids
 
 

@@ -192,7 +192,7 @@ class Files:
 
     def _umask(self, draft: Draft) -> int:
         try:
-            status = proc.read_status(draft.directory)
+            status = proc.read_status(draft.directory, groups=False)
         except OSError as error:
             raise draft.thread.failure(error) from error
         return max(status.umask, 0)

@@ -366,6 +366,7 @@ class Strings(Field[tuple[bytes, ...]]):
     MAX_STRINGS = 1 << 16
     MAX_BYTES = 1 << 21
     SHOWN = 64  # strings in an event; the rest is counted
+    SHOWN_BYTES = 1 << 16  # of strings that are read for an event alone
 
     def __init__(self, summary: str = "", *, recorded: bool = True) -> None:
         super().__init__(summary)
@@ -381,7 +382,7 @@ class Strings(Field[tuple[bytes, ...]]):
         more = f"(and {len(value or ()) - self.SHOWN} more)"
         if value is None:  # no rule looked: no more is read than is shown
             raw, more = call.raw(self.name, 0), "(and more)"
-            value = call.read_strings(raw, self.SHOWN + 1, self.MAX_BYTES, cut=True)
+            value = call.read_strings(raw, self.SHOWN + 1, self.SHOWN_BYTES, cut=True)
         shown = [text(item[:PATH_MAX]) for item in value[: self.SHOWN]]
         return [*shown, more] if len(value) > len(shown) else shown
 

@@ -59,7 +59,7 @@ def read_identity(tid: int) -> Identity:
     """
     directory = proc.open_dir(tid)
     try:
-        status = proc.read_status(directory)
+        status = proc.read_status(directory, groups=False)
         start = _process_start(directory, status.tgid)
         try:
             exe = proc.exe(directory)

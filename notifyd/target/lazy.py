@@ -45,7 +45,7 @@ class LazyThread(StoppedThread):
         self, address: int, word: int, max_strings: int, max_bytes: int, *, cut: bool = False
     ) -> tuple[bytes, ...]:
         """As for any thread, at the second time of asking."""
-        look = partial(super().read_strings, address, word, max_strings, max_bytes, cut=cut)
+        look = partial(self._read_vector, (address, word, max_strings, max_bytes, cut))
         return self._later(look, "strings", address, word, max_strings, max_bytes, cut)
 
     def write(self, address: int, data: bytes) -> None:

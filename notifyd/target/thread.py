@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import PurePosixPath
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
@@ -23,6 +24,11 @@ from notifyd.target.process import TargetProcess
 
 MAX_READ = 1 << 24  # bytes a rule may read at once
 MAX_STRING = 32 * process_vm.PAGE  # MAX_ARG_STRLEN: execve(2)
+AT_ONCE = 1 << 7, 1 << 16  # strings, and bytes of them, that are read without leaving the loop
+
+
+class _TooManyAtOnce(Exception):
+    """A vector is longer than what is read without leaving the loop."""
 
 
 class StoppedThread:
@@ -37,6 +43,7 @@ class StoppedThread:
         "_notifier",
         "_resolver",
         "_tid",
+        "_vectors",
     )
 
     def __init__(self, note: Note, notifier: Notifier, digests: Digests | None = None) -> None:
@@ -48,6 +55,7 @@ class StoppedThread:
         self._mounts: frozenset[bytes] | Exception | None = None
         self._digests = digests
         self._hashed: dict[tuple[int, bytes, bool], str | Exception] = {}
+        self._vectors: dict[tuple[int, int, int, int, bool], tuple[bytes, ...] | Exception] = {}
 
     @property
     def tid(self) -> int:
@@ -150,7 +158,29 @@ class StoppedThread:
         Raises:
             TargetFault: a pointer or a string cannot be read (EFAULT), or there are more than
                 `max_strings` or `max_bytes` of them (E2BIG) and the rest may not be `cut` off.
+            WouldBlock: there are so many that reading them would keep others waiting.
         """
+        key = address, word, max_strings, max_bytes, cut
+        found = self._vectors.get(key)
+        if found is None:
+            try:
+                return self._read_vector(key, AT_ONCE)
+            except _TooManyAtOnce:
+                raise WouldBlock(partial(self._find_vector, key)) from None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _find_vector(self, key: tuple[int, int, int, int, bool]) -> None:
+        try:
+            self._vectors[key] = self._read_vector(key)
+        except Exception as error:
+            self._vectors[key] = error
+
+    def _read_vector(
+        self, key: tuple[int, int, int, int, bool], at_once: tuple[int, int] | None = None
+    ) -> tuple[bytes, ...]:
+        address, word, max_strings, max_bytes, cut = key
         found: list[bytes] = []
         left = max_bytes
         for pointer in self._pointers(address, word):
@@ -158,6 +188,8 @@ class StoppedThread:
                 if cut:
                     break
                 raise TargetFault("argument list without an end", errno.E2BIG)
+            if at_once and (len(found) >= at_once[0] or max_bytes - left >= at_once[1]):
+                raise _TooManyAtOnce
             try:
                 found.append(process_vm.read_string(self.tid, pointer, MAX_STRING))
             except OSError as error:

@@ -379,8 +379,8 @@ def test_many_tasks_that_go_on_at_once_do_not_keep_others(start, supervise):
 def test_an_error_of_ours_between_two_steps_ends_the_supervisor(start, supervise, monkeypatch):
     """As it does in the loop itself; trio would log it, and the others wait for ever."""
     over = mmap.mmap(-1, 2)
-    crowd, ours, rules = start(lambda: in_many_threads(20), RELEASED)
-    other, theirs, rules.quick = start(lambda: busily(over), QUICK)
+    _, ours, rules = start(lambda: in_many_threads(20), RELEASED)
+    _, theirs, rules.quick = start(lambda: busily(over), QUICK)
     over[1] = 1
 
     def breaks(*_):
