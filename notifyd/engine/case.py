@@ -78,9 +78,7 @@ class Case:
     def decide(self) -> Case | None:
         """Ask the rules inline, and answer. Returns itself if it has to be attended in a task."""
         changes = self.workload.foresee(self.note)
-        if changes and not self.inquiry.steps:
-            return self._go_on(changes)
-        return self._ask()
+        return self._go_on(changes) if changes and not self.inquiry.steps else self._ask()
 
     def _ask(self) -> Case | None:
         try:
@@ -208,6 +206,8 @@ class Case:
                 self._look = again
             except TargetGone as gone:
                 self._gone(gone)
+            except worker.Crowded as crowd:
+                self._not_done(self._decision or self._refusal(None), crowd)
 
     async def _fails_anyway(self, decision: Decision) -> bool:
         """Whether an execve comes to nothing without anybody's leave, and is answered so.
@@ -292,7 +292,8 @@ class Case:
             outcome = answerer.performed(self.note, 0, error.errno, str(error))
         else:
             reason = f"not done: {error}"
-            outcome = answerer.refuse(self.note, "deny", errno.EPERM, reason, "undone")
+            cause = "crowded" if isinstance(error, worker.Crowded) else "undone"
+            outcome = answerer.refuse(self.note, "deny", errno.EPERM, reason, cause)
             decision = decision._replace(broken=isinstance(error, RuleError))
         self._close(decision, outcome)
 
@@ -322,10 +323,8 @@ class Case:
             self.inquiry.failed(error)
             return self._ask()
         asked = self.inquiry.asked
-        self._close(
-            self._refusal(explain(error))._replace(rule=asked.name if asked else None),
-            Outcome("deny", GONE),
-        )
+        refusal = self._refusal(explain(error))._replace(rule=asked.name if asked else None)
+        self._close(refusal, Outcome("deny", GONE))
         return None
 
     def _refuse(self, cause: str, number: int = errno.EPERM, reason: str = "") -> None:

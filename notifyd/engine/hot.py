@@ -17,7 +17,8 @@ from typing import Any
 from notifyd.engine.answer import MAX_ERRNO, MAX_VALUE
 from notifyd.engine.case import Case
 from notifyd.engine.opening import open_quickly
-from notifyd.engine.workload import Known, Workload
+from notifyd.engine.plans import Known
+from notifyd.engine.workload import Workload
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import native
 from notifyd.kernel.unotify import RESPONSE_CONTINUE
@@ -25,6 +26,9 @@ from notifyd.perform.led import Expected
 from notifyd.policy.call import Call, Note
 from notifyd.policy.verdicts import Allow, Deny, Return
 from notifyd.target.paths import WouldBlock
+
+LONG = 200_000  # nanoseconds; a target that was only waiting for the core is back much sooner
+SPARED = 50  # times as long as it was; so others have a fiftieth at most
 
 
 class Stop(enum.Enum):
@@ -37,15 +41,21 @@ class Stop(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
-#
-# A call that begins after `until`, in nanoseconds of perf_counter_ns, is the last one.
-def answer_calls(workload: Workload, until: int) -> Stop | Case:  # noqa: C901 (hot)
-    """Answer calls inline; return why it stopped, or a case for a task to attend."""
+def answer_calls(workload: Workload, until: int, linger: Linger | None) -> Stop | Case:  # noqa: C901
+    """Answer calls inline; return why it stopped, or a case for a task to attend.
+
+    Hot, and so in one piece.
+
+    Args:
+        workload: whose calls.
+        until: a call that begins after it is the last one; nanoseconds of perf_counter_ns.
+        linger: how the next call is waited for; None if somebody else is ready.
+    """
     poll, receive, respond = workload.poll, workload.receive, workload.respond
     quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
     expected, begun = workload.itself.expected, 0
     while begun <= until:
-        events = poll(0) or _poll_again(poll)
+        events = poll(0) or (linger and linger(poll))
         if not events or not events[0][1] & POLLIN:
             return Stop.ENDED if events else Stop.EMPTY  # POLLHUP, or nothing at all
         begun = clock()
@@ -108,11 +118,27 @@ def _at_length(
     return Case(workload, call.note, begun).ruled(call, verdict)
 
 
-def _poll_again(poll: Callable[[int], list[tuple[int, int]]]) -> list[tuple[int, int]]:
-    # The target may only be waiting for this very core. Leaving for trio's loop costs forty times
-    # as much as letting it run and looking once more.
-    sched_yield()
-    return poll(0)
+class Linger:
+    """Lets the target have this core for a moment, and looks once more.
+
+    It may only be waiting for this very core, and leaving for trio's loop costs forty times as much
+    as letting it run. But whoever else wants the core gets it too, for a slice of the scheduler's:
+    after a moment that was long there is none for some time.
+    """
+
+    def __init__(self) -> None:
+        self._not_before = 0
+
+    def __call__(self, poll: Callable[[int], list[tuple[int, int]]]) -> list[tuple[int, int]]:
+        """What `poll` says after it."""
+        before = clock()
+        if before < self._not_before:
+            return []
+        sched_yield()
+        after = clock()
+        if after - before > LONG:
+            self._not_before = after + SPARED * (after - before)
+        return poll(0)
 
 
 def _plain(call: Call, verdict: Any) -> tuple[int, int, int] | None:

@@ -1,8 +1,9 @@
 """The supervisor: one nested epoll over every listener, drained in turns; tasks for what waits.
 
-trio watches one descriptor. A wake-up drains the ready listeners in turn, within a budget, and then
-gives other tasks their chance. A call whose rules are plain and whose answer is quick never costs a
-task; everything else gets one (`attend`).
+trio watches one descriptor. A wake-up drains the ready listeners, whose turns `Turns` orders, and
+then gives other tasks their chance. A call whose rules are plain and whose answer is quick never
+costs a task; everything else gets one (`attend`). Between the steps of many tasks the listeners are
+looked at as well (`Between`).
 """
 
 from __future__ import annotations
@@ -11,26 +12,31 @@ import contextlib
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
 
 import trio
 
+from notifyd.engine.between import OWNER, Between
 from notifyd.engine.case import Case
-from notifyd.engine.hot import Stop, answer_calls
+from notifyd.engine.hot import Linger, Stop, answer_calls
 from notifyd.engine.ledger import TRIES
 from notifyd.engine.report import Reporter
+from notifyd.engine.turns import Share, Turns
 from notifyd.engine.watchdog import LOOK, SharedListener, Watchdog
 from notifyd.engine.workload import Workload
 from notifyd.kernel.unotify import RECEIVING
+from notifyd.perform.worker import CREW
 from notifyd.policy.call import ID, Note
 from notifyd.policy.rule import Rule
 
-TURN = 2_000_000  # nanoseconds for one listener; then, after a whole call, the next has its turn
-SLICE = 5_000_000  # nanoseconds of draining before trio's other tasks run
+# Nanoseconds; a turn is over after the call in which its time was.
+TURN = 150_000  # of one listener among several: what a call waits for that comes meanwhile
+ALONE = 2_000_000  # of the only listener
+SLICE = 5_000_000  # of draining before trio's other tasks run, or what was told is written
+BRIEF = 1_000_000  # the same while calls have tasks
 SWEEP = 0.05  # seconds between two looks at whether the targets of waiting calls are still there
 TIDY = 2.0  # seconds between two looks for helpers that are idle
-BATCH = 64  # listeners taken from the epoll at once
+BATCH = 64  # listeners taken from the epoll at once, and waiting calls looked at
 
 _WATCH = select.EPOLLIN | select.EPOLLONESHOT
 _clock = time.perf_counter_ns
@@ -41,18 +47,22 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._workloads: dict[int, Workload] = {}
-        self._ready: deque[Workload] = deque()
+        self._shares: dict[int, Share[Workload]] = {}  # by listener
+        self._turns: Turns[Workload] = Turns()
         self._telling: set[Reporter] = set()  # those that have something to write
+        self._told = 0  # when that was written
+        self._linger = Linger()
         self._nursery: trio.Nursery | None = None
         self._waiting = trio.Event()
+        self._asleep = trio.CancelScope()
         self._handover: list[Case] | None = None  # where a task that is free takes its next case
+        self._attending = 0  # calls that have a task
         self.attended = 0  # calls that were given a task
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
         """Those that have not ended."""
-        return tuple(self._workloads.values())
+        return tuple(share.of for share in self._shares.values())
 
     def add(self, workload: Workload) -> None:
         """Supervise a workload until its last task is gone or it is removed.
@@ -63,11 +73,11 @@ class Supervisor:
         # One-shot: while a listener is being drained, its wake-ups must not climb through two
         # epolls for every single call.
         self._epoll.register(workload.listener, _WATCH)
-        self._workloads[workload.listener] = workload
+        self._shares[workload.listener] = self._turns.open(workload)
 
     def remove(self, workload: Workload) -> None:
         """End a workload: waiting calls are given up, and its listener is closed."""
-        if self._workloads.pop(workload.listener, None) is None:
+        if self._shares.pop(workload.listener, None) is None:
             return
         self._epoll.unregister(workload.listener)
         for scope in workload.waiting.values():
@@ -101,43 +111,98 @@ class Supervisor:
         return [rule for workload in self.workloads for rule in workload.rules.rules]
 
     async def _serve(self) -> None:
+        between: Between | None = None
         while True:
-            self._flush()
-            if self._ready:
+            several = len(self._shares) > 1
+            if between is not None:
+                between.check()
+            elif several:
+                between = Between(self._turns, self._glance, TURN)
+                trio.lowlevel.add_instrument(between)  # until `run` of trio ends, or it fails
+            if self._turns:
+                if _clock() - self._told > SLICE:
+                    self._flush()
                 await trio.lowlevel.checkpoint()
             else:
+                self._flush()
+                await self._sleep(several)
+            self._slice()
+
+    async def _sleep(self, several: bool) -> None:
+        """Wait until somebody is ready; where there are several, or until the scope is cancelled.
+
+        A scope would cost the only workload a tenth of a call that is waited for.
+        """
+        if several:
+            with trio.CancelScope() as self._asleep:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-            for descriptor, _ in self._epoll.poll(0, BATCH):
-                workload = self._workloads.get(descriptor)
-                if workload is not None:
-                    self._ready.append(workload)
-            self._turns(_clock() + SLICE)
+        else:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
 
     def _flush(self) -> None:
         """Have written what the workloads told that had calls; of many, most are idle."""
+        self._told = _clock()
         for reporter in self._telling:
             reporter.flush()
         self._telling.clear()
 
-    def _turns(self, until: int) -> None:
-        """Drain the ready listeners in turn until none is ready or the time is over."""
-        attended = self.attended
-        while self._ready:
-            workload = self._ready.popleft()
-            if workload.listener >= 0 and self._drain(workload):
-                self._ready.append(workload)
-            if _clock() > until or self.attended != attended:
-                return
+    def _look(self, now: int) -> None:
+        """Queue those that became ready."""
+        for descriptor, _ in self._epoll.poll(0, BATCH):
+            share = self._shares.get(descriptor)
+            if share is not None:
+                self._turns.enter(share, now)
 
-    def _drain(self, workload: Workload) -> bool:
-        """Answer a turn of calls; return whether there may be more."""
+    def _slice(self) -> None:
+        """Give turns until nobody is ready, a call was given a task, or the time is over."""
+        attended, now = self.attended, _clock()
+        until = now + (BRIEF if self._attending else SLICE)
+        self._look(now)
+        while (share := self._turns.take()) is not None:
+            now = self._turn(share, now)
+            if now > until or self.attended != attended:
+                return
+            if len(self._shares) > 1:
+                self._look(now)
+
+    def _glance(self, now: int) -> None:
+        """Between the steps of tasks: a turn's time for those that are first."""
+        until = now + TURN
+        try:
+            self._look(now)
+            while now <= until and (share := self._turns.take()) is not None:
+                now = self._turn(share, now)
+        except BaseException:
+            self._asleep.cancel()
+            raise
+        if self._turns or self._telling:
+            self._asleep.cancel()  # what was looked at here does not wake the loop any more
+
+    def _turn(self, share: Share[Workload], begun: int) -> int:
+        """Give one turn; return when it was over."""
+        workload, more = share.of, False
+        if workload.listener >= 0:
+            more = self._drain(workload, begun + self._span())
+        now = _clock()
+        self._turns.charge(share, now - begun)
+        self._turns.expect(share, now - begun)
+        if more:
+            self._turns.enter(share, now)
+        else:
+            self._turns.leave(share, now)
+        return now
+
+    def _span(self) -> int:
+        return TURN if len(self._shares) > 1 else ALONE
+
+    def _drain(self, workload: Workload, until: int) -> bool:
+        """Answer calls until the time is over; return whether there may be more."""
         if workload.reporter not in self._telling:
             workload.reporter.set_clock()
             self._telling.add(workload.reporter)
-        until = _clock() + TURN
         while True:
             try:
-                stop = answer_calls(workload, until)
+                stop = answer_calls(workload, until, None if self._turns else self._linger)
             except SharedListener:
                 self._part(workload)
                 return False
@@ -189,6 +254,7 @@ class Supervisor:
         if not case.enter_ledger():
             return
         self.attended += 1
+        self._attending += 1
         case.workload.enter()
         self._waiting.set()
         if self._handover is not None and not self._handover:
@@ -201,32 +267,39 @@ class Supervisor:
 
         A task for each would cost three times as much where async rules answer quickly.
         """
-        until = _clock() + SLICE
-        while True:
+        workload = case.workload
+        OWNER.set(self._shares.get(workload.listener))
+        CREW.set(workload.crew)
+        until = _clock() + self._span()
+        following: Case | None = case
+        while following is not None:
             try:
-                await case.attend()
+                await following.attend()
             finally:
-                case.workload.leave()
-            following = self._following(case.workload)
-            if following is None:
-                case.workload.reporter.flush()  # the loop itself may sleep on
-                return
-            case = following
-            if _clock() > until:
-                await trio.lowlevel.checkpoint()
-                until = _clock() + SLICE
+                self._attending -= 1
+                workload.leave()
+            following = self._following(workload, until)
+        self._telling.add(workload.reporter)
+        if not self._turns:  # the loop itself may sleep on
+            self._flush()
 
-    def _following(self, workload: Workload) -> Case | None:
-        """Drain once more; the first call that has to wait is for the caller to attend."""
-        if workload.listener < 0:
+    def _following(self, workload: Workload, until: int) -> Case | None:
+        """Drain once more; the first call that has to wait is for the caller to attend.
+
+        Not if the caller's turn is over, or its workload waits for one: others may stand before it.
+        """
+        share = self._shares.get(workload.listener)
+        if share is None or share.queued:
             return None
         taken: list[Case] = []
         self._handover = taken
         try:
-            if self._drain(workload):
-                self._epoll.modify(workload.listener, _WATCH)  # the loop goes on with the rest
+            more = _clock() > until or self._drain(workload, until)
         finally:
             self._handover = None
+        if more and workload.listener >= 0:
+            self._epoll.modify(workload.listener, _WATCH)  # the loop goes on with the rest
+        self._turns.leave(share, _clock())
         return taken[0] if taken else None
 
     async def _tidy(self) -> None:
@@ -234,8 +307,8 @@ class Supervisor:
         while True:
             await trio.sleep(TIDY)
             for workload in self.workloads:
-                workload.files.helpers.tidy()
                 workload.identities.tidy()
+                workload.files.tidy()
 
     async def _sweep(self) -> None:
         """Cancel the tasks of calls whose target went away.
@@ -246,12 +319,15 @@ class Supervisor:
         while True:
             await self._waiting.wait()
             await trio.sleep(SWEEP)
-            waiting = False
-            for workload in self.workloads:
-                valid = workload.notifier.id_valid
-                for identifier, scope in list(workload.waiting.items()):
-                    waiting = True
-                    if not valid(identifier):
-                        scope.cancel()
+            waiting = [
+                (workload, identifier, scope)
+                for workload in self.workloads
+                for identifier, scope in workload.waiting.items()
+            ]
+            for number, (workload, identifier, scope) in enumerate(waiting, 1):
+                if not number % BATCH:
+                    await trio.lowlevel.checkpoint()
+                if workload.listener >= 0 and not workload.notifier.id_valid(identifier):
+                    scope.cancel()
             if not waiting:
                 self._waiting = trio.Event()

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from signal import pidfd_send_signal
 from time import perf_counter_ns as clock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -20,6 +20,7 @@ from notifyd.audit.record import Line, Record
 from notifyd.audit.stream import BATCH, EventStream
 from notifyd.engine.answer import CAUSES, GONE, Answerer, cause_of
 from notifyd.engine.ledger import Ledger
+from notifyd.engine.plans import Known, quick_plan
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import ARCHES, arch_name, native
@@ -27,11 +28,10 @@ from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier
 from notifyd.perform.files import Files
 from notifyd.perform.itself import NEEDED, Itself
-from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note, RawCall
-from notifyd.policy.rule import RuleFunction
-from notifyd.policy.ruleset import RuleSet, Step
-from notifyd.policy.sources import Variant
-from notifyd.policy.wording import Part, parts_of, registers, words
+from notifyd.perform.worker import Crew
+from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
+from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.wording import registers, words
 from notifyd.target.digests import Digests
 from notifyd.target.identity import Identities, Identity
 from notifyd.target.lazy import IsLazy, LazyThread
@@ -45,35 +45,6 @@ if TYPE_CHECKING:
 
 _NOTHING: frozenset[Change] = frozenset()
 _ANYWAY = frozenset({Change.NONE})
-
-
-class Known(NamedTuple):
-    """What is known beforehand of the calls that one plain rule decides.
-
-    Attributes:
-        step: the rule's step.
-        title: the operation's name.
-        syscall: the system call's name.
-        arch: the architecture's name.
-        rule: the rule's name.
-        parts: the arguments that an event tells; None for a raw call.
-    """
-
-    step: Step
-    title: str
-    syscall: str
-    arch: str
-    rule: str
-    parts: tuple[Part, ...] | None
-
-
-class Quick(NamedTuple):
-    """A plan of one plain rule without conditions, of the native entry: it needs no Inquiry."""
-
-    operation: type[Call]
-    variant: Variant
-    function: RuleFunction
-    known: Known
 
 
 class Workload:
@@ -133,6 +104,7 @@ class Workload:
         self.identify = self.identities.of
         self.files = Files(self.identities)
         self.digests = Digests()
+        self.crew = Crew()
         self._threads = self.identities.entries
         self._executing = self.identities.executing
         self.watched = _by_number(watched)
@@ -169,7 +141,7 @@ class Workload:
             if audit == native().audit
             and not self.held
             and (audit, number) not in self.watched  # those need a second look
-            and (quick := _quick(audit, steps)) is not None
+            and (quick := quick_plan(audit, steps)) is not None
         }
 
     def hold(self, reason: str) -> None:
@@ -382,21 +354,6 @@ class Workload:
             if self.ledger is not None:
                 self.ledger.close()
             self._settle()
-
-
-def _quick(audit: int, steps: tuple[Step, ...]) -> Quick | None:
-    step = steps[0]
-    declaration = step.declaration
-    function: RuleFunction | None = getattr(declaration, "function", None)
-    if len(steps) > 1 or not step.unconditional or function is None:
-        return None
-    if declaration.is_async:  # type: ignore[union-attr]
-        return None
-    arch, name = ARCHES[audit], step.variant.syscall
-    operation: Any = step.operation
-    told = None if operation is RawCall else parts_of(operation, step.variant, audit)
-    known = Known(step, step.operation.title, name, arch.name, declaration.name, told)
-    return Quick(step.operation, step.variant, function, known)
 
 
 def _by_number(watched: Sequence[Watched]) -> Mapping[tuple[int, int], tuple[Watched, ...]]:

@@ -166,6 +166,9 @@ def _plain(field: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
 
 
+MOST_KNOWN = 1024  # devices; each file system has one, and a subvolume another
+
+
 class LocalDevices:
     """Which devices are local, looked up once for each. Threads may use it at the same time."""
 
@@ -175,6 +178,8 @@ class LocalDevices:
     def __contains__(self, device: int) -> bool:
         known = self._known.get(device)
         if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known = {}
             known = self._known[device] = device in _local_devices()
         return known
 

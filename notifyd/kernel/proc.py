@@ -79,8 +79,12 @@ class Status:
     filters: int = 0
 
 
-def parse_status(data: bytes) -> Status:
+def parse_status(data: bytes, *, groups: bool = True) -> Status:
     """Read the text of /proc/TID/status.
+
+    Args:
+        data: the text.
+        groups: Whether the supplementary groups are wanted; there may be thousands.
 
     Raises:
         ValueError: A line that is always there is missing or is no number.
@@ -91,12 +95,12 @@ def parse_status(data: bytes) -> Status:
         key, _, value = line.partition(b":")
         fields.setdefault(key, value[1:] if value[:1] == b"\t" else value)
     try:
-        return _status(fields)
+        return _status(fields, groups)
     except KeyError as error:
         raise ValueError(f"/proc/TID/status without {error}") from error
 
 
-def _status(fields: dict[bytes, bytes]) -> Status:
+def _status(fields: dict[bytes, bytes], groups: bool) -> Status:
     def number(key: bytes, base: int = 10, missing: bytes = b"0") -> int:
         return int(fields.get(key, missing), base)
 
@@ -107,7 +111,7 @@ def _status(fields: dict[bytes, bytes]) -> Status:
         ppid=int(fields[b"PPid"]),
         uid=_four(fields[b"Uid"]),
         gid=_four(fields[b"Gid"]),
-        groups=tuple(int(group) for group in fields[b"Groups"].split()),
+        groups=tuple(map(int, fields[b"Groups"].split())) if groups else (),
         cap_inheritable=int(fields[b"CapInh"], 16),
         cap_permitted=int(fields[b"CapPrm"], 16),
         cap_effective=int(fields[b"CapEff"], 16),
@@ -215,13 +219,13 @@ def _read(dirfd: int, name: str, most: int = _MOST) -> bytes:
     raise OSError(errno.EFBIG, f"{name} has more than {most} bytes")
 
 
-def read_status(dirfd: int) -> Status:
-    """Return who a task is.
+def read_status(dirfd: int, *, groups: bool = True) -> Status:
+    """Return who a task is; its supplementary groups only if they are wanted.
 
     Raises:
         OSError: ESRCH, ENOENT: it has ended. EFBIG: more than 64 KiB, from thousands of groups.
     """
-    return parse_status(_read(dirfd, "status"))
+    return parse_status(_read(dirfd, "status"), groups=groups)
 
 
 def read_stat(dirfd: int) -> bytes:

@@ -112,7 +112,7 @@ class FileDeed:
         if not self._send():
             return None  # it has gone in the meantime, and another one will be asked
         # One that ends from here on may have done it: nobody else is asked.
-        sent = helper.answer_soon()
+        sent = self._files.helpers.answer_soon(helper)
         done = self._answered(*sent) if sent is not None else None
         if done is None or not done.slow:
             return done
@@ -268,7 +268,7 @@ class FileDeed:
 
 def selves(directory: int) -> Selves:
     """What /proc/self and /proc/thread-self mean to the thread behind /proc/TID: see `Order`."""
-    status = proc.read_status(directory)
+    status = proc.read_status(directory, groups=False)
     return status.process_ids, status.thread_ids
 
 

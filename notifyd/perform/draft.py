@@ -100,7 +100,7 @@ class Draft:
     def nested(self) -> bool:
         """Whether the target is in a pid namespace below ours."""
         try:
-            return len(proc.read_status(self.directory).thread_ids) > 1
+            return len(proc.read_status(self.directory, groups=False).thread_ids) > 1
         except OSError as error:
             raise self.thread.failure(error) from error
 

@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["Files"]
 
 KEPT = 1024  # contexts
+MOST_GROUPS = 1 << 16  # in all of those: a thread may have as many by itself
 SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
 _LOOK = os.O_PATH | os.O_CLOEXEC
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Files:
@@ -58,9 +61,9 @@ class Files:
         self.terminals: Terminals | None = None
         self._identities = identities
         self._contexts: dict[int, tuple[Identity, Context]] = {}
+        self._groups = 0  # in what is kept of contexts
         self._ways: dict[int, tuple[Identity, Where, bool]] = {}  # by thread, for `open_at_once`
         self._places: dict[tuple[Context, int], Where] = {}
-        self._keys: dict[object, int] = {}
         self._moving = False
         self._inline: Inline | None = None
         self._own: Context | None = None
@@ -185,7 +188,7 @@ class Files:
         order, thread = Order("open", (place,), (flags, 0, 0)), cast("StoppedThread", call.target)
         try:
             self.send(helper, order, [] if start < 0 else [start], where, thread)
-            sent = helper.answer_soon()
+            sent = self.helpers.answer_soon(helper)
         except (OSError, CannotPerform):
             self.helpers.drop(helper)  # it has gone in the meantime
             return None
@@ -223,7 +226,7 @@ class Files:
 
     def _umask(self, draft: Draft) -> int:
         try:
-            status = proc.read_status(draft.directory)
+            status = proc.read_status(draft.directory, groups=False)
         except OSError as error:
             raise draft.thread.failure(error) from error
         return max(status.umask, 0)
@@ -251,8 +254,7 @@ class Files:
         From here on no context is taken for granted.
         """
         self._moving = True
-        self._contexts.clear()
-        self._ways.clear()
+        self._forget()
 
     def mounts_change(self) -> None:
         """A target is about to mount something."""
@@ -290,21 +292,42 @@ class Files:
             raise thread.failure(error) from error
         thread.check()
         if not self._moving and self._identities.keeps(tid, identity):
-            if len(self._contexts) >= KEPT:
-                self._contexts.clear()
-                self._ways.clear()
+            where = self.where(context, 0)
+            self._make_room(context)
             self._contexts[tid] = identity, context
-            self._ways[tid] = identity, self.where(context, 0), self.inline(context) is not None
+            self._ways[tid] = identity, where, self.inline(context) is not None
         return context
+
+    def _forget(self) -> None:
+        self._contexts.clear()
+        self._ways.clear()
+        self._places.clear()
+        self._groups = 0
+
+    def tidy(self) -> None:
+        """End helpers that have nothing to do any more, and forget threads that are gone."""
+        self.helpers.tidy()
+        for tid in self._contexts.keys() - self._identities.entries.keys():
+            del self._contexts[tid]
+            self._ways.pop(tid, None)
+
+    def _make_room(self, context: Context) -> None:
+        """Before one more context is kept: a target can have any number of them."""
+        most = max(len(self._contexts), len(self._places))
+        if most >= KEPT or self._groups > MOST_GROUPS:
+            self._forget()
+        self._groups += len(context.persona.groups)
 
     def where(self, context: Context, more: int) -> Where:
         """Where a helper for a context with `more` powers has to be."""
         found = self._places.get((context, more))
         if found is None:
+            self._make_room(context)
             plan = plan_for(context, self.own(), more)
             # What stays is for one place; all others are home again before they answer.
             shared = plan, (context.namespaces, context.root) if plan.stays else None
-            found = Where(self._keys.setdefault(shared, len(self._keys)), plan)
+            # A digest, since a target can have any number of them.
+            found = Where(blake2b(_encode(shared), digest_size=32).digest(), plan)
             self._places[context, more] = found
         return found
 

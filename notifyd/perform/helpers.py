@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from struct import Struct
 from typing import TypeAlias
 
 import msgspec
@@ -25,12 +24,13 @@ from notifyd.errors import CannotPerform, TargetGone
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
 from notifyd.perform.helper import CLOSED, MAX_ORDER, READY
+from notifyd.perform.lateness import Lateness
 from notifyd.perform.order import Order, Reply
 from notifyd.perform.travel import NOWHERE
 from notifyd.perform.where import Plan
 from notifyd.perform.zygote import Zygote
 
-__all__ = ["MOST", "MOST_IDLE", "Helper", "Helpers"]
+__all__ = ["MOST", "MOST_IDLE", "Helper", "Helpers", "Key"]
 
 MOST = 128  # helpers of one workload; those beyond it would all be waiting for something
 MOST_IDLE = 64  # kept for their context's next call
@@ -39,12 +39,11 @@ PATIENCE = 10.0  # seconds that a helper may take to become one, or all to make 
 HURRY = 0.02  # seconds in which a busy helper is mostly free again; then another one is made
 MOST_PAUSE = 0.5  # seconds between two looks of a call that waits for a helper
 LAST = 0.1  # seconds that the end of a workload waits; whom a server of files holds is left
-SOON = 1000  # microseconds; the supervisor waits that long for what is mostly there much sooner
+SOON = 1  # milliseconds; the supervisor waits that long for what is mostly there much sooner
 
-Key: TypeAlias = int
+Key: TypeAlias = bytes
 Sent: TypeAlias = tuple[Reply, int | None]
 
-_TIMEVAL = Struct("@ll")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Reply).decode
 _OPENED = Reply()
@@ -58,7 +57,7 @@ class Helper:
         used: when it got its last order, in seconds of the monotonic clock.
     """
 
-    __slots__ = ("_buffer", "_channel", "_gifts", "_let_go", "_pidfd", "key", "used")
+    __slots__ = ("_buffer", "_channel", "_gifts", "_let_go", "_pidfd", "_poll", "key", "used")
 
     def __init__(
         self,
@@ -75,7 +74,9 @@ class Helper:
         self._gifts = channel  # until it has said which
         self._buffer = bytearray(MAX_ORDER)
         channel.setblocking(True)
-        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, SOON))
+        # Not SO_RCVTIMEO, which counts in the kernel's ticks: 1 ms is 8 if there are 250 a second.
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
 
     async def become(self) -> None:
         """Wait until it is where it has to be.
@@ -111,8 +112,10 @@ class Helper:
     def answer_soon(self) -> Sent | None:
         """The answer, if it comes within `SOON`; the caller owns the descriptor in it."""
         # Waiting in the kernel hands the core over at once; looking again and again does not.
+        if not self._poll.poll(SOON):
+            return None
         try:
-            return self._receive(0)
+            return self._receive(socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
 
@@ -220,6 +223,7 @@ class Helpers:
         self._lots: dict[Key, trio.lowlevel.ParkingLot] = {}
         self._resting = 0  # how many are idle
         self._zygote_turn = trio.Lock()
+        self._lateness = Lateness()
 
     def take(self, key: Key) -> Helper | None:
         """A helper that is free, for one order. To be given back or dropped."""
@@ -230,6 +234,15 @@ class Helpers:
         helper = free.pop()
         self._busy.add(helper)
         return helper
+
+    def answer_soon(self, helper: Helper) -> Sent | None:
+        """What a helper answers, as `Helper.answer_soon`; not waited for if some were late."""
+        if not self._lateness.waits(time.monotonic()):
+            return None
+        sent = helper.answer_soon()
+        if sent is None:
+            self._lateness.late(time.monotonic())
+        return sent
 
     def give_back(self, helper: Helper) -> None:
         """It has answered, and is free."""
@@ -269,10 +282,19 @@ class Helpers:
                 return await self._make(key, plan)
             if now - max(begun, self._moved) > PATIENCE:
                 raise CannotPerform(f"{MOST} calls that are performed wait already")
-            with trio.move_on_after(pause):
-                await self._lots.setdefault(key, trio.lowlevel.ParkingLot()).park()
+            await self._park(key, pause)
             pause = min(2 * pause, MOST_PAUSE)
         return helper
+
+    async def _park(self, key: Key, seconds: float) -> None:
+        """Wait until something happens to a helper of a context, or for some time."""
+        lot = self._lots.setdefault(key, trio.lowlevel.ParkingLot())
+        try:
+            with trio.move_on_after(seconds):
+                await lot.park()
+        finally:
+            if not lot and self._lots.get(key) is lot:
+                del self._lots[key]
 
     @property
     def count(self) -> int:

@@ -64,7 +64,7 @@ class Where(NamedTuple):
         plan: what they are.
     """
 
-    key: int
+    key: bytes
     plan: Plan
 
 

@@ -13,13 +13,17 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Generic, TypeVar
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
 
 import outcome
 import trio
 
+from notifyd.errors import NotifydError
 from notifyd.kernel import threads
 from notifyd.threads import start_thread
+
+__all__ = ["CREW", "MOST", "MOST_LEFT", "NUDGE", "Crew", "Crowded", "run"]
 
 T = TypeVar("T")
 
@@ -29,6 +33,42 @@ NUDGE = signal.SIGSTKFLT
 LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
 ENDING = 0.0005  # seconds between two looks at whether a thread that has nothing to do is gone
 NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost
+MOST = 1024  # threads of one workload; a connect that waits has one
+MOST_LEFT = 64  # of those, threads that were left behind and will not go
+
+
+class Crowded(NotifydError):
+    """A workload has as many threads as it may have. The call is refused."""
+
+
+class Crew:
+    """The threads of one workload: a target can see to it that they never come back."""
+
+    def __init__(self) -> None:
+        self._jobs: set[_Job[Any]] = set()  # threads take themselves out
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def enter(self, job: _Job[Any]) -> None:
+        """One more.
+
+        Raises:
+            Crowded: there are too many.
+        """
+        if len(self._jobs) >= MOST:
+            raise Crowded(f"{MOST} threads wait for this workload already")
+        if len(self._jobs) >= MOST_LEFT and sum(one.left for one in tuple(self._jobs)) >= MOST_LEFT:
+            raise Crowded(f"{MOST_LEFT} threads of this workload were left behind, and do not end")
+        self._jobs.add(job)
+
+    def leave(self, job: _Job[Any]) -> None:
+        """It has ended; may be said by any thread."""
+        self._jobs.discard(job)
+
+
+# Whose threads a task starts; by default they are nobody's, and not counted.
+CREW: ContextVar[Crew | None] = ContextVar("CREW", default=None)
 
 
 async def run(
@@ -49,11 +89,20 @@ async def run(
             or a mount namespace of its own keeps mounts busy until then.
 
     Raises:
+        Crowded: the workload has too many, and `function` was not called.
         OSError: EAGAIN: no thread could be started, and `function` was not called.
         Whatever `function` raises.
     """
-    job: _Job[T] = _Job(function)
-    start_thread(job.thread)
+    crew = CREW.get()
+    if crew is None:
+        crew = Crew()
+    job: _Job[T] = _Job(function, crew)
+    crew.enter(job)
+    try:
+        start_thread(job.thread)
+    except OSError:
+        crew.leave(job)
+        raise
     try:
         while not job.done.is_set():
             with trio.move_on_after(LOOK if disturbed is not None else float("inf")):
@@ -61,6 +110,7 @@ async def run(
             if disturbed is not None and not job.done.is_set() and disturbed():
                 job.nudge()
     except trio.Cancelled:
+        job.left = True
         job.nudge()
         with suppress(OSError):  # one nudge has to do, if there are no more threads
             name = "notifyd-nudger"
@@ -85,8 +135,10 @@ async def _end_of(thread: threading.Thread) -> None:
 class _Job(Generic[T]):
     """One thread and what comes of it."""
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    def __init__(self, function: Callable[[], T], crew: Crew) -> None:
         self.done = trio.Event()
+        self.left = False  # whether nobody waits for it any more
+        self._crew = crew
         self._function = function
         self._outcome: outcome.Maybe[T] | None = None
         self._token = trio.lowlevel.current_trio_token()
@@ -94,6 +146,7 @@ class _Job(Generic[T]):
 
     def _work(self) -> None:
         self._outcome = outcome.capture(self._function)
+        self._crew.leave(self)
         with suppress(trio.RunFinishedError):  # the supervisor ended first
             self._token.run_sync_soon(self.done.set)
 

@@ -66,4 +66,6 @@ class Door:
         if not self._present[peer.uid]:
             del self._present[peer.uid]
         if shared and not self.trusts(peer):
-            self._banned[peer.uid] = time.monotonic() + BAN
+            now = time.monotonic()
+            self._banned = {uid: until for uid, until in self._banned.items() if until > now}
+            self._banned[peer.uid] = now + BAN

@@ -60,7 +60,7 @@ def read_identity(tid: int) -> Identity:
     """
     directory = proc.open_dir(tid)
     try:
-        status = proc.read_status(directory)
+        status = proc.read_status(directory, groups=False)
         start = _process_start(directory, status.tgid)
         try:
             exe = proc.exe(directory)
@@ -128,6 +128,7 @@ class Identities:
         To be said after the last `of` for its notification.
         """
         if execs and self._watched:
+            self._tidy_executing()
             self.executing.setdefault(identity.pid, set()).add(identity.tid)
         self.forget(identity.tid)
 
@@ -193,6 +194,13 @@ class Identities:
                 self.forget(tid)
             else:
                 self.entries.move_to_end(tid)
+
+    def _tidy_executing(self) -> None:
+        """The same of the processes that were about to exec, and may never have called again."""
+        for pid in list(islice(self.executing, 2)):
+            threads = self.executing.pop(pid)
+            if os.path.exists(f"/proc/{pid}"):
+                self.executing[pid] = threads
 
     def _settled(self, identity: Identity) -> bool:
         """Whether no exec of the process can still be under way."""

@@ -15,8 +15,10 @@ Runs of C and of notifyd alternate, and a figure is the median of the rounds. "s
 notifyd's best and worst round are apart: where it is large the machine was busy, so measure again.
 
 Times are printed and never asserted: the exit status is 1 only if a bench gave no figure at all.
-The last tables have what each call costs that is performed, each call timed by itself, and what a
-call costs in a daemon that has many idle workloads besides.
+The last tables have what each call costs that is performed, each call timed by itself; what a call
+costs in a daemon that has many idle workloads besides; and what a quiet workload's calls cost, on
+all cores, beside busy and hostile ones. Of the quiet ones it is the slowest that count, and those
+are others' as soon as anything else runs on the machine: measure them on one that is idle.
 Results go to standard output, progress to standard error. Some eight minutes by default.
 """
 
@@ -35,6 +37,7 @@ from commands import BenchFailed, Commands
 from costs import COSTS, Cost, all_costs
 from crowds import CROWDS, Crowd, all_crowds
 from memory import Memory, supervisor_memory
+from neighbours import NEIGHBOURS, Beside, all_neighbours
 from report import Results
 from rounds import Row, interleaved, pinned
 
@@ -47,7 +50,8 @@ UNTRAPPED_CALLS = 1_000_000
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tests/bench", description=__doc__.partition("\n")[0])
-    names = [*(bench.name for bench in BENCHES), START_UP, *PROGRAMS, COSTS, CROWDS, MEMORY]
+    names = [*(bench.name for bench in BENCHES), START_UP, *PROGRAMS, COSTS, CROWDS, NEIGHBOURS]
+    names.append(MEMORY)
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="runs of each (7)")
     parser.add_argument("--calls", type=int, default=100_000, metavar="N", help="a run (100000)")
     parser.add_argument(
@@ -114,13 +118,14 @@ def everything(commands: Commands, chosen: argparse.Namespace) -> Results:
         crowds = measured_crowds(commands, chosen, failures)
     say("on all cores")
     on_all = table(commands, chosen, max(1, chosen.rounds // 2), goals=False)
+    neighbours = measured_neighbours(commands, chosen, failures)
     found: list[Memory] = []
     if MEMORY in chosen.only:
         try:
             found = supervisor_memory(commands)
         except BenchFailed as error:
             failures.append(f"memory: failed: {error}")
-    return Results(untrapped, on_one, on_all, costs, crowds, found, failures)
+    return Results(untrapped, on_one, on_all, costs, crowds, neighbours, found, failures)
 
 
 def measured_costs(commands: Commands, chosen: argparse.Namespace) -> tuple[list[Cost], list[str]]:
@@ -148,6 +153,24 @@ def measured_crowds(
         return []
     most = found[-2]
     say(f"crowds: {most.call_ns / found[0].call_ns:.2f} x with {most.idle} idle")
+    return found
+
+
+def measured_neighbours(
+    commands: Commands, chosen: argparse.Namespace, failures: list[str]
+) -> list[Beside]:
+    """What a quiet workload feels of others, if that was chosen."""
+    if NEIGHBOURS not in chosen.only:
+        return []
+    if os.geteuid():
+        say("neighbours: skipped: some need root")
+        return []
+    try:
+        found = all_neighbours(commands, max(20, chosen.calls // 100), min(chosen.rounds, 3))
+    except BenchFailed as error:
+        failures.append(f"neighbours: failed: {error}")
+        return []
+    say(f"neighbours: {len(found)} figures")
     return found
 
 

@@ -61,11 +61,11 @@ def finished(command: Sequence[str]) -> str:
     return done.stdout
 
 
-def built(name: str, folder: Path) -> str:
+def built(name: str, folder: Path, *options: str) -> str:
     """Compile one C file into `folder` and return the program's path."""
     program = folder / name
     # Static: a dynamic target could not even start where every open is refused.
-    finished(["gcc", "-O2", "-static", "-o", str(program), str(HERE / f"{name}.c")])
+    finished(["gcc", "-O2", "-static", *options, "-o", str(program), str(HERE / f"{name}.c")])
     return str(program)
 
 

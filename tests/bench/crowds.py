@@ -19,7 +19,7 @@ from statistics import median
 from commands import HERE, BenchFailed, Commands, environment, figure, finished
 from memory import resident
 
-__all__ = ["CROWDS", "CROWD_GOAL", "Crowd", "all_crowds"]
+__all__ = ["CROWDS", "CROWD_GOAL", "Crowd", "all_crowds", "daemon"]
 
 CROWDS = "crowds"
 IDLE = (0, 49, 200)  # workloads beside the one that calls
@@ -65,8 +65,8 @@ def all_crowds(commands: Commands, calls: int, rounds: int) -> list[Crowd]:
         BenchFailed: a daemon or a command failed.
     """
     with ExitStack() as stack:
-        daemons = [stack.enter_context(_daemon(commands, idle)) for idle in IDLE]
-        daemons.append(stack.enter_context(_daemon(commands, ASKING, asking=True)))
+        daemons = [stack.enter_context(_crowd(commands, idle)) for idle in IDLE]
+        daemons.append(stack.enter_context(_crowd(commands, ASKING, asking=True)))
         samples: list[list[float]] = [[] for _ in daemons]
         for _ in range(rounds):
             for (socket, _), found in zip(daemons, samples, strict=True):
@@ -81,27 +81,44 @@ def all_crowds(commands: Commands, calls: int, rounds: int) -> list[Crowd]:
 
 
 @contextmanager
-def _daemon(commands: Commands, idle: int, *, asking: bool = False) -> Iterator[tuple[Path, int]]:
-    """A daemon with so many idle workloads: its socket, and its resident memory in KiB."""
-    folder = commands.folder / f"crowd-{idle}{'-asking' if asking else ''}"
+def daemon(
+    commands: Commands, folder: Path, configuration: str
+) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A daemon with a new folder of its own: its socket for listeners, and the process.
+
+    Args:
+        commands: how notifyd is called.
+        folder: is made.
+        configuration: in which {folder} stands for that and {rules} for the rule files here.
+    """
     folder.mkdir()
-    text = CONFIGURATION.replace("{folder}", str(folder))
+    text = configuration.replace("{folder}", str(folder))
     (folder / "n.toml").write_text(text.replace("{rules}", str(HERE / "rules")))
     line = [*commands.notifyd, "serve", "--config", str(folder / "n.toml")]
     socket = folder / "native.sock"
-    with subprocess.Popen(line, env=environment(), stderr=subprocess.DEVNULL) as daemon:
+    with subprocess.Popen(line, env=environment(), stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_for(socket, daemon)
-            with _asking(commands, folder) if asking else _idle(commands, socket, idle):
-                yield socket, resident(daemon.pid, idle).rss
+            _wait_for(socket, process)
+            yield socket, process
         finally:
-            daemon.terminate()
+            process.terminate()
 
 
-def _wait_for(socket: Path, daemon: subprocess.Popen[bytes]) -> None:
+@contextmanager
+def _crowd(commands: Commands, idle: int, *, asking: bool = False) -> Iterator[tuple[Path, int]]:
+    """A daemon with so many idle workloads: its socket, and its resident memory in KiB."""
+    folder = commands.folder / f"crowd-{idle}{'-asking' if asking else ''}"
+    with (
+        daemon(commands, folder, CONFIGURATION) as (socket, process),
+        _asking(commands, folder) if asking else _idle(commands, socket, idle),
+    ):
+        yield socket, resident(process.pid, idle).rss
+
+
+def _wait_for(socket: Path, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE
     while not socket.is_socket():
-        if daemon.poll() is not None or time.monotonic() > end:
+        if process.poll() is not None or time.monotonic() > end:
             raise BenchFailed("notifyd serve: did not start")
         time.sleep(0.02)
 

@@ -12,6 +12,7 @@ from typing import Any
 from costs import Cost
 from crowds import CROWD_GOAL, Crowd
 from memory import Memory
+from neighbours import GOALS, Beside
 from rounds import Row
 
 __all__ = ["Results"]
@@ -89,8 +90,9 @@ class Results:
         unpinned: The rows on all cores.
         costs: What each performed call costs, pinned.
         crowds: What a call costs in a daemon with many workloads, pinned.
+        neighbours: What a quiet workload feels of others, on all cores.
         memory: Resident memory of supervisors.
-        failures: Why `costs` or `memory` are empty or short.
+        failures: Why `costs`, `crowds`, `neighbours` or `memory` are empty or short.
     """
 
     untrapped_ns: float
@@ -98,6 +100,7 @@ class Results:
     unpinned: Sequence[Row]
     costs: Sequence[Cost]
     crowds: Sequence[Crowd]
+    neighbours: Sequence[Beside]
     memory: Sequence[Memory]
     failures: Sequence[str]
 
@@ -116,6 +119,7 @@ class Results:
             "unpinned": [record(row) for row in self.unpinned],
             "costs": [asdict(one) for one in self.costs],
             "crowds": [asdict(one) for one in self.crowds],
+            "neighbours": [asdict(one) for one in self.neighbours],
             "memory": [asdict(one) for one in self.memory],
             "failures": list(self.failures),
         }
@@ -133,6 +137,8 @@ class Results:
             parts.append(costs_table(self.costs))
         if self.crowds:
             parts.append(crowds_table(self.crowds))
+        if self.neighbours:
+            parts.append(neighbours_table(self.neighbours))
         parts += [memory_line(one) for one in self.memory]
         parts += self.failures
         return "\n\n".join(parts)
@@ -165,4 +171,17 @@ def crowds_table(crowds: Sequence[Crowd]) -> str:
         each = f"{(one.rss - alone.rss) / one.idle:.0f}" if one.idle else "-"
         figures = f"{one.call_ns:>7,.0f}  {ratio:5.2f}  {goal:>4}  {met:>3}"
         lines.append(f"{one.idle:>24}  {one.questions:>9}  {figures}  {one.rss:>7,}  {each:>8}")
+    return "\n".join(lines)
+
+
+def neighbours_table(found: Sequence[Beside]) -> str:
+    """A quiet workload's calls beside others, in microseconds, and as ratios to those alone."""
+    alone = {one.call: one for one in found if one.beside == "alone"}
+    lines = ["A quiet workload  beside          p50 µs    p99 µs  ratio of p99  goal  met"]
+    for one in found:
+        ratio, goal = one.p99 / alone[one.call].p99, GOALS[one.beside]
+        met = WORDS[None if goal is None else ratio <= goal]
+        figures = f"{one.p50 / 1000:>9,.1f} {one.p99 / 1000:>9,.1f}  {ratio:12.1f}"
+        wanted = "-" if goal is None else f"{goal:.0f}"
+        lines.append(f"{one.call:16}  {one.beside:12} {figures}  {wanted:>4}  {met:>3}")
     return "\n".join(lines)

@@ -53,6 +53,8 @@ def test_every_bench_gives_a_figure():
     assert {"open", "rename", "connect", "fork, exec, wait"} <= {
         one["call"] for one in found["costs"] if one["same"] > one["native"] > 0
     }
+    beside = {one["beside"] for one in found["neighbours"] if one["p99"] >= one["p50"] > 0}
+    assert ({"alone", "1 busy", "63 busy", "63 hostile"} <= beside) == (os.geteuid() == 0)
     assert [(one["workloads"], one["rss"] >= one["pss"] > 0) for one in found["memory"]] == [
         (1, True),
         (200, True),

@@ -20,7 +20,7 @@ from notifyd.perform.helpers import Helper, Helpers
 from notifyd.perform.order import Last, Order, Place
 from notifyd.perform.where import Plan
 
-KEY, OTHER = 1, 2
+KEY, OTHER = b"one", b"other"
 OPEN = Order("open", (Place(-1, b"/etc/passwd", Last.FOLLOW),), (os.O_RDONLY, 0, 0))
 
 

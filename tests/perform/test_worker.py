@@ -92,3 +92,49 @@ def test_the_end_of_the_supervisor_does_not_disturb_a_late_one():
     gate.set()
     threads[0].join(20)
     assert not threads[0].is_alive()
+
+
+def test_a_workload_has_so_many_threads_and_no_more(monkeypatch):
+    """Whoever wants one more is told so; others, and it itself later, get theirs."""
+    monkeypatch.setattr(worker, "MOST", 5)
+    gate, begun = threading.Event(), []
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            token = worker.CREW.set(worker.Crew())
+            for _ in range(5):
+                nursery.start_soon(worker.run, lambda: (begun.append(1), gate.wait(20)))
+            while len(begun) < 5:
+                await trio.sleep(0.002)
+            with pytest.raises(worker.Crowded, match="5 threads wait"):
+                await worker.run(lambda: 42)
+            crew = worker.CREW.get()
+            worker.CREW.reset(token)
+            assert await worker.run(lambda: 42) == 42
+            gate.set()
+        worker.CREW.set(crew)
+        assert await worker.run(lambda: 42) == 42
+        assert len(crew) == 0
+
+    trio.run(main)
+
+
+def test_threads_that_do_not_come_back_are_bounded(monkeypatch):
+    """Targets that are killed leave some behind; beyond that, no more are made for the workload."""
+    monkeypatch.setattr(worker, "MOST_LEFT", 3)
+    gate = threading.Event()
+
+    async def main():
+        crew = worker.Crew()
+        worker.CREW.set(crew)
+        for _ in range(3):
+            with trio.move_on_after(0.01):
+                await worker.run(lambda: gate.wait(20))
+        with pytest.raises(worker.Crowded, match="left behind"):
+            await worker.run(lambda: 42)
+        gate.set()
+        while len(crew):
+            await trio.sleep(0.002)
+        assert await worker.run(lambda: 42) == 42
+
+    trio.run(main)

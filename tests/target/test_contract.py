@@ -8,6 +8,9 @@ from pathlib import PurePosixPath
 import pytest
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
+from notifyd.target.paths import WouldBlock
+from notifyd.target.thread import StoppedThread
+from notifyd.target.vectors import MOST_AT_ONCE
 
 AT_FDCWD = -100
 PAGE = mmap.PAGESIZE
@@ -93,6 +96,24 @@ def test_vectors_have_limits(stage):
     stage.target.write(stage.base + 64, (8).to_bytes(8, "little"))
     with faults(errno.EFAULT):
         stage.target.read_strings(stage.base + 64, 8, 10, 1000)
+
+
+def test_long_vectors_are_read_where_others_do_not_wait(stage):
+    """What is more than some strings is there at the second time of asking, or what is wrong."""
+    count = MOST_AT_ONCE + 2
+    data = b"".join(one.to_bytes(8, "little") for one in [stage.base] * count + [0])
+    stage.target.write(stage.base + 64, data)
+    place = stage.base + 64, 8
+    for most in (count, count - 1):
+        if isinstance(stage.target, StoppedThread):
+            with pytest.raises(WouldBlock) as long:
+                stage.target.read_strings(*place, most, 1 << 20)
+            long.value.look()
+        if most == count:
+            assert stage.target.read_strings(*place, most, 1 << 20) == (b"hello",) * count
+        else:
+            with faults(errno.E2BIG):
+                stage.target.read_strings(*place, most, 1 << 20)
 
 
 def test_what_is_written_is_there(stage):

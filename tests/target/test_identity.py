@@ -148,3 +148,14 @@ def test_when_descriptors_run_out(identities, other):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert identity.pid == other.pid
     assert not identities.keeps(os.getpid(), first)
+
+
+def test_processes_that_executed_and_ended_are_forgotten(identities):
+    """Most programs never call again what is watched: no trace of them is kept."""
+    for _ in range(50):
+        process = subprocess.Popen(["sleep", "1000"])
+        identities.changing(identities.of(process.pid), execs=True)
+        process.kill()
+        process.wait()
+    assert len(identities.executing) < 5
+    assert len(identities.entries) < 5
