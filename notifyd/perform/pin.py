@@ -40,6 +40,7 @@ from notifyd.perform.tasks import PROC_ROOT_INODE, NeedLook, NeedSelves, OwnTask
 __all__ = ["ELSEWHERE", "Cannot", "NeedLook", "NeedSelves", "Pinned", "Pinner"]
 
 MAX_LINKS = 40  # path_resolution(7)
+PATH_MAX = 4096  # bytes, with the NUL
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _NOTHING: Mapping[tuple[bytes, bool], int] = MappingProxyType({})
 # How a walk fails where /proc/self may have been on the way: ours is not the target's.
@@ -140,18 +141,27 @@ class Pinner:
         """Pin the name that open(2) with O_CREAT would make, behind all links if `follow`."""
         if follow and not path.endswith(b"/"):  # that is EISDIR before any link is followed
             self._may_follow(start, path, resolve)
-        if resolve and path.rstrip(b"/").rpartition(b"/")[2] in (b"", b".", b".."):
-            self.thing(start, path, True, resolve)  # a walk of its own, with limits too
+        limits = resolve & ~RESOLVE_NO_MAGICLINKS
         for _ in range(MAX_LINKS + 1):
+            if resolve and path.rstrip(b"/").rpartition(b"/")[2] in (b"", b".", b".."):
+                self.thing(start, path, True, resolve)  # a walk of its own, with limits too
             place = self.name(start, path, resolve)
             text = self._link(place) if follow else None
             if text is None:
                 return place
-            if resolve & ~RESOLVE_NO_MAGICLINKS:
-                return Pinned(self._there(start, path, text, resolve))
             if filesystem(place.fd) == PROC_SUPER_MAGIC:
+                if limits:
+                    return Pinned(self._there(start, path, text, resolve))
                 return Pinned(self._walk(place.fd, place.name, True, resolve))
-            start, path = place.fd, text
+            if text.startswith(b"/") and not limits & RESOLVE_IN_ROOT:
+                start, path = self._jump(place.fd, resolve), text
+            elif limits:  # which count from where the whole path starts
+                head = b"" if text.startswith(b"/") else path[: path.rfind(b"/") + 1]
+                if len(head + text) >= PATH_MAX:  # only the kernel can walk both
+                    return Pinned(self._there(start, path, text, resolve))
+                path = head + text
+            else:
+                start, path = place.fd, text
         raise _error(errno.ELOOP)
 
     def mounted(self, start: int, path: bytes) -> Pinned:

@@ -13,8 +13,9 @@ import stat
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeAlias
 
-from notifyd.errors import TargetFault
+from notifyd.errors import CannotPerform, NotifydError, TargetFault
 from notifyd.kernel import files, proc, statmount
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import (
@@ -24,6 +25,7 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_SYMLINKS,
     openat2,
 )
+from notifyd.target.rooted import Rooted
 from notifyd.target.steps import Steps
 from notifyd.target.view import NameTooLong, View, no_name
 
@@ -32,6 +34,7 @@ MAX_LINKS = 40  # as the kernel: path_resolution(7)
 PROC_ROOT_INODE = 1
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
+_Key: TypeAlias = tuple[int, bytes, bool, bool]  # descriptor, text, to be followed, rooted
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -60,11 +63,11 @@ class Resolver:
 
     def __init__(self, tid: int) -> None:
         self._tid = tid
-        self._found: dict[tuple[int, bytes, bool], bytes | OSError | TargetFault] = {}
+        self._found: dict[_Key, bytes | OSError | NotifydError] = {}
         self.mounts: dict[bytes, tuple[int, ...]] = {}
         self.apart: set[bytes] = set()
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
+    def resolve(self, dirfd: int, pathname: bytes, follow: bool, rooted: bool = False) -> bytes:
         """The absolute path, with every symlink on the way resolved; the last one if `follow`.
 
         What does not exist is named as it would be made. A path that leads nowhere else (through a
@@ -73,9 +76,10 @@ class Resolver:
         Raises:
             WouldBlock: it is not in the kernel's cache.
             TargetFault: EACCES: it has no name in the target's own view.
+            CannotPerform: a `rooted` path leads into /proc.
             OSError: EBADF: no such `dirfd`; ENOENT, ESRCH: the target is gone; EACCES, EPERM.
         """
-        key = dirfd, pathname, follow
+        key = dirfd, pathname, follow, rooted
         found = self._found.get(key)
         if found is None:
             for _ in range(TRIES):
@@ -86,13 +90,13 @@ class Resolver:
             raise found
         return found
 
-    def _look(self, key: tuple[int, bytes, bool]) -> None:
+    def _look(self, key: _Key) -> None:
         try:
             self._found[key] = self._run(_Walk(self._tid, 0), key)
-        except (OSError, TargetFault) as error:
+        except (OSError, TargetFault, CannotPerform) as error:
             self._found[key] = error
 
-    def _run(self, walk: _Walk, key: tuple[int, bytes, bool]) -> bytes:
+    def _run(self, walk: _Walk, key: _Key) -> bytes:
         found = walk.run(*key)
         if walk.mounts:
             self.mounts[found] = self.mounts.get(found, ()) + walk.mounts
@@ -118,19 +122,21 @@ class _Walk:
         self._root = -1
         self._view: View
 
-    def run(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
+    def run(self, dirfd: int, pathname: bytes, follow: bool, rooted: bool) -> bytes:
         # By the thread's number each time: the caller asks afterwards whether it is still its own.
         self._root = root = os.open(f"/proc/{self._tid}/root", _PLAIN)
         start = -1
         try:
             self._view = View(self._tid, root, self._flags)
-            if pathname.startswith(b"/"):
+            if pathname.startswith(b"/") and not rooted:
                 return self._walk(root, pathname, follow)
             start = self._start(dirfd)
             if not pathname or dirfd == AT_FDCWD or _is_directory(start):  # else it is ENOTDIR
                 self._enter(start)
             if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
                 return self._settled(self._called(start), start)
+            if rooted:
+                return self._within(start, pathname, follow)
             return self._walk(start, pathname, follow)
         finally:
             os.close(root)
@@ -229,6 +235,12 @@ class _Walk:
             return stat.S_ISLNK(statmount.mode_of(found))
         finally:
             os.close(found)
+
+    def _within(self, start: int, path: bytes, follow: bool) -> bytes:
+        """From a descriptor that is the root as well."""
+        nowhere = _joined(self._called(start), _parts(path))
+        rooted = Rooted(start, self._flags, lambda fd: self._settled(self._called(fd), fd))
+        return rooted.run(path, follow, nowhere, may_make=not self.strayed)
 
     # -- one component at a time
 
