@@ -26,6 +26,7 @@ from notifyd.perform.helpers import Helper, Helpers
 from notifyd.perform.inline import Inline
 from notifyd.perform.order import Last, Order, Place
 from notifyd.perform.recipes import RECIPES, Recipe
+from notifyd.perform.room import is_full
 from notifyd.perform.way import eldest, way_to
 from notifyd.perform.where import Plan, Where, plan_for
 from notifyd.policy.call import PID, Call
@@ -240,12 +241,12 @@ class Files:
 
     def _check_room(self, draft: Draft) -> None:
         """EMFILE before anything is made or cut, as the kernel has it, and not after."""
+        limit = self._limit(draft, b"Max open files")
         try:
-            used = os.stat("fd", dir_fd=draft.directory).st_size  # since Linux 6.2; 0 before
+            full = is_full(draft.directory, limit)
         except OSError as error:
             raise draft.thread.failure(error) from error
-        limit = self._limit(draft, b"Max open files")
-        if 0 <= limit <= used:
+        if full:
             raise TargetFault("no descriptor left", errno.EMFILE)
 
     def places_change(self) -> None:

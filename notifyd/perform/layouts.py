@@ -1,7 +1,7 @@
-"""Structures of the target in its own layout: what stat(2) answers, and what utime(2) is given.
+"""Structures of the target in its own layout: what stat and statfs answer, what utime is given.
 
 One statx(2) is done for every form of stat; here it becomes what the target's call fills in. From
-arch/x86/include/uapi/asm/stat.h, asm/compat.h and asm-generic/stat.h in Linux.
+arch/x86/include/uapi/asm/stat.h, asm/compat.h, asm-generic/stat.h and statfs.h in Linux.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.policy.call import Call
 
-__all__ = ["ANSWERS", "BASIC", "stat", "times"]
+__all__ = ["ANSWERS", "BASIC", "stat", "statfs", "times"]
 
 BASIC = 0x7FF  # STATX_BASIC_STATS
 _STATX = Struct("=IIQIIIH2xQQQQ" + "qI4x" * 4 + "IIII")
@@ -24,6 +24,10 @@ _AARCH64 = Struct("<QQIIIIQ8xqi4xqqQqQqQ8x")
 _I386_64 = Struct("<Q4xIIIIIQ4xqIQ6IQ")
 _I386 = Struct("<IIHHHHIIII6I8x")
 _I386_OLD = Struct("<7H2xIIII")
+_STATFS = Struct("=2q5Q2i3q32x")
+_STATFS_I386 = Struct("<7I2i3I16x")
+_STATFS64_I386 = Struct("<2I5Q2i3I16x")
+_ALL = (1 << 64) - 1
 _LFS = 0x7FFFFFFF  # the largest size that a program without large files can be told
 
 ANSWERS: Mapping[str, str] = MappingProxyType(
@@ -157,6 +161,35 @@ def _i386_old(s: _Status) -> bytes:
         devices[0], s.ino, s.mode, s.nlink, _short_id(s.uid), _short_id(s.gid), devices[1],
         s.size, *(pair[0] & 0xFFFFFFFF for pair in (s.atime, s.mtime, s.ctime)),
     )  # fmt: skip
+
+
+def statfs(call: Call, data: bytes) -> bytes:
+    """The bytes that a call of the statfs family leaves in its buffer.
+
+    Args:
+        call: for its system call and word size.
+        data: struct statfs of our own, 120 bytes.
+
+    Raises:
+        TargetFault: EOVERFLOW: a value that its layout has no room for; EINVAL: statfs64 with
+            another size than its structure has.
+    """
+    if call.word_size == 8:
+        return data
+    low = 0xFFFFFFFF
+    kind, size, blocks, free, available, files, free_files, *fsid, name, fragment, flags = (
+        _STATFS.unpack(data)
+    )
+    counts = blocks, free, available, files, free_files
+    wide = call.syscall.endswith("64")
+    # f_files and f_ffree may be -1, put_compat_statfs() in Linux.
+    told = (*counts[:3], *(count for count in counts[3:] if count != _ALL)) if not wide else ()
+    if any(number >> 32 for number in (size, fragment, *told)):
+        raise _overflow()
+    layout = _STATFS64_I386 if wide else _STATFS_I386
+    if not wide:
+        counts = tuple(count & low for count in counts)
+    return layout.pack(kind & low, size, *counts, *fsid, name, fragment, flags & low)
 
 
 def _short_id(number: int) -> int:

@@ -35,11 +35,12 @@ from notifyd.kernel.openat2 import (
 from notifyd.kernel.statmount import mount_of, spot
 from notifyd.kernel.strides import Strides
 from notifyd.perform.context import Selves
-from notifyd.perform.tasks import PROC_ROOT_INODE, NeedLook, NeedSelves, OwnTask
+from notifyd.perform.tasks import PROC_ROOT_INODE, NeedLook, NeedSelves, OwnTask, tells_of_tasks
 
 __all__ = ["ELSEWHERE", "Cannot", "NeedLook", "NeedSelves", "Pinned", "Pinner"]
 
 MAX_LINKS = 40  # path_resolution(7)
+PATH_MAX = 4096  # bytes, with the NUL
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _NOTHING: Mapping[tuple[bytes, bool], int] = MappingProxyType({})
 # How a walk fails where /proc/self may have been on the way: ours is not the target's.
@@ -110,7 +111,7 @@ class Pinner:
             fd = self._keep(openat2(start, path, flags, resolve=resolve | RESOLVE_NO_MAGICLINKS))
         except OSError as error:
             if error.errno not in ELSEWHERE or resolve & RESOLVE_IN_ROOT:
-                if resolve or error.errno != errno.EACCES or not _tells_of_tasks(start, path):
+                if resolve or error.errno != errno.EACCES or not tells_of_tasks(start, path):
                     raise
             elif self._stays(start, path, flags):
                 raise
@@ -140,18 +141,27 @@ class Pinner:
         """Pin the name that open(2) with O_CREAT would make, behind all links if `follow`."""
         if follow and not path.endswith(b"/"):  # that is EISDIR before any link is followed
             self._may_follow(start, path, resolve)
-        if resolve and path.rstrip(b"/").rpartition(b"/")[2] in (b"", b".", b".."):
-            self.thing(start, path, True, resolve)  # a walk of its own, with limits too
+        limits = resolve & ~RESOLVE_NO_MAGICLINKS
         for _ in range(MAX_LINKS + 1):
+            if resolve and path.rstrip(b"/").rpartition(b"/")[2] in (b"", b".", b".."):
+                self.thing(start, path, True, resolve)  # a walk of its own, with limits too
             place = self.name(start, path, resolve)
             text = self._link(place) if follow else None
             if text is None:
                 return place
-            if resolve & ~RESOLVE_NO_MAGICLINKS:
-                return Pinned(self._there(start, path, text, resolve))
             if filesystem(place.fd) == PROC_SUPER_MAGIC:
+                if limits:
+                    return Pinned(self._there(start, path, text, resolve))
                 return Pinned(self._walk(place.fd, place.name, True, resolve))
-            start, path = place.fd, text
+            if text.startswith(b"/") and not limits & RESOLVE_IN_ROOT:
+                start, path = self._jump(place.fd, resolve), text
+            elif limits:  # which count from where the whole path starts
+                head = b"" if text.startswith(b"/") else path[: path.rfind(b"/") + 1]
+                if len(head + text) >= PATH_MAX:  # only the kernel can walk both
+                    return Pinned(self._there(start, path, text, resolve))
+                path = head + text
+            else:
+                start, path = place.fd, text
         raise _error(errno.ELOOP)
 
     def mounted(self, start: int, path: bytes) -> Pinned:
@@ -384,11 +394,6 @@ class Pinner:
         if not text:
             raise _error(errno.ENOENT)
         return text
-
-
-def _tells_of_tasks(start: int, path: bytes) -> bool:
-    """Whether a path may lead into a /proc/TID that is closed to us."""
-    return b"proc/" in path or (start != AT_FDCWD and filesystem(start) == PROC_SUPER_MAGIC)
 
 
 def _error(number: int) -> OSError:

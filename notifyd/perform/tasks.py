@@ -21,7 +21,7 @@ from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import RESOLVE_NO_XDEV, openat2
 from notifyd.perform.context import Selves
 
-__all__ = ["PROC_ROOT_INODE", "Look", "NeedLook", "NeedSelves", "OwnTask"]
+__all__ = ["PROC_ROOT_INODE", "Look", "NeedLook", "NeedSelves", "OwnTask", "tells_of_tasks"]
 
 PROC_ROOT_INODE = 1
 _MOST = 16  # directories below each other in /proc that are about a task; there are five
@@ -285,3 +285,8 @@ def _has_number(parts: Sequence[bytes], below: bytes, directory: int) -> bool:
     except OSError:  # ENOENT: another one's, or of a pid namespace where we have no number
         return False
     return True
+
+
+def tells_of_tasks(start: int, path: bytes) -> bool:
+    """Whether a path may lead into a /proc/TID that is closed to us."""
+    return b"proc/" in path or (start != AT_FDCWD and filesystem(start) == PROC_SUPER_MAGIC)

@@ -77,7 +77,9 @@ class Target(Protocol):
     ) -> tuple[bytes, ...]:
         """The strings of a vector of `word`-byte pointers that ends with a null pointer."""
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
+    def resolve(
+        self, dirfd: int, pathname: bytes, follow: bool, *, rooted: bool = False
+    ) -> PurePosixPath:
         """The absolute path that `pathname` means to the target."""
 
     def is_mount_point(self, path: PurePosixPath) -> bool:
@@ -260,15 +262,24 @@ class Call:
         target, word = self.target, self.word_size
         return target.read_strings(address, word, max_strings, max_bytes, cut=cut)
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
+    def resolve(
+        self, dirfd: int, pathname: bytes, follow: bool, *, rooted: bool = False
+    ) -> PurePosixPath:
         """The absolute path that `pathname` means to the target, starting from its `dirfd`.
+
+        Args:
+            dirfd: a descriptor of the target's, or AT_FDCWD.
+            pathname: the text.
+            follow: whether a link in the last component is followed.
+            rooted: whether `dirfd` is the root of the walk as well: RESOLVE_IN_ROOT of openat2(2).
 
         Raises:
             TargetFault: EACCES: it has no name in the target's own view, since it lies in another
                 mount namespace. Others as `read` does.
+            CannotPerform: a `rooted` path leads into /proc.
         """
         self.looked = True
-        return self.target.resolve(dirfd, pathname, follow)
+        return self.target.resolve(dirfd, pathname, follow, rooted=rooted)
 
     def is_mount_point(self, path: PurePosixPath) -> bool:
         """Whether something is mounted there, as the target sees it; raises as `read` does."""

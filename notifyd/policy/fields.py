@@ -319,7 +319,11 @@ class Path(Field[PurePosixPath]):
             raise TargetFault("an empty path", errno.ENOENT)
         if self.named:
             given = given.rstrip(b"/") or given
-        return call.resolve(dirfd, given, self.follows(call))
+        return call.resolve(dirfd, given, self.follows(call), rooted=self.is_rooted(call))
+
+    def is_rooted(self, call: Call) -> bool:  # noqa: ARG002
+        """Whether the walk of this path has the descriptor that it starts at for its root."""
+        return False
 
     def takes_empty(self, call: Call) -> bool:
         """Whether an empty text means the descriptor in `call`: it has no other, or may be null."""

@@ -118,7 +118,7 @@ class Replayed(_Base):
     def read_strings(self, *_: Any, **__: Any) -> NoReturn:
         self._missed("memory")
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> NoReturn:  # noqa: ARG002
+    def resolve(self, *_: Any, **__: Any) -> NoReturn:
         self._missed("a resolved path")
 
     def is_mount_point(self, path: object) -> NoReturn:  # noqa: ARG002

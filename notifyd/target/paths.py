@@ -13,8 +13,9 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter_ns as clock
+from typing import TypeAlias
 
-from notifyd.errors import TargetFault
+from notifyd.errors import CannotPerform, NotifydError, TargetFault
 from notifyd.kernel import statmount
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC
 from notifyd.kernel.openat2 import (
@@ -24,6 +25,7 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_SYMLINKS,
     openat2,
 )
+from notifyd.target.rooted import Rooted
 from notifyd.target.steps import Steps
 from notifyd.target.stepwise import Stepwise, TooFar, must_wait, parts_of
 from notifyd.target.view import NameTooLong, View, no_name
@@ -32,6 +34,7 @@ MOST_TIME = 500_000  # nanoseconds, after which no other walk begins while every
 TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
+_Key: TypeAlias = tuple[int, bytes, bool, bool]  # descriptor, text, to be followed, rooted
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -63,11 +66,11 @@ class Resolver:
         self._tid = tid
         self._is_local = is_local
         self.far = False
-        self._found: dict[tuple[int, bytes, bool], bytes | OSError | TargetFault] = {}
+        self._found: dict[_Key, bytes | OSError | NotifydError] = {}
         self.mounts: dict[bytes, tuple[int, ...]] = {}
         self.apart: set[bytes] = set()
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
+    def resolve(self, dirfd: int, pathname: bytes, follow: bool, rooted: bool = False) -> bytes:
         """The absolute path, with every symlink on the way resolved; the last one if `follow`.
 
         What does not exist is named as it would be made. A path that leads nowhere else (through a
@@ -76,9 +79,10 @@ class Resolver:
         Raises:
             WouldBlock: it is not in the kernel's cache.
             TargetFault: EACCES: it has no name in the target's own view.
+            CannotPerform: a `rooted` path leads into /proc.
             OSError: EBADF: no such `dirfd`; ENOENT, ESRCH: the target is gone; EACCES, EPERM.
         """
-        key = dirfd, pathname, follow
+        key = dirfd, pathname, follow, rooted
         found = self._found.get(key)
         if found is None:
             until = clock() + MOST_TIME // 4
@@ -97,13 +101,13 @@ class Resolver:
             raise found
         return found
 
-    def _look(self, key: tuple[int, bytes, bool]) -> None:
+    def _look(self, key: _Key) -> None:
         try:
             self._found[key] = self._run(_Walk(self._tid, 0, self._is_local), key)
-        except (OSError, TargetFault) as error:
+        except (OSError, TargetFault, CannotPerform) as error:
             self._found[key] = error
 
-    def _run(self, walk: _Walk, key: tuple[int, bytes, bool]) -> bytes:
+    def _run(self, walk: _Walk, key: _Key) -> bytes:
         found = walk.run(*key)
         if walk.mounts:
             self.mounts[found] = self.mounts.get(found, ()) + walk.mounts
@@ -130,19 +134,21 @@ class _Walk:
         self._root = -1
         self._view: View
 
-    def run(self, dirfd: int, pathname: bytes, follow: bool) -> bytes:
+    def run(self, dirfd: int, pathname: bytes, follow: bool, rooted: bool = False) -> bytes:
         # By the thread's number each time: the caller asks afterwards whether it is still its own.
         self._root = root = os.open(f"/proc/{self._tid}/root", _PLAIN)
         start = -1
         try:
             self._view = View(self._tid, root, self._flags, self._is_local)
-            if pathname.startswith(b"/"):
+            if pathname.startswith(b"/") and not rooted:
                 return self._walk(root, pathname, follow)
             start = self._start(dirfd)
             if not pathname or dirfd == AT_FDCWD or _is_directory(start):  # else it is ENOTDIR
                 self._enter(start)
             if not pathname:  # AT_EMPTY_PATH: the descriptor itself, whatever it is of
                 return self._settled(self._called(start), start)
+            if rooted:
+                return self._within(start, pathname, follow)
             return self._walk(start, pathname, follow)
         finally:
             os.close(root)
@@ -246,6 +252,13 @@ class _Walk:
             return stat.S_ISLNK(statmount.mode_of(found))
         finally:
             os.close(found)
+
+    def _within(self, start: int, path: bytes, follow: bool) -> bytes:
+        """From a descriptor that is the root as well."""
+        nowhere = _joined(self._called(start), parts_of(path))
+        called = lambda fd: self._settled(self._called(fd), fd)  # noqa: E731
+        rooted = Rooted(start, self._flags, self._view, called)
+        return rooted.run(path, follow, nowhere, may_make=not self.strayed)
 
     def _step_by_step(self, start: int, path: bytes, follow: bool) -> bytes:
         follow = follow or path.endswith((b"/", b"/."))

@@ -201,17 +201,20 @@ class StoppedThread:
         """Another look that touches its memory; the rest of the arguments names it."""
         return look()
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
-        """The absolute path that `pathname` means to the target.
+    def resolve(
+        self, dirfd: int, pathname: bytes, follow: bool, *, rooted: bool = False
+    ) -> PurePosixPath:
+        """The absolute path that `pathname` means to the target: see `Call.resolve`.
 
         Raises:
             TargetFault: EACCES: it has no name in the target's own view. EBADF: no such descriptor.
+            CannotPerform: a `rooted` path leads into /proc.
             TargetGone: the target is no longer in its call.
         """
         if self._resolver is None:
             self._resolver = Resolver(self.tid, self._is_local)
         try:
-            path = self._resolver.resolve(dirfd, pathname, follow)
+            path = self._resolver.resolve(dirfd, pathname, follow, rooted)
         except OSError as error:
             raise self.failure(error) from error
         self.check()

@@ -130,10 +130,15 @@ class FakeTarget:
                 return
         raise _fault(errno.EFAULT)
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
+    def resolve(
+        self, dirfd: int, pathname: bytes, follow: bool, *, rooted: bool = False
+    ) -> PurePosixPath:
         """The absolute path; TargetFault (EBADF) for a descriptor that is not open."""
         self._check()
         self.resolved.append((dirfd, pathname, follow))
+        if rooted:  # as if all of it were there, and no links
+            inner = os.path.normpath(b"/" + pathname).lstrip(b"/")
+            return PurePosixPath(self._start(dirfd)) / os.fsdecode(inner)
         start = "/" if pathname.startswith(b"/") else self._start(dirfd)
         name = os.fsdecode(pathname)
         return PurePosixPath(self._walk(start, name, follow or name.endswith("/")))

@@ -6,7 +6,12 @@ import stat
 
 import pytest
 
-from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
+from notifyd.kernel.openat2 import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+)
 from notifyd.perform.order import Last, Need, Place, Slot, Use
 
 FLAGS_READ = (os.O_RDONLY, 0, 0)
@@ -172,13 +177,39 @@ def test_limits_of_openat2(execute, tree):
     assert reply.errno == errno.EXDEV
 
 
-def test_limits_of_openat2_that_cannot_be_kept(execute, tree):
-    """A root that is no root here, and a file to be made behind a link: nothing is done."""
+def test_a_root_of_its_own_needs_a_descriptor(execute, tree):
+    """RESOLVE_IN_ROOT of a path that a rule gave: there is no root for it, and nothing is done."""
     reply, _ = execute("openat2", [place(tree / "file")], (0, 0, RESOLVE_IN_ROOT))
     assert reply.need == Need.CANNOT
-    dangling = place(tree / "dangling", Last.MADE)
-    reply, _ = execute("openat2", [dangling], (os.O_CREAT, 0o600, RESOLVE_NO_XDEV))
-    assert (reply.need, (tree / "missing").exists()) == (Need.CANNOT, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "limits", "made"),
+    [
+        ("missing", RESOLVE_BENEATH, "missing"),
+        ("dir/../missing", RESOLVE_BENEATH | RESOLVE_NO_XDEV, "missing"),
+        ("/dir/missing", RESOLVE_IN_ROOT, "dir/missing"),
+        ("../../missing", RESOLVE_IN_ROOT, "missing"),
+        ("/missing", RESOLVE_BENEATH, errno.EXDEV),
+        ("../missing", RESOLVE_BENEATH, errno.EXDEV),
+        ("/proc/missing", RESOLVE_NO_XDEV, errno.EXDEV),
+        ("missing", RESOLVE_NO_SYMLINKS, errno.ELOOP),
+    ],
+)
+def test_what_is_made_behind_a_link_is_within_the_limits(text, limits, made, execute, tree):
+    """As the kernel has it, of a link whose file is not there."""
+    (tree / "way").symlink_to(text)
+    start = os.open(tree, os.O_PATH)
+    try:
+        way = Place(0, b"way", Last.MADE)
+        reply, descriptor = execute("openat2", [way], (os.O_CREAT, 0o600, limits), start)
+    finally:
+        os.close(start)
+    if isinstance(made, int):
+        assert reply.errno == made
+    else:
+        os.close(descriptor)
+        assert (tree / made).is_file()
 
 
 @pytest.mark.parametrize("call", ["mkdirat", "unlinkat"])

@@ -1,11 +1,12 @@
 """Structures in the target's own layout, held against what the kernel fills in itself."""
 
+import errno
 import os
 from struct import pack
 
 import pytest
 
-from notifyd import Stat, Utime
+from notifyd import Stat, StatFs, Utime
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import files
 from notifyd.perform import layouts
@@ -64,3 +65,31 @@ def test_microseconds_that_are_none():
     call.target.memory[0x1000] = pack("<4q", 1, 1_000_000, 2, 0)
     with pytest.raises(TargetFault):
         layouts.times(call)
+
+
+def statfs(call, **more):
+    """What a call is told of a file system of 4096 blocks, but for what is said of it here."""
+    told = {"size": 4096, "blocks": 4096, "files": 7, "fragment": 4096, **more}
+    counts = told["blocks"], 1, 1, told["files"], told["files"]
+    data = pack("=2q5Q2i3q32x", 0xEF53, told["size"], *counts, 1, 2, 255, told["fragment"], 0x20)
+    return layouts.statfs(make_call(StatFs, syscall=call, arch="i386", pathname="/"), data)
+
+
+@pytest.mark.parametrize(
+    "more", [{"blocks": 1 << 32}, {"files": 1 << 32}, {"size": 1 << 32}, {"fragment": 1 << 32}]
+)
+def test_a_file_system_that_is_too_large_for_32_bits(more):
+    """EOVERFLOW, as the kernel says; statfs64 has room for the counts."""
+    with pytest.raises(TargetFault) as fault:
+        statfs("statfs", **more)
+    assert fault.value.errno == errno.EOVERFLOW
+    if more.keys() & {"blocks", "files"}:
+        assert len(statfs("statfs64", **more)) == 84
+    else:
+        with pytest.raises(TargetFault):
+            statfs("statfs64", **more)
+
+
+def test_a_file_system_that_does_not_count_its_files():
+    """It says -1, for which 32 bits have room."""
+    assert statfs("statfs", files=(1 << 64) - 1)[20:28] == bytes([255] * 8)

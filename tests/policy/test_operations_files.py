@@ -9,7 +9,7 @@ from struct import pack
 
 import pytest
 
-from notifyd.errors import CannotPerform, TargetFault
+from notifyd.errors import TargetFault
 from notifyd.policy.operations import OPERATIONS
 
 CWD = -100
@@ -57,12 +57,12 @@ def test_openat2_is_read_once(stopped, memory_of):
     assert not call.writes
 
 
-def test_a_root_of_its_own_is_not_guessed_at(stopped):
-    """RESOLVE_IN_ROOT gives slashes another meaning, so there is no path to judge by."""
+def test_a_root_of_its_own(stopped):
+    """RESOLVE_IN_ROOT: a slash first, and dots, mean the descriptor that the path starts at."""
     how = pack("<QQQ", 0, 0, 0x10)
-    call = stopped("Open", "openat2", 5, PATH, MORE, 24, memory={PATH: b"/x\0", MORE: how})
-    with pytest.raises(CannotPerform, match="RESOLVE_IN_ROOT"):
-        call.path  # noqa: B018
+    memory = {PATH: b"/../x\0", MORE: how}
+    call = stopped("Open", "openat2", -100, PATH, MORE, 24, memory=memory)
+    assert call.path == stopped("Open", "openat", -100, PATH, 0, memory={PATH: b"x\0"}).path
 
 
 def test_creat_has_its_flags_in_its_name(stopped):

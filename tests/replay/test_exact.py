@@ -76,7 +76,7 @@ class Memory:
         found = tuple(self._text(address, at) for at in range(count))
         return found[:most] if cut else found
 
-    def resolve(self, dirfd: int, pathname: bytes, follow: bool) -> PurePosixPath:
+    def resolve(self, dirfd: int, pathname: bytes, *_: Any, **__: Any) -> PurePosixPath:
         return PurePosixPath("/" + os.fsdecode(self._text(dirfd, pathname)).replace("/", "-"))
 
     def digest(self, *at: object) -> str:

@@ -248,3 +248,12 @@ def test_rsync(both):
     ran = both(*shell(script))
     assert "*deleting" in ran.out
     assert both.shown(both.ours / "copy") == both.shown(both.ours / "tree")
+
+
+@pytest.mark.parametrize("entry", ["-m64", "-m32"])
+def test_what_file_systems_say(both, build, entry):
+    """All of statfs(2), in the layout of the program's own entry, and what is wrong with a call."""
+    ran = both(build("statfs", entry), "/proc", "/sys")
+    assert [line.split()[:2] for line in ran.lines[:2]] == [["statfs", "0"], ["fstatfs", "0"]]
+    many = 9 if entry == "-m32" else 3
+    assert len(ran.lines) == 2 * many

@@ -174,13 +174,13 @@ def deep(tmp_path, monkeypatch):
     return f"{tmp_path}" + ("/" + "d" * 250) * 20
 
 
-def looked(made, path, follow=True):
+def looked(made, path, follow=True, rooted=False):
     """Resolve, and wait if that has to be."""
     try:
-        return os.fsdecode(made.resolve(HERE, os.fsencode(path), follow))
+        return os.fsdecode(made.resolve(HERE, os.fsencode(path), follow, rooted))
     except WouldBlock as slow:
         slow.look()
-        return os.fsdecode(made.resolve(HERE, os.fsencode(path), follow))
+        return os.fsdecode(made.resolve(HERE, os.fsencode(path), follow, rooted))
 
 
 def test_names_may_be_longer_than_the_kernel_tells(deep):

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from notifyd.errors import CannotPerform, TargetFault
+from notifyd.errors import TargetFault
 from notifyd.kernel import files
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD, STATX_SIZE
 from notifyd.perform import layouts
@@ -41,6 +41,7 @@ XATTR_ARGS_SIZE = 16  # bytes of struct xattr_args
 XATTR_ARGS_MAX = 4096  # a page
 READLINK_MAX = 4096
 STATFS_SIZE = 120
+STATFS64_SIZE = 84  # bytes of i386's struct statfs64, which its calls are told
 _OPEN_ONLY = ("listxattr", "removexattr")  # of an empty path AT_FDCWD: EBADF, as O_PATH gets it
 UTIME_OMIT = 0x3FFFFFFE.to_bytes(8, "little")
 
@@ -198,14 +199,15 @@ def _stat_done(draft: Draft, reply: Reply) -> Done:
 
 
 def _statfs(draft: Draft) -> Drawn:
-    if draft.call.word_size != 8:
-        raise CannotPerform("statfs of a 32-bit program")
+    if draft.call.syscall.endswith("64") and draft.call.args[1] != STATFS64_SIZE:
+        raise TargetFault("another struct statfs64", errno.EINVAL)
     fd = draft.own() if draft.has("fd") else Slot(Use.FD, draft.thing())
     return Drawn("fstatfs", (fd, Slot(Use.OUT, STATFS_SIZE)))
 
 
 def _statfs_done(draft: Draft, reply: Reply) -> Done:
-    return Done(0, memory=((draft.number("buffer"), reply.outs[0]),))
+    data = layouts.statfs(draft.call, reply.outs[0])
+    return Done(0, memory=((draft.number("buffer"), data),))
 
 
 def _readlink(draft: Draft) -> Drawn:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
-from notifyd.errors import CannotPerform
 from notifyd.policy.call import Call
 from notifyd.policy.fields import PATH_MAX, Address, DirFd, Fd, Flags, Path, Pathname, Text
 from notifyd.policy.names.open import (
@@ -44,12 +42,10 @@ class OpenFlags(CellFlags):
 
 
 class _OpenPath(Path):
-    """The path of an open. RESOLVE_IN_ROOT changes what every slash means, so it is refused."""
+    """The path of an open. RESOLVE_IN_ROOT changes what every slash means."""
 
-    def decode(self, call: Call, raw: int) -> PurePosixPath:
-        if getattr(call, "resolve_flags", 0) & RESOLVE_IN_ROOT:
-            raise CannotPerform("openat2 with RESOLVE_IN_ROOT: its path cannot be resolved here")
-        return super().decode(call, raw)
+    def is_rooted(self, call: Call) -> bool:
+        return bool(getattr(call, "resolve_flags", 0) & RESOLVE_IN_ROOT)
 
 
 class _CreationMode(CellMode):

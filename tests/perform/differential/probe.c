@@ -42,6 +42,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x6e6f7469 /* in the last register: see everything.py */
+#define TRIES 20
 #define PAGE 4096
 #define LARGE (1 << 17)
 
@@ -331,7 +332,12 @@ static void call(char *words)
 		else
 			a[count++] = argument(word);
 	errno = 0;
-	result = syscall(number, a[0], a[1], a[2], a[3], a[4], native ? MAGIC : a[5]);
+	/* openat2(2): EAGAIN also says that something was renamed or mounted anywhere meanwhile. */
+	for (int left = number == SYS_openat2 ? TRIES : 1; left > 0; left--) {
+		result = syscall(number, a[0], a[1], a[2], a[3], a[4], native ? MAGIC : a[5]);
+		if (result >= 0 || errno != EAGAIN)
+			break;
+	}
 	error = result < 0 ? errno : 0;
 	if (keep >= 0)
 		kept[keep] = result;

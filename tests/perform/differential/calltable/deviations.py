@@ -102,15 +102,6 @@ DEVIATIONS = (
         "the rule looks at the path, which is none, before the kernel at flags",
     ),
     Deviation(
-        rf"openat2 AT_FDCWD \S+ b(%[0-9A-F]{{2}}){{16}}%(10|18){_ZEROS} ", r"\| .*", r"\| EPERM",
-        "RESOLVE_IN_ROOT changes what every slash means, and the rule looks at the path",
-    ),
-    Deviation(
-        rf"openat2 AT_FDCWD s(@/)?(dangling|lnew|lfar|dslash|empty/new) b%42%08.*{_ZEROS} 24",
-        r"\| (fd .*|ENOENT|EXDEV|EISDIR)", r"\| EPERM",
-        "what is made behind a link could be beyond the limits: only the kernel's own walk knows",
-    ),
-    Deviation(
         r"openat AT_FDCWD \S+ O_PATH", r"\| \d+ \| 0 \[(120|140|10|20|60)\d{3} .*",
         r"\| (EOPNOTSUPP|EPERM) \| EBADF .*",
         "O_PATH cannot be handed over, and this cannot be opened in its place",

@@ -72,7 +72,7 @@ def starts() -> Iterator[str]:
 
 
 def in_root() -> Iterator[str]:
-    """The limit that makes a directory the root, for rules that look at no resolved path."""
+    """The limit that makes a directory the root."""
     for (flags, mode), path in product(OPENS, [*TEXTS, *HARD]):
         yield f"openat2 AT_FDCWD {path} {how(flags, mode, IN_ROOT)} :fd"
     for (flags, mode), (setup, start), path in product(OPENS, DIRS.values(), FEW):
@@ -121,13 +121,13 @@ def nameless() -> Iterator[str]:
 
 def root() -> Iterator[str]:
     """All that root tries."""
-    for part in (limits(), starts(), beyond(ROOTS), structures()):
+    for part in (limits(), starts(), beyond(ROOTS), structures(), in_root()):
         yield from part
 
 
 def users() -> Iterator[str]:
     """All that a user tries."""
-    for part in (limits(), starts(), beyond(USERS), structures()):
+    for part in (limits(), starts(), beyond(USERS), structures(), in_root()):
         yield from part
 
 
