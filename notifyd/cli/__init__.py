@@ -90,7 +90,7 @@ _REMEDIES: Mapping[int, str] = MappingProxyType(
         errno.ENFILE: "too many files are open on this machine (sysctl fs.file-max)",
         errno.EAGAIN: "allow more processes (ulimit -u, pids.max of the cgroup) or more memory",
         errno.ENOMEM: "allow more memory (ulimit -v, memory.max of the cgroup)",
-        errno.ENOSYS: "this takes Linux 5.6, and no filter of a container's that keeps it away",
+        errno.ENOSYS: "this takes Linux 5.9, and no filter of a container's that keeps it away",
     }
 )
 
