@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import outcome
-import trio
 
 __all__ = ["in_thread", "start_thread"]
 
@@ -42,6 +41,8 @@ async def in_thread(work: Callable[[], T], **how: Any) -> T:
         OSError: EAGAIN: there are no more, and `work` was not begun.
         Whatever `work` raises.
     """
+    import trio  # late: whoever only starts a thread does not pay for it
+
     try:
         done = await trio.to_thread.run_sync(lambda: outcome.capture(work), **how)
     except RuntimeError as error:
