@@ -7,7 +7,7 @@ What a rule author imports. A rule file names operations and returns verdicts:
 See `docs/` for the tutorial and the reference.
 """
 
-from notifyd.listen.handover import handover
+from notifyd.intake.handover import handover
 from notifyd.policy.call import Call, Raw, RawCall
 from notifyd.policy.conditions import between, has, has_any, is_not, lacks
 from notifyd.policy.groups import (

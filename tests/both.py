@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FIRST = ("engine", "filter", "kernel", "listen", "perform", "run", "target")
+FIRST = ("bpf", "engine", "intake", "kernel", "launch", "perform", "run", "target")
 # All others are together: they use what there is once on a machine, a port, an engine's socket.
 
 

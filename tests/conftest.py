@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 
-from notifyd.kernel import prctl, seccomp, unix
+from notifyd.kernel import arch, prctl, seccomp, unix
 
 # How fast inputs are made on a busy machine is no property of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,6 +44,21 @@ def no_fd_left() -> Iterator[None]:
     yield
     after = _open()
     assert {fd: after[fd] for fd in after.keys() - before} == {}, sys.version
+
+
+def _program(names: tuple[str, ...], action: int) -> bytes:
+    """Return BPF that answers these native calls with an action and allows all others."""
+    rows = [(0x20, 0, 0, 0)]  # load the number
+    for left, name in zip(range(len(names), 0, -1), names, strict=True):
+        rows.append((0x15, left, 0, arch.native().numbers[name]))
+    rows += [(0x06, 0, 0, seccomp.RET_ALLOW), (0x06, 0, 0, action)]
+    return b"".join(struct.pack("=HBBI", *row) for row in rows)
+
+
+@pytest.fixture
+def program_for() -> Callable[..., bytes]:
+    """Make BPF for native calls: `program_for("getppid", action=...)`."""
+    return lambda *names, action=seccomp.RET_USER_NOTIF: _program(names, action)
 
 
 KILLABLE = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV

@@ -23,7 +23,7 @@ LONGEST_FUNCTION = 40  # lines from `def` to its end, docstring and all paramete
 TOP = {"docs", "notifyd", "rules", "systemd", "tests"}
 
 # Who alone may import what.
-KEPT = {"ctypes": "kernel", "fcntl": "kernel", "pyseccomp": "filter"}
+KEPT = {"ctypes": "kernel", "fcntl": "kernel", "pyseccomp": "bpf"}
 
 
 def name(path: Path) -> str:

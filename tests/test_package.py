@@ -73,7 +73,7 @@ def test_the_wheel_has_what_it_needs_and_no_more(wheel: Path) -> None:
         assert "notifyd = notifyd.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
     assert {f"notifyd/shipped/{name}.py" for name in SHIPPED} <= set(names)
     assert "notifyd/py.typed" in names
-    assert {f"notifyd/web/static/{name}" for name in ("index.html", "app.js", "style.css")} <= {
+    assert {f"notifyd/console/static/{name}" for name in ("index.html", "app.js", "style.css")} <= {
         *names
     }
     assert f"{info}/licenses/LICENSE" in names

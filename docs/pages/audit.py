@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from notifyd.audit.background import MOST_WAITING
-from notifyd.audit.database import COLUMNS, VERSION
-from notifyd.audit.findings import KINDS
-from notifyd.audit.jsonl import EVERY, PERIOD
-from notifyd.audit.ledger import BACKLOG
-from notifyd.audit.signing import PURPOSE
+from notifyd.events.background import MOST_WAITING
+from notifyd.events.database import COLUMNS, VERSION
+from notifyd.events.findings import KINDS
+from notifyd.events.jsonl import EVERY, PERIOD
+from notifyd.events.ledger import BACKLOG
+from notifyd.events.signing import PURPOSE
 from pages.markdown import table
 
 CHECK = """

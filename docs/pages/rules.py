@@ -10,7 +10,7 @@ from typing import Any
 
 import notifyd
 import notifyd.testing
-from notifyd.audit.event import docs_rows
+from notifyd.events.event import docs_rows
 from notifyd.policy.call import Call, Raw
 from notifyd.policy.groups import SUMMARIES
 from notifyd.policy.load import load_file, shipped, title

@@ -10,9 +10,8 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from notifyd.listen.reception import PATIENCE
-from notifyd.service import protocol
-from notifyd.service.config import (
+from notifyd.daemon import protocol
+from notifyd.daemon.config import (
     Approvals,
     Audit,
     Config,
@@ -21,8 +20,9 @@ from notifyd.service.config import (
     SocketConfig,
     WebhookConfig,
 )
-from notifyd.service.lines import IDLE
-from notifyd.service.metrics import BOUNDS, METRICS, MOST_WORKLOADS
+from notifyd.daemon.lines import IDLE
+from notifyd.daemon.metrics import BOUNDS, METRICS, MOST_WORKLOADS
+from notifyd.intake.reception import PATIENCE
 from pages.markdown import paragraphs, table
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from notifyd.service.approval_messages import MOST_MINUTES
-from notifyd.service.webhook import AT_ONCE, MOST, PAUSES
-from notifyd.service.webhook_wire import FRESH, HEADER, MOST_BYTES, WebhookAnswer
+from notifyd.daemon.approval_messages import MOST_MINUTES
+from notifyd.daemon.webhook import AT_ONCE, MOST, PAUSES
+from notifyd.daemon.webhook_wire import FRESH, HEADER, MOST_BYTES, WebhookAnswer
 from pages.service import described
 
 

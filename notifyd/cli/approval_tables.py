@@ -6,17 +6,17 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from notifyd.audit.harmless import printable
-from notifyd.audit.terminal import main_argument
 from notifyd.cli.columns import columns
 from notifyd.cli.control_tables import age
-from notifyd.service.approval_messages import (
+from notifyd.daemon.approval_messages import (
     Answered,
     DecisionView,
     GrantView,
     ProcessView,
     QuestionView,
 )
+from notifyd.events.harmless import printable
+from notifyd.events.terminal import main_argument
 
 __all__ = [
     "answered",

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from notifyd.approvals.question import Answer, Person, Question, Scope
-from notifyd.audit.harmless import printable
 from notifyd.cli.lines import by_lines
 from notifyd.errors import UsageError
+from notifyd.events.harmless import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from notifyd.approvals.desk import Desk
-    from notifyd.listen.relay import Relay
+    from notifyd.launch.relay import Relay
 
 __all__ = ["Terminal", "parse_answer"]
 

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from notifyd.audit.findings import Report
-from notifyd.audit.harmless import printable
-from notifyd.audit.reading import files_of, lines_of, logs_of
-from notifyd.audit.select import Selection, moment
 from notifyd.cli.completion import complete_files
 from notifyd.cli.options import Sentences, as_json
+from notifyd.daemon.config import DEFAULT_PATH, Audit
+from notifyd.daemon.config_file import read_config
 from notifyd.errors import UsageError
-from notifyd.service.config import DEFAULT_PATH, Audit
-from notifyd.service.config_file import read_config
+from notifyd.events.findings import Report
+from notifyd.events.harmless import printable
+from notifyd.events.reading import files_of, lines_of, logs_of
+from notifyd.events.select import Selection, moment
 
 __all__ = ["command"]
 
@@ -140,7 +140,7 @@ def verify(
 
     Exit status 1 if anything is wrong.
     """
-    from notifyd.audit.verify import verify
+    from notifyd.events.verify import verify
 
     reports = []
     for base, parts in logs_of(files_of(files or (_log(config).path,))).items():
@@ -162,7 +162,7 @@ def verify(
 @_configured
 def key(file: str | None, config: str) -> None:
     """Print the public key of the key in FILE, or of the daemon's; it is made if there is none."""
-    from notifyd.audit.signing import Signer
+    from notifyd.events.signing import Signer
 
     click.echo(Signer.open(file or _log(config).key_path).public)
 
@@ -176,7 +176,7 @@ def _log(config: str) -> Audit:
 
 def _public(base: str, given: str | None, log: Audit | None) -> str:
     """The public key that has to have signed; "" if that is not known."""
-    from notifyd.audit.signing import public_key
+    from notifyd.events.signing import public_key
 
     if given is not None:
         return public_key(given)
@@ -188,7 +188,7 @@ def _lines(
     files: tuple[str, ...], database: str | None, config: str, selection: Selection
 ) -> Iterator[bytes]:
     if database is not None:
-        from notifyd.audit.database import read_events
+        from notifyd.events.database import read_events
 
         yield from read_events(database, selection.since, selection.until)
         return

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from notifyd.audit.harmless import printable
-from notifyd.audit.terminal import main_argument
-from notifyd.audit.words import event_text, who
+from notifyd.events.harmless import printable
+from notifyd.events.terminal import main_argument
+from notifyd.events.words import event_text, who
 
 __all__ = ["HEAD", "table_line"]
 

@@ -62,14 +62,14 @@ def command(
     notifyd console --listen unix:/run/notifyd/web.sock
     """  # noqa: D301 (click's mark is the character itself)
     try:
-        from notifyd.web.console import Settings, serve_console
+        from notifyd.console.console import Settings, serve_console
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the console needs {error.name}: in a checkout of notifyd, pip install '.[console]'"
         ) from error
-    from notifyd.listen.user import uid_of
-    from notifyd.web.listening import Listen
-    from notifyd.web.login import login_socket
+    from notifyd.console.listening import Listen
+    from notifyd.console.login import login_socket
+    from notifyd.launch.user import uid_of
 
     at = Listen.parse(listen, insecure=insecure_listen)
     if not at.is_loopback:
@@ -96,7 +96,7 @@ def command(
 
 
 def _names(hosts: tuple[str, ...]) -> frozenset[str]:
-    from notifyd.web.guard import is_host_name
+    from notifyd.console.guard import is_host_name
 
     for name in hosts:
         if not is_host_name(name.lower()):

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from notifyd.audit.harmless import printable
+from notifyd.daemon import protocol
 from notifyd.errors import PeerError, UsageError
-from notifyd.service import protocol
+from notifyd.events.harmless import printable
 
 __all__ = ["Connection", "connected", "default_socket"]
 

@@ -6,10 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from notifyd.audit.harmless import printable
-from notifyd.audit.tally import duration
 from notifyd.cli.columns import columns
-from notifyd.service.protocol import (
+from notifyd.daemon.protocol import (
     Detached,
     Killed,
     Reloaded,
@@ -18,6 +16,8 @@ from notifyd.service.protocol import (
     Status,
     WorkloadView,
 )
+from notifyd.events.harmless import printable
+from notifyd.events.tally import duration
 
 __all__ = ["detached", "killed", "reloaded", "rules_table", "status_table", "workloads_table"]
 

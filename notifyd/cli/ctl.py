@@ -13,8 +13,8 @@ from notifyd.cli import ctl_approvals
 from notifyd.cli.control_client import connected, default_socket
 from notifyd.cli.options import Sentences, as_json
 from notifyd.cli.reaching import ask, complete_workloads, print_lines, reaching, show
+from notifyd.daemon import protocol
 from notifyd.errors import UsageError
-from notifyd.service import protocol
 
 __all__ = ["command"]
 
@@ -146,7 +146,7 @@ def metrics(socket: str | None) -> None:
 @as_json
 def console(socket: str | None, end: bool, as_json: bool) -> None:
     """Print an address that opens the web console, logged in as you. It works once."""
-    from notifyd.web.login import Told, ask_console, login_socket
+    from notifyd.console.login import Told, ask_console, login_socket
 
     def lines(told: Told) -> list[str]:
         return [f"{told.ended} sessions ended" if end else told.url]
@@ -165,8 +165,8 @@ def _raw(piece: bytes) -> None:
 
 
 def _readable(piece: bytes) -> None:
-    from notifyd.audit.terminal import colorful
     from notifyd.cli.event_lines import event_line
+    from notifyd.events.terminal import colorful
 
     color = colorful(sys.stdout)
     lines = []

@@ -16,8 +16,8 @@ from notifyd.cli.reaching import (
     reaching,
     show,
 )
+from notifyd.daemon import approval_messages as messages
 from notifyd.errors import UsageError
-from notifyd.service import approval_messages as messages
 
 __all__ = ["COMMANDS"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from notifyd.audit.harmless import printable
-from notifyd.audit.words import event_text, refuses
+from notifyd.events.harmless import printable
+from notifyd.events.words import event_text, refuses
 
 __all__ = ["event_line"]
 

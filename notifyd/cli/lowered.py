@@ -27,8 +27,8 @@ def show_filter(rules: RuleSet) -> Iterator[str]:
         UsageError: a rule that could never speak.
         FilterError: no program can say this.
     """
-    from notifyd.filter.build import compile_profile
-    from notifyd.filter.disassemble import disassemble
+    from notifyd.bpf.build import compile_profile
+    from notifyd.bpf.disassemble import disassemble
 
     lowered = lower(rules)
     decided = [one for one in rules.declarations if isinstance(one, Always)]

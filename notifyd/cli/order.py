@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from notifyd.audit.harmless import cut
 from notifyd.cli.columns import columns
 from notifyd.cli.lowered import said, wanted
+from notifyd.events.harmless import cut
 from notifyd.kernel.arch import native
 from notifyd.policy.call import RawCall
 from notifyd.policy.rule import Always, Declaration

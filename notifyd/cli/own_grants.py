@@ -10,9 +10,9 @@ import time
 
 from notifyd.approvals.memory import Grant
 from notifyd.approvals.store import Store, user_path
+from notifyd.daemon.answering import grant_view
+from notifyd.daemon.approval_messages import GrantView
 from notifyd.errors import UsageError
-from notifyd.service.answering import grant_view
-from notifyd.service.approval_messages import GrantView
 
 __all__ = ["own_grants", "revoke_own"]
 

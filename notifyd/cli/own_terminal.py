@@ -26,10 +26,10 @@ from notifyd.policy.rule import PATIENCE, Claim, Rule
 from notifyd.policy.verdicts import Allow, Deny
 
 if TYPE_CHECKING:
-    from notifyd.listen.relay import Relay
-    from notifyd.listen.signals import TakenSignals
-    from notifyd.listen.spawned import Spawned
-    from notifyd.listen.user import User
+    from notifyd.launch.relay import Relay
+    from notifyd.launch.signals import TakenSignals
+    from notifyd.launch.spawned import Spawned
+    from notifyd.launch.user import User
     from notifyd.policy.ruleset import RuleSet
 
 __all__ = ["attached", "guarded", "own_terminal"]
@@ -47,7 +47,7 @@ def own_terminal(stack: ExitStack, user: User | None) -> Relay | None:
         real = os.open("/dev/tty", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return None
-    from notifyd.listen.relay import Relay
+    from notifyd.launch.relay import Relay
 
     try:
         return stack.enter_context(Relay(real, user))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
+from notifyd.bpf.oci.profile import FLAGS, write
 from notifyd.cli import complain
 from notifyd.cli.completion import complete_bases
 from notifyd.cli.options import rules_and_options
 from notifyd.container.base import find_base
 from notifyd.container.compose import LISTENER, RUNTIMES, Listener, compose
 from notifyd.errors import UsageError
-from notifyd.filter.oci import FLAGS, write
 
 
 @click.command(epilog="Exit status: 0; 2 for a usage error, with nothing written.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from notifyd.approvals.store import Store
     from notifyd.cli.asking import Terminal
     from notifyd.engine.report import Reporter
-    from notifyd.listen.relay import Relay
+    from notifyd.launch.relay import Relay
 
 __all__ = ["Questions"]
 

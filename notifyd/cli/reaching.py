@@ -12,11 +12,11 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from notifyd.audit.harmless import printable
 from notifyd.cli.control_client import connected, default_socket
+from notifyd.daemon import protocol
+from notifyd.daemon.approval_messages import GrantsRequest, PendingRequest
 from notifyd.errors import UsageError
-from notifyd.service import protocol
-from notifyd.service.approval_messages import GrantsRequest, PendingRequest
+from notifyd.events.harmless import printable
 
 __all__ = [
     "ask",

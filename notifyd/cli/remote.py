@@ -11,14 +11,14 @@ import trio
 
 from notifyd.cli.session import explain_exec, live
 from notifyd.errors import UsageError
-from notifyd.listen.ground import check_kernel, check_proc
-from notifyd.listen.handover import ask_program, handover
-from notifyd.listen.native_wire import Handover, Offer
-from notifyd.listen.signals import TakenSignals
-from notifyd.listen.spawn import is_killable, listener_flags, spawn
-from notifyd.listen.spawned import Spawned
-from notifyd.listen.terminal import relay_signals, wait_status
-from notifyd.listen.user import User
+from notifyd.intake.handover import ask_program, handover
+from notifyd.intake.native_wire import Handover, Offer
+from notifyd.launch.ground import check_kernel, check_proc
+from notifyd.launch.signals import TakenSignals
+from notifyd.launch.spawn import is_killable, listener_flags, spawn
+from notifyd.launch.spawned import Spawned
+from notifyd.launch.terminal import relay_signals, wait_status
+from notifyd.launch.user import User
 from notifyd.threads import in_thread
 
 __all__ = ["run_at_service"]

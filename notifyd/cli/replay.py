@@ -11,10 +11,10 @@ from typing import Any
 import click
 import msgspec
 
-from notifyd.audit.harmless import json_line, printable
 from notifyd.cli.completion import complete_files
 from notifyd.cli.options import remaining, rules_and_options
 from notifyd.cli.replay_lines import as_data, call_lines, lines_of
+from notifyd.events.harmless import json_line, printable
 from notifyd.policy.load import load
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.replay.again import replay

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from notifyd.audit.harmless import printable
 from notifyd.cli.columns import columns
+from notifyd.events.harmless import printable
 from notifyd.replay.compare import Kind
 from notifyd.replay.reading import Lines
 from notifyd.replay.summary import Row, Summary

@@ -9,9 +9,9 @@ import click
 
 from notifyd.cli.columns import columns
 from notifyd.cli.completion import complete_files
-from notifyd.listen.ground import check_kernel, check_proc
-from notifyd.service.config import DEFAULT_PATH, Match, as_list
-from notifyd.service.policies import Policies, load_policies
+from notifyd.daemon.config import DEFAULT_PATH, Match, as_list
+from notifyd.daemon.policies import Policies, load_policies
+from notifyd.launch.ground import check_kernel, check_proc
 
 
 @click.command()
@@ -42,7 +42,7 @@ def command(config: str, check: bool) -> None:
     if check:
         click.echo("\n".join(_summary(policies)))
         return
-    from notifyd.service.serving import serve
+    from notifyd.daemon.serving import serve
 
     serve(policies)
 

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.audit.terminal import Failures, Refusals, colorful
 from notifyd.cli.questions import Questions
 from notifyd.engine.report import Reporter
 from notifyd.errors import UsageError, alone
-from notifyd.listen.command import CannotStart, native_environment, search
-from notifyd.listen.ground import check_kernel, check_proc
-from notifyd.listen.signals import TakenSignals
-from notifyd.listen.spawn import is_killable, listener_flags, spawn
-from notifyd.listen.spawned import Spawned
-from notifyd.listen.terminal import relay_signals, wait_status
-from notifyd.listen.user import User
+from notifyd.events.terminal import Failures, Refusals, colorful
+from notifyd.launch.command import CannotStart, native_environment, search
+from notifyd.launch.ground import check_kernel, check_proc
+from notifyd.launch.signals import TakenSignals
+from notifyd.launch.spawn import is_killable, listener_flags, spawn
+from notifyd.launch.spawned import Spawned
+from notifyd.launch.terminal import relay_signals, wait_status
+from notifyd.launch.user import User
 from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
 from notifyd.policy.ruleset import RuleSet
@@ -37,9 +37,9 @@ from notifyd.policy.verdicts import Allow, Deny
 from notifyd.target.served import Lately
 
 if TYPE_CHECKING:
-    from notifyd.audit.jsonl import JsonLines
     from notifyd.engine.workload import Workload
-    from notifyd.listen.relay import Relay
+    from notifyd.events.jsonl import JsonLines
+    from notifyd.launch.relay import Relay
     from notifyd.perform.terminals import Terminals
     from notifyd.target.watch import Watched
 
@@ -328,7 +328,7 @@ def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
     if lowered.notifies:
         check_kernel()
     try:
-        from notifyd.filter.build import compile_profile
+        from notifyd.bpf.build import compile_profile
     except (OSError, RuntimeError) as error:  # what pyseccomp raises where it finds no library
         raise UsageError(
             f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2) and see that "
@@ -344,8 +344,8 @@ def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
 
 
 def _open_audit(settings: Settings) -> JsonLines:
-    from notifyd.audit.jsonl import JsonLines, Manner
-    from notifyd.audit.signing import Signer
+    from notifyd.events.jsonl import JsonLines, Manner
+    from notifyd.events.signing import Signer
 
     assert settings.audit is not None
     signer = Signer.open(settings.audit_key) if settings.audit_key is not None else None

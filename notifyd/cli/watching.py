@@ -16,19 +16,19 @@ from typing import Any
 import click
 import msgspec
 
-from notifyd.audit.harmless import json_line
 from notifyd.cli.approval_tables import answered, card
 from notifyd.cli.control_client import Connection
 from notifyd.cli.lines import by_keys, by_lines
-from notifyd.errors import UsageError
-from notifyd.service import protocol
-from notifyd.service.approval_messages import (
+from notifyd.daemon import protocol
+from notifyd.daemon.approval_messages import (
     MOST_MINUTES,
     ApproveRequest,
     DenyRequest,
     QuestionsRequest,
     QuestionView,
 )
+from notifyd.errors import UsageError
+from notifyd.events.harmless import json_line
 
 __all__ = ["print_questions", "watch_questions"]
 

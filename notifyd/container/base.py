@@ -11,9 +11,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from notifyd.bpf.oci.merge import open_base
+from notifyd.bpf.oci.profile import CAPABILITIES, Seccomp, read, resolve
 from notifyd.errors import UsageError
-from notifyd.filter.oci import CAPABILITIES, Seccomp, read, resolve
-from notifyd.filter.oci_merge import open_base
 from notifyd.kernel.arch import native
 from notifyd.kernel.capability import NAMES
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import msgspec
 
+from notifyd.bpf import plain_json
+from notifyd.bpf.oci.merge import open_base
+from notifyd.bpf.oci.profile import Seccomp, as_profile
 from notifyd.container.compose import Listener, compose
 from notifyd.container.settings import Settings
 from notifyd.errors import UsageError
-from notifyd.filter import plain_json
-from notifyd.filter.oci import Seccomp, as_profile
-from notifyd.filter.oci_merge import open_base
 from notifyd.policy.load import find
 from notifyd.policy.trusted import check_trusted, read_trusted
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from notifyd.bpf.oci.merge import Merged, Wanted, merge
+from notifyd.bpf.oci.profile import KILLABLE, Seccomp
+from notifyd.bpf.profile import NOTIFY
 from notifyd.engine.watching import watched_for
 from notifyd.errors import FilterError, UsageError
-from notifyd.filter.oci import KILLABLE, Seccomp
-from notifyd.filter.oci_merge import Merged, Wanted, merge
-from notifyd.filter.profile import NOTIFY
 from notifyd.policy.load import Read, load, read_obeyed
 from notifyd.policy.lower import lower
 from notifyd.policy.operations import Exec
@@ -115,7 +115,7 @@ def _asks_about_exec(rules: RuleSet) -> bool:
 
 def _checked(merged: Merged, base: Seccomp, place: str) -> Merged:
     try:
-        from notifyd.filter.oci_check import checked
+        from notifyd.bpf.oci.check import checked
     except (OSError, RuntimeError) as error:  # what pyseccomp raises where it finds no library
         raise UsageError(
             f"libseccomp cannot be loaded ({error}): install it (Debian: libseccomp2)"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from notifyd.bpf.oci.profile import FLAGS
 from notifyd.container.compose import LISTENER
 from notifyd.errors import UsageError
-from notifyd.filter.oci import FLAGS
 from notifyd.policy.load import shipped
 from notifyd.policy.trusted import read_trusted
 

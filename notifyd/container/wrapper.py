@@ -111,7 +111,7 @@ def main() -> NoReturn:
 
 def _line(error: Exception) -> str:
     """An error as one line that moves nothing: names of containers and annotations are in it."""
-    from notifyd.audit.harmless import printable
+    from notifyd.events.harmless import printable
 
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:

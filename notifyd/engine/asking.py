@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from notifyd.approvals.question import Question, Resolution, Scope, State, Subject
-from notifyd.audit.harmless import printable
 from notifyd.engine.binding import bound_to, is_plain
 from notifyd.engine.decide import Decision
 from notifyd.errors import NotifydError, TargetGone
+from notifyd.events.harmless import printable
 from notifyd.perform import Done, Execution, Moved, worker
 from notifyd.policy.call import ID, PID, Note
 from notifyd.policy.operations import Exec

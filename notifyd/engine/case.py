@@ -13,7 +13,6 @@ from typing import Any
 
 import trio
 
-from notifyd.audit.record import Record
 from notifyd.engine.answer import CAUSES, GONE, Outcome
 from notifyd.engine.asking import what_it_comes_to
 from notifyd.engine.decide import Decision, Inquiry, explain
@@ -22,6 +21,7 @@ from notifyd.engine.giving import given_slowly
 from notifyd.engine.questions import Questions
 from notifyd.engine.workload import Workload
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
+from notifyd.events.record import Record
 from notifyd.kernel.arch import arch_name
 from notifyd.perform import RECIPES, Done, FileDeed, Moved, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note

@@ -10,9 +10,9 @@ import os
 from time import perf_counter_ns as clock
 from typing import Any
 
-from notifyd.audit.record import Record
 from notifyd.engine.plans import Known
 from notifyd.engine.workload import Workload
+from notifyd.events.record import Record
 from notifyd.kernel.files import KNOWN_OPEN_FLAGS
 from notifyd.policy.call import ARG0, ID, PID
 from notifyd.policy.operations import Open

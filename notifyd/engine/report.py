@@ -8,11 +8,11 @@ import time
 import traceback
 from typing import Any
 
-from notifyd.audit.log import json_logger, terminal_logger
-from notifyd.audit.record import Record
-from notifyd.audit.stream import EventStream
-from notifyd.audit.tally import Tally
-from notifyd.audit.terminal import Failures, Refusals
+from notifyd.events.log import json_logger, terminal_logger
+from notifyd.events.record import Record
+from notifyd.events.stream import EventStream
+from notifyd.events.tally import Tally
+from notifyd.events.terminal import Failures, Refusals
 
 
 class Reporter:

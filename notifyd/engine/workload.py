@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from notifyd.audit.errnos import errno_name
-from notifyd.audit.record import Line, Record
-from notifyd.audit.stream import BATCH, EventStream
 from notifyd.engine.answer import CAUSES, GONE, Answerer, cause_of
 from notifyd.engine.ledger import Ledger
 from notifyd.engine.plans import Known, quick_plan
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
+from notifyd.events.errnos import errno_name
+from notifyd.events.record import Line, Record
+from notifyd.events.stream import BATCH, EventStream
 from notifyd.kernel.arch import ARCHES, arch_name, native
 from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier

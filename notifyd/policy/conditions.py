@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from notifyd.filter import cubes
-from notifyd.filter.profile import Cube
+from notifyd.bpf import cubes
+from notifyd.bpf.profile import Cube
 
 
 class Condition(Protocol):

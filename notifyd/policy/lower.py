@@ -15,9 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from notifyd.errors import UsageError
-from notifyd.filter.cubes import both, equal, subtract
-from notifyd.filter.profile import (
+from notifyd.bpf.cubes import both, equal, subtract
+from notifyd.bpf.profile import (
     ALLOW,
     KILL_PROCESS,
     NOTIFY,
@@ -28,6 +27,7 @@ from notifyd.filter.profile import (
     Profile,
     errno_action,
 )
+from notifyd.errors import UsageError
 from notifyd.kernel.arch import ARCHES, Arch, entries, native
 from notifyd.policy.rule import Always
 from notifyd.policy.ruleset import RuleSet, Step

@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from notifyd.audit.errnos import errno_name
 from notifyd.engine.answer import GONE, MAX_ERRNO
+from notifyd.events.errnos import errno_name
 from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Return
 from notifyd.replay.event import Event
 

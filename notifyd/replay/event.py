@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from notifyd.audit.event import EVENTS
+from notifyd.events.event import EVENTS
 
 __all__ = ["CALL", "Event", "event_of"]
 

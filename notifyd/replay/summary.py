@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from notifyd.audit.harmless import printable
+from notifyd.events.harmless import printable
 from notifyd.kernel.arch import native
 from notifyd.policy.call import RawCall
 from notifyd.policy.ruleset import RuleSet

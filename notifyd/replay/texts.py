@@ -11,7 +11,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from notifyd.audit.harmless import LIMIT
+from notifyd.events.harmless import LIMIT
 from notifyd.kernel.socket import SockAddr
 from notifyd.replay.missing import Missing
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from notifyd.filter.cubes import equal
-from notifyd.filter.profile import Cube
+from notifyd.bpf.cubes import equal
+from notifyd.bpf.profile import Cube
 from notifyd.policy.call import ARG0, Note
 
 

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import msgspec
 
-from notifyd.audit.background import Background
-from notifyd.audit.database import Database, read_events
-from notifyd.audit.jsonl import JsonLines, Manner
-from notifyd.audit.reading import files_of, lines_of
-from notifyd.audit.record import Record
-from notifyd.audit.rotation import Keeping
-from notifyd.audit.select import Selection
-from notifyd.audit.signing import Signer
-from notifyd.audit.verify import verify
+from notifyd.events.background import Background
+from notifyd.events.database import Database, read_events
+from notifyd.events.jsonl import JsonLines, Manner
+from notifyd.events.reading import files_of, lines_of
+from notifyd.events.record import Record
+from notifyd.events.rotation import Keeping
+from notifyd.events.select import Selection
+from notifyd.events.signing import Signer
+from notifyd.events.verify import verify
 from notifyd.target.identity import Identity
 
 WHO = Identity(4711, 4712, 1, 123456, b"/usr/bin/curl", 1000, 1000)

@@ -11,8 +11,8 @@ import os
 import sys
 
 from notifyd import handover
-from notifyd.listen.handover import ask_program
-from notifyd.listen.spawn import is_killable, listener_flags, spawn
+from notifyd.intake.handover import ask_program
+from notifyd.launch.spawn import is_killable, listener_flags, spawn
 
 
 def main(path: str, section: str, count: int, command: list[str]) -> None:

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 import trio
 from commands import HERE
 
+from notifyd.bpf.build import compile_profile
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
-from notifyd.filter.build import compile_profile
 from notifyd.kernel.seccomp import FILTER_FLAG_NEW_LISTENER
-from notifyd.listen.spawn import spawn
+from notifyd.launch.spawn import spawn
 from notifyd.policy.load import load
 from notifyd.policy.lower import lower
 from notifyd.target.watch import LAZINESS

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.audit.background import Background
-from notifyd.audit.database import Database
-from notifyd.audit.jsonl import JsonLines, Manner
-from notifyd.audit.rotation import Keeping
-from notifyd.audit.signing import Signer
+from notifyd.events.background import Background
+from notifyd.events.database import Database
+from notifyd.events.jsonl import JsonLines, Manner
+from notifyd.events.rotation import Keeping
+from notifyd.events.signing import Signer
 
 HOSTILE = "/tmp/\x1b[2J\u202eevil\n2026"
 

@@ -13,7 +13,7 @@ from living import ctl, results
 
 from notifyd.approvals.store import Store
 from notifyd.cli.approval_tables import grants_table
-from notifyd.service.approval_messages import GrantView
+from notifyd.daemon.approval_messages import GrantView
 
 HOSTILE = "a\x1b]0;x\x07\u202eb<script>alert(1)</script>"
 ASKS = f'''

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
+from notifyd.bpf.oci.check import compile_oci
+from notifyd.bpf.oci.profile import read
+from notifyd.bpf.profile import errno_action
+from notifyd.bpf.simulate import Machine
 from notifyd.container import base
-from notifyd.filter.oci import read
-from notifyd.filter.oci_check import compile_oci
-from notifyd.filter.profile import errno_action
-from notifyd.filter.simulate import Machine
 from notifyd.kernel.arch import entries, native
 
 DEVICES = ("profile", "--rules", "harmless-devices")

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from notifyd.bpf.build import compile_profile
 from notifyd.cli.columns import columns
-from notifyd.filter.build import compile_profile
 from notifyd.policy.load import load, shipped, title
 from notifyd.policy.lower import lower
 from notifyd.policy.operations import OPERATIONS

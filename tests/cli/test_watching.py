@@ -9,8 +9,8 @@ import pytest
 
 from notifyd.cli import watching
 from notifyd.cli.control_client import Connection
-from notifyd.service.approval_messages import ApproveRequest, QuestionView
-from notifyd.service.protocol import encode_result
+from notifyd.daemon.approval_messages import ApproveRequest, QuestionView
+from notifyd.daemon.protocol import encode_result
 
 
 def view(number: int) -> QuestionView:

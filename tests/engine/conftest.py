@@ -12,11 +12,11 @@ import pytest
 import trio
 
 from notifyd.approvals.desk import Desk
-from notifyd.audit.jsonl import JsonLines
+from notifyd.bpf.build import compile_profile
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
 from notifyd.engine.workload import Workload
-from notifyd.filter.build import compile_profile
+from notifyd.events.jsonl import JsonLines
 from notifyd.policy.lower import lower
 from notifyd.policy.rule import DECLARED
 from notifyd.policy.ruleset import RuleSet

@@ -10,9 +10,9 @@ import time
 import pytest
 import trio
 
+from notifyd.bpf.build import compile_profile
 from notifyd.engine.watching import watched_for
 from notifyd.engine.workload import Workload
-from notifyd.filter.build import compile_profile
 from notifyd.policy.lower import lower
 
 TIMES, FEW = 66, 30  # more than there are idle helpers; enough where each is large

@@ -5,31 +5,15 @@ import os
 import select
 import signal
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
-from notifyd.kernel import arch, prctl, seccomp, unix
+from notifyd.kernel import prctl, seccomp, unix
 from notifyd.kernel.unotify import Notifier
 
 RELEASE = 20.0  # seconds; what a test waits at most for the kernel to report something
-
-
-def program(names: tuple[str, ...], action: int) -> bytes:
-    """Return BPF that answers these native calls with an action and allows all others."""
-    rows = [(0x20, 0, 0, 0)]  # load the number
-    for left, name in zip(range(len(names), 0, -1), names, strict=True):
-        rows.append((0x15, left, 0, arch.native().numbers[name]))
-    rows += [(0x06, 0, 0, seccomp.RET_ALLOW), (0x06, 0, 0, action)]
-    return b"".join(struct.pack("=HBBI", *row) for row in rows)
-
-
-@pytest.fixture
-def program_for() -> Callable[..., bytes]:
-    """Make BPF for native calls: `program_for("getppid", action=...)`."""
-    return lambda *names, action=seccomp.RET_USER_NOTIF: program(names, action)
 
 
 @dataclass
@@ -66,13 +50,12 @@ class Stopped:
         os.close(self.listener)
 
 
-def _child(end: socket.socket, work: Callable[[], int], names: tuple[str, ...], flags: int) -> None:
+def _child(end: socket.socket, work: Callable[[], int], program: bytes, flags: int) -> None:
     status = 99
     try:
         prctl.set_no_new_privs()
         prctl.set_pdeathsig(signal.SIGKILL)
-        notify = program(names, seccomp.RET_USER_NOTIF)
-        listener = seccomp.install(notify, seccomp.FILTER_FLAG_NEW_LISTENER | flags)
+        listener = seccomp.install(program, seccomp.FILTER_FLAG_NEW_LISTENER | flags)
         unix.send_fds(end.fileno(), b"!", [listener])
         os.close(listener)
         status = work()
@@ -81,7 +64,7 @@ def _child(end: socket.socket, work: Callable[[], int], names: tuple[str, ...], 
 
 
 @pytest.fixture
-def stopped() -> Iterator[Callable[..., Stopped]]:
+def stopped(program_for: Callable[..., bytes]) -> Iterator[Callable[..., Stopped]]:
     """Start children whose named native calls stop; always reaped.
 
     `stopped(work, "getppid")` runs work() in the child, which exits with what it returns; `flags`
@@ -96,7 +79,7 @@ def stopped() -> Iterator[Callable[..., Stopped]]:
             with ours, theirs:
                 pid = os.fork()
                 if not pid:
-                    _child(theirs, work, names or ("getppid",), flags)
+                    _child(theirs, work, program_for(*(names or ("getppid",))), flags)
                 _, (listener,), _ = unix.recv_fds(ours, 1, 1)
             child = Stopped(pid, listener)
             stack.callback(child.close)

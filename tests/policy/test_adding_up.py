@@ -29,9 +29,9 @@ from notifyd import (
     is_not,
     on,
 )
+from notifyd.bpf import profile
 from notifyd.engine.decide import Decision, Inquiry
 from notifyd.errors import UsageError
-from notifyd.filter import profile
 from notifyd.kernel.arch import entries, native
 from notifyd.policy.call import ARCH, NR
 from notifyd.policy.lower import lower

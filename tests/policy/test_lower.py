@@ -19,8 +19,8 @@ from notifyd import (
     is_not,
     on,
 )  # fmt: skip
+from notifyd.bpf.profile import ALLOW, KILL_PROCESS, NOTIFY, decide, errno_action
 from notifyd.errors import UsageError
-from notifyd.filter.profile import ALLOW, KILL_PROCESS, NOTIFY, decide, errno_action
 from notifyd.kernel.arch import entries, native
 from notifyd.policy.lower import lower
 from notifyd.policy.rule import DECLARED

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from notifyd import Deny, RuleSet, always, between, has, has_any, is_not, lacks, on
+from notifyd.bpf.build import compile_profile
+from notifyd.bpf.profile import NOTIFY, decide, errno_action
+from notifyd.bpf.simulate import Machine
 from notifyd.errors import NotifydError
-from notifyd.filter.build import compile_profile
-from notifyd.filter.profile import NOTIFY, decide, errno_action
-from notifyd.filter.simulate import Machine
 from notifyd.kernel.arch import ARCHES, Arch, entries, native
 from notifyd.kernel.syscalls.widths import width_of
 from notifyd.kernel.unotify import NOTIF, note_from

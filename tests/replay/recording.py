@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from notifyd.audit.encode import encode_calls
-from notifyd.audit.record import Record
+from notifyd.events.encode import encode_calls
+from notifyd.events.record import Record
 from notifyd.policy.call import Call
 from notifyd.target.identity import Identity
 

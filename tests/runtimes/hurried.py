@@ -7,8 +7,8 @@ import sys
 from functools import partial
 
 from notifyd.cli import main
-from notifyd.listen.lxc import serve_lxc
-from notifyd.service import arrivals
+from notifyd.daemon import arrivals
+from notifyd.intake.lxc import serve_lxc
 
 if __name__ == "__main__":
     arrivals.serve_lxc = partial(serve_lxc, answer_within=1.0)

@@ -9,8 +9,8 @@ from containers import oci
 from containers.runtime import wait_until
 from devices import MADE, TRIES
 
+from notifyd.bpf.oci.profile import KILLABLE
 from notifyd.cli import main
-from notifyd.filter.oci import KILLABLE
 
 pytestmark = pytest.mark.root
 

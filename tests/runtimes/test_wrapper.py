@@ -8,8 +8,8 @@ import pytest
 from containers import oci
 from devices import MADE, TRIES
 
+from notifyd.bpf.oci.profile import KILLABLE, write
 from notifyd.container.base import find_base
-from notifyd.filter.oci import KILLABLE, write
 
 pytestmark = pytest.mark.root
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from notifyd.filter.build import compile_profile
-from notifyd.filter.profile import ALLOW, NOTIFY, Clause, Entry, Profile
+from notifyd.bpf.build import compile_profile
+from notifyd.bpf.profile import ALLOW, NOTIFY, Clause, Entry, Profile
 from notifyd.kernel import prctl, seccomp, unix
 from notifyd.kernel.arch import native
 from notifyd.kernel.unotify import Notifier

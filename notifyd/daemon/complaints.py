@@ -1,0 +1,51 @@
+"""Refused arrivals in the log: each peer is named, and none can fill the log."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import trio
+
+from notifyd.engine.report import Reporter
+from notifyd.intake.arrival import Peer
+
+__all__ = ["Complaints"]
+
+PERIOD = 10.0  # seconds
+MOST = 5  # lines about one user in a period; the rest is counted
+MOST_IN_ALL = 50  # lines: one person may have thousands of user ids (subuid(5))
+
+
+class Complaints:
+    """Tells of refused arrivals, at most `MOST` a user and period one by one.
+
+    The rest is counted, and the counts of those users with the largest ones are told.
+    """
+
+    def __init__(self, log: Reporter) -> None:
+        self._log = log
+        self._told: Counter[int] = Counter()
+        self._lines = 0
+        self._untold: Counter[int] = Counter()
+
+    def add(self, arrival: str, peer: Peer, why: str) -> None:
+        """Tell of one, or count it."""
+        if self._told[peer.uid] >= MOST or self._lines >= MOST_IN_ALL:
+            self._untold[peer.uid] += 1
+        else:
+            self._told[peer.uid] += 1
+            self._lines += 1
+            self._log.event(
+                "arrival.refused", "warning", arrival=arrival, peer=str(peer), reason=why
+            )
+
+    async def run(self) -> None:
+        """Tell of those that were only counted, period by period, for ever."""
+        while True:
+            await trio.sleep(PERIOD)
+            untold, self._untold = self._untold, Counter()
+            self._told, self._lines = Counter(), 0
+            for uid, number in untold.most_common(MOST_IN_ALL):
+                self._log.event(
+                    "arrivals.refused", "warning", uid=uid, count=number, period_s=PERIOD
+                )

@@ -1,0 +1,102 @@
+"""What is known of the filter behind an arrival: which calls it lets by, and how they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from notifyd.bpf.oci.profile import KILLABLE, read
+from notifyd.bpf.passing import goes_on, meaning_of, passes, where
+from notifyd.bpf.profile import Action, Profile
+from notifyd.daemon.policies import Policy
+from notifyd.errors import UsageError
+from notifyd.kernel.arch import entries, native
+from notifyd.perform.itself import NEEDED
+from notifyd.target.watch import Watched
+
+__all__ = ["UNKNOWN", "Installed", "leads", "of_bundle", "unheard", "watched_by"]
+
+MOST_BYTES = 1 << 22  # of a config.json
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A filter, as far as we know it.
+
+    Attributes:
+        profile: what it says, at the loosest; None if nobody knows.
+        killable: whether it has WAIT_KILLABLE_RECV.
+        ours: whether its sender says that we made it: it reports calls that no rule asked for.
+    """
+
+    profile: Profile | None = None
+    killable: bool = False
+    ours: bool = False
+
+
+UNKNOWN = Installed()
+
+
+def of_bundle(bundle: str) -> Installed:
+    """What the config.json of a bundle says, if it can be read. May wait for a disk."""
+    path = Path(bundle) / "config.json"
+    try:
+        with path.open("rb") as file:
+            found = read(file.read(MOST_BYTES), str(path))
+        return Installed(meaning_of(found, str(path)), KILLABLE in (found.flags or ()))
+    except (OSError, ValueError, UsageError):
+        return UNKNOWN
+
+
+def leads(installed: Installed) -> bool:
+    """Whether it lets by what a target calls that is led through a call: `NEEDED`."""
+    if installed.profile is None:
+        return installed.ours
+    own = native()
+    numbers = [own.numbers.get(name) for name in NEEDED]
+    return all(
+        number is not None
+        and not where(installed.profile, own.name, number, lambda one: not goes_on(one), ((),))
+        for number in numbers
+    )
+
+
+def watched_by(installed: Installed, watched: Iterable[Watched]) -> tuple[Watched, ...]:
+    """Which of the calls that we want to be told of cannot happen unreported, on any entry."""
+    if installed.profile is None:
+        return ()
+    profile = installed.profile
+    return tuple(one for one in watched if not _escapes(profile, one))
+
+
+def _escapes(profile: Profile, watched: Watched) -> bool:
+    return any(
+        passes(profile, arch.name, arch.numbers[watched.syscall], watched.cubes)
+        for arch in entries(native())
+        if watched.syscall in arch.numbers
+    )
+
+
+def unheard(installed: Installed, policy: Policy) -> tuple[str, ...]:
+    """Names of native system calls that rules are about and that the filter lets by.
+
+    Of a filter that nobody knows, none: it cannot be said.
+    """
+    if installed.profile is None:
+        return ()
+    own, profile = native(), installed.profile
+    return tuple(
+        sorted(
+            own.name_of(number) or str(number)
+            for audit, number in policy.rules.plans
+            if audit == own.audit
+            and passes(
+                profile, own.name, number, where(policy.profile, own.name, number, _is_ruled, ((),))
+            )
+        )
+    )
+
+
+def _is_ruled(action: Action) -> bool:
+    return not goes_on(action)

@@ -1,0 +1,118 @@
+"""A sink that may wait: what it takes is kept for a thread, which hands it on.
+
+The engine never waits for it. If it is slower than events come for long, they are lost, counted
+and told; the audit file has them all the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from notifyd.events.encode import encode_event
+from notifyd.threads import start_thread
+
+__all__ = ["MOST_WAITING", "Background", "Keeper", "KeeperError"]
+
+MOST_WAITING = 1 << 24  # bytes: some 40,000 calls
+PATIENCE = 10.0  # seconds that closing waits for what was taken
+
+
+class KeeperError(Exception):
+    """Events could not be kept; the text says why."""
+
+
+class Keeper(Protocol):
+    """Keeps events. Used by one thread alone, in which it may wait."""
+
+    def keep(self, data: bytes) -> None:
+        """Keep whole lines of JSON, all of them.
+
+        Raises:
+            KeeperError: they are not kept.
+        """
+
+    def close(self) -> None:
+        """There are no more."""
+
+
+class Background:
+    """A sink in front of a keeper, with a thread of its own.
+
+    Args:
+        make: makes the keeper, in the thread.
+        name: what it is called in complaints.
+        complain: is told, in one line, when events begin to be lost, and at the end how many.
+
+    Attributes:
+        lost: how many, so far.
+    """
+
+    def __init__(
+        self, make: Callable[[], Keeper], name: str, complain: Callable[[str], None]
+    ) -> None:
+        self.lost = 0
+        self._make = make
+        self._name = name
+        self._complain = complain
+        self._ready = threading.Condition()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._gap = 0  # events lost since the keeper last heard of it
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=f"audit-{name}", daemon=True)
+        start_thread(self._thread)
+
+    def put(self, data: bytes) -> None:
+        """Take whole lines. Neither raises nor waits."""
+        with self._ready:
+            if self._gap or self._size + len(data) > MOST_WAITING:
+                self._lose(data.count(b"\n"), "it is slower than events come")
+                self._gap += data.count(b"\n")
+            else:
+                self._pieces.append(data)
+                self._size += len(data)
+            self._ready.notify()
+
+    def close(self) -> None:
+        """Wait a while for what was taken, and end."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            with self._ready:
+                self._lose(sum(piece.count(b"\n") for piece in self._pieces), "it does not end")
+        if self.lost:
+            self._complain(f"audit: {self.lost} events in all are missing in the {self._name}")
+
+    def _run(self) -> None:
+        keeper: Keeper | None = None
+        while data := self._next():
+            try:
+                keeper = keeper or self._make()
+                keeper.keep(data)
+            except KeeperError as error:
+                with self._ready:
+                    self._lose(data.count(b"\n"), str(error))
+        if keeper is not None:
+            keeper.close()
+
+    def _next(self) -> bytes:
+        """What waits, and then how much is missing; nothing at the end."""
+        with self._ready:
+            while not (self._pieces or self._gap or self._closing):
+                self._ready.wait()
+            if self._gap:
+                mark = {"level": "warning", "lines": self._gap, "error": "ENOBUFS"}
+                self._pieces.append(encode_event("audit.lost", mark))
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+            self._size = self._gap = 0
+            return data
+
+    def _lose(self, lines: int, why: str) -> None:
+        if lines and not self.lost:
+            self._complain(f"audit: the {self._name}: {why}; events are being lost there")
+        self.lost += lines

@@ -1,0 +1,228 @@
+"""LXC: monitors of containers that connect and ask about each call (`lxc.seccomp.notify.proxy`).
+
+Owns the connections until somebody takes them over. A monitor connects when its container starts
+and says nothing before the first call; it connects anew whenever it finds its connection closed.
+So none is kept open for somebody who may never call.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+import trio
+
+from notifyd.errors import PeerError
+from notifyd.events.harmless import printable
+from notifyd.intake import lxc_peer
+from notifyd.intake.arrival import Arrival, Kind, Peer, Take
+from notifyd.intake.lxc_notifier import ANSWER_WITHIN, Link, LxcNotifier
+from notifyd.intake.lxc_wire import MAX_PACKET, Request, decode
+from notifyd.intake.reception import hang_up, our_fault
+from notifyd.kernel import unix
+from notifyd.threads import start_thread
+
+__all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
+
+MAX_CONNECTIONS = 512  # two descriptors each while a request waits
+MAX_PER_UID = 64  # of one user other than root and ours; one container has one connection
+MAX_NAME = 200  # characters
+FIRST_WITHIN = 5.0  # seconds; LXC asks at once when it connects anew
+LOOK = 0.5  # seconds between two looks for requests that wait for too long
+BREATH = 0.1  # seconds until the next try when there are no descriptors left
+
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+Refuse = Callable[[Peer, str], None]
+"""Told why a connection is refused or ended; in the loop's thread."""
+
+
+async def serve_lxc(
+    server: socket.socket,
+    take: Take,
+    refuse: Refuse,
+    *,
+    answer_within: float = ANSWER_WITHIN,
+    first_within: float = FIRST_WITHIN,
+    max_connections: int = MAX_CONNECTIONS,
+    max_per_uid: int = MAX_PER_UID,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Accept monitors and hand over their connections, until cancelled.
+
+    Args:
+        server: a listening SOCK_SEQPACKET socket; stays the caller's.
+        take: is given an arrival with its notifier for each connection, when its first request is
+            there. What was taken outlives this function. If it raises Refused, that is told.
+        refuse: see there.
+        answer_within: seconds in which a request has to be answered; then its connection is ended,
+            and the target gets ENOSYS.
+        first_within: seconds in which the first request has to come.
+        max_connections: how many may be open at once.
+        max_per_uid: how many of them may belong to one user other than root and ours.
+        task_status: started when the first connection can be made.
+    """
+    with _TimeLimit() as limit:
+        places = _Places(max_connections, max_per_uid)
+        desk = _Desk(take, refuse, answer_within, first_within, places, limit)
+        accepting = trio.socket.from_stdlib_socket(server)
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                try:
+                    accepted, _ = await accepting.accept()
+                except OSError as error:
+                    if error.errno in _FULL:
+                        await trio.sleep(BREATH)
+                    elif error.errno != errno.ECONNABORTED:
+                        raise
+                    continue
+                nursery.start_soon(desk.receive, socket.socket(fileno=accepted.detach()))
+
+
+class _Desk:
+    """Where each connection is looked at before it is handed on."""
+
+    def __init__(
+        self,
+        take: Take,
+        refuse: Refuse,
+        answer_within: float,
+        first_within: float,
+        places: _Places,
+        limit: _TimeLimit,
+    ) -> None:
+        self._take = take
+        self._refuse = refuse
+        self._answer_within = answer_within
+        self._first_within = first_within
+        self._places = places
+        self._limit = limit
+
+    async def receive(self, connection: socket.socket) -> None:
+        """Wait for the first request of a connection, and hand it over or close it."""
+        peer = Peer.of(connection)
+        with ExitStack() as place:
+            try:
+                self._places.enter(peer.uid)
+                place.callback(self._places.leave, peer.uid)
+                unix.stamp_packets(connection)
+                request = await self._first(connection)
+                if request is not None:
+                    lxc_peer.check_pids(peer)
+                    self._hand_over(connection.detach(), peer, request, place.pop_all())
+            except (PeerError, OSError) as error:
+                self._refuse(peer, str(error))
+            except Exception as error:  # ours; but all others are to be served
+                self._refuse(peer, our_fault(error))
+            finally:
+                if connection.fileno() >= 0:  # it was not handed over
+                    await hang_up(connection)
+
+    async def _first(self, connection: socket.socket) -> Request | None:
+        """The first request, which stays in the socket; None if the peer left without a word."""
+        with trio.move_on_after(self._first_within) as waiting:
+            await trio.lowlevel.wait_readable(connection)
+        if waiting.cancelled_caught:
+            raise PeerError(f"said nothing within {self._first_within:g} seconds")
+        # Not with recvmsg(2) and room for descriptors: nobody has said yet that this peer is
+        # welcome, and even closing a descriptor may wait for whoever is behind it.
+        try:
+            data = connection.recv(MAX_PACKET + 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError as error:
+            raise PeerError(f"cannot be read: {error.strerror}") from error
+        return decode(data) if data else None
+
+    def _hand_over(self, connection: int, peer: Peer, request: Request, place: ExitStack) -> None:
+        link = Link(
+            self._answer_within,
+            partial(self._refuse, peer),
+            place.close,
+            partial(lxc_peer.may_ask, peer),
+        )
+        notifier = LxcNotifier(connection, request.sender, link)
+        self._limit.watch(notifier)
+        place.callback(self._limit.forget, notifier)
+        monitor = request.monitor_pid == peer.pid
+        path, name = lxc_peer.title_of(peer.pid) if monitor else ("", "")
+        arrival = Arrival(
+            Kind.LXC,
+            peer,
+            printable(name, MAX_NAME) or f"lxc-{request.init_pid}",
+            connection,
+            notifier,
+            pid=request.init_pid,
+            metadata=request.cookie,
+            bundle=printable(path, MAX_NAME),
+            joins=True,
+            init=request.init_pid,
+        )
+        try:
+            self._take(arrival)
+        except BaseException:
+            notifier.close()
+            raise
+
+
+class _Places:
+    """How many connections there are, in all and of each user."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._taken: Counter[int] = Counter()
+
+    def enter(self, uid: int) -> None:
+        """Take a place; PeerError if there is none."""
+        # Others can fill what is theirs, under many user ids, and root still comes in.
+        trusted = uid in (0, os.geteuid())
+        if (self._taken[uid] if trusted else self._taken.total()) >= self._most:
+            raise PeerError(f"{self._most} connections are open already")
+        if not trusted and self._taken[uid] >= self._most_of_one:
+            raise PeerError(f"{self._most_of_one} connections of user {uid} are open already")
+        self._taken[uid] += 1
+
+    def leave(self, uid: int) -> None:
+        """Give a place back."""
+        self._taken[uid] -= 1
+        if not self._taken[uid]:
+            del self._taken[uid]
+
+
+class _TimeLimit:
+    """Ends connections whose request has waited for too long; a context manager.
+
+    A thread, since a rule that holds up the loop must not hold up this.
+    """
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._watched: set[LxcNotifier] = set()
+        self._thread = threading.Thread(target=self._watch, name="notifyd-lxc", daemon=True)
+
+    def __enter__(self) -> _TimeLimit:
+        start_thread(self._thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def watch(self, notifier: LxcNotifier) -> None:
+        """Keep the time of a notifier's requests from now on."""
+        self._watched.add(notifier)
+
+    def forget(self, notifier: LxcNotifier) -> None:
+        """Keep it no longer."""
+        self._watched.discard(notifier)
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK):
+            for notifier in tuple(self._watched):
+                notifier.expire()

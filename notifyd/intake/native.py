@@ -1,0 +1,96 @@
+"""Listeners from any program that installs its own filter: the native handover."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from types import MappingProxyType
+
+from notifyd.errors import NotifydError
+from notifyd.intake.arrival import Arrival, Kind, Peer
+from notifyd.intake.native_wire import Handover, Offer, Reply, Request, parse_request
+from notifyd.intake.oci import check_listener
+from notifyd.intake.reception import (
+    PATIENCE,
+    Refuse,
+    Welcome,
+    discard,
+    receive_message,
+    reception,
+    send_all,
+)
+
+__all__ = ["serve_native"]
+
+MOST_BYTES = 1 << 16  # of a request; anybody may send one
+MOST_FDS = 8  # that come along; more than any request needs, and a crowd cannot use up all of ours
+
+TakeHandover = Callable[[Arrival, str], Handover]
+"""As `Take`, with the digest of the program that is installed; tells what became of it."""
+
+GiveOffer = Callable[[Arrival], Offer]
+"""The program for what is going to arrive: `listener` is -1. Raises Refused."""
+
+
+async def serve_native(
+    server: socket.socket,
+    take: TakeHandover,
+    give: GiveOffer,
+    refuse: Refuse,
+    welcome: Welcome,
+    *,
+    patience: float = PATIENCE,
+) -> None:
+    """Answer requests for ever. See `native_wire`.
+
+    Args:
+        server: listening, SOCK_STREAM; it stays the caller's.
+        take: gets each listener.
+        give: knows the programs.
+        refuse: is told of requests that came to nothing.
+        welcome: knows who may use the socket.
+        patience: seconds that a request may take.
+    """
+
+    async def attend(connection: socket.socket, peer: Peer) -> None:
+        try:
+            welcome(peer)
+            received = await receive_message(
+                connection, most=MOST_BYTES, most_fds=MOST_FDS, patience=patience
+            )
+            if received is None:
+                return
+            message, fds = received
+            try:
+                reply = answer(message, fds, peer)
+            finally:
+                await discard(fds)
+        except NotifydError as error:
+            await send_all(connection, Reply(error=str(error)).encode())
+            raise
+        await send_all(connection, reply.encode())
+
+    def answer(message: bytes, fds: list[int], peer: Peer) -> Reply:
+        request = parse_request(message, len(fds))
+        if request.request == "program":
+            return Reply(offer=give(_arrival(request, peer, -1)))
+        check_listener(fds[0])
+        arrival = _arrival(request, peer, fds.pop())
+        return Reply(handover=take(arrival, request.program))
+
+    # Whoever is not welcome is told so, and nothing of theirs is received.
+    await reception(server, attend, refuse)
+
+
+def _arrival(request: Request, peer: Peer, listener: int) -> Arrival:
+    return Arrival(
+        Kind.NATIVE,
+        peer,
+        request.id,
+        listener,
+        pid=request.pid,
+        metadata=request.metadata,
+        annotations=MappingProxyType(request.annotations),
+        section=request.section,
+        killable=request.killable,
+    )

@@ -1,0 +1,130 @@
+"""Live readers: what each is given, and what is said of what it was not."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifyd.events.followers import Follower, Wanted
+from notifyd.events.jsonl import JsonLines
+from notifyd.events.stream import BATCH, EventStream
+
+
+def texts(data: bytes) -> list[dict]:
+    """The events of some lines."""
+    return [json.loads(line) for line in data.splitlines()]
+
+
+@pytest.fixture
+def stream() -> EventStream:
+    """One without a file."""
+    return EventStream()
+
+
+def test_in_order(stream, make_record):
+    """A reader gets calls and other events as they come, from when it came to when it left."""
+    stream.add(make_record(tid=1))
+    follower = stream.follow(Wanted(), lambda: None)
+    stream.event("workload.started", workload="w1")
+    stream.add(make_record(tid=2))
+    stream.add(make_record(tid=3))
+    stream.event("workload.ended", workload="w1")
+    stream.add(make_record(tid=4))
+    stream.leave(follower)
+    stream.add(make_record(tid=5))
+    stream.flush()
+    told = [line.get("tid", line["event"]) for line in texts(follower.take())]
+    assert told == ["workload.started", 2, 3, "workload.ended", 4]
+    assert follower.take() == b""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (Wanted(), [1, 2, 3, "workload.ended", "arrival.refused"]),
+        (Wanted(workload="web-*"), [1, 2, "workload.ended"]),
+        (Wanted(workload="web-1"), [1, "workload.ended"]),
+        (Wanted(operation="Conn*"), [2]),
+        (Wanted(verdict="deny"), [1, 3]),
+        (Wanted(verdict="[!d]*"), [2]),
+        (Wanted(event="call"), [1, 2, 3]),
+        (Wanted(event="workload.*"), ["workload.ended"]),
+        (Wanted(workload="web-?", verdict="deny"), [1]),
+        (Wanted(event="workload.*", verdict="deny"), []),
+    ],
+)
+def test_filters(stream, make_record, wanted, told):
+    """All that is given has to fit; what has no such field does not."""
+    follower = stream.follow(wanted, lambda: None)
+    stream.add(make_record(tid=1, workload="web-1"))
+    stream.add(make_record(tid=2, workload="web-2", operation="Connect", verdict="allow"))
+    stream.add(make_record(tid=3, workload="db"))
+    stream.event("workload.ended", workload="web-1")
+    stream.event("arrival.refused", reason="no")
+    stream.flush()
+    assert [line.get("tid", line["event"]) for line in texts(follower.take())] == told
+
+
+def test_a_slow_reader(make_record):
+    """What does not fit is counted, and told where the gap is; then all goes on."""
+    stream = EventStream()
+    follower = Follower(Wanted(), lambda: None, most=1000)
+    stream._followers.append(follower)
+    for tid in range(100):
+        stream.add(make_record(tid=tid))
+    stream.event("workload.ended")  # small enough, but later than what is lost
+    stream.flush()
+    *there, gap = texts(follower.take())
+    assert [line["tid"] for line in there] == list(range(len(there)))
+    assert (gap["event"], gap["lines"], gap["error"]) == ("audit.lost", 101 - len(there), "ENOBUFS")
+    stream.add(make_record(tid=1000))
+    stream.flush()
+    assert [line["tid"] for line in texts(follower.take())] == [1000]
+
+
+def test_it_is_woken_for_what_it_wants_alone(stream, make_record):
+    """And not for what others do."""
+    rung = []
+    follower = stream.follow(Wanted(verdict="allow"), lambda: rung.append(1))
+    stream.add(make_record())
+    stream.flush()
+    assert rung == []
+    stream.add(make_record(verdict="allow"))
+    stream.flush()
+    assert rung == [1]
+    stream.leave(follower)
+
+
+def test_a_full_batch_is_handed_on(stream, make_record):
+    """Without being asked."""
+    follower = stream.follow(Wanted(), lambda: None)
+    for tid in range(BATCH):
+        stream.add(make_record(tid=tid))
+    assert len(texts(follower.take())) == BATCH
+    stream.leave(follower)
+
+
+def test_the_file_and_all_readers_get_the_same(tmp_path, make_record):
+    """Byte for byte, whatever targets have put into it; only the file has numbers and digests."""
+    path = tmp_path / "audit.jsonl"
+    with JsonLines.open(path) as sink:
+        readers = [sink.follow(Wanted(), lambda: None) for _ in range(2)]
+        for tid, text in enumerate(("/a\nb\r\x1b[31m", "\ud800", "x" * 20_000, "/\u2028é")):
+            sink.add(make_record(tid=tid, args={"path": text}))
+        sink.event("odd", text="\x85\n")
+        sink.flush()
+        lines = path.read_bytes().splitlines(keepends=True)[1:]  # after `audit.begun`
+        data = re.sub(rb',"seq":\d+,"chain":"[0-9a-f]{64}"}\n', b"}\n", b"".join(lines))
+        assert [reader.take() for reader in readers] == [data, data]
+    assert len(texts(data)) == 5
+
+
+@given(st.text(max_size=256), st.text(max_size=300))
+def test_any_glob(glob, workload):
+    """No pattern breaks the daemon."""
+    follower = Follower(Wanted(workload=glob), lambda: None)
+    follower.event("x", {"workload": workload}, b"{}\n")
+    follower.event("x", {}, b"{}\n")
+    assert follower.take() in ((b"", b"{}\n") if glob else (b"{}\n" * 2,))
