@@ -31,6 +31,7 @@ from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
 from notifyd.target.watch import Change
 
+LATE = 1_000_000  # nanoseconds; a task that begins so long after its call looks whether it is there
 MOVES = 16  # times that a rule is asked again because what it saw has moved
 clock = time.perf_counter_ns
 
@@ -175,6 +176,8 @@ class Case:
         try:
             with trio.CancelScope() as scope:
                 self.workload.wait(self.note[ID], scope)
+                if clock() - self._begun > LATE and not self.workload.id_valid(self.note[ID]):
+                    return  # it is gone: the rest would only keep others waiting
                 await self._see_through()
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
             self.workload.broke(self.note, error)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 import trio
 
+from notifyd.engine.answer import CAUSES
 from notifyd.engine.between import OWNER, Between
 from notifyd.engine.case import Case
 from notifyd.engine.hot import Linger, Stop, answer_calls
@@ -36,6 +37,8 @@ SLICE = 5_000_000  # of draining before trio's other tasks run, or what was told
 BRIEF = 1_000_000  # the same while calls have tasks
 SWEEP = 0.05  # seconds between two looks at whether the targets of waiting calls are still there
 TIDY = 2.0  # seconds between two looks for helpers that are idle
+CROWD = 64  # calls with tasks, from which on a workload gets no more before those had their step
+MOST_ATTENDED = 4096  # calls of a workload that have tasks
 BATCH = 64  # listeners taken from the epoll at once, and waiting calls looked at
 
 _WATCH = select.EPOLLIN | select.EPOLLONESHOT
@@ -167,11 +170,17 @@ class Supervisor:
 
     def _glance(self, now: int) -> None:
         """Between the steps of tasks: a turn's time for those that are first."""
-        until = now + TURN
+        until, crowds = now + TURN, []
         try:
             self._look(now)
             while now <= until and (share := self._turns.take()) is not None:
-                now = self._turn(share, now)
+                if share.of.attended >= CROWD:
+                    # Who kills what waits makes more calls than tasks could ever see through.
+                    crowds.append(share)
+                else:
+                    now = self._turn(share, now)
+            for share in crowds:
+                self._turns.enter(share, now)
         except BaseException:
             self._asleep.cancel()
             raise
@@ -251,6 +260,9 @@ class Supervisor:
         return found
 
     def _attend(self, case: Case) -> None:
+        if case.workload.attended >= MOST_ATTENDED:
+            case.give_up(CAUSES["crowded"], "crowded")
+            return
         if not case.enter_ledger():
             return
         self.attended += 1

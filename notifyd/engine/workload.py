@@ -120,7 +120,7 @@ class Workload:
         self.silent = reporter.silent
         self.record(reporter.audit)
         self.waiting: dict[int, trio.CancelScope] = {}
-        self._attended = 0  # calls that have a task
+        self.attended = 0  # calls that have a task
         self.ended = trio.Event()
         self.sync_wake_up = self.notifier.set_sync_wake_up()
         self.use(rules)
@@ -322,11 +322,11 @@ class Workload:
 
     def enter(self) -> None:
         """A call is given a task; `leave` says that it is over."""
-        self._attended += 1
+        self.attended += 1
 
     def leave(self) -> None:
         """The task of a call is over, and the call told."""
-        self._attended -= 1
+        self.attended -= 1
         self._settle()
 
     def wait(self, identifier: int, scope: trio.CancelScope) -> None:
@@ -337,7 +337,7 @@ class Workload:
 
     def _settle(self) -> None:
         # Invariant: it has ended when the last of its calls is told and counted, not before.
-        if self.listener < 0 and not self._attended:
+        if self.listener < 0 and not self.attended:
             self.ended.set()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import arch, pidfd, proc, procmap
 from notifyd.perform.led import Came, Expected, Leader, Wanted
 from notifyd.perform.messages import PLAIN
+from notifyd.perform.room import keep_spare
 from notifyd.perform.sender import may_name
 from notifyd.perform.sheet import PLACE, Sheets
 from notifyd.policy.call import ARCH, ARG0, ID, NR, Call
@@ -133,6 +134,7 @@ class Itself:
         try:
             # Invariant: a pid is used only through what was opened before ID_VALID held.
             thread.check()
+            keep_spare(process)
             note = call.note
             flags, size = _FLAGS.get(call.syscall, -1), _size(call)
             wanted = Wanted(thread.tid, pid, note[ID], note[NR], note[ARCH], flags, size, lay)

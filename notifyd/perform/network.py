@@ -26,6 +26,7 @@ from notifyd.perform.closing import Closing
 from notifyd.perform.done import Done, Signals
 from notifyd.perform.messages import Message, copy_messages
 from notifyd.perform.persona import Persona, enter, granted
+from notifyd.perform.room import keep_spare
 from notifyd.perform.sender import POWERS, Sender, in_effect
 from notifyd.perform.stage import Stage
 from notifyd.perform.unix import LOOKING, UnixPlace
@@ -180,6 +181,7 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) -> Deed
         stack.callback(os.close, task)
         sock = pidfd.get_fd(task, call.fd)
         stack.callback(os.close, sock)
+        keep_spare(sock)
     except OSError as error:
         raise thread.failure(error) from error
     # Invariant: nothing that was opened by a thread id is used before ID_VALID held.

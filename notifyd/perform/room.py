@@ -1,11 +1,14 @@
-"""Whether a target has room for one more descriptor, before anything is made for it."""
+"""Whether there is room for one more descriptor: in a target's table, and in ours."""
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 
-__all__ = ["is_full"]
+__all__ = ["is_full", "keep_spare"]
 
+SPARE = 16  # descriptors of ours that calls which wait leave to those that do not
 MOST_LOOKED = 256  # numbers: listing them takes some 3 µs each, and nobody else is answered then
 
 
@@ -35,3 +38,17 @@ def is_full(directory: int, limit: int) -> bool:
     finally:
         os.close(listed)
     return True
+
+
+def keep_spare(descriptor: int) -> None:
+    """See that what a waiting call keeps open leaves some descriptors to the calls of others.
+
+    Args:
+        descriptor: the last one that was opened for the call. The kernel gives the lowest number
+            that is free, so a number close to our limit says that hardly any is left.
+
+    Raises:
+        OSError: EMFILE.
+    """
+    if descriptor >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -128,8 +128,7 @@ class Sheets:
                 raise CannotPerform("the workload has ended")
             sheet = self._sheets.get(pid)
             if sheet is None:
-                if len(self._sheets) >= MOST:
-                    self._make_room()
+                self._make_room()
                 sheet = self._sheets[pid] = Sheet(self._address)
             return sheet, sheet.take()
 
@@ -141,8 +140,10 @@ class Sheets:
                 old.retire()
 
     def _make_room(self) -> None:
+        full = len(self._sheets) >= MOST
         for pid, sheet in list(self._sheets.items()):
-            if not os.path.exists(f"/proc/{pid}"):
+            # Few are not laid: calls that wait to be, and those of targets that were killed then.
+            if (full or sheet.descriptor >= 0) and not os.path.exists(f"/proc/{pid}"):
                 del self._sheets[pid]
                 sheet.retire()
         if len(self._sheets) >= MOST:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the baselines need gcc")
 
 BENCH = Path(__file__).parent
+PATIENCE = 900.0  # seconds; what a run of all of them may take on a busy machine
 NAMES = [
     "register",
     "path",
@@ -35,7 +37,15 @@ NAMES = [
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The harness, with as little measuring as there can be."""
     command = [sys.executable, str(BENCH), "--rounds", "1", "--calls", "300", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # so that it ends all that it has started
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def test_every_bench_gives_a_figure():

@@ -121,6 +121,55 @@ def test_many_tasks_that_go_on_at_once_do_not_keep_others(start, supervise):
     assert len(set(rules.between)) > 50  # the other one was answered between most of them
 
 
+COMES_AGAIN = """
+import time
+order, seen, go = [], set(), trio.Event()
+
+@on(Raw("getppid"))
+def again(call):
+    if call.process.tid in seen:
+        order.append("new")
+        return Return(12)
+    seen.add(call.process.tid)
+
+@on(Raw("getppid"), patience=None)
+async def answer(call):
+    await go.wait()
+    order.append("step")
+    time.sleep(0.002)
+    return Return(7)
+"""
+
+
+def in_many_threads_twice(count):
+    """Two calls in each of so many threads."""
+    getppid = ctypes.CDLL(None).getppid
+    threads = [threading.Thread(target=lambda: getppid() + getppid()) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 0
+
+
+def test_a_crowd_gets_no_more_before_its_tasks_had_their_step(start, supervise):
+    """Or a workload that lets go of its calls early would make more than are ever seen through."""
+    over = mmap.mmap(-1, 2)
+    crowd, ours, rules = start(lambda: in_many_threads_twice(100), COMES_AGAIN)
+    other, theirs, quick = start(lambda: busily(over), QUICK)
+
+    async def work(_):
+        await until(lambda: len(rules.seen) == 100 and quick.asked)
+        rules.go.set()
+        assert await crowd.status() == 0
+        over[1] = 1
+        assert await other.status() == 0
+
+    supervise(work, ours, theirs)
+    assert rules.order[:36] == ["step"] * 36  # down to 64 that wait
+    assert rules.order.count("new") == 100
+
+
 def test_an_error_of_ours_between_two_steps_ends_the_supervisor(start, supervise, monkeypatch):
     """As it does in the loop itself; trio would log it, and the others wait for ever."""
     over = mmap.mmap(-1, 2)

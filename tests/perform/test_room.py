@@ -1,11 +1,12 @@
 """Room for a descriptor: held against what the kernel says to the process itself."""
 
+import errno
 import os
 import resource
 
 import pytest
 
-from notifyd.perform.room import is_full
+from notifyd.perform.room import SPARE, is_full, keep_spare
 
 NUMBERS = [(), (3,), (40, 41), (3, 40), (3, 4, 5, 40)]
 LIMITS = [0, 1, 3, 4, 5, 6, 40, 41, 1000, -1]
@@ -56,3 +57,19 @@ def test_room_is_what_the_kernel_finds(numbers: tuple[int, ...], limit: int) -> 
     """A limit that was lowered counts numbers, and not how many there are."""
     native, ours = kernel_says(numbers, limit)
     assert ours == native
+
+
+def test_waiting_calls_leave_some_of_ours():
+    """With a limit that has just the spare ones above, the next descriptor is one too many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fits, refused = os.dup(2), os.dup(2)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fits + 1 + SPARE, hard))
+    try:
+        keep_spare(fits)
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)) as raised:
+            keep_spare(refused)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(fits)
+        os.close(refused)
+    assert raised.value.errno == errno.EMFILE

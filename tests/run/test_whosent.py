@@ -114,8 +114,13 @@ def test_memory_that_a_rule_read_itself_is_what_is_sent(run_as, rule, program):
 
 @pytest.mark.parametrize("rules", SHIPPED, ids=lambda rules: rules[1])
 @pytest.mark.parametrize("who", AS)
-def test_programs_that_ask_who_it_was(who, rules, run_as, native, program, here):
+def test_programs_that_ask_who_it_was(
+    who, rules, run_as, native, program, here, monkeypatch, tmp_path_factory
+):
     """A D-Bus daemon and its clients, a Wayland-like pair, and Python's multiprocessing."""
+    short = tmp_path_factory.mktemp("t")  # a socket's path has at most 107 bytes
+    short.chmod(0o1777)
+    monkeypatch.setenv("TMPDIR", str(short))
     for name in ("bus.py", "hands.py"):
         words = PYTHON, program(name)
         alone = native(*AS[who][2], *words, cwd=here)
