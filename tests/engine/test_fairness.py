@@ -5,6 +5,7 @@ import mmap
 import os
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 import trio
@@ -166,7 +167,9 @@ def test_a_crowd_gets_no_more_before_its_tasks_had_their_step(start, supervise):
         assert await other.status() == 0
 
     supervise(work, ours, theirs)
-    assert rules.order[:36] == ["step"] * 36  # down to 64 that wait
+    # Down to 64 that wait. The loop itself may have its own step among those of the tasks.
+    steps = [at for at, what in enumerate(rules.order) if what == "step"][:36]
+    assert sum(after - before > 1 for before, after in pairwise(steps)) <= 2, rules.order
     assert rules.order.count("new") == 100
 
 
