@@ -124,6 +124,7 @@ def test_ends(serve):
     assert service.events("service.stopping")[0]["signal"] == "SIGTERM"
 
 
+@pytest.mark.usefixtures("whole")
 def test_nobody_reads_standard_error(behind):
     """Its reader has gone: the daemon goes on, and ends in order."""
     reading, writing = os.pipe()

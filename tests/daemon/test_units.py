@@ -22,6 +22,8 @@ PAGE = ROOT / "docs" / "how-to" / "install-as-a-service.md"
 # the unit lists as hardening that cannot be used.
 EXPOSURE = 65
 
+pytestmark = pytest.mark.usefixtures("whole")  # systemd-analyze
+
 
 def analyze(unit: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """systemd-analyze of a unit, without a pager."""
