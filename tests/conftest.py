@@ -19,6 +19,7 @@ from notifyd.kernel import arch, prctl, seccomp, unix
 
 # How fast inputs are made on a busy machine is no property of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("units", settings.get_profile("busy"), max_examples=25)
 settings.load_profile("busy")
 
 PATIENCE = 20.0  # seconds; what a test waits at most
@@ -30,8 +31,8 @@ MIRRORS = {one.parent.name for one in (HERE.parent / "notifyd").glob("*/__init__
 # What unit tests may start by name: Debian's essential packages have it, and git made the checkout.
 PROGRAMS = """
     [ bash cat chmod cp cut date dd echo env expr false find git grep head hostname id kill ln ls
-    mkdir mknod mount mv ps pwd readlink rm rmdir sed seq setpriv sh sleep sort stat stty tail tee
-    test touch tr true tty umount uname unshare wc which xargs yes
+    mkdir mknod mount mv printf ps pwd readlink rm rmdir sed seq setpriv sh sleep sort stat stty
+    tail tee test touch tr true tty umount uname unshare wc which xargs yes
 """
 
 
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Have the signals that tests send, and for unit tests alone the programs that all have."""
     if config.option.markexpr == "unit":
         os.environ["PATH"] = few_programs(config)
+        settings.load_profile("units")
     # A shell that starts us in the background ignores some.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -77,7 +79,7 @@ def is_unit(item: pytest.Item) -> bool:
 
 @pytest.fixture
 def whole() -> None:
-    """For tests that start notifyd, use programs that not every system has, or take seconds."""
+    """For tests that need more: notifyd as a command, a terminal, rare programs, or seconds."""
 
 
 def _open() -> dict[str, str]:

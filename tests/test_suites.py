@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 # Folders that mirror no package, and are not for `make check`.
@@ -33,6 +35,7 @@ def test_every_folder_has_its_place() -> None:
     assert folders - packages - {"rules"} == OTHERS
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_test_is_chosen_by_what_it_uses() -> None:
     """A rule asked in this process is a unit test; a program behind `notifyd run` is none."""
     file = "tests/rules/test_fixed_random.py"
@@ -40,6 +43,7 @@ def test_a_test_is_chosen_by_what_it_uses() -> None:
     assert chosen("-m", "unit", file) == ["test_the_seed_decides", "test_sizes"]
 
 
+@pytest.mark.usefixtures("whole")
 def test_what_needs_root_is_left_out() -> None:
     """Also where it is in a folder of unit tests."""
     file = "tests/policy/test_trusted.py"

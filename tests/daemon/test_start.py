@@ -12,6 +12,8 @@ import pytest
 
 from notifyd import handover
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 [sockets.oci]
@@ -124,7 +126,6 @@ def test_ends(serve):
     assert service.events("service.stopping")[0]["signal"] == "SIGTERM"
 
 
-@pytest.mark.usefixtures("whole")
 def test_nobody_reads_standard_error(behind):
     """Its reader has gone: the daemon goes on, and ends in order."""
     reading, writing = os.pipe()

@@ -59,9 +59,9 @@ def test_an_unknown_key_would_be_found(installed: Path) -> None:
 
 def test_what_newer_ones_understand(installed: Path) -> None:
     """The drop-in has one key, which systemd knows since 254; an older one only says so."""
-    drop = ROOT / "systemd" / "notifyd.daemon.d" / "keep.conf"
-    (installed / "notifyd.daemon.d").mkdir()
-    shutil.copy(drop, installed / "notifyd.daemon.d")
+    drop = ROOT / "systemd" / "notifyd.service.d" / "keep.conf"
+    (installed / "notifyd.service.d").mkdir()
+    shutil.copy(drop, installed / "notifyd.service.d")
     version = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True)
     (major,) = re.findall(r"^systemd (\d+)", version.stdout)
     done = analyze(installed / "notifyd.service", "verify", "--man=no")
