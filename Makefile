@@ -4,39 +4,52 @@ SHELL := /bin/bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test newest constraints lint docs bench clean
+.NOTPARALLEL:
+.PHONY: help demo check test newest constraints lint docs bench clean tell
 
 help: ## this list
 	@echo "notifyd: decide system calls with Python rules"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
 
 demo: .venv/.ready ## a plugin without network, and an unprivileged web server on port 80 (best as root)
 	@$(BIN)/python docs/demo/demo.py
 
-test: .venv/.ready .venv/.tools lint ## all checks, then all tests (as root, or those for root are skipped)
+check: lint ## lint, types and unit tests: under a minute, as any user, with nothing but pip
+	$(BIN)/python tests/both.py -q -m unit
+
+test: tell .venv/.ready .venv/.tools lint ## all checks, then all tests: a quarter of an hour (as root, or those for root are skipped)
 	$(BIN)/python tests/both.py
 
-newest: .venv/.ready .venv/.tools ## all tests with the newest release of every package
+newest: .venv/.ready .venv/.tools ## all tests and checks with the newest release of every package
 	@.ci/prepare newest
 	$(BIN)/python tests/both.py
+	$(CHECKS)
 
 constraints: ## keep the releases that .venv has now, for everybody (after a green `make newest`)
 	@.ci/prepare constraints
 
 lint: .venv/.ready ## ruff, mypy --strict, and which package may import which
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(CHECKS)
 
 docs: .venv/.ready ## write docs/reference anew from the code's own tables
 	$(BIN)/python docs/generate.py
 
-bench: .venv/.ready .venv/.tools ## what a call costs, as ratios to a supervisor written in C
+bench: .venv/.ready ## what a call costs, as ratios to a supervisor written in C (needs a C compiler)
+	@.ci/prepare compiler
 	$(BIN)/python tests/bench
 
 clean: ## remove .venv and all that tools left
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+define CHECKS
+$(BIN)/ruff check .
+$(BIN)/ruff format --check .
+$(BIN)/mypy
+$(BIN)/lint-imports --no-cache
+endef
+
+tell:
+	@.ci/prepare tell
 
 # The stamps: nothing is done twice. The second one is made by what it calls, if nothing is missing.
 

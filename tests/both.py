@@ -1,6 +1,7 @@
 """Run all tests, in two processes at once: most of the time a test waits for something.
 
     python tests/both.py [PYTEST-OPTION]...
+    python tests/both.py -m unit [PYTEST-OPTION]...    unit tests alone, halved in another way
 
 What the first half prints is shown as it comes, and that of the second one when both have ended.
 Exit status: 0 if both halves pass; otherwise that of one that does not.
@@ -19,13 +20,18 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FIRST = ("bpf", "engine", "intake", "kernel", "launch", "perform", "run", "target")
 # All others are together: they use what there is once on a machine, a port, an engine's socket.
+UNITS_FIRST = {*FIRST, "policy"}  # unit tests do not, so that time decides
+WITHOUT_UNITS = {"bench", "docs", "run", "runtimes", "slow"}
 
 
-def halves() -> tuple[list[Path], list[Path]]:
+def halves(*, units: bool) -> tuple[list[Path], list[Path]]:
     """Every folder and file with tests, in one of two lists."""
-    first = [HERE / name for name in FIRST]
     folders = {one.relative_to(HERE).parts[0] for one in HERE.rglob("test_*.py")}
-    return first, sorted({HERE / name for name in folders} - set(first))
+    first = set(FIRST)
+    if units:
+        folders -= WITHOUT_UNITS
+        first = UNITS_FIRST & folders
+    return tuple(sorted(HERE / name for name in half) for half in (first, folders - first))
 
 
 def start(
@@ -43,7 +49,7 @@ def main(options: Sequence[str]) -> int:
     """Run both; the exit status."""
     home = Path(tempfile.mkdtemp(prefix="nt-"))  # short: sockets have their paths in it
     home.chmod(0o755)
-    first, second = halves()
+    first, second = halves(units="unit" in options)
     with (home / "2.txt").open("w+b") as said:
         running = [
             start(first, options, home / "1", None),

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -16,17 +19,67 @@ from notifyd.kernel import arch, prctl, seccomp, unix
 
 # How fast inputs are made on a busy machine is no property of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("units", settings.get_profile("busy"), max_examples=25)
 settings.load_profile("busy")
 
 PATIENCE = 20.0  # seconds; what a test waits at most
+HERE = Path(__file__).parent
+# Folders of unit tests: they mirror a package of notifyd, or the rules that ship.
+MIRRORS = {one.parent.name for one in (HERE.parent / "notifyd").glob("*/__init__.py")} | {"rules"}
 
 
-def pytest_configure() -> None:
-    """Have the signals that tests send: a shell that starts us in the background ignores some."""
+# What unit tests may start by name: Debian's essential packages have it, and git made the checkout.
+PROGRAMS = """
+    [ bash cat chmod cp cut date dd echo env expr false find git grep head hostname id kill ln ls
+    mkdir mknod mount mv printf ps pwd readlink rm rmdir sed seq setpriv sh sleep sort stat stty
+    tail tee test touch tr true tty umount uname unshare wc which xargs yes
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the signals that tests send, and for unit tests alone the programs that all have."""
+    if config.option.markexpr == "unit":
+        os.environ["PATH"] = few_programs(config)
+        settings.load_profile("units")
+    # A shell that starts us in the background ignores some.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             python = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if python else signal.SIG_DFL)
+
+
+def few_programs(config: pytest.Config) -> str:
+    """A PATH on which only `PROGRAMS` are, and what pip has installed."""
+    folder = tempfile.mkdtemp(prefix="nt-bin-")
+    config.add_cleanup(lambda: shutil.rmtree(folder))
+    os.chmod(folder, 0o755)
+    for name in PROGRAMS.split():
+        if found := shutil.which(name):
+            os.symlink(found, f"{folder}/{name}")
+    return f"{folder}:{Path(sys.executable).parent}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """Give the mark `unit` to what `make check` runs, and skip what needs root without it."""
+    for item in items:
+        if is_unit(item):
+            item.add_marker(pytest.mark.unit)
+        elif os.geteuid() and item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def is_unit(item: pytest.Item) -> bool:
+    """Whether a test runs anywhere, as any user, and fast: CONTRIBUTING.md has the rule."""
+    folder, *deeper = item.path.relative_to(HERE).parts
+    mirrors = folder in MIRRORS or not deeper
+    whole = "whole" in getattr(item, "fixturenames", ())
+    return mirrors and not whole and item.get_closest_marker("root") is None
+
+
+@pytest.fixture
+def whole() -> None:
+    """For tests that need more: notifyd as a command, a terminal, rare programs, or seconds."""
 
 
 def _open() -> dict[str, str]:

@@ -14,6 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(path.stem for path in (ROOT / "rules").glob("*.py"))
+PLACES = ["notifyd", "docs", "rules", "systemd", ".ci", "Makefile"]
+PLACES += ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+STRANGER = re.compile(r"pip3? install[^\n`]*(?<!seccomp-)\bnotifyd\b")
 
 
 def run(*words: str | Path, cwd: Path, status: int = 0) -> str:
@@ -50,19 +53,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `notifyd` command of a fresh environment with the wheel in it."""
     environment = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=environment)
-    folder = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
+    pip = [sys.executable, "-m", "pip", "--python", environment / "bin" / "python"]
+    run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=environment)
     # The libraries come from here, as plain paths: what is installed as a link to a checkout (a
     # .pth file) is not seen by the fresh environment.
+    folder = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
     libraries = sysconfig.get_path("purelib")
     (folder / "libraries.pth").write_text(f"{libraries}\n")
-    command = environment / "bin" / "notifyd"
-    command.write_text(
-        f"#!{environment}/bin/python\nimport sys\nfrom notifyd.cli import main\nsys.exit(main())\n"
-    )
-    command.chmod(0o755)
-    return command
+    return environment / "bin" / "notifyd"
 
 
 def test_the_wheel_has_what_it_needs_and_no_more(wheel: Path) -> None:
@@ -70,6 +68,7 @@ def test_the_wheel_has_what_it_needs_and_no_more(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
+        assert info.startswith("seccomp_notifyd-")
         assert "notifyd = notifyd.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
     assert {f"notifyd/shipped/{name}.py" for name in SHIPPED} <= set(names)
     assert "notifyd/py.typed" in names
@@ -89,6 +88,13 @@ def test_the_installed_copy_is_used(installed: Path, tmp_path: Path) -> None:
     code = "import notifyd; print(notifyd.__file__)"
     python = installed.parent / "python"
     assert str(installed.parents[1]) in run(python, "-c", code, cwd=tmp_path)
+
+
+def test_the_distribution_has_a_name_of_its_own(installed: Path, tmp_path: Path) -> None:
+    """The index knows it as `seccomp-notifyd`; the command and the import are `notifyd`."""
+    code = "from importlib.metadata import version; print(version('seccomp-notifyd'))"
+    version = run(installed.parent / "python", "-c", code, cwd=tmp_path)
+    assert run(installed, "--version", cwd=tmp_path) == f"notifyd {version}"
 
 
 def test_the_rules_are_listed(installed: Path, tmp_path: Path) -> None:
@@ -114,11 +120,11 @@ def test_a_command_runs_under_supervision(installed: Path, tmp_path: Path) -> No
     assert '"operation":"Exec"' in audit.read_text()
 
 
-@pytest.mark.parametrize("place", ["notifyd", "docs", "rules", "systemd", "README.md", "Makefile"])
+@pytest.mark.parametrize("place", PLACES)
 def test_no_hint_leads_to_a_stranger(place: str) -> None:
-    """The package index has another project by our name: what is to be installed is a checkout."""
+    """The package index has another project named `notifyd`: ours is `seccomp-notifyd`, or `.`."""
     top = ROOT / place
     for file in [top] if top.is_file() else top.rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:
             text = file.read_text(errors="replace")
-            assert re.findall(r"pip3? install[^\n`]*\bnotifyd\b", text) == [], file
+            assert STRANGER.findall(text) == [], file

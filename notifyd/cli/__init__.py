@@ -51,7 +51,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="notifyd", message="%(prog)s %(version)s")
+@click.version_option(package_name="seccomp-notifyd", message="%(prog)s %(version)s")
 def cli() -> None:
     """Decide system calls with Python rules.
 

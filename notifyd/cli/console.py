@@ -65,7 +65,7 @@ def command(
         from notifyd.console.console import Settings, serve_console
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"the console needs {error.name}: in a checkout of notifyd, pip install '.[console]'"
+            f"the console needs {error.name}: pip install 'seccomp-notifyd[console]'"
         ) from error
     from notifyd.console.listening import Listen
     from notifyd.console.login import login_socket

@@ -27,6 +27,7 @@ def test_it_is_made_for_us_alone(path):
     assert os.path.samestat(claim(path), path.stat())
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("up", [0, 1, 2])
 def test_of_another_owner(path, up):
     """Neither the file nor a folder above it may belong to somebody else, whatever its mode."""
@@ -54,6 +55,7 @@ def test_links(path, up, tmp_path):
         claim(path)
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("more", BESIDE)
 def test_what_lies_beside(path, more):
     """What SQLite would obey beside the file has to be ours as well, and a file."""
@@ -75,6 +77,7 @@ def test_two_names(path):
         claim(path)
 
 
+@pytest.mark.root
 def test_the_store_looks(path):
     """A store of somebody else's is not opened."""
     with Store(path):

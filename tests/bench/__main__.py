@@ -2,7 +2,8 @@
 
     python tests/bench [--rounds N] [--calls N] [--only NAME]... [--json]
 
-Needs gcc with a static libc, git, make, and Linux 5.19; "open-helper" needs root, or is skipped.
+Needs a C compiler ($CC, or cc) with a static libc, and Linux 5.19. Without root "open-helper" is
+skipped, and without git or make what they are measured by.
 Figures are nanoseconds a call as the target measures them around its own loop, so both supervisors
 are timed by the same watch, and every answer is checked by the target: a rule that does not fire is
 a failure, not a fast bench. Programs are timed from outside, start-up included, and held against
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -38,6 +40,7 @@ from costs import COSTS, Cost, all_costs
 from crowds import CROWDS, Crowd, all_crowds
 from memory import Memory, supervisor_memory
 from neighbours import NEIGHBOURS, Beside, all_neighbours
+from programs import PROGRAM_NEEDS
 from report import Results
 from rounds import Row, interleaved, pinned
 
@@ -101,11 +104,16 @@ def table(commands: Commands, chosen: argparse.Namespace, rounds: int, goals: bo
         times = START_UP_ROUNDS if rounds >= 7 else rounds
         goal = START_UP_GOAL if goals else None
         rows.append(measured(START_UP, goal, commands.start_up_runs(), times))
-    for name in PROGRAMS:
-        if name in chosen.only:
-            times = min(rounds, PROGRAM_ROUNDS)
-            rows.append(measured(name, None, commands.program_runs(name), times))
-    return rows
+    named = [name for name in PROGRAMS if name in chosen.only]
+    return rows + [program_row(commands, name, min(rounds, PROGRAM_ROUNDS)) for name in named]
+
+
+def program_row(commands: Commands, name: str, rounds: int) -> Row:
+    """A whole program, or why it is not measured here."""
+    program = PROGRAM_NEEDS[name]
+    if shutil.which(program) is None:
+        return Row(name, {}, None, skipped=f"needs {program}")
+    return measured(name, None, commands.program_runs(name), rounds)
 
 
 def everything(commands: Commands, chosen: argparse.Namespace) -> Results:

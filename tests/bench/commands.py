@@ -22,6 +22,7 @@ __all__ = ["BenchFailed", "Commands"]
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 PATIENCE = 300.0  # seconds; far longer than any run, so only a hang meets it
+COMPILER = os.environ.get("CC", "cc")
 IMPORTS = "import trio, structlog, pyseccomp"
 
 
@@ -65,7 +66,7 @@ def built(name: str, folder: Path, *options: str) -> str:
     """Compile one C file into `folder` and return the program's path."""
     program = folder / name
     # Static: a dynamic target could not even start where every open is refused.
-    finished(["gcc", "-O2", "-static", *options, "-o", str(program), str(HERE / f"{name}.c")])
+    finished([COMPILER, "-O2", "-static", *options, "-o", str(program), str(HERE / f"{name}.c")])
     return str(program)
 
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["PROGRAMS_OF"]
+__all__ = ["PROGRAMS_OF", "PROGRAM_NEEDS"]
 
 FOLDERS, FILES = 40, 50  # two thousand files
 SOURCES = 16
@@ -62,3 +62,4 @@ PROGRAMS_OF: dict[str, Callable[[Path], list[str]]] = {
     "make": make,
     "execs": execs,
 }
+PROGRAM_NEEDS = {"git-status": "git", "make": "make", "execs": "sh"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the baselines need gcc")
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
 BENCH = Path(__file__).parent
 PATIENCE = 900.0  # seconds; what a run of all of them may take on a busy machine
@@ -34,11 +34,15 @@ NAMES = [
 ]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The harness, with as little measuring as there can be."""
+def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    """The harness, with as little measuring as there can be; `changed` are of the environment."""
     command = [sys.executable, str(BENCH), "--rounds", "1", "--calls", "300", *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **changed},
     ) as process:
         try:
             out, err = process.communicate(timeout=PATIENCE)
@@ -88,6 +92,17 @@ def test_an_answer_that_nobody_gave_is_no_figure():
     done = run("--only", "register", "--notifyd", through)
     assert done.returncode == 1
     assert "did not give 42" in done.stdout
+
+
+def test_a_c_compiler_is_enough(tmp_path):
+    """Where a program is missing that a bench is about, that bench is skipped and says so."""
+    for name in ("cc", "as", "ld"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    done = run("--only", "git-status", "--only", "register", "--json", PATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["pinned"]}
+    assert rows["git-status"]["skipped"] == "needs git"
+    assert rows["register"]["c_ns"] > 0
 
 
 def test_an_unknown_bench_is_refused():

@@ -82,6 +82,7 @@ def conditions_of(entry, nr):
     return [one for clause in entry.clauses.get(nr, ()) for one in clause.cubes]
 
 
+@pytest.mark.usefixtures("whole")
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(PROFILES, st.data())
 def test_the_program_says_what_the_profile_says(made, data):

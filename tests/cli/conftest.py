@@ -10,7 +10,7 @@ import pytest
 from notifyd.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from living import live, policies
 

@@ -19,6 +19,8 @@ import pytest
 from notifyd.approvals.question import Scope
 from notifyd.cli.asking import Said, parse_answer
 
+pytestmark = pytest.mark.usefixtures("whole")  # at a terminal
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 40.0  # seconds
 CONNECT = """

@@ -35,6 +35,7 @@ def test_a_script_for_every_shell(notifyd, shell):
     assert "notifyd" in said.out
 
 
+@pytest.mark.usefixtures("whole")
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_takes_its_script(notifyd, shell):
     """Where that shell is installed, it finds no mistake in it."""

@@ -83,7 +83,7 @@ def test_answers(live, store, tmp_path):
         assert r"no\x1b[31m" in refused
         (only,) = json.loads((await ctl(path, "history", "--state", "ref*", "--json")).out)
         assert only["state"] == "refused"
-        assert (await ctl(path, "history", "--by", "nobody")).out == "no questions\n"
+        assert (await ctl(path, "history", "--by", "no-such-user")).out == "no questions\n"
 
     top = f'[approvals]\nself-approval = true\npath = "{tmp_path}/approvals.db"'
     live(work, children=("web",), rules=asks(*ALL), top=top, store=store)

@@ -62,7 +62,7 @@ def test_usage_errors(notifyd, words):
 def test_the_version(notifyd):
     """As the package has it."""
     try:
-        version = importlib.metadata.version("notifyd")
+        version = importlib.metadata.version("seccomp-notifyd")
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("notifyd is not installed, only its sources are here")
     assert notifyd("--version").out == f"notifyd {version}\n"

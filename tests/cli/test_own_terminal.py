@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from window import Window
 
+pytestmark = pytest.mark.usefixtures("whole")  # at a terminal
+
 ASKED = r"allow it\? \[.*\] *\Z"
 FREE = ["sh", "bash", "python3", "vim", "less", "top", "cat", "head", "seq", "stty", "ls", "tty"]
 # Waits for a file, and executes what nobody has allowed.

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from window import Window
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 TRY = Path(__file__).with_name("reach_terminal.py")
 
 

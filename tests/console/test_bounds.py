@@ -115,6 +115,7 @@ def test_a_slow_body(console, monkeypatch):
         assert rest(one).startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.usefixtures("whole")
 def test_too_many_connections(start):
     """The oldest without an answer goes; those that have one stay, and alone close later ones."""
     console = start(most=8)
@@ -148,6 +149,7 @@ def _serves(console, login) -> bool:
         return type(error).__name__ != "RemoteDisconnected"
 
 
+@pytest.mark.usefixtures("whole")
 def test_two_hundred_streams(start, daemon):
     """A few are served, the rest refused; the daemon sees one reader of each kind, then none."""
     console = start(most=256)

@@ -13,7 +13,10 @@ from real import Ground
 from notifyd.daemon.protocol import EventsRequest
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package)")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package)"),
+    pytest.mark.usefixtures("whole"),
+]
 SIZES = {"desktop": (1280, 800), "phone": (390, 844), "small": (360, 740)}
 
 

@@ -16,6 +16,8 @@ from real import Ground
 from notifyd.cli import console, main
 from notifyd.cli.console import open_page
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 NOBODY = 65534
 
 

@@ -148,7 +148,7 @@ Serve = Callable[..., Service]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(whole: None) -> Iterator[Serve]:
     """Start a daemon: `serve(configuration)`; it has ended, in order, when the test is over."""
     with contextlib.ExitStack() as stack:
 

@@ -65,6 +65,7 @@ def is_open(fd: int) -> bool:
     return os.path.exists(f"/proc/self/fd/{fd}")
 
 
+@pytest.mark.usefixtures("whole")
 def test_from_systemd(tmp_path: Path) -> None:
     """What the tool gives is taken with its name and type, and children will not see it."""
     path = tmp_path / "s"

@@ -19,6 +19,8 @@ from notifyd.events.reading import files_of, lines_of
 from notifyd.events.signing import Signer
 from notifyd.events.verify import verify
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 PATIENCE = 20.0

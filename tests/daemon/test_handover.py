@@ -22,7 +22,7 @@ options.name = "elsewhere"
 
 
 @pytest.fixture
-def client(tmp_path):
+def client(tmp_path, whole):
     """The example client, compiled as its head says, with every warning."""
     program = tmp_path / "handover"
     words = ["gcc", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(SOURCE)]

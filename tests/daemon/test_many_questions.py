@@ -9,6 +9,8 @@ import time
 import pytest
 import trio
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 MANY = '''
 """Groups are asked for."""
 import errno

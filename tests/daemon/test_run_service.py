@@ -16,6 +16,8 @@ import pytest
 from notifyd.intake.handover import ask_program
 from notifyd.intake.native_wire import Reply
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY, OTHER = 65534, 1
 CONFIGURATION = """

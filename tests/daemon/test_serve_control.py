@@ -11,6 +11,10 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 CONFIG = """
 {top}
 [sockets.native]

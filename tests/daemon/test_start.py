@@ -12,6 +12,8 @@ import pytest
 
 from notifyd import handover
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 [sockets.oci]

@@ -22,6 +22,8 @@ PAGE = ROOT / "docs" / "how-to" / "install-as-a-service.md"
 # the unit lists as hardening that cannot be used.
 EXPOSURE = 65
 
+pytestmark = pytest.mark.usefixtures("whole")  # systemd-analyze
+
 
 def analyze(unit: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """systemd-analyze of a unit, without a pager."""
@@ -57,9 +59,9 @@ def test_an_unknown_key_would_be_found(installed: Path) -> None:
 
 def test_what_newer_ones_understand(installed: Path) -> None:
     """The drop-in has one key, which systemd knows since 254; an older one only says so."""
-    drop = ROOT / "systemd" / "notifyd.daemon.d" / "keep.conf"
-    (installed / "notifyd.daemon.d").mkdir()
-    shutil.copy(drop, installed / "notifyd.daemon.d")
+    drop = ROOT / "systemd" / "notifyd.service.d" / "keep.conf"
+    (installed / "notifyd.service.d").mkdir()
+    shutil.copy(drop, installed / "notifyd.service.d")
     version = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True)
     (major,) = re.findall(r"^systemd (\d+)", version.stdout)
     done = analyze(installed / "notifyd.service", "verify", "--man=no")

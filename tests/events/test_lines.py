@@ -93,6 +93,7 @@ def endless(tmp_path_factory):
     return folder
 
 
+@pytest.mark.usefixtures("whole")
 @pytest.mark.parametrize("name", ["plain", "array", "packed.gz", "ended"])
 @pytest.mark.parametrize(
     "words", [["audit", "verify"], ["audit", "show"], ["replay", "--rules", "audit-exec"]], ids=str
@@ -134,6 +135,7 @@ def test_the_writer_of_what_came_before(tmp_path):
     os.close(descriptor)
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_daemon_that_never_ends_its_line(tmp_path):
     """Whoever reads along gives it up."""
     script = (

@@ -33,6 +33,7 @@ def test_own_sets_are_those_of_proc():
     assert sets == capability.get(os.getpid())
 
 
+@pytest.mark.root
 def test_has():
     """An unprivileged child has not what root has."""
     assert capability.has("CAP_SYS_ADMIN")

@@ -83,6 +83,7 @@ def test_no_program(program):
     assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.root
 def test_invalid_program_is_the_kernels_einval():
     """The kernel's own checker refuses a program that does not end in a return."""
     with pytest.raises(OSError) as caught:
@@ -192,6 +193,7 @@ def test_thread_in_the_way_of_sync():
     assert in_child(work) == errno.ESRCH
 
 
+@pytest.mark.root
 def test_without_privileges_install_is_refused():
     """Without no_new_privs and CAP_SYS_ADMIN the kernel says EACCES."""
     pid = os.fork()

@@ -228,6 +228,7 @@ def test_the_caller_keeps_its_signals(start: Start, finish: Finish) -> None:
     assert (SignalState.current(), signal.getsignal(signal.SIGINT)) == before
 
 
+@pytest.mark.root
 @EVERY
 def test_root_becomes_the_user_for_good(start: Start, finish: Finish, calls: str) -> None:
     """Ids, groups, variables and no_new_privs; no capability is left."""
@@ -238,12 +239,14 @@ def test_root_becomes_the_user_for_good(start: Start, finish: Finish, calls: str
     assert finish(spawned)[0] == 0
 
 
+@pytest.mark.root
 def test_root_without_a_user_keeps_the_way_to_privileges(start: Start, finish: Finish) -> None:
     """With CAP_SYS_ADMIN no_new_privs is not needed, and set-user-ID programs go on working."""
     spawned = start(["grep", "-q", "NoNewPrivs:.0", "/proc/self/status"], "getppid")
     assert finish(spawned)[0] == 0
 
 
+@pytest.mark.root
 def test_path_is_searched_with_the_rights_of_the_user(start: Start, tmp_path: Path) -> None:
     """What only root can reach is not found for somebody else."""
     tool = tmp_path / "tool"
@@ -254,6 +257,7 @@ def test_path_is_searched_with_the_rights_of_the_user(start: Start, tmp_path: Pa
     assert caught.value.status == 126
 
 
+@pytest.mark.root
 @EVERY
 def test_an_ordinary_user_needs_no_privileges(supervisor: object, calls: str) -> None:
     """Everything works without root, with no_new_privs set for the command."""

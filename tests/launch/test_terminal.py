@@ -66,6 +66,7 @@ def _says(child: "subprocess.Popen[bytes]") -> bytes:
     return line
 
 
+@pytest.mark.usefixtures("whole")
 @EVERY
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGWINCH", "SIGCONT", "SIGRTMIN"])
 def test_what_is_sent_to_us_reaches_the_command_once(sitting, calls: str, name: str) -> None:

@@ -9,6 +9,7 @@ from notifyd.errors import UsageError
 from notifyd.launch.user import User
 
 
+@pytest.mark.root
 def test_a_name_has_the_ids_groups_and_home_of_the_database() -> None:
     """A login name is looked up whole."""
     entry = pwd.getpwnam("nobody")
@@ -22,11 +23,13 @@ def test_a_name_has_the_ids_groups_and_home_of_the_database() -> None:
     assert user.groups == tuple(os.getgrouplist("nobody", entry.pw_gid))
 
 
+@pytest.mark.root
 def test_a_number_of_somebody_is_as_good_as_the_name() -> None:
     """A uid that the database knows gives the same user."""
     assert User.parse(str(pwd.getpwnam("nobody").pw_uid)) == User.parse("nobody")
 
 
+@pytest.mark.root
 def test_a_given_group_is_the_only_one() -> None:
     """UID:GID takes nothing from the databases but the names."""
     user = User.parse("4242:4343")
@@ -74,6 +77,7 @@ def _as_nobody(text: str) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+@pytest.mark.root
 def test_only_root_becomes_somebody_else() -> None:
     """Without privileges one's own name works, and another's is refused in words."""
     assert _as_nobody("nobody") == 0

@@ -53,6 +53,7 @@ def in_thread(function):
     return found[0]
 
 
+@pytest.mark.root
 def test_a_persona_is_what_the_target_is(persona_of):
     """Ids, groups, capabilities and umask, as /proc tells them."""
     switches = ("--reuid=1234", "--regid=2345", "--groups=7,8")
@@ -61,6 +62,7 @@ def test_a_persona_is_what_the_target_is(persona_of):
     assert (set(persona.groups), persona.capabilities, persona.umask) == ({7, 8}, 0, 0o27)
 
 
+@pytest.mark.root
 def test_putting_on_is_for_one_thread(persona_of):
     """The thread becomes it, fsuid and groups too; the process stays what it was."""
     persona = persona_of("--reuid=nobody", "--regid=nogroup", "--groups=7,8")
@@ -82,6 +84,7 @@ def test_putting_on_is_for_one_thread(persona_of):
     assert os.geteuid() == 0
 
 
+@pytest.mark.root
 def test_a_persona_has_no_more_power_than_the_target(persona_of, tmp_path):
     """What the target may not open, the thread may not open either."""
     secret = tmp_path / "secret"
@@ -96,6 +99,7 @@ def test_a_persona_has_no_more_power_than_the_target(persona_of, tmp_path):
     assert isinstance(in_thread(peek), PermissionError)
 
 
+@pytest.mark.root
 def test_a_grant_lends_one_power(persona_of):
     """low-ports gives CAP_NET_BIND_SERVICE and nothing else."""
     persona = persona_of("--reuid=nobody", "--regid=nogroup", "--clear-groups")
@@ -114,6 +118,7 @@ def test_an_unknown_grant_is_refused():
     assert "low-ports" in str(error)
 
 
+@pytest.mark.root
 def test_root_without_capabilities_stays_so(persona_of):
     """A target that is root and has dropped its capabilities is performed for without them."""
     drop = "--bounding-set=-net_bind_service,-dac_override,-dac_read_search"

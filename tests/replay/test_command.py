@@ -15,6 +15,8 @@ from recording import record_of
 from notifyd import Connect, Open, Unlink
 from notifyd.testing import make_call
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 READ = record_of(make_call(Open, path="/etc/passwd", syscall="openat"))
 WRITE = record_of(make_call(Open, path="/etc/motd", flags=os.O_WRONLY, syscall="openat"))
 REMOVED = record_of(make_call(Unlink, path="/x"), "deny", errno=errno.EROFS, reason="no\nway")

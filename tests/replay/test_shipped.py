@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
+
 SYSTEM = " ".join(
     f"--option only-read={place}"
     for place in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/passwd")

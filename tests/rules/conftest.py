@@ -68,7 +68,7 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, whole: None) -> Run:
     """Run a command: `run(["no-network"], "true", user="nobody", to=("::1", "localhost"))`.
 
     `before` are words before notifyd's own; `fds` are descriptors that the command inherits.
@@ -136,7 +136,7 @@ def python(run: Run, program: Callable[[str], str]) -> Run:
 
 
 @pytest.fixture
-def natively() -> Callable[..., dict[str, Any]]:
+def natively(whole: None) -> Callable[..., dict[str, Any]]:
     """Run the same Python program without rules: `natively("attempt('x', f)")["x"]`."""
 
     def start(code: str, *arguments: str, user: str | None = None) -> dict[str, Any]:

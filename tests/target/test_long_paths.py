@@ -124,6 +124,7 @@ KINDS = {
 }
 
 
+@pytest.mark.usefixtures("whole")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_everybody_waits_for_is_little(kind, deep, monkeypatch):
     """However long a path is, few steps are taken at once; the answer is the one of a long look."""
