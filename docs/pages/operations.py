@@ -9,10 +9,11 @@ from typing import Any
 
 from notifyd.kernel.arch import ARCHES
 from notifyd.perform import PERFORMERS, RECIPES
+from notifyd.policy.bound import Variant
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Field
 from notifyd.policy.operations import OPERATIONS, Exec
-from notifyd.policy.sources import Const, Pair, Reg, Reg16, Variant
+from notifyd.policy.sources import Const, Pair, Reg, Reg16
 from pages.markdown import markdown, table, unique
 
 _IN_REGISTERS = (Reg, Reg16, Pair)

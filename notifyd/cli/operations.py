@@ -10,10 +10,11 @@ from typing import Any
 from notifyd.cli.columns import columns
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import ARCHES
+from notifyd.policy.bound import Variant
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Field
 from notifyd.policy.operations import OPERATIONS
-from notifyd.policy.sources import Const, Mem, Variant, Word
+from notifyd.policy.sources import Const, Mem, Word
 
 __all__ = ["as_data", "find_operation", "list_operations", "show_operation"]
 

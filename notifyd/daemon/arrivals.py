@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -28,9 +28,23 @@ from notifyd.intake.oci import serve_oci
 from notifyd.threads import in_thread
 
 if TYPE_CHECKING:
-    from notifyd.daemon.daemon import Daemon
+    from notifyd.daemon.policies import Policies
+    from notifyd.engine.report import Reporter
 
 __all__ = ["Arrivals"]
+
+
+class Supervises(Protocol):
+    """What takes over the listeners that were let in: the daemon."""
+
+    log: Reporter
+    policies: Policies
+
+    def supervise(self, arrival: Arrival, installed: Installed) -> Supervised:
+        """Supervise what is behind an arrival. Raises Refused."""
+
+    def joined(self, arrival: Arrival) -> Supervised | None:
+        """The workload that an arrival is a part of."""
 
 
 class Arrivals:
@@ -40,7 +54,7 @@ class Arrivals:
         refused: how many came to nothing, by how they came.
     """
 
-    def __init__(self, daemon: Daemon, door: Door) -> None:
+    def __init__(self, daemon: Supervises, door: Door) -> None:
         self.refused: Counter[str] = Counter()
         self._daemon = daemon
         self._door = door

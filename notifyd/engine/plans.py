@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from notifyd.kernel.arch import ARCHES
+from notifyd.policy.bound import Variant
 from notifyd.policy.call import Call, RawCall
 from notifyd.policy.rule import RuleFunction
 from notifyd.policy.ruleset import Step
-from notifyd.policy.sources import Variant
 from notifyd.policy.wording import Part, parts_of
 
 __all__ = ["Known", "Quick", "quick_plan"]

@@ -29,6 +29,7 @@ from notifyd.kernel.unotify import Notifier
 from notifyd.perform.files import Files
 from notifyd.perform.itself import NEEDED, Itself
 from notifyd.perform.worker import Crew
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.wording import registers, words
@@ -169,7 +170,7 @@ class Workload:
         """Whether memory of a thread may make whoever touches it wait; args as of `LazyThread`."""
         return self.lazy or (self._served is not None and self._served(tid, address, size))
 
-    def read_string(self, call: Call, address: int, limit: int) -> bytes:
+    def read_string(self, call: BoundCall, address: int, limit: int) -> bytes:
         """A string of a call's target, as `StoppedThread.read_string` reads it."""
         if self.lazy or (self._served is not None and self._served(call.note[PID], address, 1)):
             return call.target.read_string(address, limit)

@@ -22,12 +22,11 @@ import trio
 from notifyd.kernel import tty
 from notifyd.launch.monitor import Monitor, Own, leads_to
 from notifyd.launch.screen import Aside, Screen
-from notifyd.launch.terminal import has_job_control
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from notifyd.launch.signals import TakenSignals
+    from notifyd.launch.signals import TakenSignals, has_job_control
     from notifyd.launch.user import User
 
 __all__ = ["Relay"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["FORWARDED", "STOPPING", "SignalState", "TakenSignals"]
+__all__ = ["FORWARDED", "STOPPING", "SignalState", "TakenSignals", "has_job_control"]
 
 STOPPING = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
@@ -143,3 +143,15 @@ def _blocked_but(number: int, act: Callable[[], None]) -> None:
     act()
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # stops here
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def has_job_control() -> bool:
+    """Say whether our parent is a shell that will notice a stopped job and continue it.
+
+    Otherwise our group is orphaned, and a stopped supervisor would hold up what is not stopped.
+    """
+    parent = os.getppid()
+    try:
+        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
+    except OSError:  # in another pid namespace, or gone
+        return False

@@ -20,6 +20,7 @@ import trio
 
 from notifyd.kernel import proc
 from notifyd.kernel.signalfd import SI_KERNEL
+from notifyd.launch.signals import has_job_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from notifyd.launch.signals import TakenSignals
     from notifyd.launch.spawned import Spawned
 
-__all__ = ["has_job_control", "relay_signals", "wait_status"]
+__all__ = ["relay_signals", "wait_status"]
 
 _END = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP})
 
@@ -143,18 +144,6 @@ def _stop_signal(spawned: Spawned, peek: int = 0) -> int:
     except ChildProcessError:  # ended this moment
         return 0
     return stopped.si_status
-
-
-def has_job_control() -> bool:
-    """Say whether our parent is a shell that will notice a stopped job and continue it.
-
-    Otherwise our group is orphaned, and a stopped supervisor would hold up what is not stopped.
-    """
-    parent = os.getppid()
-    try:
-        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
-    except OSError:  # in another pid namespace, or gone
-        return False
 
 
 def _is_descendant(pid: int) -> bool:

@@ -9,14 +9,14 @@ from notifyd.policy.fields import Field
 
 if TYPE_CHECKING:
     from notifyd.kernel.socket import SockAddr
-    from notifyd.policy.call import Call
+    from notifyd.policy.bound import BoundCall
 
 __all__ = ["MAX_ADDRESS", "SocketAddress", "copy_address"]
 
 MAX_ADDRESS = 128  # sizeof(struct sockaddr_storage): the kernel refuses more with EINVAL
 
 
-def copy_address(call: Call, pointer: int, size: int) -> SockAddr:
+def copy_address(call: BoundCall, pointer: int, size: int) -> SockAddr:
     """The sockaddr of `size` bytes at `pointer`, as much of it as can count.
 
     The kernel refuses a length that is none before it reads; then what cannot be read is left out.
@@ -42,10 +42,10 @@ class SocketAddress(Field["SockAddr | None"]):
         super().__init__(summary)
         self.length = length
 
-    def decode(self, call: Call, raw: int) -> SockAddr | None:
+    def decode(self, call: BoundCall, raw: int) -> SockAddr | None:
         size = getattr(call, self.length)
         return copy_address(call, raw, size) if size else None
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         value = self.__get__(call, type(call))
         return None if value is None else str(value)

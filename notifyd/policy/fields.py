@@ -9,14 +9,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from notifyd.errors import TargetFault
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
-
-if TYPE_CHECKING:
-    from notifyd.policy.call import Call
 
 T = TypeVar("T")
 
@@ -62,8 +60,8 @@ class Field(Generic[T]):
     @overload
     def __get__(self, call: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, call: Call, owner: type) -> T: ...
-    def __get__(self, call: Call | None, owner: type) -> T | Self:
+    def __get__(self, call: BoundCall, owner: type) -> T: ...
+    def __get__(self, call: BoundCall | None, owner: type) -> T | Self:
         if call is None:
             return self
         # Invariant: a value read from memory is read once. What the rule judged, what the event
@@ -76,11 +74,11 @@ class Field(Generic[T]):
         seen[name] = value
         return value
 
-    def decode(self, call: Call, raw: int) -> T:
+    def decode(self, call: BoundCall, raw: int) -> T:
         """The value as a rule sees it, from the raw unsigned argument."""
         raise NotImplementedError
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         """The value as it stands in an event: a number, a text, or a list of texts."""
         return self.__get__(call, type(call))
 
@@ -95,7 +93,7 @@ class Int(Field[int]):
         self.width = width
         self.signed = signed
 
-    def decode(self, call: Call, raw: int) -> int:  # noqa: ARG002
+    def decode(self, call: BoundCall, raw: int) -> int:  # noqa: ARG002
         value = raw & (1 << self.width) - 1
         return value - (1 << self.width) if self.signed and value >> self.width - 1 else value
 
@@ -115,7 +113,7 @@ class DirFd(Fd):
     def __init__(self, summary: str = "where a relative path starts") -> None:
         super().__init__(summary, default=AT_FDCWD)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         value = super().render(call)
         return "AT_FDCWD" if value == AT_FDCWD else value
 
@@ -129,11 +127,11 @@ class Enum(Int):
         super().__init__(summary, width=width)
         self.names = names
 
-    def table(self, call: Call) -> Mapping[str, int]:  # noqa: ARG002
+    def table(self, call: BoundCall) -> Mapping[str, int]:  # noqa: ARG002
         """The names that hold for this call; for subclasses whose calls differ."""
         return self.names
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         value = super().render(call)
         return next((name for name, number in self.table(call).items() if number == value), value)
 
@@ -155,11 +153,11 @@ class Flags(Int):
         self.names = names
         self.base = base
 
-    def table(self, call: Call) -> tuple[Mapping[str, int], int, Mapping[str, int]]:  # noqa: ARG002
+    def table(self, call: BoundCall) -> tuple[Mapping[str, int], int, Mapping[str, int]]:  # noqa: ARG002
         """Flags, mask and base that hold for this call; for subclasses whose calls differ."""
         return self.names, *self.base
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         value = super().render(call)
         names, mask, base = self.table(call)
         parts = [name for name, number in base.items() if value & mask == number][:1]
@@ -179,7 +177,7 @@ class Mode(Int):
 
     kind = "mode"
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         return f"{super().render(call):04o}"
 
 
@@ -197,11 +195,11 @@ class Device(Field[tuple[int, int]]):
 
     kind = "device"
 
-    def decode(self, call: Call, raw: int) -> tuple[int, int]:  # noqa: ARG002
+    def decode(self, call: BoundCall, raw: int) -> tuple[int, int]:  # noqa: ARG002
         # The kernel's 32-bit form, new_decode_dev(): mmmM MMmm in nibbles of minor and major.
         return (raw >> 8) & 0xFFF, (raw & 0xFF) | (raw >> 12) & 0xFFF00
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         major, minor = self.__get__(call, type(call))
         return f"{major}:{minor}"
 
@@ -214,7 +212,7 @@ class Address(Int):
     def __init__(self, summary: str = "", *, default: int = 0) -> None:
         super().__init__(summary, width=64, default=default)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         return hex(super().render(call))
 
 
@@ -234,8 +232,8 @@ class Pathname(Field[bytes]):
     @overload
     def __get__(self, call: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, call: Call, owner: type) -> bytes: ...
-    def __get__(self, call: Call | None, owner: type) -> bytes | Self:
+    def __get__(self, call: BoundCall, owner: type) -> bytes: ...
+    def __get__(self, call: BoundCall | None, owner: type) -> bytes | Self:
         if call is None:
             return self
         value = call.seen.get(self.name)
@@ -250,10 +248,10 @@ class Pathname(Field[bytes]):
                 value = super().__get__(call, owner)
         return value
 
-    def decode(self, call: Call, raw: int) -> bytes:
+    def decode(self, call: BoundCall, raw: int) -> bytes:
         return call.read_string(raw, PATH_MAX)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         return text(self.__get__(call, type(call)))
 
 
@@ -295,24 +293,24 @@ class Path(Field[PurePosixPath]):
         self.follow = follow
         self.written = written
 
-    def is_given(self, call: Call) -> bool:  # noqa: ARG002
+    def is_given(self, call: BoundCall) -> bool:  # noqa: ARG002
         """Whether `call` has this path at all; where not, asking for it raises AttributeError."""
         return True
 
-    def follows(self, call: Call) -> bool:
+    def follows(self, call: BoundCall) -> bool:
         """Whether `call` follows a symlink in the last component of this path."""
         return bool(getattr(call, self.follow) if isinstance(self.follow, str) else self.follow)
 
-    def changes(self, call: Call) -> bool:
+    def changes(self, call: BoundCall) -> bool:
         """Whether `call` may change what is at this path."""
         written = self.written
         return bool(getattr(call, written) if isinstance(written, str) else written)
 
-    def names(self, call: Call) -> bool:
+    def names(self, call: BoundCall) -> bool:
         """Whether `call` has a text for this path: not a descriptor alone."""
         return bool(getattr(call, self.pathname))
 
-    def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
+    def decode(self, call: BoundCall, raw: int) -> PurePosixPath:  # noqa: ARG002
         dirfd = getattr(call, self.dirfd) if self.dirfd else AT_FDCWD
         given: bytes = getattr(call, self.pathname)
         if not given and not self.takes_empty(call):
@@ -321,17 +319,17 @@ class Path(Field[PurePosixPath]):
             given = given.rstrip(b"/") or given
         return call.resolve(dirfd, given, self.follows(call), rooted=self.is_rooted(call))
 
-    def is_rooted(self, call: Call) -> bool:  # noqa: ARG002
+    def is_rooted(self, call: BoundCall) -> bool:  # noqa: ARG002
         """Whether the walk of this path has the descriptor that it starts at for its root."""
         return False
 
-    def takes_empty(self, call: Call) -> bool:
+    def takes_empty(self, call: BoundCall) -> bool:
         """Whether an empty text means the descriptor in `call`: it has no other, or may be null."""
         if self.empty == "always" or not call.raw(self.pathname, 0):
             return True
         return bool(self.empty and getattr(call, self.empty) & AT_EMPTY_PATH)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         # An event costs no look-up of its own: the resolved path if the rule asked for it.
         seen = call.seen.get(self.name)
         return text(bytes(seen)) if seen is not None else None
@@ -349,13 +347,13 @@ class Text(Field[bytes]):
         self.length = length
         self.limit = limit
 
-    def decode(self, call: Call, raw: int) -> bytes:
+    def decode(self, call: BoundCall, raw: int) -> bytes:
         if self.length is None:
             return call.read_string(raw, self.limit) if raw else b""
         size = min(max(getattr(call, self.length), 0), self.limit)
         return call.read(raw, size) if size else b""
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         return text(self.__get__(call, type(call)))
 
 
@@ -376,10 +374,10 @@ class Strings(Field[tuple[bytes, ...]]):
         super().__init__(summary)
         self.recorded = recorded
 
-    def decode(self, call: Call, raw: int) -> tuple[bytes, ...]:
+    def decode(self, call: BoundCall, raw: int) -> tuple[bytes, ...]:
         return call.read_strings(raw, self.MAX_STRINGS, self.MAX_BYTES)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         if not self.recorded:
             return None
         value = call.seen.get(self.name)

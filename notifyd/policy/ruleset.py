@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import Arch, entries, native
+from notifyd.policy.bound import Source, Variant
 from notifyd.policy.call import ARG0, Call, Note, Raw, RawCall
 from notifyd.policy.conditions import NOTHING, Condition, narrow
 from notifyd.policy.rule import Always, Claim, Declaration, Rule
-from notifyd.policy.sources import Const, Reg, Source, Variant, Word
+from notifyd.policy.sources import Const, Reg, Word
 from notifyd.policy.verdicts import Allow, Verdict
 
 

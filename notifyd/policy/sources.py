@@ -6,20 +6,11 @@ call as looked at, which decides what `Allow` may mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 
+from notifyd.policy.bound import BoundCall, Source, Variant
 from notifyd.policy.note import ARG0
-
-if TYPE_CHECKING:
-    from notifyd.policy.call import Call
-
-
-class Source(Protocol):
-    """Where a raw, unsigned argument comes from."""
-
-    def fetch(self, call: Call) -> int:
-        """The raw value; may read the target's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +20,7 @@ class Reg:
     index: int
     bits: ClassVar[int] = 64
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         return call.note[ARG0 + self.index]
 
 
@@ -39,7 +30,7 @@ class Low(Reg):
 
     bits: ClassVar[int] = 32
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         return call.note[ARG0 + self.index] & 0xFFFFFFFF
 
 
@@ -49,7 +40,7 @@ class Half(Reg):
 
     bits: ClassVar[int] = 16
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         return call.note[ARG0 + self.index] & 0xFFFF
 
 
@@ -59,7 +50,7 @@ class Reg16:
 
     index: int
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         value = call.note[ARG0 + self.index] & 0xFFFF
         return 0xFFFFFFFF if value == 0xFFFF else value
 
@@ -70,7 +61,7 @@ class Const:
 
     value: int
 
-    def fetch(self, call: Call) -> int:  # noqa: ARG002
+    def fetch(self, call: BoundCall) -> int:  # noqa: ARG002
         return self.value
 
 
@@ -81,7 +72,7 @@ class Pair:
     low: int
     high: int
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         return call.args[self.low] & 0xFFFFFFFF | (call.args[self.high] & 0xFFFFFFFF) << 32
 
 
@@ -93,7 +84,7 @@ class Mem:
     offset: int
     size: int
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         data = call.read(call.args[self.pointer] + self.offset, self.size)
         return int.from_bytes(data, "little")
 
@@ -104,27 +95,9 @@ class Word:
 
     index: int
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         data = call.read(call.args[1] + 4 * self.index, 4)
         return int.from_bytes(data, "little")
-
-
-@dataclass(frozen=True, slots=True, eq=False)  # one line of a table is no other
-class Variant:
-    """One system call of an operation, and where it keeps the operation's fields.
-
-    Attributes:
-        syscall: the call's name in syscalls(2).
-        sources: the source of each field that this call has.
-        when: registers (32 bits of each) that must hold these values, for a call that does many
-            things: socketcall, prctl, ipc.
-        arch: the one architecture this variant is for, or None for all that have the call.
-    """
-
-    syscall: str
-    sources: dict[str, Source] = field(default_factory=dict)
-    when: tuple[tuple[int, int], ...] = ()
-    arch: str | None = None
 
 
 def call(

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from functools import cache
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from notifyd.errors import RuleError, TargetFault
+from notifyd.policy.bound import BoundCall, Variant
 from notifyd.policy.fields import Field, text
 from notifyd.policy.note import ARG0
-from notifyd.policy.sources import Reg, Variant
-
-if TYPE_CHECKING:
-    from notifyd.policy.call import Call
+from notifyd.policy.sources import Reg
 
 _six = Struct(">6Q").pack
 MOST_KNOWN = 1024  # words kept of one argument; a hostile target makes as many as it likes
@@ -46,7 +44,7 @@ class Part(NamedTuple):
     unsourced: bool
 
 
-def words(call: Call, parts: tuple[Part, ...]) -> dict[str, Any]:
+def words(call: BoundCall, parts: tuple[Part, ...]) -> dict[str, Any]:
     """The arguments of `call`. Not a rule's look: `call.looked` stays as it is.
 
     Raises:
@@ -99,14 +97,14 @@ def _gate(field: Field[Any], variant: Variant) -> tuple[int, int]:
     return (ARG0 + source.index, bits) if isinstance(source, Reg) else (0, 0)
 
 
-def _learn(call: Call, field: Field[Any], known: dict[Any, Any], key: Any) -> Any:
+def _learn(call: BoundCall, field: Field[Any], known: dict[Any, Any], key: Any) -> Any:
     if len(known) >= MOST_KNOWN:
         known.clear()
     value = known[key] = field.render(call)
     return value
 
 
-def _look(call: Call, field: Field[Any]) -> Any:
+def _look(call: BoundCall, field: Field[Any]) -> Any:
     try:
         return field.render(call)
     except (TargetFault, RuleError):

@@ -14,10 +14,11 @@ from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
 from notifyd.kernel.arch import Arch
+from notifyd.policy.bound import BoundCall, Source, Variant
 from notifyd.policy.call import Call, Note, RawCall
 from notifyd.policy.fields import Device, Field, Int
 from notifyd.policy.operations import OPERATIONS
-from notifyd.policy.sources import Const, Pair, Reg, Reg16, Source, Variant
+from notifyd.policy.sources import Const, Pair, Reg, Reg16
 from notifyd.policy.wording import parts_of
 from notifyd.replay.event import Event
 from notifyd.replay.missing import Missing
@@ -66,7 +67,7 @@ class Record:
         """What the record knows of the thread."""
         return self._target
 
-    def read_string(self, call: Call, address: int, limit: int) -> NoReturn:
+    def read_string(self, call: BoundCall, address: int, limit: int) -> NoReturn:
         """Nothing of the memory is there that is no field."""
         call.read_string(address, limit)
         raise AssertionError("a replayed call has no memory")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from notifyd.policy.bound import Variant
 from notifyd.policy.call import Call
-from notifyd.policy.sources import Const, Mem, Reg, Reg16, Variant, Word
+from notifyd.policy.sources import Const, Mem, Reg, Reg16, Word
 from notifyd.replay.missing import Missing
 from notifyd.target.process import TargetProcess
 from notifyd.target.thread import StoppedThread

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import PurePosixPath
 from signal import SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from notifyd.kernel import proc
+from notifyd.target.identity import Identity
 from notifyd.target.view import check_named
-
-if TYPE_CHECKING:
-    from notifyd.target.thread import StoppedThread
 
 T = TypeVar("T")
 _STOPS = sum(1 << one - 1 for one in (SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU))
@@ -42,12 +40,33 @@ def has_signal(tid: int, *, for_sure: bool = False) -> bool:
     return bool(pending & ~blocked & (caught | _STOPS & ~ignored))
 
 
+class Thread(Protocol):
+    """The stopped thread, as far as its process is looked at through it: `StoppedThread`."""
+
+    @property
+    def tid(self) -> int:
+        """Its id in our pid namespace."""
+
+    @property
+    def identity(self) -> Identity:
+        """Process, executable and user. Raises TargetGone."""
+
+    def check(self) -> None:
+        """Raise TargetGone unless it still waits for our answer."""
+
+    def failure(self, error: OSError) -> Exception:
+        """What an error of a look at it means."""
+
+    def look_at_memory(self, look: Callable[[], T], what: str) -> T:
+        """What `look` returns, which reads memory of it."""
+
+
 class TargetProcess:
     """The process of a stopped thread. Every look is checked against the notification."""
 
     __slots__ = ("_thread",)
 
-    def __init__(self, thread: StoppedThread) -> None:
+    def __init__(self, thread: Thread) -> None:
         self._thread = thread
 
     @property

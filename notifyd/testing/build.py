@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from notifyd.kernel.arch import ARCHES, Arch, native
+from notifyd.policy.bound import BoundCall, Variant
 from notifyd.policy.call import ARG0, Call, Note, Raw, RawCall
 from notifyd.policy.fields import Path, Pathname
 from notifyd.policy.operations.executing import Digest
 from notifyd.policy.operations.layouts import SocketPath
 from notifyd.policy.operations.sending import Destinations
-from notifyd.policy.sources import Variant
 from notifyd.testing.addresses import as_bytes, unix_sockaddr
 from notifyd.testing.layout import Layout, has_place
 from notifyd.testing.target import FakeProcess, FakeTarget
@@ -36,7 +36,7 @@ class FakeWorkload:
         """The one target that there is."""
         return self._target
 
-    def read_string(self, call: Call, address: int, limit: int) -> bytes:
+    def read_string(self, call: BoundCall, address: int, limit: int) -> bytes:
         """A string of the call's target."""
         return call.target.read_string(address, limit)
 

@@ -13,11 +13,11 @@ from notifyd.kernel.arch import Arch
 from notifyd.policy import fields as kinds
 from notifyd.policy import sources
 from notifyd.policy.address import SocketAddress
+from notifyd.policy.bound import Source, Variant
 from notifyd.policy.call import Call
 from notifyd.policy.operations.identity import CapabilitySets, Groups
 from notifyd.policy.operations.layouts import Less, Signed32
 from notifyd.policy.operations.sending import Destinations, Headers, MessageHeader
-from notifyd.policy.sources import Variant
 from notifyd.testing.addresses import as_bytes, as_sockaddr
 
 __all__ = ["Layout", "has_place"]
@@ -84,7 +84,7 @@ class Layout:
 
     # -- where it goes
 
-    def _store(self, source: sources.Source, raw: int) -> None:
+    def _store(self, source: Source, raw: int) -> None:
         registers, full = self.registers, (1 << self._arch.bits) - 1
         if isinstance(source, (sources.Reg, sources.Reg16, Signed32)):
             registers[source.index] = raw & full

@@ -11,9 +11,10 @@ import pytest
 
 import notifyd.policy.operations as face
 from notifyd.kernel.arch import ARCHES
+from notifyd.policy.bound import Variant
 from notifyd.policy.call import Call
 from notifyd.policy.operations import OPERATIONS
-from notifyd.policy.sources import Pair, Reg, Reg16, Variant
+from notifyd.policy.sources import Pair, Reg, Reg16
 
 EVERY = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 THEMES = {"files", "sockets", "processes", "identity", "system"}

@@ -23,6 +23,7 @@ from notifyd.errors import NotifydError
 from notifyd.kernel.arch import ARCHES, Arch, entries, native
 from notifyd.kernel.syscalls.widths import width_of
 from notifyd.kernel.unotify import NOTIF, note_from
+from notifyd.policy.bound import Source, Variant
 from notifyd.policy.call import Raw, RawCall
 from notifyd.policy.conditions import NOTHING, as_condition, cut, narrow
 from notifyd.policy.fields import Field, Flags
@@ -32,7 +33,7 @@ from notifyd.policy.operations import OPERATIONS
 from notifyd.policy.operations.layouts import Less, Signed32
 from notifyd.policy.rule import DECLARED
 from notifyd.policy.ruleset import Step
-from notifyd.policy.sources import Const, Pair, Reg, Reg16, Source, Variant, Word
+from notifyd.policy.sources import Const, Pair, Reg, Reg16, Word
 from notifyd.testing import FakeTarget, call_from_registers
 
 EVERY = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)

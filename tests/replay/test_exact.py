@@ -16,9 +16,9 @@ from recording import record_of
 from notifyd.errors import NotifydError
 from notifyd.kernel.arch import Arch, entries, native
 from notifyd.kernel.socket import SockAddr
+from notifyd.policy.bound import Variant
 from notifyd.policy.call import ARG0, Call, Raw, RawCall
 from notifyd.policy.operations import OPERATIONS
-from notifyd.policy.sources import Variant
 from notifyd.replay.event import event_of
 from notifyd.replay.missing import NotRecorded
 from notifyd.replay.record import Record

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from notifyd.policy.bound import BoundCall, Variant
 from notifyd.policy.call import Call, Note, Origin
 from notifyd.policy.fields import DirFd, Field, Flags, Path, Pathname, Strings
 from notifyd.policy.names.path import AT_EXEC_FLAGS
-from notifyd.policy.sources import Variant, call
+from notifyd.policy.sources import call
 
 __all__ = ["Digest", "Exec"]
 
@@ -27,13 +28,13 @@ class Digest(Field[str]):
         super().__init__(summary)
         self.path = path
 
-    def decode(self, call: Call, raw: int) -> str:  # noqa: ARG002
+    def decode(self, call: BoundCall, raw: int) -> str:  # noqa: ARG002
         path = type(call).fields[self.path]
         assert isinstance(path, Path)
         dirfd = getattr(call, path.dirfd) if path.dirfd else -1
         return call.digest(dirfd, getattr(call, path.pathname), path.follows(call))
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         # An event costs no look of its own: what the rule saw, if it asked.
         return call.seen.get(self.name)
 

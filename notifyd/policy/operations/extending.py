@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Enum, Fd, Flags, Int, Text
 from notifyd.policy.names import machine as names
@@ -91,7 +92,7 @@ class IoUring(Call):
 class _KexecFlags(Flags):
     """kexec_load and kexec_file_load give the same bits other names."""
 
-    def table(self, call: Call) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
+    def table(self, call: BoundCall) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
         by_file = call.syscall == "kexec_file_load"
         return names.KEXEC_FILE_FLAGS if by_file else names.KEXEC_FLAGS, *self.base
 
@@ -127,7 +128,7 @@ class KexecLoad(Call):
 class _ModuleFlags(Flags):
     """finit_module and delete_module give the same argument other names."""
 
-    def table(self, call: Call) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
+    def table(self, call: BoundCall) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
         removes = call.syscall == "delete_module"
         return names.MODULE_REMOVE_FLAGS if removes else names.MODULE_FLAGS, *self.base
 

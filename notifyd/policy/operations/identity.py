@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import unpack
 from typing import Any
 
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Enum, Field, Id, Int
 from notifyd.policy.names.limits import CAPABILITY_VERSIONS
@@ -57,14 +58,14 @@ class Groups(Field[tuple[int, ...]]):
     kind = "list of ids"
     width = 64
 
-    def decode(self, call: Call, raw: int) -> tuple[int, ...]:
+    def decode(self, call: BoundCall, raw: int) -> tuple[int, ...]:
         values: Any = call
         count = min(values.count & 0xFFFFFFFF, NGROUPS_MAX)
         short = call.syscall == "setgroups" and call.arch == "i386"
         data = call.read(raw, count * (2 if short else 4)) if count else b""
         return unpack(f"<{count}{'H' if short else 'I'}", data)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         return shorten(self.__get__(call, type(call)))
 
 
@@ -112,7 +113,7 @@ class CapabilitySets(Field[tuple[int, int, int]]):
     kind = "capabilities"
     width = 64
 
-    def decode(self, call: Call, raw: int) -> tuple[int, int, int]:
+    def decode(self, call: BoundCall, raw: int) -> tuple[int, int, int]:
         values: Any = call
         if values.version == _VERSION_1:
             low: tuple[int, int, int] = unpack("<3I", call.read(raw, 12))
@@ -122,7 +123,7 @@ class CapabilitySets(Field[tuple[int, int, int]]):
         effective, permitted, inheritable = (words[at] | words[at + 3] << 32 for at in range(3))
         return effective, permitted, inheritable
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         return [hex(mask) for mask in self.__get__(call, type(call))]
 
 

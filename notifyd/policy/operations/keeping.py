@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Enum, Fd, Flags, Int, Text
 from notifyd.policy.names import process as names
@@ -96,7 +97,7 @@ class GetRandom(Call):
 class _Request(Enum):
     """A request of a device; those without a name here in hexadecimal."""
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         shown = super().render(call)
         return hex(shown) if isinstance(shown, int) else shown
 

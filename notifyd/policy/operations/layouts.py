@@ -12,9 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from notifyd.errors import TargetFault
-from notifyd.policy.call import Call
+from notifyd.policy.bound import BoundCall, Source, Variant
 from notifyd.policy.fields import AT_FDCWD, PATH_MAX, Flags, Mode, Path, Pathname, Text
-from notifyd.policy.sources import Mem, Reg, Reg16, Source, Variant
+from notifyd.policy.sources import Mem, Reg, Reg16
 
 __all__ = [
     "ABSENT_PID",
@@ -43,7 +43,7 @@ class Less:
     index: int
     amount: int
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         """The difference, as 64 unsigned bits."""
         return (call.args[self.index] - self.amount) & (1 << 64) - 1
 
@@ -54,7 +54,7 @@ class Signed32:
 
     index: int
 
-    def fetch(self, call: Call) -> int:
+    def fetch(self, call: BoundCall) -> int:
         """The value as 64 unsigned bits."""
         value = call.args[self.index] & 0xFFFFFFFF
         return value | 0xFFFFFFFF << 32 if value >> 31 else value
@@ -98,7 +98,7 @@ class CellFlags(Flags):
     The kernel drops the high half of an int argument, and refuses it in a struct: openat2(2).
     """
 
-    def decode(self, call: Call, raw: int) -> int:
+    def decode(self, call: BoundCall, raw: int) -> int:
         """Cut or whole, by where it lies."""
         in_memory = isinstance(call.variant.sources.get(self.name), Mem)
         return raw if in_memory else super().decode(call, raw)
@@ -110,7 +110,7 @@ class CellMode(Mode):
     def __init__(self, summary: str = "") -> None:
         super().__init__(summary, width=16)
 
-    def decode(self, call: Call, raw: int) -> int:
+    def decode(self, call: BoundCall, raw: int) -> int:
         """Cut or whole, by where it lies."""
         in_memory = isinstance(call.variant.sources.get(self.name), Mem)
         return raw if in_memory else super().decode(call, raw)
@@ -131,7 +131,7 @@ class BoundedText(Text):
         self.too_long = too_long
         self.nullable = nullable
 
-    def decode(self, call: Call, raw: int) -> bytes:
+    def decode(self, call: BoundCall, raw: int) -> bytes:
         """The bytes before the NUL."""
         if self.nullable and not raw:
             return b""
@@ -158,7 +158,7 @@ class MaybePathname(Pathname):
         super().__init__(summary)
         self.null = null
 
-    def decode(self, call: Call, raw: int) -> bytes:
+    def decode(self, call: BoundCall, raw: int) -> bytes:
         """The bytes, or none where a descriptor stands for them."""
         if self.name not in call.variant.sources:
             return b""
@@ -173,16 +173,16 @@ class PathIfGiven(Path):
     So a rule that judges by the path fails closed on a call that it did not think of.
     """
 
-    def is_given(self, call: Call) -> bool:
+    def is_given(self, call: BoundCall) -> bool:
         """Whether there is something to resolve."""
         has_place = self.pathname in call.variant.sources
         return has_place and (self.dirfd is not None or self.names(call))
 
-    def takes_empty(self, call: Call) -> bool:  # noqa: ARG002
+    def takes_empty(self, call: BoundCall) -> bool:  # noqa: ARG002
         """Each of these calls has a flag of its own for it, and the kernel minds it."""
         return True
 
-    def decode(self, call: Call, raw: int) -> PurePosixPath:
+    def decode(self, call: BoundCall, raw: int) -> PurePosixPath:
         """Resolve it; AttributeError where there is nothing to resolve."""
         if self.pathname not in call.variant.sources:
             raise AttributeError(f"{call.syscall} has no {self.pathname}; ask call.syscall first")
@@ -198,11 +198,11 @@ class SocketPath(Path):
         # What is written is a name that is made.
         super().__init__("address", None, follow, summary, written=written, named=written)
 
-    def is_given(self, call: Call) -> bool:
+    def is_given(self, call: BoundCall) -> bool:
         """Whether the address is a path: not abstract, not unnamed, not of another family."""
         return bool(_socket_path(call))
 
-    def decode(self, call: Call, raw: int) -> PurePosixPath:  # noqa: ARG002
+    def decode(self, call: BoundCall, raw: int) -> PurePosixPath:  # noqa: ARG002
         """Resolve it from the target's root and working directory."""
         path = _socket_path(call)
         if not path:
@@ -212,7 +212,7 @@ class SocketPath(Path):
         return call.resolve(AT_FDCWD, path, self.follows(call))
 
 
-def _socket_path(call: Call) -> bytes:
+def _socket_path(call: BoundCall) -> bytes:
     address: Any = getattr(call, "address", None)
     path: bytes = (address.path if address is not None else None) or b""
     return b"" if path.startswith(b"\0") else path

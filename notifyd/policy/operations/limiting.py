@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Enum, Fd, Flags, Int
 from notifyd.policy.names.limits import QUOTA_COMMANDS, QUOTA_TYPES, RESOURCES
@@ -73,7 +74,7 @@ class SetRlimit(Call):
 class _QuotaCommand(Int):
     """A command with the type of quota in its low byte: QCMD of quotactl(2)."""
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         value = super().render(call)
         names = {number: name for name, number in QUOTA_COMMANDS.items()}
         types = {number: name for name, number in QUOTA_TYPES.items()}

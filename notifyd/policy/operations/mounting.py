@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import (
     AT_FDCWD,
@@ -58,7 +59,7 @@ class _StepFlags(Flags):
     def __init__(self, summary: str) -> None:
         super().__init__({}, summary)
 
-    def table(self, call: Call) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
+    def table(self, call: BoundCall) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
         return _STEP_FLAGS.get(call.syscall, {}), *self.base
 
 
@@ -172,7 +173,7 @@ class Mount(Call):
 class _MountPointPath(Path):
     """The path of an umount, which with MNT_EXPIRE nobody may touch before: umount(2)."""
 
-    def decode(self, call: Call, raw: int) -> PurePosixPath:
+    def decode(self, call: BoundCall, raw: int) -> PurePosixPath:
         values: Any = call
         given = values.pathname
         if not values.flags & MNT_EXPIRE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import PATH_MAX, Address, DirFd, Fd, Flags, Path, Pathname, Text
 from notifyd.policy.names.open import (
@@ -37,14 +38,14 @@ class OpenFlags(CellFlags):
     def __init__(self, summary: str = "") -> None:
         super().__init__(OPEN_FLAGS, summary, base=(O_ACCMODE, ACCESS_MODES))
 
-    def table(self, call: Call) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
+    def table(self, call: BoundCall) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
         return OPEN_FLAGS_ARM if call.arch == "aarch64" else OPEN_FLAGS, *self.base
 
 
 class _OpenPath(Path):
     """The path of an open. RESOLVE_IN_ROOT changes what every slash means."""
 
-    def is_rooted(self, call: Call) -> bool:
+    def is_rooted(self, call: BoundCall) -> bool:
         return bool(getattr(call, "resolve_flags", 0) & RESOLVE_IN_ROOT)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Fd, Flags, Int
 from notifyd.policy.names import clone as names
@@ -24,7 +25,7 @@ PIDFD_FLAGS = {"PIDFD_NONBLOCK": 0o4000, "PIDFD_THREAD": 0o200}
 class _CloneFlags(CellFlags):
     """The low byte is a signal, except in clone3(2), where it can hold CLONE_NEWTIME."""
 
-    def table(self, call: Call) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
+    def table(self, call: BoundCall) -> tuple[Mapping[str, int], int, Mapping[str, int]]:
         if call.syscall == "clone3":
             return names.CLONE3_FLAGS, 0, {}
         return names.CLONE_FLAGS, CSIGNAL, names.SIGNALS

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from notifyd.errors import TargetFault
 from notifyd.policy.address import MAX_ADDRESS, copy_address
-from notifyd.policy.call import Call
+from notifyd.policy.bound import BoundCall, Variant
 from notifyd.policy.fields import Address, Fd, Field, Flags, Int
 from notifyd.policy.names.socket import MESSAGE_FLAGS
 from notifyd.policy.operations.layouts import shorten
 from notifyd.policy.operations.reading import Watching
-from notifyd.policy.sources import Const, Variant, call, socketcall
+from notifyd.policy.sources import Const, call, socketcall
 
 if TYPE_CHECKING:
     from notifyd.kernel.socket import SockAddr
@@ -62,7 +62,7 @@ class Headers(Field[tuple[MessageHeader, ...]]):
     kind = "message headers"
     width = 64
 
-    def decode(self, call: Call, raw: int) -> tuple[MessageHeader, ...]:
+    def decode(self, call: BoundCall, raw: int) -> tuple[MessageHeader, ...]:
         values: Any = call
         word = call.word_size
         header = _HEADER[word]
@@ -77,11 +77,11 @@ class Headers(Field[tuple[MessageHeader, ...]]):
             return (MessageHeader(*header.unpack(call.read_field(raw, header.size))),)
         return ()
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         return len(self.__get__(call, type(call)))
 
 
-def _as_many(call: Call, address: int, stride: int, count: int) -> bytes:
+def _as_many(call: BoundCall, address: int, stride: int, count: int) -> bytes:
     """Up to `count` items in memory: those before one that cannot be read, if it is no first."""
     with suppress(TargetFault):
         return call.read_field(address, stride * count) if count else b""
@@ -99,7 +99,7 @@ class Destinations(Field["tuple[SockAddr | None, ...]"]):
     kind = "socket addresses"
     width = 64
 
-    def decode(self, call: Call, raw: int) -> tuple[SockAddr | None, ...]:
+    def decode(self, call: BoundCall, raw: int) -> tuple[SockAddr | None, ...]:
         values: Any = call
         if "headers" not in call.variant.sources:
             return (_address(call, raw, values.addrlen),)
@@ -112,12 +112,12 @@ class Destinations(Field["tuple[SockAddr | None, ...]"]):
                 raise  # sendmmsg(2) sends those before the one that is wrong
         return tuple(found)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         found = self.__get__(call, type(call))
         return shorten([None if one is None else str(one) for one in found])
 
 
-def _address(call: Call, pointer: int, size: int) -> SockAddr | None:
+def _address(call: BoundCall, pointer: int, size: int) -> SockAddr | None:
     return copy_address(call, pointer, size) if pointer and size else None
 
 

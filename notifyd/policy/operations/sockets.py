@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from notifyd.policy.address import SocketAddress
+from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, Enum, Fd, Flags, Int
 from notifyd.policy.names.socket import (
@@ -40,12 +41,12 @@ class _SocketType(Enum):
     def shown_width(self) -> int:
         return 32  # the flags are shown with it
 
-    def decode(self, call: Call, raw: int) -> int:
+    def decode(self, call: BoundCall, raw: int) -> int:
         # Behind socketcall it lies in memory: type and flags come from one reading.
         call.seen["type and flags"] = raw & 0xFFFFFFFF
         return super().decode(call, raw)
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         parts = [str(super().render(call))]
         flags = getattr(call, "flags", 0)
         parts += [name for name, bit in SOCKET_FLAGS.items() if flags & bit]
@@ -59,7 +60,7 @@ class _Protocol(Int):
 
     depends = True
 
-    def render(self, call: Call) -> Any:
+    def render(self, call: BoundCall) -> Any:
         family = getattr(call, "family", 0)
         names = NETLINK_PROTOCOLS if family == AF_NETLINK else IP_PROTOCOLS
         value = super().render(call)
