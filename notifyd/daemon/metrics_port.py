@@ -2,8 +2,7 @@
 
 Everybody on this machine can connect, so every connection is bounded, in time and in number. One
 too many ends the oldest: who does not finish a request keeps nobody out. None can keep the daemon
-from ending. (Hypercorn, which knows more of HTTP than is needed here, shields what it sends from
-being cancelled: whoever does not read would hold up the end.)
+from ending.
 """
 
 from __future__ import annotations
