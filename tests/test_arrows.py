@@ -1,4 +1,4 @@
-"""Which module may import which: the contracts of pyproject.toml say it of packages, this of all."""
+"""No module imports what imports it; the contracts of pyproject.toml say more of packages."""
 
 from __future__ import annotations
 

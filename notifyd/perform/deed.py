@@ -10,7 +10,7 @@ import os
 import signal
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import trio
@@ -28,7 +28,12 @@ from notifyd.policy.operations import Access
 from notifyd.policy.verdicts import Grants
 
 if TYPE_CHECKING:
-    from notifyd.perform.files import Files
+    from notifyd.perform.closing import Closing
+    from notifyd.perform.context import Context
+    from notifyd.perform.helpers import Helpers
+    from notifyd.perform.inline import Inline
+    from notifyd.perform.terminals import Terminals
+    from notifyd.perform.where import Plan, Where
     from notifyd.target.thread import StoppedThread
 
 __all__ = ["FileDeed", "Moved", "selves"]
@@ -43,12 +48,42 @@ class Moved(Exception):
     """A path means something else by now than when the rule looked. The rule is asked again."""
 
 
+class Performing(Protocol):
+    """What a workload's calls on files are done with: `Files`."""
+
+    closing: Closing
+    helpers: Helpers
+    terminals: Terminals | None
+
+    def own(self) -> Context:
+        """The context of notifyd itself."""
+
+    def context(self, thread: StoppedThread) -> Context:
+        """That of a target."""
+
+    def inline(self, context: Context) -> Inline | None:
+        """What does calls at once for a target with this context; None if it is not ours."""
+
+    def where(self, context: Context, more: int) -> Where:
+        """Where a helper for a context with `more` powers has to be."""
+
+    def plan(
+        self, context: Context, thread: StoppedThread, more: int, stack: ExitStack
+    ) -> tuple[Plan, list[int]]:
+        """What a helper for a context has to be, and the descriptors that make it so."""
+
+    def send(
+        self, helper: Helper, order: Order, fds: list[int], where: Where, thread: StoppedThread
+    ) -> None:
+        """Give a helper an order. Raises OSError: it is gone."""
+
+
 class FileDeed:
     """One call on its way to being done. Owns the descriptors of its order until it is closed."""
 
     def __init__(
         self,
-        performing: Files,
+        performing: Performing,
         recipe: Recipe,
         draft: Draft,
         order: Order,
