@@ -1,8 +1,8 @@
 """Whether a program does what its profile says, by running it on chosen points.
 
 Owns the choice of the points: one inside each condition and one just outside of it, the numbers
-next to those that are named, x32 numbers, and an architecture nobody named. It is cheap enough to
-be done every time; it is no proof.
+next to those that are named, x32 numbers, and an architecture not in the profile. It is cheap
+enough to be done every time; it does not prove the program.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Follows the thread's current address space, also across execve, which a kept /pr
 not. Knows nothing of notifications: whether what was read still counts is the caller's to ask.
 
 A page that a file system in user space (or userfaultfd) has to fetch makes a call wait as long as
-the target likes. The GIL is released meanwhile; whoever must not wait calls from a thread which
+the target likes. The GIL is released meanwhile; a caller that must not wait uses a thread which
 can be abandoned.
 """
 

@@ -33,7 +33,7 @@ class Question:
         default: what the base says where none of them speaks.
         rules: what rules want, in order.
         watch: for which registers the supervisor wants to be told, if the call is allowed.
-        heard: whether somebody will listen to notifications, and decide again.
+        heard: whether a supervisor receives notifications, and decides again.
         place: what the person calls the base.
     """
 
@@ -85,7 +85,7 @@ def merge_call(asked: Question) -> Call:
         )
     )
     if len(pieces) > MOST_EXACT and asked.heard and _all_permitted(asked):
-        # Whoever hears of it decides again, refusals of the kernel's own included.
+        # The supervisor decides these calls again, including those that the kernel refused.
         return Call((Clause(NOTIFY, ((),)),), ((NOTIFY, ()),), (), lifted, widened=True)
     return Call(clauses, tuple(pieces), silenced, lifted)
 

@@ -1,6 +1,6 @@
 """Merging what rules want from the kernel into a container's seccomp profile.
 
-Owns which calls and architectures a merged profile has, and what is told of it. Knows the rules
+Owns which calls and architectures a merged profile has, and its messages. Knows the rules
 only as clauses. What becomes of one call is `oci_call`'s.
 """
 
