@@ -51,7 +51,7 @@ def handover(
     """Hand a seccomp listener to a daemon, which decides its calls from then on.
 
     The filter must let this process connect, send, receive and ask who listens (getsockopt) without
-    a notification, unless another process does this: nobody would answer. Waits at most 30 seconds.
+    a notification, unless another process does this: it would not be answered. Waits at most 30 s.
 
     Args:
         listener: the notify descriptor. It stays the caller's, who should close it: as long as it
@@ -146,7 +146,7 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
         return parse_reply(answer)
     except PeerError as error:
         raise UsageError(
-            f"what answers at {path} is no notifyd of this version: {error}"
+            f"what answers at {path} is not notifyd of this version: {error}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a program has made of a screen, as far as its output tells, and taking it over for a while.
+"""The state of a screen, as far as a program's output shows it, and taking it over for a while.
 
 Bytes only: no terminal is touched. Sequences are those of xterm, which all others imitate.
 Source: https://invisible-island.net/xterm/ctlseqs/ctlseqs.html
@@ -33,7 +33,7 @@ class Aside:
     Attributes:
         before: the bytes to begin with.
         after: those to end with.
-        redraw: whether the program then has to draw everything anew.
+        redraw: whether the program then has to redraw everything.
         paints: whether the program paints the screen, and does not just write lines.
     """
 
