@@ -62,7 +62,7 @@ APPROVALS: Mapping[str, EventKind] = MappingProxyType(
             "{workload}: question {approval} {state}",
         ),
         "approval.unasked": EventKind(
-            "A rule wants a person to decide, and nobody is asked; its `otherwise` speaks.",
+            "A rule wants a person to decide, and nobody is asked; its `otherwise` applies.",
             {
                 "approval": "nothing: it has no id",
                 "question": "its text",

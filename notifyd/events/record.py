@@ -1,6 +1,6 @@
 """The record of one answered call, as the engine hands it over. `encode` turns it into text.
 
-A `Record` is for whoever looks at it; a `Line` is what is written, and is made at once where nobody
+A `Record` is for readers; a `Line` is what is written, and is made at once where no one
 else looks.
 """
 

@@ -75,7 +75,7 @@ def moment(text: str, now: datetime | None = None) -> str:
             found = datetime.fromisoformat(text)
         except ValueError as error:
             raise UsageError(
-                f"{text!r} is no time: give 30m, 12h or 7d for so long ago, or 2026-10-05T12:00"
+                f"{text!r} is not a time: give 30m, 12h or 7d for so long ago, or 2026-10-05T12:00"
             ) from error
     return found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
