@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Asks(Protocol):
-    """Whoever can be asked: a desk, or somebody who gets one when it is needed."""
+    """What can be asked: a desk, or what gets one when it is needed."""
 
     async def ask(self, draft: Question) -> Resolution:
         """See `Desk.ask`."""
@@ -54,7 +54,7 @@ class _Open:
         self.question = question
         self.deadline = deadline
         self.done = trio.Event()
-        self.deciding = trio.Lock()  # whoever answers first has answered, however long it takes
+        self.deciding = trio.Lock()  # the first answer counts, however long it takes
         self.resolution: Resolution | None = None
         self.waiters = 0
         self.lonely_since = 0.0
@@ -116,7 +116,7 @@ class Desk:
     # -- asking
 
     async def ask(self, draft: Question) -> Resolution:
-        """Ask, and wait for what becomes of it. Cancelled if whoever wants to know is gone.
+        """Ask, and wait for the outcome. Cancelled if the caller is gone.
 
         Args:
             draft: the question; its `id` and `asked` are given here.
@@ -227,7 +227,7 @@ class Desk:
         """Take a person's answer.
 
         Raises:
-            UsageError: there is no such question any more, or it cannot be remembered so long.
+            UsageError: the question is not open any more, or its answer cannot last that long.
         """
         one = self._find(id)
         question = one.question
@@ -237,12 +237,12 @@ class Desk:
         if answer.scope is Scope.MINUTES and not 0 < answer.minutes <= 525_600:
             raise UsageError("an answer for some minutes says how many: 1 to 525600")
         async with one.deciding:
-            self._find(id)  # somebody else may have been quicker
+            self._find(id)  # another answer may have been faster
             if answer.scope.lasts:
                 self._memory.add(await self._granted(question, answer))
             else:
                 self._memory.keep(question, answer)
-            if one.resolution is None:  # whoever asked is still there
+            if one.resolution is None:  # the caller still waits
                 state = State.GRANTED if answer.granted else State.REFUSED
                 await self._end(one, Resolution(state, id, answer))
         await self._supersede(id)
@@ -304,7 +304,7 @@ class Desk:
         """Forget an answer that lasts.
 
         Raises:
-            UsageError: there is none of that id.
+            UsageError: no answer has that id.
         """
         grant = self._memory.revoke(id)
         if grant is None:
@@ -341,7 +341,7 @@ class Desk:
         return self.version
 
     async def run(self) -> None:
-        """Withdraw questions that nobody waits for any more, until cancelled."""
+        """Withdraw questions for which no call waits any more, until cancelled."""
         while True:
             await trio.sleep(LINGER / 2)
             late = time.monotonic() - LINGER
@@ -356,7 +356,7 @@ class Desk:
         changed.set()
 
     async def _try_to_keep(self, write: Callable[[], T]) -> T | None:
-        """Write to the store. That it fails is told; what a person decided holds all the same."""
+        """Write to the store. A failure is reported; what a person decided applies nevertheless."""
         try:
             return await self._in_thread(write)
         except (sqlite3.Error, OSError) as error:

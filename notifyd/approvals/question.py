@@ -33,8 +33,8 @@ class State(enum.Enum):
     GRANTED = "granted"
     REFUSED = "refused"
     EXPIRED = "expired"  # nobody answered in time
-    WITHDRAWN = "withdrawn"  # whoever wanted to know is gone
-    SUPERSEDED = "superseded"  # answered by what was remembered of another one
+    WITHDRAWN = "withdrawn"  # the caller is gone
+    SUPERSEDED = "superseded"  # decided by the remembered answer to another one
     UNASKED = "unasked"  # nobody can be asked, or too much has been asked
 
 

@@ -95,7 +95,7 @@ def events(
 @reaching
 @as_json
 def reload(socket: str | None, as_json: bool) -> None:
-    """Load the configuration and its rules anew: all of it, or nothing."""
+    """Reload the configuration and its rules, all or nothing."""
     from notifyd.cli.control_tables import reloaded
 
     show(ask(socket, protocol.ReloadRequest()), as_json, reloaded)

@@ -48,5 +48,5 @@ def _around(arrival: Arrival, called: Sequence[Supervised]) -> list[Supervised]:
     found = [one for one in called if one.first and surroundings(*one.first) in places]
     if found or arrival.pid > 0:
         return found
-    # A crun that has ended, or that conmon has begun, is not its parent: that is somebody else.
+    # If crun has ended, or conmon has started it, the parent is another process.
     return [one for one in called if one.first and was_entered(one.first)]

@@ -111,9 +111,9 @@ class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
         compress: whether those are packed with gzip.
         key: the file of the key that signs checkpoints, made at the first use; by default `path`
             with `.key` after it.
-        on_full: while the disk is full, `"count"` goes on and counts what is lost, `"refuse"`
+        on_full: while the disk is full, `"count"` continues and counts lost events, `"refuse"`
             refuses (EPERM) what would be allowed.
-        redact: fields that nobody gets to see, by globs: `args.path`, `exe`, `args.*`.
+        redact: fields that are never shown, by globs: `args.path`, `exe`, `args.*`.
         journal: whether events go to systemd's journal, too.
         database: an SQLite file that they go to, too.
     """
@@ -251,7 +251,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
 
 def uid_of(user: User) -> int | None:
-    """The id of a user given by name or id; None if nobody has that name."""
+    """The id of a user given by name or id; None if no user has that name."""
     if isinstance(user, int):
         return user
     try:

@@ -25,7 +25,7 @@ class Installed:
     """A filter, as far as we know it.
 
     Attributes:
-        profile: what it says, at the loosest; None if nobody knows.
+        profile: what it says, at the most permissive; None if unknown.
         killable: whether it has WAIT_KILLABLE_RECV.
         ours: whether its sender says that we made it: it reports calls that no rule asked for.
     """
@@ -81,7 +81,7 @@ def _escapes(profile: Profile, watched: Watched) -> bool:
 def unheard(installed: Installed, policy: Policy) -> tuple[str, ...]:
     """Names of native system calls that rules are about and that the filter lets by.
 
-    Of a filter that nobody knows, none: it cannot be said.
+    Of an unknown filter, none: it cannot be said.
     """
     if installed.profile is None:
         return ()

@@ -74,7 +74,7 @@ class RulesRequest(Request, frozen=True, tag="rules"):
 
 
 class ReloadRequest(Request, frozen=True, tag="reload"):
-    """Load the configuration and its rules anew."""
+    """Reload the configuration and its rules."""
 
 
 class RotateRequest(Request, frozen=True, tag="rotate"):
@@ -312,7 +312,7 @@ def parse_request(line: bytes) -> Request:
     """Read a request.
 
     Raises:
-        PeerError: it is none; the text is fit for its sender.
+        PeerError: it is not a request; the text may be sent to its sender.
     """
     head = _decoded(line, _Head)
     if head.notifyd != VERSION:
@@ -355,7 +355,7 @@ def parse_reply(line: bytes, command: str) -> Any:
 
     Raises:
         UsageError: the daemon refuses; with its words.
-        PeerError: this is no answer.
+        PeerError: this is not an answer.
     """
     reply = _decoded(line, _Reply)
     if reply.error:

@@ -1,7 +1,7 @@
 """Questions sent to a webhook, for bots that show them where people are.
 
 Owns the deliveries. Each is a task of its own and all of them are few, so a webhook that is slow,
-or gone, holds up nobody. What it answers counts if it is signed.
+or gone, delays no one. Its answers count if they are signed.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Webhook:
         """Send a question, several times if need be; None if the webhook has no answer itself.
 
         Raises:
-            PeerError: the answer is no good.
+            PeerError: the answer is not valid.
             _Failed: it could not be sent.
         """
         delivery = secrets.token_hex(16)

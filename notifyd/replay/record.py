@@ -68,7 +68,7 @@ class Record:
         return self._target
 
     def read_string(self, call: BoundCall, address: int, limit: int) -> NoReturn:
-        """Nothing of the memory is there that is no field."""
+        """Only fields of the memory are recorded."""
         call.read_string(address, limit)
         raise AssertionError("a replayed call has no memory")
 
