@@ -27,7 +27,7 @@ class Scope(enum.Enum):
 
 
 class State(enum.Enum):
-    """What became of a question."""
+    """The outcome of a question."""
 
     ASKED = "asked"
     GRANTED = "granted"

@@ -161,7 +161,7 @@ def verify(
 @click.argument("file", required=False, shell_complete=complete_files)
 @_configured
 def key(file: str | None, config: str) -> None:
-    """Print the public key of the key in FILE, or of the daemon's; it is made if there is none."""
+    """Print the public key of the key in FILE, or of the daemon's; a missing key is created."""
     from notifyd.events.signing import Signer
 
     click.echo(Signer.open(file or _log(config).key_path).public)

@@ -47,7 +47,7 @@ def status(socket: str | None, as_json: bool) -> None:
 @reaching
 @as_json
 def workloads(socket: str | None, as_json: bool) -> None:
-    """List who is supervised."""
+    """List the supervised workloads."""
     from notifyd.cli.control_tables import workloads_table
 
     show(ask(socket, protocol.WorkloadsRequest()), as_json, workloads_table)

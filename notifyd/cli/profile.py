@@ -70,8 +70,8 @@ def command(
 ) -> None:
     """Write the seccomp profile of containers whose calls notifyd decides.
 
-    The base loses what the rules are about; what they refuse, the kernel refuses, and what they
-    want to be asked about, it asks. A message names what a profile cannot express.
+    The calls that rules are about are taken out of the base: the kernel refuses those that rules
+    always refuse, and reports those that rules decide. A message names what a profile cannot say.
 
     \b
     notifyd profile --rules harmless-devices --output devices.json

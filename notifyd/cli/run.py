@@ -32,7 +32,7 @@ from notifyd.errors import UsageError
     "--audit-key",
     type=click.Path(),
     metavar="FILE",
-    help="Sign checkpoints of the audit file with the key in FILE; it is made if there is none.",
+    help="Sign checkpoints of the audit file with the key in FILE; a missing key is created.",
 )
 @click.option(
     "--service",

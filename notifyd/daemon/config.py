@@ -227,7 +227,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         metrics_port: a TCP port of 127.0.0.1 for Prometheus; none by default.
         watch: whether changed files are loaded by themselves.
         sockets: at least one of `oci`, `lxc` and `native`.
-        workload: the sections; the first that fits speaks.
+        workload: the sections; the first that matches applies.
     """
 
     sockets: Sockets

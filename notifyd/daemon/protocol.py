@@ -185,7 +185,7 @@ class SectionView(msgspec.Struct, frozen=True):
         rules: as the configuration names them.
         files: the rule files.
         options: for the rules.
-        kernel: the operations that the kernel decides by itself.
+        kernel: the operations that the kernel decides itself.
         otherwise: the verdict where no rule has an opinion.
         strict: whether racy answers are refused.
         workloads: how many are supervised by it.
@@ -226,7 +226,7 @@ class Rotated(msgspec.Struct, frozen=True):
     """A new audit file is written.
 
     Attributes:
-        path: its path; the older one has a number after it, or the name that somebody gave it.
+        path: its path; the older one has a number after it, or the name that it was given.
     """
 
     path: str

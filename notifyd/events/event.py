@@ -47,7 +47,7 @@ _CALL = {
     "value": "what the call returned, where notifyd knows",
     "rule": "`file.py:function` of the rule that decided",
     "reason": "why, where there is a why",
-    "racy": "true where the kernel read memory again that a rule had looked at",
+    "racy": "true if the kernel read memory again that a rule had read",
     "took_us": "microseconds from receiving to answering, without waiting for a person",
     "waited_s": "seconds that it waited for a person",
     "approval": "the id of the question that the person was asked",
@@ -128,12 +128,12 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "refused {count} more connections of uid {uid}",
         ),
         "control.command": EventKind(
-            "Somebody changed something over the control socket.",
+            "A user changed something over the control socket.",
             {"peer": "who: name, pid and uid", **CONTROL},
             "control: {command} by {peer}",
         ),
         "control.refused": EventKind(
-            "Somebody wanted to change something over the control socket, and nothing came of it.",
+            "A user wanted to change something over the control socket, and it failed.",
             {
                 "peer": "who: name, pid and uid",
                 **CONTROL,
@@ -162,7 +162,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "section": "the section of the configuration that it is for",
                 "rules": "its files in their order",
                 "count": "how many rules they declare",
-                "kernel": "the operations that the kernel decides by itself",
+                "kernel": "the operations that the kernel decides itself",
                 "why": "what made the daemon reload it",
             },
             "{section}: loaded {rules}",

@@ -18,7 +18,7 @@ KINDS = {
     "anew": "the chain starts again: what is above does not belong to it",
     "signature": "the checkpoint is not signed as it should be",
     "unreadable": "the file cannot be read to its end",
-    "given up": "too much is wrong: what comes after this line was not looked at",
+    "given up": "too many errors: what follows this line was not verified",
 }
 """The kinds of findings, with what they mean."""
 
