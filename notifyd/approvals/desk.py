@@ -1,4 +1,4 @@
-"""The desk: questions come in, wait for a person, and leave with what became of them.
+"""The desk: questions arrive, wait for a person, and leave with their outcome.
 
 Owns everything that is open. Who may answer is not decided here, nor how a person is shown a
 question; the faces do that.
@@ -26,7 +26,7 @@ __all__ = ["MOST_A_MINUTE", "MOST_OPEN", "Asks", "Desk", "Tell"]
 
 MOST_OPEN = 64  # questions of one workload that wait at the same time
 MOST_A_MINUTE = 60  # new questions of one workload
-MOST_ENDED = 1000  # questions of which is known what became of them, for who answers too late
+MOST_ENDED = 1000  # ended questions whose outcome is kept, for late answers
 LINGER = 1.0  # seconds that a question waits for its call to come again, after a signal
 UNKEPT = 1_000_000_000  # ids above are of questions that the store did not take: it gives none such
 _MINUTE = 60.0
@@ -187,7 +187,7 @@ class Desk:
                 await self._end(one, Resolution(State.EXPIRED, one.question.id, why="no answer"))
 
     async def _end(self, one: _Open, resolution: Resolution) -> None:
-        """Let everybody know who waits for a question, and keep what became of it."""
+        """Notify every caller that waits for a question, and keep its outcome."""
         waited = round(time.monotonic() - one.begun, 3)
         one.resolution = resolution
         self._open.pop(_key(one.question), None)

@@ -1,4 +1,4 @@
-"""Questions, answers, and what became of them, as values."""
+"""Questions, answers and outcomes, as values."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        # SQLite would go on with a file that has no name any more, and nothing would be kept.
+        # SQLite would keep using a file that has no name any more, and answers would be lost.
         if not self._is_there():
             raise sqlite3.OperationalError("the file was removed: restart notifyd")
         self._begin()
@@ -255,7 +255,7 @@ class Store:
             return self._insert("question", row)
 
     def end(self, id: int, resolution: Resolution, when: float, waited: float) -> None:  # noqa: A002
-        """Keep what became of a question.
+        """Store the outcome of a question.
 
         Raises:
             sqlite3.Error.

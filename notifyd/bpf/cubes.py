@@ -55,7 +55,7 @@ def cut(cubes: Iterable[Cube], bits: int) -> tuple[Cube, ...]:
 def subtract(a: Cube, b: Cube) -> tuple[Cube, ...]:
     """What `a` holds for and `b` does not, as disjoint cubes.
 
-    One cube for every bit that `b` looks at and `a` leaves open; `a` alone where they do not meet.
+    One cube for every bit that `b` tests and `a` leaves open; `a` alone if they are disjoint.
     """
     if overlap(a, b) is None:
         return (a,)

@@ -87,7 +87,7 @@ def _words(cube: Cube) -> Iterator[_Word]:
 
 
 def _cube_code(words: Sequence[_Word], action: Action, held: _Word | None) -> Iterator[Instruction]:
-    """Return `action` if all words agree; go on behind it if one does not."""
+    """Return `action` if all words match; continue after it if one does not."""
     code: list[Instruction] = []
     failing: list[int] = []
     for word in words:

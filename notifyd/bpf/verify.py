@@ -91,7 +91,7 @@ def _inside(cube: Cube, fill: int) -> list[int]:
 
 
 def _outside(cube: Cube, inside: Sequence[int], nth: int) -> list[int]:
-    """The point with one bit turned that the cube looks at: another bit for another `nth`."""
+    """The point with one bit flipped that the cube tests: another bit for another `nth`."""
     one = cube[nth % len(cube)]
     mask = one.mask
     for _ in range(nth % mask.bit_count()):

@@ -106,7 +106,7 @@ def show(
     if database is not None and files:
         raise UsageError("--database reads no FILE: leave one of them out")
     found = _events(_lines(files, database, config, selection))
-    first = next(found, None)  # what cannot be read is told before there is a heading
+    first = next(found, None)  # an unreadable file is reported before there is a heading
     if first is None and database is None:
         where = ", ".join(files) or f"the log of {config}"
         raise UsageError(f"no event of notifyd in {where}: name an audit file")

@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Put another file in the place of this one, with the same owner and mode, in one step."""
+    """Replace this file by another one, with the same owner and mode, in one step."""
     before = path.stat()
     number, name = tempfile.mkstemp(prefix=".config.json.", dir=path.parent)
     try:

@@ -28,7 +28,7 @@ __all__ = ["part_of"]
 
 
 def part_of(arrival: Arrival, present: Iterable[Supervised]) -> Supervised | None:
-    """The workload that an arrival is a part of, if that is here and can be told for certain."""
+    """The workload that an arrival is a part of, if it is here and identified for certain."""
     if not arrival.joins:
         return None
     called = [one for one in present if one.first is not None and one.key == key_of(arrival)]

@@ -163,7 +163,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rules: names of shipped rules, or files; relative to the configuration's folder.
         options: for the rules.
         otherwise: the verdict where no rule has an opinion.
-        strict: refuse `Continue()` where memory was looked at.
+        strict: refuse `Continue()` by a rule that read memory.
         patience: seconds at most for a decision; a rule's own limit counts where it is shorter.
         match: for whom.
     """

@@ -63,7 +63,7 @@ async def serve_control(
             raise
         except OSError:
             raise  # the connection's
-        except Exception as error:  # asking may fail; deciding must go on
+        except Exception as error:  # asking may fail; deciding must continue
             daemon.log.broke(error)
             await send_all(connection, protocol.encode_error(_BROKEN), patience=patience)
 
@@ -237,4 +237,4 @@ def _hung_up(connection: socket.socket) -> bool:
     """Whether the peer has closed its end. A peer that has only stopped sending may still read."""
     poll = select.poll()
     poll.register(connection, 0)
-    return bool(poll.poll(0))  # POLLHUP and POLLERR are always told
+    return bool(poll.poll(0))  # POLLHUP and POLLERR are always reported

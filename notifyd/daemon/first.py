@@ -32,7 +32,7 @@ MOST_CHILDREN = 64  # of a peer; crun has one or two
 
 
 class First(NamedTuple):
-    """The first process of a workload, told apart from all that had its pid before or get it later.
+    """The first process of a workload, distinct from all that had its pid before or get it later.
 
     Attributes:
         pid: in our pid namespace.

@@ -71,7 +71,7 @@ async def serve_metrics(
                 await _answer(stream, daemon)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it left
-        except Exception as error:  # counting may fail; deciding must go on
+        except Exception as error:  # counting may fail; deciding must continue
             daemon.log.broke(error)
         finally:
             present.pop(scope, None)

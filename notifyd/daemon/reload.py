@@ -48,7 +48,7 @@ class Reloader:
     async def reload(self, why: str) -> list[str]:
         """Reload everything and put it in force. After a mistake the old state stays.
 
-        Rule files are run, so that happens in a thread: calls go on being decided meanwhile.
+        Rule files are run, so that happens in a thread: calls are still decided meanwhile.
 
         Args:
             why: who or what wanted it, for the log.
@@ -139,7 +139,7 @@ async def _changed(looks: Looks) -> None:
 
 
 async def _told_of_change(looks: Looks) -> None:
-    """The same, unless a change cannot be told.
+    """The same, unless a change cannot be detected.
 
     Watching their folders makes that quick. But a watch begins late, ends with its folder, and does
     not see a link on the way that leads elsewhere, so the files are looked at now and then besides.

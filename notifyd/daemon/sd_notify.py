@@ -35,7 +35,7 @@ class Manager:
     """
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
-        """Take what systemd told in the environment, so that no child speaks in our name.
+        """Take systemd's variables out of the environment, so that no child speaks in our name.
 
         Args:
             environment: os.environ; NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are removed.

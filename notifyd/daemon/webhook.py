@@ -130,7 +130,7 @@ class Webhook:
 
     @contextmanager
     def _told(self, question: Question) -> Iterator[None]:
-        """Have what goes wrong end in the log: asking may fail, deciding must go on."""
+        """Log any error: asking may fail, deciding must continue."""
         try:
             yield
         except PeerError as error:

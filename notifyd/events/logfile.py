@@ -71,7 +71,7 @@ def open_log(name: str) -> int:
 
 
 def left_behind(descriptor: int, name: str) -> Begin:
-    """Where to go on in a file that was just opened: after its last whole record.
+    """Where to continue in a file that was just opened: after its last whole record.
 
     Raises:
         UsageError: the file cannot be read.

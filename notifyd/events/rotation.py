@@ -24,7 +24,7 @@ _COPY = 1 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """When a new file begins, and what becomes of the older ones.
+    """When a new file begins, and what happens to the older ones.
 
     Attributes:
         max_size: bytes after which it does; 0 for no limit.

@@ -86,7 +86,7 @@ def seconds_of(age: str) -> int:
 
 
 def _texts(event: Mapping[str, Any], name: str) -> Iterator[str]:
-    """What of an event a filter looks at."""
+    """The parts of an event that a filter tests."""
     places: list[Mapping[str, Any]] = [event]
     names: tuple[str, ...] = (name,)
     if name == "path":

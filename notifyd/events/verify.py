@@ -147,7 +147,7 @@ class Verifier:
         return before.digest if self._walk.follow(sealed) else None
 
     def _begin(self, sealed: Sealed, begun: dict[str, Any] | None, starts: bool) -> None:
-        """Begin a chain with a record, or go on with one of which the beginning is not here."""
+        """Begin a chain with a record, or continue one whose beginning is not here."""
         seq = sealed.link.seq
         if self._walk is not None:
             self._walk.end()

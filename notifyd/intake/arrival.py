@@ -141,4 +141,4 @@ class Refused(PeerError):
 
 Take = Callable[[Arrival], object]
 """Takes an arrival over: its listener is owned by the callee from then on, even if it raises
-Refused. It neither waits nor looks at anything but the arrival and what is in memory or /proc."""
+Refused. It does not wait, and reads only the arrival, memory and /proc."""

@@ -133,7 +133,7 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
             connection.connect(path)
             _check_owner(path, unix.peer_cred(connection)[1])
             data = json.dumps({"notifyd": VERSION, **request}).encode()
-            with contextlib.suppress(BrokenPipeError):  # it may have refused by now, and told why
+            with contextlib.suppress(BrokenPipeError):  # it may have refused by now, with a reason
                 rest = data[unix.send_fds(connection, data, fds) :]
                 if rest:
                     connection.sendall(rest)

@@ -87,7 +87,7 @@ async def serve_lxc(
 
 
 class _Desk:
-    """Where each connection is looked at before it is handed on."""
+    """Where each connection is checked before it is passed on."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Link(NamedTuple):
 
     Attributes:
         within: seconds in which a request has to be answered.
-        tell: told once why the connection is ended, if it is by us; in the loop's thread.
+        tell: called once with the reason if we end the connection; in the loop's thread.
         closed: called once at the end; in the loop's thread.
         may_ask: says whether the peer may ask about calls of a thread.
     """

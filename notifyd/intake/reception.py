@@ -61,7 +61,7 @@ async def reception(
     Args:
         server: listening; it stays the caller's.
         attend: what to do with a connection.
-        refuse: is told.
+        refuse: gets the refused ones.
         welcome: who may use the socket; by default everyone who can connect.
         most: how many connections at once; more are closed at once. Root and our own user each have
             as many of their own.
@@ -92,7 +92,7 @@ async def reception(
                     await trio.sleep(_PAUSE)
                     continue
                 peer = Peer.of(connection)
-                # Others can fill what is theirs, under many user ids, and root still comes in.
+                # Others can fill their places, under many user ids, and root still gets in.
                 trusted = peer.uid in (0, os.geteuid())
                 crowd = present[peer.uid] if trusted else present.total()
                 if crowd >= most or (not trusted and present[peer.uid] >= most_per_user):

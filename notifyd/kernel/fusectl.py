@@ -39,7 +39,7 @@ class Connections:
         return self._directory >= 0
 
     def any(self, *_: object) -> bool:
-        """Whether there is one; true where that is not told. What it is asked with is ignored."""
+        """Whether there is one; true if the kernel does not show it. Arguments are ignored."""
         return self._directory < 0 or os.fstat(self._directory).st_nlink != _EMPTY
 
 

@@ -57,7 +57,7 @@ class Status:
         seccomp: 0 none, 1 strict, 2 filter.
         process_ids: The process in our pid namespace and in each below it, its own last.
         thread_ids: The thread, likewise.
-        filters: How many seccomp filters are in force; 0 where that is not told (before 5.9).
+        filters: How many seccomp filters are in force; 0 if not reported (before 5.9).
     """
 
     name: bytes

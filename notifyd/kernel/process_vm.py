@@ -222,7 +222,7 @@ def _read_string_in_pieces(tid: int, address: int, limit: int) -> bytes:
 def is_there(tid: int, address: int) -> bool:
     """Whether the page of an address is mapped now: move_pages(2), which then moves none.
 
-    False as well where that is not told.
+    False as well if the kernel does not say.
     """
     scratch = _scratch.mine
     scratch.asked.value = address - address % PAGE

@@ -106,7 +106,7 @@ def set_options(pid: int, options: int) -> None:
 
 
 def go_on(pid: int, signal: int, *, to_call: bool = False) -> None:
-    """Let a stopped thread go on, with a signal delivered. Raises ProcessLookupError if it died.
+    """Continue a stopped thread, with a signal delivered. Raises ProcessLookupError if it died.
 
     Args:
         pid: its id.
@@ -142,7 +142,7 @@ def former_tid(pid: int) -> int:
 
 
 def result(pid: int) -> int | None:
-    """What the call returned from which a stopped thread comes; None where it cannot be told.
+    """The result of the call from which a stopped thread returns; None if unknown.
 
     Raises:
         ProcessLookupError: it died.

@@ -159,7 +159,7 @@ def action_available(action: int) -> bool:
 def filter_flag_supported(flag: int) -> bool:
     """Say whether the kernel knows a filter flag, one of `FILTER_FLAG_*`.
 
-    Asked by offering no program at all: a kernel that knows the flag goes on to read the program
+    Asked by offering no program at all: a kernel that knows the flag then reads the program
     (EFAULT), one that does not stops at the flag (EINVAL).
     """
     if flag & FILTER_FLAG_WAIT_KILLABLE_RECV:  # alone it is EINVAL on every kernel

@@ -246,7 +246,7 @@ class Kind(NamedTuple):
 
 
 def kind(namespace: int, mount: int) -> Kind | None:
-    """What a mount of a mount namespace is; None if that is not told: args as for `held`."""
+    """What a mount of a mount namespace is; None if the kernel does not say: args as for `held`."""
     buffer = _scratch.mine
     wanted = _SB_BASIC | _MNT_BASIC
     _REQUEST.pack_into(buffer.request, 0, _REQUEST.size, 0, mount, wanted, namespace)

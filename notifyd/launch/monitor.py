@@ -32,7 +32,7 @@ __all__ = ["Monitor", "Own", "lead", "leads_to"]
 # b"P": the command's pid; b"E": an errno instead; b"S": what stopped it; b"H": it has hung up;
 # b"X": the status
 _NEWS = struct.Struct("=ci")
-# b"F": go on in front; b"B": behind; b"K": this signal to it; b"H": hang up; b"Q": quit
+# b"F": continue in front; b"B": behind; b"K": this signal to it; b"H": hang up; b"Q": quit
 _WISH = struct.Struct("=ci")
 
 
@@ -110,7 +110,7 @@ class Monitor:
         return 0
 
     def go_on(self, *, front: bool) -> None:
-        """Let the command go on, in front of its terminal or behind."""
+        """Continue the command, in front of its terminal or behind."""
         self._wish(b"F" if front else b"B")
 
     def send(self, number: int) -> None:

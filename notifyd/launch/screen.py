@@ -13,7 +13,7 @@ from dataclasses import dataclass
 __all__ = ["Aside", "Screen"]
 
 _TOLD = re.compile(rb"\x1b\[(?:\?([0-9;]{1,60})([hl])|([0-9]{0,5};?[0-9]{0,5})r)|\x1bc")
-_CUT = re.compile(rb"\x1b(\[\??[0-9;]{0,60})?\Z")  # a sequence that goes on in the next piece
+_CUT = re.compile(rb"\x1b(\[\??[0-9;]{0,60})?\Z")  # a sequence that continues in the next piece
 _CURSOR = b"25"
 _ALTERNATE = frozenset({b"47", b"1047", b"1049"})
 _REPORTS = frozenset({b"9", b"1000", b"1002", b"1003", b"1004", b"2004"})  # mouse, focus, paste

@@ -32,7 +32,7 @@ class Question:
         base: what the base's entries say, the strictest first.
         default: what the base says where none of them speaks.
         rules: what rules want, in order.
-        watch: for which registers the supervisor wants to be told, if the call is allowed.
+        watch: for which registers the supervisor is notified, if the call is allowed.
         heard: whether a supervisor receives notifications, and decides again.
         place: what the person calls the base.
     """
@@ -48,7 +48,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What becomes of one call.
+    """The merged entries of one call.
 
     Attributes:
         clauses: its meaning; the first that holds decides, else the default.

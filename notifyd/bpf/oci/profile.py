@@ -61,7 +61,7 @@ Podman's containers have fewer.
 
 
 class Act(enum.Enum):
-    """What a runtime may be told to answer with."""
+    """The actions that a profile can name."""
 
     ALLOW = "SCMP_ACT_ALLOW"
     ERRNO = "SCMP_ACT_ERRNO"
