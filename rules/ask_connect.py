@@ -7,13 +7,13 @@ can be asked, the call is refused (EACCES). `to` names what is never asked about
 network, with a port or without. Name servers are asked about. Sockets that stay on the machine
 (AF_UNIX, netlink) are not.
 
-What sends elsewhere than the address says is refused: raw sockets, protocols that connect by
-themselves (SCTP, MPTCP), source routes, the choice of an interface. So is what brings a socket from
-elsewhere: io_uring, descriptors and memory of other processes, tracing, other namespaces, typing
-into the terminal.
+Calls that would send elsewhere than to the address are refused: raw sockets, protocols that connect
+by themselves (SCTP, MPTCP), source routes, the choice of an interface. So are sockets from other
+sources: io_uring, descriptors and memory of other processes, tracing, other namespaces, typing into
+the terminal.
 
-What it does not hold: sockets that are open already, handed over (SCM_RIGHTS) or accepted go on
-working, and a daemon that AF_UNIX leads to may act for the program. Root can change routes: give
+What it does not hold: sockets that are open already, handed over (SCM_RIGHTS) or accepted
+continue to work, and a daemon that AF_UNIX leads to may act for the program. Root can change routes: give
 --user too.
 """
 
@@ -50,11 +50,11 @@ def destination(text: str) -> network.Destination:
 
 UNASKED = option("to", (), convert=destination, summary="where it may go unasked")
 
-# What brings a socket from elsewhere, or has another process connect.
+# Sockets from other sources, and ways to have another process connect.
 always(Deny(errno.EPERM), *SOCKET_BYPASSES)
 always(Deny(errno.EPERM), Ioctl, request=TYPING_REQUESTS)
 
-# What sends elsewhere than the address says.
+# Calls that would send elsewhere than to the address.
 always(REFUSED, Socket, family=is_not(*network.IP_FAMILIES, *network.LOCAL_FAMILIES))
 always(REFUSED, Socket, family=network.IP_FAMILIES, type=is_not(*network.PLAIN_TYPES))
 always(REFUSED, Socket, protocol=network.INDIRECT_PROTOCOLS)
