@@ -11,8 +11,8 @@ by themselves (SCTP, MPTCP), source routes, the choice of an interface. So are s
 sources: io_uring, descriptors and memory of other processes, tracing, other namespaces, typing into
 the terminal.
 
-What it does not hold: sockets that are open already, handed over (SCM_RIGHTS) or accepted
-continue to work, and a daemon that AF_UNIX leads to may act for the program. Root can change routes: give
+What it does not hold: sockets that are open already, handed over (SCM_RIGHTS) or accepted continue
+to work, and a daemon that AF_UNIX leads to may act for the program. Root can change routes: give
 --user too.
 """
 
