@@ -2,13 +2,15 @@
 
     notifyd run --rules ask-exec --option free=/bin/sh -- sh -c ls
 
-Asked is the terminal, or with a daemon whoever answers its questions; where nobody can be asked,
-it is refused (EACCES). An answer that is remembered holds for the very file that was asked about,
-with these arguments: another content or argument is asked about again. `free` is never asked about.
-What was asked about is what runs: it is compared again before the first instruction. Interpreters
-run any script, and any program may load any code that it can read. Root can have the kernel execute
-others (core_pattern): give --user too. Mounts, chroot, tracing, io_uring and typing into the
-terminal are refused.
+The question goes to the terminal, or with a daemon to those who answer its questions. Where nobody
+can be asked, the call is refused (EACCES). An answer that is remembered holds for the very file
+that was asked about, with these arguments: other content or other arguments are asked about again.
+Programs in `free` are never asked about. What was asked about is what runs: the file is compared
+again before its first instruction. Mounts, chroot, tracing, io_uring and typing into the terminal
+are refused.
+
+What it does not hold: interpreters run any script, and any program may load any code that it can
+read. Root can have the kernel execute other programs (core_pattern): give --user too.
 """
 
 import errno
@@ -29,8 +31,7 @@ from notifyd import (
     option,
 )
 
-LONGEST = 300  # characters of a command line in a question
-
+MAX_COMMAND_LINE = 300  # characters of it in a question
 
 GIVEN = option("free", (), convert=existing_file, summary="a program that is never asked about")
 FREE = frozenset(GIVEN)
@@ -44,7 +45,8 @@ def ask_exec(call: Exec) -> Allow | Ask:
     """The question has the program and its arguments; an answer is about both."""
     if call.path in FREE:
         return Allow()
-    words = shlex.join(os.fsdecode(word) for word in call.argv)
-    short = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
-    text = f"{call.process.exe} wants to execute {call.path}: {short}"
-    return Ask(text, otherwise=Deny(errno.EACCES))
+    line = shlex.join(os.fsdecode(word) for word in call.argv)
+    if len(line) > MAX_COMMAND_LINE:
+        line = f"{line[:MAX_COMMAND_LINE]}..."
+    question = f"{call.process.exe} wants to execute {call.path}: {line}"
+    return Ask(question, otherwise=Deny(errno.EACCES))

@@ -2,40 +2,56 @@
 
     notifyd run --rules ask-write --option below=$HOME -- ./tool
 
-Asked is the terminal, or with a daemon whoever answers its questions; where nobody can be asked,
-it is refused (EACCES). A question is about a file: making, writing, removing, moving it, its mode,
-owner, times. Reading costs nothing, since it never leaves the kernel.
+The question goes to the terminal, or with a daemon to those who answer its questions. Where nobody
+can be asked, the call is refused (EACCES). A question is about a file: making, writing, removing or
+moving it, its mode, owner and times. Reading costs nothing, since it never leaves the kernel.
 
-Refused everywhere, since it could come by: mounts, chroot, tracing, handles, io_uring, ioctl(2)s
-that set a file's flags or type into the terminal. What was opened for writing before stays so, who
-dies there may leave a core, and root can write to the disk itself: give --user too.
+Refused everywhere, since they reach files by other ways: mounts, chroot, tracing, file handles,
+io_uring, and ioctl(2) requests that set a file's flags or type into the terminal.
+
+What it does not hold: a file that was opened for writing before stays open, a program that crashes
+there may leave a core dump, and root can write to the disk itself: give --user too.
 """
 
 import errno
-import os
 
-import notifyd as n
-from notifyd import Allow, Ask, Call, Deny, Ioctl, Open, Rename, always, has_any, on
+from notifyd import (
+    BYPASSES,
+    FILE_REQUESTS,
+    WRITING_OPERATIONS,
+    Allow,
+    Ask,
+    Call,
+    Deny,
+    Ioctl,
+    Open,
+    always,
+    existing,
+    has_any,
+    on,
+    option,
+)
+from notifyd.rulekit import files
 
-BELOW = n.option("below", (), convert=n.existing, summary="a place to ask about", needed=True)
-WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-always(Deny(errno.EPERM), *n.BYPASSES)
-always(Deny(errno.EPERM), Ioctl, request=n.FILE_REQUESTS)
+BELOW = option("below", (), convert=existing, summary="a place to ask about", needed=True)
+OTHERS = [one for one in WRITING_OPERATIONS if one is not Open]
+
+always(Deny(errno.EPERM), *BYPASSES)
+always(Deny(errno.EPERM), Ioctl, request=FILE_REQUESTS)
 
 
-@on(*[one for one in n.WRITING_OPERATIONS if one is not Open])
-@on(Open, flags=has_any(WRITES))
+@on(*OTHERS)
+@on(Open, flags=has_any(files.MAKES_OR_WRITES))
 def ask_write(call: Call) -> Allow | Ask | Deny:
     """All that the call would change is in one question."""
     asked = []
     for path in call.written_paths.values():
-        moved = isinstance(call, Rename) and any(one.is_relative_to(path) for one in BELOW)
-        if moved or any(path.is_relative_to(one) for one in BELOW):
-            asked.append(str(path))
-        if path.is_relative_to("/proc") and path.name == "mem":
+        if files.is_process_memory(path):
             return Deny(errno.EACCES, reason="another process could be made to write")
+        if files.changes_below(call, path, BELOW):
+            asked.append(str(path))
     if not asked:
         return Allow()
     what = " and ".join(asked)
-    text = f"{call.process.exe} wants to change {what} ({call.syscall})"
-    return Ask(text, otherwise=Deny(errno.EACCES), key=what)
+    question = f"{call.process.exe} wants to change {what} ({call.syscall})"
+    return Ask(question, otherwise=Deny(errno.EACCES), key=what)

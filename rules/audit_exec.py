@@ -2,9 +2,10 @@
 
     notifyd run --rules audit-exec --audit exec.jsonl -- make
 
-The rule has no opinion, so it can stand together with rules that have one. It looks at nothing: the
-event takes path and arguments down before the kernel goes on, and the kernel reads them again. A
-program with several threads can change them in between; what is recorded is what was asked for.
+The rule has no opinion, so it can be combined with rules that have one. It reads nothing from the
+program: notifyd records path and arguments before the kernel continues, and the kernel reads them
+again. A program with several threads can change them in between, so the event says what was asked
+for, which may not be what ran.
 """
 
 from notifyd import Exec, on
@@ -12,4 +13,4 @@ from notifyd import Exec, on
 
 @on(Exec)
 def audit_exec(call: Exec) -> None:
-    """Being declared is enough: every call of an operation with a rule has its event."""
+    """To be declared is enough: every call of an operation with a rule has an event."""

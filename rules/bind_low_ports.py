@@ -2,18 +2,20 @@
 
     notifyd run --user nobody --rules bind-low-ports --option ports=80 -- python3 -m http.server 80
 
-The supervisor binds the program's own socket to the very address that was looked at, with the power
-to bind low ports (CAP_NET_BIND_SERVICE) and no other. Every other bind is done with the program's
-own power. The supervisor needs that power itself: run it as root.
+The supervisor binds the program's own socket to the very address that the rule saw, with the
+capability to bind low ports (CAP_NET_BIND_SERVICE) and no other. Every other bind is done with the
+program's own capabilities. The supervisor needs the capability itself: run it as root.
 """
 
 from notifyd import Allow, Bind, on, option
 
+MAX_PORT = 65535
+
 
 def number(text: str) -> int:
     """One port, as TCP and UDP have them."""
-    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
-        raise ValueError("a port is a number from 1 to 65535")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PORT:
+        raise ValueError(f"a port is a number from 1 to {MAX_PORT}")
     return int(text)
 
 
@@ -24,6 +26,7 @@ PORTS = option("ports", (80, 443), convert=number, summary="ports that may be bo
 def bind_low_ports(call: Bind) -> Allow:
     """The grant is for the ports named, of IPv4 and IPv6."""
     address = call.address
-    if address is not None and address.host is not None and address.port in PORTS:
+    is_ip = address is not None and address.host is not None
+    if is_ip and address.port in PORTS:
         return Allow(grant="low-ports")
     return Allow()

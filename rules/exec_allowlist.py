@@ -2,37 +2,51 @@
 
     notifyd run --rules exec-allowlist --option path=/bin/sh --option path=/bin/ls -- sh -c ls
 
-`path` is a file; links to it are as good. `sha256` is the digest of a file, wherever it lies. The
-command itself has to be on the list. What was looked at is what runs: it is compared again before
-the first instruction, and another program is killed.
+`path` is a file; links to it count as the file. `sha256` is the digest of a file, wherever it lies.
+The command itself has to be on the list. What was looked at is what runs: the file is compared
+again before its first instruction, and a different program is killed. Refused outright: mounts,
+chroot and io_uring, since they change what a path means, tracing, and typing into the terminal,
+since a shell would obey it.
 
-A program on the list may load any code that it can read. So an interpreter (a shell, Python, the
-dynamic loader) on the list runs every script; a script on the list also runs its interpreter, which
-needs no entry. By path, who may write the file decides what it holds: see `readonly`. Root can have
-the kernel execute others (core_pattern): give --user too. Refused are mounts, chroot and io_uring,
-since they change what a path means, tracing, and typing into the terminal, for a shell to obey.
+What it does not hold: a program on the list may load any code that it can read. So an interpreter
+(a shell, Python, the dynamic loader) on the list runs every script; a script on the list also runs
+its interpreter, which needs no entry. With `path`, users who may write the file decide what it
+does: see `readonly`. Root can have the kernel execute other programs (core_pattern): give --user
+too.
 """
 
 import errno
 import string
 
-import notifyd as n
-from notifyd import Allow, Deny, Exec, Ioctl, always, on
+from notifyd import (
+    BYPASSES,
+    TYPING_REQUESTS,
+    Allow,
+    Deny,
+    Exec,
+    Ioctl,
+    always,
+    existing_file,
+    on,
+    option,
+)
+
+SHA256_DIGITS = 64  # hexadecimal
 
 
 def digest(text: str) -> str:
     """64 hexadecimal digits, as sha256sum(1) prints them."""
-    if len(text) != 64 or not set(text) <= set(string.hexdigits):
+    if len(text) != SHA256_DIGITS or not set(text) <= set(string.hexdigits):
         raise ValueError("a SHA-256 has 64 hexadecimal digits")
     return text.lower()
 
 
-PROGRAMS = n.option("path", (), convert=n.existing_file, summary="a program that may be executed")
-PATHS = frozenset(PROGRAMS)
-DIGESTS = frozenset(n.option("sha256", (), convert=digest, summary="the digest of one"))
+GIVEN = option("path", (), convert=existing_file, summary="a program that may be executed")
+PATHS = frozenset(GIVEN)
+DIGESTS = frozenset(option("sha256", (), convert=digest, summary="the digest of one"))
 
-always(Deny(errno.EPERM), *n.BYPASSES)
-always(Deny(errno.EPERM), Ioctl, request=n.TYPING_REQUESTS)
+always(Deny(errno.EPERM), *BYPASSES)
+always(Deny(errno.EPERM), Ioctl, request=TYPING_REQUESTS)
 
 
 @on(Exec)

@@ -2,9 +2,11 @@
 
     notifyd run --rules fake-hostname --option name=build-1 -- hostname
 
-An emulated result: the call never happens, the supervisor writes the answer into the program's
-memory. /proc/sys/kernel/hostname and what a program keeps elsewhere stay as they are. The machine
-that personality(2) asks for is not shown, so setarch(1) does not work.
+The result is emulated: the call never happens, and the supervisor writes the answer into the
+program's memory.
+
+What it does not change: /proc/sys/kernel/hostname, and names that a program keeps elsewhere. The
+machine that personality(2) asks for is not shown, so setarch(1) does not work.
 """
 
 import errno
@@ -15,7 +17,7 @@ from notifyd import Deny, Return, Uname, on, option
 
 NAME = option("name", "sandbox", summary="the host name to show")
 DOMAIN = Path("/proc/sys/kernel/domainname").read_bytes().strip()
-FIELD = 65  # bytes of each member of struct utsname, with its NUL: uname(2)
+FIELD_SIZE = 65  # bytes of each member of struct utsname, with its NUL: uname(2)
 
 
 @on(Uname)
@@ -26,5 +28,10 @@ def fake_hostname(call: Uname) -> Return | Deny:
     real = os.uname()
     members = (real.sysname, NAME, real.release, real.version, real.machine)
     texts = [*(os.fsencode(one) for one in members), DOMAIN]
-    record = b"".join(text[: FIELD - 1].ljust(FIELD, b"\0") for text in texts)
-    return Return(0, memory={call.buffer: record})
+    utsname = b"".join(member(text) for text in texts)
+    return Return(0, memory={call.buffer: utsname})
+
+
+def member(text: bytes) -> bytes:
+    """One member of struct utsname: cut to its size, ended and filled with NULs."""
+    return text[: FIELD_SIZE - 1].ljust(FIELD_SIZE, b"\0")

@@ -2,8 +2,11 @@
 
     notifyd run --rules fixed-random --option seed=7 -- python3 -c 'import os; print(os.urandom(4))'
 
-An emulated result. Never for anything secret. Bytes from /dev/urandom, from the processor or from a
-vDSO getrandom (newer C libraries on Linux 6.11) do not pass here.
+The result is emulated: the supervisor writes the bytes into the program's memory. Do not use it
+for anything secret: everybody who knows the seed knows the bytes.
+
+What it does not change: bytes from /dev/urandom, from the processor, and from the vDSO's getrandom
+(newer C libraries on Linux 6.11), which makes no system call.
 """
 
 import hashlib
@@ -12,14 +15,14 @@ from itertools import count
 from notifyd import GetRandom, Return, on, option
 
 SEED = option("seed", "0", summary="another seed, other bytes")
-MOST = 256  # bytes of one answer; more is a short read, as getrandom(2) allows
+MAX_SIZE = 256  # bytes of one answer; a request for more is a short read: getrandom(2)
 
-numbers = count()
+calls = count()
 
 
 @on(GetRandom)
 def fixed_random(call: GetRandom) -> Return:
     """The next bytes of a stream that only the seed and the order of the calls decide."""
-    size = min(call.size, MOST)
-    data = hashlib.shake_256(f"{SEED}:{next(numbers)}".encode()).digest(size)
+    size = min(call.size, MAX_SIZE)
+    data = hashlib.shake_256(f"{SEED}:{next(calls)}".encode()).digest(size)
     return Return(size, memory={call.buffer: data})

@@ -2,11 +2,13 @@
 
     notifyd run --rules harmless-devices -- ./start-container
 
-Making a device needs a power (CAP_MKNOD) that containers lack for good reason: with the node of a
-disk, one reads the disk. These six hold nothing. The supervisor makes them with that power, as the
-program's user and where the program says; it needs the power itself. All other devices are refused,
-also to a program that has the power. A whiteout, the mark by which layered file systems hide a
-file, is the kernel's own business. FIFOs, sockets and files never leave the kernel.
+Making a device needs a capability (CAP_MKNOD) that containers lack for good reason: a program with
+the node of a disk can read the disk. These six hold no data. The supervisor makes them with that
+capability, as the program's user and where the program says, so it needs the capability itself.
+
+All other devices are refused, also to a program that has the capability. A whiteout, which layered
+file systems use to hide a file, is left to the kernel. Calls for FIFOs, sockets and files never
+leave the kernel.
 """
 
 import errno
@@ -28,11 +30,12 @@ WHITEOUT = (0, 0)  # anybody may make it, since Linux 5.8
 
 @on(Mknod, mode=has(S_IFCHR))
 def harmless_devices(call: Mknod) -> Allow | Deny | None:
-    """A block device with the same number is another thing: 1:3 is a disk in memory."""
+    """A block device with the same number is something else: 1:3 is a disk in memory."""
     if not call.is_device:
         return None
     if call.kind == S_IFCHR and call.device in HARMLESS:
         return Allow(grant="devices")
     if call.kind == S_IFCHR and call.device == WHITEOUT:
         return Allow()
-    return Deny(errno.EPERM, reason=f"device {call.device[0]}:{call.device[1]} is not harmless")
+    major, minor = call.device
+    return Deny(errno.EPERM, reason=f"device {major}:{minor} is not harmless")

@@ -2,11 +2,13 @@
 
     notifyd run --rules no-privilege-escalation -- ./tool
 
-Tracing and reading other processes, BPF, kernel modules and kexec, mounts and namespaces, io_uring,
-userfaultfd, keyrings, performance counters, I/O ports, pushing input into a terminal. Everything is
-decided in the kernel and costs nothing. A debugger, a container engine or a browser that sandboxes
-itself with namespaces will not work under it. It knows system calls, not files: /proc/PID/mem of
-other processes of the user, and the devices of root, are open. See `only-below`, and --user.
+Refused are tracing and reading other processes, BPF, kernel modules and kexec, mounts and
+namespaces, io_uring, userfaultfd, keyrings, performance counters, I/O ports, and typing into a
+terminal. Everything is decided in the kernel and costs nothing. Debuggers, container engines and
+browsers that sandbox themselves with namespaces do not work under it.
+
+What it does not hold: it is about system calls, not files, so /proc/PID/mem of the user's other
+processes and the devices of root stay open. See `only-below`, and --user.
 """
 
 import errno
@@ -49,11 +51,21 @@ USERFAULTFD_IOC_NEW = 0xAA00  # what /dev/userfaultfd has instead of a system ca
 
 REFUSED = Deny(errno.EPERM)
 
-always(REFUSED, Ptrace, ProcessVm, Raw("pidfd_getfd"), Keyctl, UserfaultFd, PerfEventOpen, IoUring)
+# Other processes.
+always(REFUSED, Ptrace, ProcessVm, Raw("pidfd_getfd"))
+
+# Parts of the kernel that exploits need and programs hardly do.
+always(REFUSED, Keyctl, UserfaultFd, PerfEventOpen, IoUring)
+
+# The whole machine.
 always(REFUSED, Bpf, ModuleLoad, KexecLoad, IoPort, Reboot, Swap, Acct, Quota, Syslog, NameToHandle)
+
+# What paths mean, and namespaces.
 always(REFUSED, Setns, Mount, Umount, PivotRoot, Chroot)
 always(REFUSED, Unshare, flags=has_any(NAMESPACES | CLONE_NEWTIME))
 # clone3's flags lie in memory, out of the filter's sight. ENOSYS makes C libraries use clone.
 always(Deny(errno.ENOSYS), Raw("clone3"))
 always(REFUSED, Clone, flags=has_any(NAMESPACES))
+
+# Devices.
 always(REFUSED, Ioctl, request={*TYPING_REQUESTS, USERFAULTFD_IOC_NEW})

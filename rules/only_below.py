@@ -2,119 +2,115 @@
 
     notifyd run --rules only-below --option allow=$PWD -- python3 plugin.py
 
-`allow` may be read and written, `read` only read. What programs need to start can be read too: the
-system's directories, the command itself, and the virtual environment or pyenv that it, or the
-Python on its PATH, is of; `only-read`, given once, replaces all of that. Of /proc it can read what
-is about itself, but for the lists of mounts and of the network. All else gets EACCES, whichever way
-the path leads there (links, `..`, /proc/self/root): opening, executing, asking, sockets, and POSIX
-message queues, which are files of /dev/mqueue. Refused outright: mounts, lists of them, chroot,
-tracing, handles, devices, io_uring, watching, datagrams, typing into the terminal.
+Places in `allow` may be read and written, places in `read` only read. What programs need to start
+can be read too: the system's directories, the command itself, and the virtual environment or pyenv
+that the command, or the Python on its PATH, belongs to. `only-read`, given once, replaces all of
+that. Of /proc, a program can read what is about itself, except the lists of mounts and of the
+network.
 
-What is open when the program starts stays open. What has no path is no file: abstract sockets, the
-network, System V's queues and shared memory. The interpreter that a script or program names is run
-by the kernel wherever it lies. chdir(2) is free: it tells what is there, and takes cores there.
+Everything else gets EACCES, whichever way the path leads there (links, `..`, /proc/self/root):
+opening, executing, asking, sockets, and POSIX message queues, which are files of /dev/mqueue.
+Refused outright: mounts, lists of mounts, chroot, tracing, file handles, devices, io_uring,
+watching (inotify), datagrams, typing into the terminal.
+
+What it does not hold: a file that is open when the program starts stays open. What has no path is
+not a file: abstract sockets, the network, System V's queues and shared memory. The kernel runs the
+interpreter that a script or program names wherever it lies. chdir(2) is free: it tells whether a
+directory is there, and core dumps go there.
 """
 
 import errno
 import os
-import re
 from pathlib import PurePosixPath
 from socket import AF_UNIX, SOCK_DGRAM, SOCK_RAW
 
-import notifyd as n
-from notifyd import Allow, Call, Connect, Deny, Ioctl, Mknod, Open, Raw, Socket, always, has, on
+import notifyd
+from notifyd import Access, Allow, Call, Deny, Open, always, existing, has, on, option
+from notifyd.rulekit import files
 
 
 def place(text: str) -> PurePosixPath:
     """An absolute path with no symbolic link in it, as `call.path` is; it has to be there."""
     if text.startswith("/proc/"):
         raise ValueError("what lies in /proc depends on who looks")
-    return n.existing(text)
+    return existing(text)
 
 
-PROGRAMS = "/usr /lib /lib32 /lib64 /libx32 /bin /sbin"
-SETTINGS = """
-    alpine-release alternatives arch-release centos-release crypto-policies debian_version
-    fedora-release gai.conf gentoo-release gitattributes gitconfig gnutls/config group host.conf
-    hosts ld.so.cache ld.so.preload locale.alias localtime lsb-release mailname mime.types
-    nsswitch.conf oracle-release os-release passwd pip.conf pki/ca-trust pki/tls/cert.pem
-    pki/tls/certs pki/tls/openssl.cnf protocols redhat-release resolv.conf rocky-release services
-    ssl/cert.pem ssl/certs ssl/openssl.cnf SuSE-release system-release terminfo timezone xdg/pip
-"""
-SYSTEM = [*PROGRAMS.split(), *(f"/etc/{one}" for one in SETTINGS.split())]
-
-ALLOW = n.option("allow", (), convert=place, summary="a directory to read and write, or a file")
-READ = n.option("read", (), convert=place, summary="a directory to read as well, or a file")
-ONLY_READ = n.option(
+ALLOW = option("allow", (), convert=place, summary="a directory to read and write, or a file")
+READ = option("read", (), convert=place, summary="a directory to read as well, or a file")
+ONLY_READ = option(
     "only-read",
-    (*map(PurePosixPath, SYSTEM), *n.command_places(writable=ALLOW)),
+    (*files.SYSTEM_PLACES, *notifyd.command_places(writable=ALLOW)),
     convert=place,
     summary="what to read instead of the system's directories and those of the command",
 )
-ALLOWED = frozenset(ALLOW)
+
+WRITABLE = frozenset(ALLOW)
 READABLE = frozenset((*ALLOW, *READ, *ONLY_READ))
 ABOVE = frozenset(parent for one in READABLE for parent in one.parents)
-DEPTH = max((len(one.parts) for one in READABLE), default=1)  # of a long path no more is asked
+MAX_DEPTH = max((len(one.parts) for one in READABLE), default=1)  # no place is deeper
 
-DEVICES = {f"/dev/{one}" for one in ("null", "zero", "full", "random", "urandom", "tty")}
-QUEUES = PurePosixPath("/dev/mqueue")
-LOOKS = (n.Stat, n.Access, n.ReadLink, n.GetXattr, n.ListXattr)  # at what lies on the way
-BY_FD = (n.Stat, n.StatFs, n.GetXattr, n.ListXattr, n.Truncate)  # what is open is open
+MESSAGE_QUEUES = PurePosixPath("/dev/mqueue")
+S_IFCHR = 0o20000  # a block device has this bit too
 
-always(Deny(errno.EPERM), *n.BYPASSES)
-always(Deny(errno.EPERM), Raw("inotify_add_watch", "file_getattr", "statmount", "listmount"))
-always(Deny(errno.EPERM), Ioctl, request=n.FILE_REQUESTS)
-always(Deny(errno.EPERM), Mknod, mode=has(0o20000))  # devices
-always(Deny(errno.EACCES), Socket, family=AF_UNIX, type={SOCK_DGRAM, SOCK_RAW})  # go anywhere
-if ALLOWED.isdisjoint((QUEUES, *QUEUES.parents)):
-    always(Deny(errno.EACCES), n.MessageQueue)
+# Operations that tell about a file without opening it. What lies on the way may be asked about.
+ASKING = (notifyd.Stat, Access, notifyd.ReadLink, notifyd.GetXattr, notifyd.ListXattr)
+# Operations that take a path or a descriptor. What is open is open: only paths are judged.
+BY_FD = (notifyd.Stat, notifyd.StatFs, notifyd.GetXattr, notifyd.ListXattr, notifyd.Truncate)
+BY_PATH = [one for one in notifyd.PATH_OPERATIONS if one not in BY_FD]
 
-# The program's own: links that say who looks, and what it has open, by these very texts alone.
-OWN_LINKS = {"/proc", "/proc/self", "/proc/thread-self", "/dev/fd"}
-OWN_LINKS |= {"/dev/stdin", "/dev/stdout", "/dev/stderr"}
-OWN_FD = re.compile(rb"/(dev|proc/self|proc/thread-self)/fd/[0-9]+|/dev/std(in|out|err)")
-OTHERS = {"mounts", "mountinfo", "mountstats", "net"}  # in /proc/PID, but not about PID
-
-
-def is_own(call: Call, path: PurePosixPath) -> bool:
-    """Whether it is the program's own directory in /proc, and not about others."""
-    number, *what = path.parts[2:] or ("",)
-    what = what[2:] if what[:1] == ["task"] else what
-    about = number.isdecimal() and not OTHERS.intersection(what[:1])
-    return about and path.is_relative_to(call.resolve(-1, b"/proc/self", True))
+REFUSED = Deny(errno.EPERM)
+always(REFUSED, *notifyd.BYPASSES)
+always(REFUSED, notifyd.Raw("inotify_add_watch", "file_getattr", "statmount", "listmount"))
+always(REFUSED, notifyd.Ioctl, request=notifyd.FILE_REQUESTS)
+always(REFUSED, notifyd.Mknod, mode=has(S_IFCHR))
+# Every datagram can name another receiver, in a call that this file does not look at.
+always(Deny(errno.EACCES), notifyd.Socket, family=AF_UNIX, type={SOCK_DGRAM, SOCK_RAW})
+if WRITABLE.isdisjoint((MESSAGE_QUEUES, *MESSAGE_QUEUES.parents)):
+    always(Deny(errno.EACCES), notifyd.MessageQueue)
 
 
-def is_open(call: Call, path: PurePosixPath) -> bool:
+def is_listed(path: PurePosixPath, places: frozenset[PurePosixPath]) -> bool:
+    """Whether a path is one of the places, or below one. A long path has no more parents."""
+    return not places.isdisjoint((path, *path.parents[-MAX_DEPTH:]))
+
+
+def is_own_stream(call: Call, path: PurePosixPath) -> bool:
     """Whether it is a pipe or a terminal that the program has open already."""
     has_no_place = not path.is_absolute() or path.is_relative_to("/dev/pts")
-    return has_no_place and isinstance(call, (Open, *LOOKS)) and OWN_FD.fullmatch(call.pathname)
+    looks = isinstance(call, (Open, *ASKING))
+    return has_no_place and looks and files.names_own_descriptor(call.pathname)
 
 
 def is_free(call: Call, path: PurePosixPath) -> bool:
-    """Whether it may be read without being on a list."""
-    if isinstance(call, LOOKS) and (path in ABOVE or str(path) in OWN_LINKS):
+    """Whether a path may be read without being listed."""
+    if isinstance(call, ASKING) and (path in ABOVE or path in files.SELF_LINKS):
         return True
-    return path.is_relative_to("/proc") and is_own(call, path)
+    return files.is_own_proc(call, path)
 
 
 def refusal(path: PurePosixPath, option: str) -> Deny:
-    """The reason says what would be needed. Of /proc, it is all or nothing."""
-    needed = f"{option}={'/proc' if path.is_relative_to('/proc') else path}"
-    return Deny(errno.EACCES, reason=f"{path} is not on the list: --option {needed} adds it")
+    """The reason says which option is missing. /proc can only be listed as a whole."""
+    needed = "/proc" if path.is_relative_to("/proc") else path
+    return Deny(
+        errno.EACCES, reason=f"{path} is not on the list: --option {option}={needed} adds it"
+    )
 
 
 @on(*BY_FD, fd=-1)
-@on(*[one for one in n.PATH_OPERATIONS if one not in BY_FD])
+@on(*BY_PATH)
 def only_below(call: Call) -> Allow | Deny:
-    """Every path that the call names or changes has to be on a list."""
-    asks_to_write = isinstance(call, n.Access) and call.wanted & os.W_OK
-    written = call.paths if asks_to_write or isinstance(call, Connect) else call.written_paths
+    """Every path that the call names or changes has to be listed."""
+    asks_to_write = isinstance(call, Access) and call.wanted & os.W_OK
+    writes_all = asks_to_write or isinstance(call, notifyd.Connect)
+    written = call.paths if writes_all else call.written_paths
     for name, path in call.paths.items():
-        if str(path) in DEVICES and isinstance(call, (Open, *LOOKS)):
+        if path in files.HARMLESS_DEVICES and isinstance(call, (Open, *ASKING)):
             continue
-        listed = ALLOWED if name in written else READABLE
-        if not listed.isdisjoint((path, *path.parents[-DEPTH:])) or is_open(call, path):
+        if is_listed(path, WRITABLE if name in written else READABLE) or is_own_stream(call, path):
             continue
-        if name in written or not is_free(call, path):
-            return refusal(path, "allow" if name in written else "read")
+        if name in written:
+            return refusal(path, "allow")
+        if not is_free(call, path):
+            return refusal(path, "read")
     return Allow()

@@ -2,13 +2,15 @@
 
     notifyd run --rules readonly --option below=/srv/data --option below=/etc -- ./tool
 
-No name there is made, removed or moved, no file is opened for writing, no mode, owner, time or
+No name there is made, removed or moved, no file is opened for writing, and no mode, owner, time or
 attribute changes, whichever way the path leads there: EROFS, as on a read-only mount. Reading costs
 nothing, since it never leaves the kernel.
 
-Refused everywhere, since it could come by: mounts, chroot, tracing, handles, io_uring, ioctl(2)s
-that set a file's flags or type into the terminal. What was opened for writing before stays so; who
-dies there may leave a core; root can write to the disk itself: give --user too.
+Refused everywhere, since they reach files by other ways: mounts, chroot, tracing, file handles,
+io_uring, and ioctl(2) requests that set a file's flags or type into the terminal.
+
+What it does not hold: a file that was opened for writing before stays open, a program that crashes
+there may leave a core dump, and root can write to the disk itself: give --user too.
 """
 
 import errno
@@ -24,7 +26,6 @@ from notifyd import (
     Deny,
     Ioctl,
     Open,
-    Rename,
     always,
     existing,
     has,
@@ -32,23 +33,24 @@ from notifyd import (
     on,
     option,
 )
+from notifyd.rulekit import files
 
 BELOW = option("below", (), convert=existing, summary="a place to protect", needed=True)
-WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+OTHERS = [one for one in WRITING_OPERATIONS if one is not Open]
+
 always(Deny(errno.EPERM), *BYPASSES)
 always(Deny(errno.EPERM), Ioctl, request=FILE_REQUESTS)
 
 
-@on(*[one for one in WRITING_OPERATIONS if one is not Open])
-@on(Open, flags=has_any(WRITES))
+@on(*OTHERS)
+@on(Open, flags=has_any(files.MAKES_OR_WRITES))
 @on(Access, wanted=has(os.W_OK))
 def readonly(call: Call) -> Allow | Deny:
     """Every path that the call would change has to be elsewhere."""
-    for path in (call.paths if isinstance(call, Access) else call.written_paths).values():
-        for one in BELOW:
-            # Who moves a directory above takes along what is below, to where it has another path.
-            if path.is_relative_to(one) or (isinstance(call, Rename) and one.is_relative_to(path)):
-                return Deny(errno.EROFS, reason=f"{path} is to stay as it is")
-        if path.is_relative_to("/proc") and path.name == "mem":
+    changed = call.paths if isinstance(call, Access) else call.written_paths
+    for path in changed.values():
+        if files.changes_below(call, path, BELOW):
+            return Deny(errno.EROFS, reason=f"{path} is to stay as it is")
+        if files.is_process_memory(path):
             return Deny(errno.EACCES, reason="another process could be made to write")
     return Allow()

@@ -2,11 +2,13 @@
 
     notifyd run --rules redirect-home --option from=$HOME --option to=/srv/trial -- ./tool
 
-`to` has to be there; at `from`, nothing has to be. Links in `to` that lead below `from` lead below
-`to` again. It is for well-meant programs, not a wall: `only-below` is. Programs are executed where
-they are. A program that changes its working directory gets the real one, if there is one (so git
-does not clone or init there), from where its relative paths lead below `to` again. io_uring is
-refused, since it opens files with no system call.
+`to` has to exist; `from` need not. Links in `to` that lead below `from` lead below `to` again.
+io_uring is refused, since it opens files with no system call.
+
+What it does not do: it is for well-behaved programs, and no barrier for others; `only-below` is.
+Programs are executed where they are. A program that changes its working directory gets the real
+one, if there is one (so git does not clone or init there); from there, its relative paths lead
+below `to` again.
 """
 
 import errno
@@ -37,6 +39,7 @@ def anywhere(text: str) -> PurePosixPath:
 
 HOME = PurePosixPath(Path.home().resolve())
 EMPTY = PurePosixPath("/var/empty")
+REDIRECTED = [one for one in PATH_OPERATIONS if one is not Exec]
 
 FROM = option("from", HOME, convert=anywhere, summary="what to lead elsewhere")
 TO = option("to", EMPTY, convert=existing_directory, summary="where it leads", needed=True)
@@ -44,7 +47,7 @@ TO = option("to", EMPTY, convert=existing_directory, summary="where it leads", n
 always(Deny(errno.EPERM), IoUring)
 
 
-@on(*[one for one in PATH_OPERATIONS if one is not Exec])
+@on(*REDIRECTED)
 def redirect_home(call: Call) -> Allow:
-    """Both paths of a rename or a link, too."""
+    """Every path of the call: a rename and a link have two."""
     return Allow(**redirected(call, {FROM: TO}))

@@ -1,11 +1,13 @@
-"""Secrets: a file that is nowhere on disk; who opens it reads what the supervisor holds.
+"""Secrets: a file that is nowhere on disk; a program that opens it reads what the supervisor holds.
 
     notifyd run --rules secrets --option file=/run/token=./token -- ./tool
 
 `file` is PATH=SOURCE: an open of PATH gets the bytes that SOURCE had when the rules were loaded, in
-memory, read-only. The program's user need not be able to read SOURCE; nothing has to be at PATH.
-Writing is refused (EACCES). A program that asks for size or owner before it opens the file is told
-of what is really at PATH: put an empty file there for it. io_uring is refused.
+memory, read-only. The program's user need not be able to read SOURCE, and nothing has to exist at
+PATH. Writing is refused (EACCES). io_uring is refused, since it opens files with no system call.
+
+What it does not do: a program that asks for size or owner before it opens the file is told about
+what is really at PATH. Put an empty file there for it.
 """
 
 import errno
@@ -28,7 +30,7 @@ from notifyd import (
 
 
 def secret(text: str) -> tuple[PurePosixPath, bytes]:
-    """PATH, with no symbolic link in it, and what it shall hold."""
+    """PATH, with no symbolic link in it, and its bytes."""
     path, _, source = text.partition("=")
     if not path.startswith("/") or not source:
         raise ValueError("write file=/PATH=SOURCE")
@@ -44,16 +46,19 @@ always(Deny(errno.EPERM), IoUring)
 
 @on(Open)
 def secrets(call: Open) -> Allow | Deny | Supply:
-    """All other files are opened as ever."""
+    """All other files are opened as usual."""
     held = SECRETS.get(call.path)
     if held is None:
         return Allow()
-    return Deny(errno.EACCES, reason="a secret can only be read") if call.writes else Supply(held)
+    if call.writes:
+        return Deny(errno.EACCES, reason="a secret can only be read")
+    return Supply(held)
 
 
 @on(Access)
 def may_be_read(call: Access) -> Allow | Deny | Return:
-    """To one who asks beforehand."""
+    """access(2) has to agree with what an open does."""
     if call.path not in SECRETS:
         return Allow()
-    return Deny(errno.EACCES) if call.wanted & ~os.R_OK else Return(0)
+    wants_more = call.wanted & ~os.R_OK
+    return Deny(errno.EACCES) if wants_more else Return(0)

@@ -2,13 +2,15 @@
 
     notifyd run --rules tmp-private -- ./tool
 
-Nobody else finds what it keeps there. It is for well-meant programs, not a wall: `only-below` is.
-Datagrams, watches (inotify) and mounts reach the real directories. Its own are made when they are
-first needed, in a place whose name nobody can list, with the mode that /tmp has, so that every user
-of the command can use them. Programs there are refused (EACCES), since executing cannot be led
-elsewhere. A program that changes its working directory to /tmp is in the real one, from
-where its relative paths lead to its own again; directories below are its own only, and there it can
-go by descriptor alone (fchdir). io_uring is refused.
+Nobody else finds what the command keeps there. Its own directories are made when they are first
+needed, in a place whose name nobody can list, with the mode that /tmp has, so that every user of
+the command can use them. Executing a program there is refused (EACCES), since an execve cannot be
+redirected. io_uring is refused, since it opens files with no system call.
+
+What it does not do: it is for well-behaved programs, and no barrier for others; `only-below` is.
+Datagrams, watches (inotify) and mounts reach the real directories. A program that changes its
+working directory to /tmp is in the real one; from there, its relative paths lead to its own again.
+Directories below exist in its own only, and it can go there by descriptor alone (fchdir).
 """
 
 import atexit
@@ -39,7 +41,7 @@ always(Deny(errno.EPERM), IoUring)
 
 @cache
 def private() -> dict[PurePosixPath, PurePosixPath]:
-    """The new directories by the old ones. Their own name is what keeps others out."""
+    """By each shared directory, the private one. Its random name keeps others out."""
     outside = tempfile.mkdtemp(prefix="notifyd-")
     atexit.register(shutil.rmtree, outside, ignore_errors=True)
     os.chmod(outside, 0o711)  # noqa: S103
@@ -52,7 +54,7 @@ def private() -> dict[PurePosixPath, PurePosixPath]:
 
 @on(*PATH_OPERATIONS)
 def tmp_private(call: Call) -> Allow | Deny:
-    """Below the old directories means below the new ones."""
+    """A path below a shared directory leads below the private one."""
     changes = redirected(call, private())
     if changes and isinstance(call, Exec):
         return Deny(errno.EACCES, reason="no program can be executed in a private /tmp")

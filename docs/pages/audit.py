@@ -42,7 +42,7 @@ def audit() -> str:
         "`seq` counts the records of a log from 1, over restarts and over all of its files. "
         "`chain` is 64 hexadecimal digits: SHA-256 over the 32 bytes of the digest before it and "
         "then the bytes of the record itself, without its `chain`, that is, up to and with the "
-        "value that stands before `chain`, and `}`. Before the first record of a log, the digest "
+        "value before `chain`, and `}`. Before the first record of a log, the digest "
         "is 32 zero bytes. This checks a log of one file:",
         f"```python\n{CHECK.strip()}\n```",
         "A record that could not be written has no number: `audit.lost` or `audit.full` stands "
@@ -50,7 +50,7 @@ def audit() -> str:
         "## How a file begins and ends",
         "The first record of a file, and of every writer, is "
         "[`audit.begun`](events.md#auditbegun). Its `why` is `start` for a new log; `restart` "
-        "where a writer goes on in a file with records; `rotation` where the record before it is "
+        "if a writer continues a file with records; `rotation` if the record before it is "
         "in an older file. `continues` is the `chain` of that record. A line that a crash has left "
         "without an end stays as it is, ended by a newline; the next `audit.begun` has its length "
         "in bytes (`torn`) and its SHA-256 (`torn_sha256`), and follows the record before it.",
@@ -70,12 +70,12 @@ def audit() -> str:
         "The key file has the 32 bytes of the private key in hexadecimal digits. It is made at "
         "the first use, mode 0600.",
         "## What verifying finds",
-        "`notifyd audit verify` tells of each finding the file, the line, the number of the "
+        "`notifyd audit verify` prints for each finding the file, the line, the number of the "
         "record, and a kind:",
         table(("kind", "meaning"), kinds),
         "What it cannot find: that the end of a log was removed up to an older checkpoint which "
-        "ends a file, together with all later files; that a log was removed as a whole; and, by "
-        "somebody who has the key, anything. So note checkpoints elsewhere: with `journal = true`, "
+        "ends a file, together with all later files; that a log was removed as a whole; and any "
+        "change made with the key. So note checkpoints elsewhere: with `journal = true`, "
         "or by copying files as they are rotated. Nor, in a log without an end (`--open`, or one "
         "that is being written), what comes after the last signed checkpoint: a note says from "
         "which record on no signature covers it. In a log that has run for some minutes, that must "
@@ -89,12 +89,12 @@ def audit() -> str:
         "packed. While it is being packed both are there.",
         "## Slow readers and full disks",
         f"A FIFO may be read slowly: {BACKLOG >> 10} KiB are kept. The journal and the database "
-        f"have threads of their own, and {MOST_WAITING >> 20} MiB each. What is beyond is lost "
-        "there, counted in `audit.lost`, and told on standard error.",
-        "A full disk (ENOSPC, EDQUOT) is told on standard error at once, and by "
-        "[`audit.full`](events.md#auditfull) where records can be written again. With `on-full = "
-        f'"refuse"` {BACKLOG >> 10} KiB of events are kept until then, and every call of which '
-        "notifyd is told is refused (EPERM, `the audit file is full`), unless a rule refuses or "
+        f"have threads of their own, and {MOST_WAITING >> 20} MiB each. Events beyond that "
+        "are lost there, counted in `audit.lost`, and reported on standard error.",
+        "A full disk (ENOSPC, EDQUOT) is reported on standard error at once, and by "
+        "[`audit.full`](events.md#auditfull) when records can be written again. With `on-full = "
+        f'"refuse"` {BACKLOG >> 10} KiB of events are kept until then, and every notified '
+        "call is refused (EPERM, `the audit file is full`), unless a rule refuses or "
         "kills. The calls of one batch are answered before it is known.",
         "## The journal",
         "With `journal = true` every event is an entry: `MESSAGE` is a sentence, `PRIORITY` 3 for "

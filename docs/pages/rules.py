@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import notifyd
+import notifyd.rulekit
 import notifyd.testing
 from notifyd.events.event import docs_rows
 from notifyd.policy.call import Call, Raw
@@ -18,8 +19,10 @@ from notifyd.policy.names.ioctl import IOCTLS
 from notifyd.policy.names.socket import IP_ROUTING, IPV6_ROUTING, SOCKET_LEVELS, SOCKET_ROUTING
 from notifyd.policy.operations import OPERATIONS
 from notifyd.policy.verdicts import VERDICTS
+from notifyd.rulekit import files, network
 from pages.markdown import code_indented, markdown, shown, table
 
+KIT = {**files.SUMMARIES, **network.SUMMARIES}
 LONGEST = 70  # characters of a signature in a heading; what a value holds is in its contract
 
 
@@ -61,7 +64,7 @@ def rule(name: str, path: Path) -> str:
 
 
 def python_names() -> str:
-    """What `notifyd` and `notifyd.testing` export."""
+    """What `notifyd`, `notifyd.rulekit` and `notifyd.testing` export."""
     parts = [
         "# Python",
         "What a rule file imports from `notifyd`. The operations have "
@@ -75,6 +78,10 @@ def python_names() -> str:
     parts += [entry(notifyd, name) for name in names]
     listed = ", ".join(f"[`{name}`](operations.md#{name.lower()})" for name in OPERATIONS)
     parts += ["## Operations", listed]
+    parts += ["## notifyd.rulekit", markdown(notifyd.rulekit)]
+    for module in (files, network):
+        parts += [f"## {module.__name__}", markdown(module)]
+        parts += [entry(module, name) for name in module.__all__]
     parts += ["## notifyd.testing", markdown(notifyd.testing)]
     parts += [entry(notifyd.testing, name) for name in notifyd.testing.__all__]
     return "\n\n".join(parts)
@@ -85,6 +92,10 @@ def entry(module: Any, name: str) -> str:
     found = getattr(module, name)
     if name == "Verdict":
         return "### `Verdict`\n\nAny of the verdicts, for the annotation of a rule."
+    if name in KIT:
+        members = tuple(sorted(found)) if isinstance(found, (tuple, frozenset)) else ()
+        are_places = members and isinstance(members[0], PurePosixPath)
+        return "\n\n".join((f"### `{name}`", KIT[name], *([shown(members)] if are_places else ())))
     if name in SUMMARIES:
         if isinstance(found, Mapping):
             levels = table(("level", "options"), map(options_of, found))

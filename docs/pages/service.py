@@ -144,7 +144,7 @@ def metrics() -> str:
         "# Metrics",
         "In Prometheus' text format, from `notifyd ctl metrics`, and at "
         "`http://127.0.0.1:PORT/metrics` if `metrics-port` of the configuration names a port. "
-        "Everybody on the machine can read that one, names of workloads included. It answers "
+        "Every user of the machine can read that one, including names of workloads. It answers "
         "whoever asks for 127.0.0.1 or localhost, and no other name.",
         table(("metric", "kind", "labels", "meaning"), rows),
         "A workload that has ended has no series any more; its calls stay in "

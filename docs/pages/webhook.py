@@ -31,23 +31,23 @@ def webhook() -> str:
         'good = hmac.compare_digest(mac, "v1=" + made) and abs(time.time() - int(stamp[2:])) < '
         f"{FRESH:g}\n```",
         "## Answers",
-        "A status of 200 to 299 takes the question. With an empty body it waits for another face: "
+        "A status of 200 to 299 takes the question. With an empty body the question waits: "
         "the bot may answer later, over [the control socket](control.md) or by `notifyd ctl`. A "
         "bot that keeps the request open until somebody has decided answers at once, by a body "
         f"that is signed in the same way, with at most {MOST_BYTES} bytes:",
         *described(WebhookAnswer, "It has")[1:],
         f"`delivery`, `answer` and `by` are required. `minutes` are at most {MOST_MINUTES}. What "
-        "is not signed so, too old, or about another delivery counts for nothing and is [in the "
-        "log](events.md#approvalforbidden). The person on record is `by`, `by webhook`, from the "
+        "is unsigned, too old, or about another delivery is ignored and [in the "
+        "log](events.md#approvalforbidden). The recorded person is `by`, `by webhook`, from the "
         "webhook's host.",
-        "When the question has ended meanwhile, the request is broken off. After `timeout` it is, "
-        "too; the question stays.",
+        "The daemon aborts the request when the question has ended, and after `timeout`; then the "
+        "question stays.",
         "## What does not arrive",
         "A connection that fails, a status of 429 and one of 500 and more are tried again after "
         f"{pauses} seconds. Other statuses, redirections included, are not. Then there is "
-        f"[an event](events.md#webhookfailed). At most {AT_ONCE} requests are under way at a "
+        f"[an event](events.md#webhookfailed). At most {AT_ONCE} requests run at a "
         f"time, and of more than {MOST} open questions the newest are not sent. No call and no "
-        "other face ever waits for a webhook.",
+        "other front end ever waits for a webhook.",
         "Certificates are checked against those of the system. Proxies and passwords in the "
         "daemon's environment are not used.",
     ]

@@ -1,4 +1,4 @@
-"""The desk: questions come in, wait for a person, and leave with what became of them.
+"""The desk: questions arrive, wait for a person, and leave with their outcome.
 
 Owns everything that is open. Who may answer is not decided here, nor how a person is shown a
 question; the faces do that.
@@ -26,7 +26,7 @@ __all__ = ["MOST_A_MINUTE", "MOST_OPEN", "Asks", "Desk", "Tell"]
 
 MOST_OPEN = 64  # questions of one workload that wait at the same time
 MOST_A_MINUTE = 60  # new questions of one workload
-MOST_ENDED = 1000  # questions of which is known what became of them, for who answers too late
+MOST_ENDED = 1000  # ended questions whose outcome is kept, for late answers
 LINGER = 1.0  # seconds that a question waits for its call to come again, after a signal
 UNKEPT = 1_000_000_000  # ids above are of questions that the store did not take: it gives none such
 _MINUTE = 60.0
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Asks(Protocol):
-    """Whoever can be asked: a desk, or somebody who gets one when it is needed."""
+    """What can be asked: a desk, or what gets one when it is needed."""
 
     async def ask(self, draft: Question) -> Resolution:
         """See `Desk.ask`."""
@@ -54,7 +54,7 @@ class _Open:
         self.question = question
         self.deadline = deadline
         self.done = trio.Event()
-        self.deciding = trio.Lock()  # whoever answers first has answered, however long it takes
+        self.deciding = trio.Lock()  # the first answer counts, however long it takes
         self.resolution: Resolution | None = None
         self.waiters = 0
         self.lonely_since = 0.0
@@ -116,7 +116,7 @@ class Desk:
     # -- asking
 
     async def ask(self, draft: Question) -> Resolution:
-        """Ask, and wait for what becomes of it. Cancelled if whoever wants to know is gone.
+        """Ask, and wait for the outcome. Cancelled if the caller is gone.
 
         Args:
             draft: the question; its `id` and `asked` are given here.
@@ -187,7 +187,7 @@ class Desk:
                 await self._end(one, Resolution(State.EXPIRED, one.question.id, why="no answer"))
 
     async def _end(self, one: _Open, resolution: Resolution) -> None:
-        """Let everybody know who waits for a question, and keep what became of it."""
+        """Notify every caller that waits for a question, and keep its outcome."""
         waited = round(time.monotonic() - one.begun, 3)
         one.resolution = resolution
         self._open.pop(_key(one.question), None)
@@ -227,7 +227,7 @@ class Desk:
         """Take a person's answer.
 
         Raises:
-            UsageError: there is no such question any more, or it cannot be remembered so long.
+            UsageError: the question is not open any more, or its answer cannot last that long.
         """
         one = self._find(id)
         question = one.question
@@ -237,12 +237,12 @@ class Desk:
         if answer.scope is Scope.MINUTES and not 0 < answer.minutes <= 525_600:
             raise UsageError("an answer for some minutes says how many: 1 to 525600")
         async with one.deciding:
-            self._find(id)  # somebody else may have been quicker
+            self._find(id)  # another answer may have been faster
             if answer.scope.lasts:
                 self._memory.add(await self._granted(question, answer))
             else:
                 self._memory.keep(question, answer)
-            if one.resolution is None:  # whoever asked is still there
+            if one.resolution is None:  # the caller still waits
                 state = State.GRANTED if answer.granted else State.REFUSED
                 await self._end(one, Resolution(state, id, answer))
         await self._supersede(id)
@@ -304,7 +304,7 @@ class Desk:
         """Forget an answer that lasts.
 
         Raises:
-            UsageError: there is none of that id.
+            UsageError: no answer has that id.
         """
         grant = self._memory.revoke(id)
         if grant is None:
@@ -341,7 +341,7 @@ class Desk:
         return self.version
 
     async def run(self) -> None:
-        """Withdraw questions that nobody waits for any more, until cancelled."""
+        """Withdraw questions for which no call waits any more, until cancelled."""
         while True:
             await trio.sleep(LINGER / 2)
             late = time.monotonic() - LINGER
@@ -356,7 +356,7 @@ class Desk:
         changed.set()
 
     async def _try_to_keep(self, write: Callable[[], T]) -> T | None:
-        """Write to the store. That it fails is told; what a person decided holds all the same."""
+        """Write to the store. A failure is reported; what a person decided applies nevertheless."""
         try:
             return await self._in_thread(write)
         except (sqlite3.Error, OSError) as error:

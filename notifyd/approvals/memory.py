@@ -38,7 +38,7 @@ class Grant:
 
 
 class Memory:
-    """Answers by what they hold for."""
+    """Answers by what they apply to."""
 
     def __init__(self, grants: Iterable[Grant] = ()) -> None:
         self._of_process: dict[tuple[str, str, Subject], Answer] = {}
@@ -74,7 +74,7 @@ class Memory:
         self._lasting[grant.subject] = grant
 
     def revoke(self, id: int) -> Grant | None:  # noqa: A002
-        """Forget a lasting one; None if there is none of that id."""
+        """Forget a lasting one; None if none has that id."""
         for subject, grant in self._lasting.items():
             if grant.id == id:
                 del self._lasting[subject]

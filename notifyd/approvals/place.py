@@ -1,4 +1,4 @@
-"""Where answers are kept: a file that nobody but us and root can write, or put another for.
+"""Where answers are stored: a file that only we and root can write or replace.
 
 Owns the walk to it, folder by folder, and follows no symbolic link.
 """
@@ -23,7 +23,7 @@ _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def claim(path: Path) -> os.stat_result:
     """Make the file if it is not there, and see that it is ours.
 
-    Afterwards the path can be used as it is: whoever could make it mean something else is trusted.
+    Afterwards the path can be used as it is: only trusted users could make it mean another file.
 
     Args:
         path: absolute; made, 0600, if it is not there, as are its folders, 0700.
@@ -32,7 +32,7 @@ def claim(path: Path) -> os.stat_result:
         What fstat(2) says of the file.
 
     Raises:
-        UsageError: somebody else can write it or put another in its place, or a symbolic link is on
+        UsageError: another user can write or replace it, or a symbolic link is on
             the way.
         OSError: it cannot be opened.
     """
@@ -103,7 +103,7 @@ def _check_beside(folder: int, path: Path, more: str) -> None:
 
 def _check_file(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise UsageError(f"{path}: is no regular file: move it away, and a new one is made")
+        raise UsageError(f"{path}: is not a regular file: move it away, and a new one is made")
     if found.st_uid != os.geteuid():
         raise UsageError(
             f"{path}: belongs to uid {found.st_uid}, and only answers of our own are obeyed: name "

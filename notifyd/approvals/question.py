@@ -1,4 +1,4 @@
-"""Questions, answers, and what became of them, as values."""
+"""Questions, answers and outcomes, as values."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Scope(enum.Enum):
 
 
 class State(enum.Enum):
-    """What became of a question."""
+    """The outcome of a question."""
 
     ASKED = "asked"
     GRANTED = "granted"
     REFUSED = "refused"
     EXPIRED = "expired"  # nobody answered in time
-    WITHDRAWN = "withdrawn"  # whoever wanted to know is gone
-    SUPERSEDED = "superseded"  # answered by what was remembered of another one
+    WITHDRAWN = "withdrawn"  # the caller is gone
+    SUPERSEDED = "superseded"  # decided by the remembered answer to another one
     UNASKED = "unasked"  # nobody can be asked, or too much has been asked
 
 

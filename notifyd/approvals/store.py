@@ -138,7 +138,7 @@ class Store:
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA trusted_schema = OFF")
             self._prepare()
-            self.grants()  # what is broken is found now, while somebody looks
+            self.grants()  # a broken database is found now, while a person can act
 
     def __enter__(self) -> Store:
         return self
@@ -188,7 +188,7 @@ class Store:
             ) from error
 
     def end_all(self, when: float) -> None:
-        """Questions that a predecessor has left are asked again, by whoever still waits.
+        """Withdraw a predecessor's questions: calls that still wait ask again.
 
         Raises:
             UsageError: it cannot be written.
@@ -196,14 +196,14 @@ class Store:
         with self._usable(), self._writing():
             self._db.execute(
                 "UPDATE question SET state = ?, ended = ?, reason = ? WHERE state = ?",
-                (State.WITHDRAWN.value, when, "notifyd was started anew", State.ASKED.value),
+                (State.WITHDRAWN.value, when, "notifyd was restarted", State.ASKED.value),
             )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        # SQLite would go on with a file that has no name any more, and nothing would be kept.
+        # SQLite would keep using a file that has no name any more, and answers would be lost.
         if not self._is_there():
-            raise sqlite3.OperationalError("the file was removed: start notifyd anew")
+            raise sqlite3.OperationalError("the file was removed: restart notifyd")
         self._begin()
         try:
             yield
@@ -255,7 +255,7 @@ class Store:
             return self._insert("question", row)
 
     def end(self, id: int, resolution: Resolution, when: float, waited: float) -> None:  # noqa: A002
-        """Keep what became of a question.
+        """Store the outcome of a question.
 
         Raises:
             sqlite3.Error.
@@ -280,7 +280,7 @@ class Store:
         tests = [f"{name} {'=' if name in exact else 'GLOB'} :{name}" for name in given]
         where = " AND ".join(["state != 'asked'", *tests])
         values = {**given, "most": wanted.most}
-        name = f"{self._path.as_uri()}?mode=rw"  # where there is none, none is made
+        name = f"{self._path.as_uri()}?mode=rw"  # a missing file is not created
         with closing(sqlite3.connect(name, timeout=BUSY, uri=True)) as db:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA query_only = ON")

@@ -44,7 +44,7 @@ class Built:
     """A compiled profile.
 
     `widened` has a line for each call of which more is notified than the profile says, because the
-    exact conditions would be too long. Whoever answers must decide those again.
+    exact conditions would be too long. The supervisor must decide those again.
     """
 
     program: Program

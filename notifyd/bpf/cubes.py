@@ -55,7 +55,7 @@ def cut(cubes: Iterable[Cube], bits: int) -> tuple[Cube, ...]:
 def subtract(a: Cube, b: Cube) -> tuple[Cube, ...]:
     """What `a` holds for and `b` does not, as disjoint cubes.
 
-    One cube for every bit that `b` looks at and `a` leaves open; `a` alone where they do not meet.
+    One cube for every bit that `b` tests and `a` leaves open; `a` alone if they are disjoint.
     """
     if overlap(a, b) is None:
         return (a,)
@@ -88,7 +88,7 @@ def equal(arg: int, width: int, v: int) -> tuple[Cube, ...]:
     """Argument `arg`, of `width` bits, is `v`; a negative `v` is meant as two's complement.
 
     Raises:
-        ValueError: `v` does not fit into `width` bits, or `width` is none of 8, 16, 32, 64.
+        ValueError: `v` does not fit into `width` bits, or `width` is not 8, 16, 32 or 64.
     """
     return ((Masked(arg, _ones(width), _fit(width, v)),),)
 
@@ -102,7 +102,7 @@ def one_of(arg: int, width: int, values: Iterable[int]) -> tuple[Cube, ...]:
 
 
 def none_of(arg: int, width: int, values: Iterable[int]) -> tuple[Cube, ...]:
-    """The argument is none of `values`."""
+    """The argument is not in `values`."""
     left: tuple[Cube, ...] = ((),)
     for unwanted in one_of(arg, width, values):
         left = tuple(piece for cube in left for piece in subtract(cube, unwanted))
@@ -117,7 +117,7 @@ def between(arg: int, width: int, lo: int, hi: int) -> tuple[Cube, ...]:
     """
     ones = _ones(width)
     if not 0 <= lo <= ones or not 0 <= hi <= ones:
-        raise ValueError(f"{lo} to {hi} is no range of unsigned {width}-bit numbers")
+        raise ValueError(f"{lo} to {hi} is not a range of unsigned {width}-bit numbers")
     cubes: list[Cube] = []
     while lo <= hi:
         size = (lo & -lo) or ones + 1

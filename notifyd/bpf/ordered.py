@@ -50,7 +50,7 @@ def order(clauses: Sequence[Clause], default: Action, limit: int, *, may_notify:
         clauses: The first that holds decides.
         default: What decides where none holds.
         limit: How many cubes to write down, if `may_notify`. The rest of the calls is notified.
-        may_notify: Whether somebody answers notifications, and will decide again what a widened
+        may_notify: Whether a supervisor answers notifications, and decides again what a widened
             call sends: slower, and never wrong.
     """
     kept: list[Clause] = []
@@ -87,7 +87,7 @@ def _words(cube: Cube) -> Iterator[_Word]:
 
 
 def _cube_code(words: Sequence[_Word], action: Action, held: _Word | None) -> Iterator[Instruction]:
-    """Return `action` if all words agree; go on behind it if one does not."""
+    """Return `action` if all words match; continue after it if one does not."""
     code: list[Instruction] = []
     failing: list[int] = []
     for word in words:

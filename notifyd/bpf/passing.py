@@ -1,4 +1,4 @@
-"""For which calls a profile lets the kernel go on and asks nobody.
+"""For which calls a profile lets the kernel continue without asking.
 
 Owns reading an installed filter's profile the careful way: where entries for one call overlap, it
 depends on libseccomp which of them holds, and the loosest is believed. Knows nothing of rules.
@@ -80,5 +80,5 @@ def where(
 
 
 def passes(profile: Profile, arch: str, nr: int, within: Iterable[Cube]) -> bool:
-    """Whether the kernel goes on with any call of these registers and asks nobody."""
+    """Whether the kernel continues any call with these registers without asking."""
     return bool(where(profile, arch, nr, goes_on, within))

@@ -48,7 +48,7 @@ def decode(raw: bytes) -> Any:
     """Read JSON that all take for the same.
 
     Raises:
-        ValueError: it is none, or readers differ about it; the text says where.
+        ValueError: it is not JSON, or readers differ about it; the text says where.
     """
     count = 0
 
@@ -83,7 +83,7 @@ def _finite(text: str) -> float:
 
 
 def _none(text: str) -> Any:
-    raise ValueError(f"{text} is no number in JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _check(value: Any, place: str, depth: int) -> None:

@@ -47,7 +47,9 @@ class Action:
         if not 0 <= self.value <= 0xFFFFFFFF:
             raise ValueError(f"{self.value:#x} is no 32-bit return value of a seccomp program")
         if self.value & ~_DATA == _ERRNO and self.value & _DATA > MAX_ERRNO:
-            raise ValueError(f"{self.value & _DATA} is no errno: the kernel knows 0 to {MAX_ERRNO}")
+            raise ValueError(
+                f"{self.value & _DATA} is not an errno: the kernel knows 0 to {MAX_ERRNO}"
+            )
 
     def __str__(self) -> str:
         if self.value & ~_DATA == _ERRNO:
@@ -80,7 +82,7 @@ def errno_action(n: int) -> Action:
         ValueError: `n` is not within 0 and 4095.
     """
     if not 0 <= n <= MAX_ERRNO:
-        raise ValueError(f"{n} is no errno: give one between 0 and {MAX_ERRNO}")
+        raise ValueError(f"{n} is not an errno: give one between 0 and {MAX_ERRNO}")
     return Action(_ERRNO | n)
 
 
@@ -100,7 +102,7 @@ class Masked:
         if not 0 <= self.arg <= 5:
             raise ValueError(f"a system call has arguments 0 to 5, not {self.arg}")
         if not 0 < self.mask <= _MASK64:
-            raise ValueError(f"{self.mask:#x} is no mask of 1 to 64 bits")
+            raise ValueError(f"{self.mask:#x} is not a mask of 1 to 64 bits")
         if self.value & ~self.mask:
             raise ValueError(f"{self.value:#x} has bits outside of its mask {self.mask:#x}")
 
@@ -115,7 +117,7 @@ Cube = tuple[Masked, ...]
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """An action for the calls that any of the cubes holds for. `note` tells a reader why."""
+    """An action for the calls that any of the cubes matches. `note` says why."""
 
     action: Action
     cubes: tuple[Cube, ...]

@@ -1,8 +1,8 @@
 """Whether a program does what its profile says, by running it on chosen points.
 
 Owns the choice of the points: one inside each condition and one just outside of it, the numbers
-next to those that are named, x32 numbers, and an architecture nobody named. It is cheap enough to
-be done every time; it is no proof.
+next to those that are named, x32 numbers, and an architecture not in the profile. It is cheap
+enough to be done every time; it does not prove the program.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _inside(cube: Cube, fill: int) -> list[int]:
 
 
 def _outside(cube: Cube, inside: Sequence[int], nth: int) -> list[int]:
-    """The point with one bit turned that the cube looks at: another bit for another `nth`."""
+    """The point with one bit flipped that the cube tests: another bit for another `nth`."""
     one = cube[nth % len(cube)]
     mask = one.mask
     for _ in range(nth % mask.bit_count()):

@@ -103,7 +103,7 @@ def grants_table(grants: Sequence[GrantView]) -> Iterator[str]:
 
 
 def history_table(decisions: Sequence[DecisionView]) -> Iterator[str]:
-    """What was asked before, the latest first."""
+    """Earlier questions, the latest first."""
     if not decisions:
         yield "no questions"
         return

@@ -106,7 +106,7 @@ def show(
     if database is not None and files:
         raise UsageError("--database reads no FILE: leave one of them out")
     found = _events(_lines(files, database, config, selection))
-    first = next(found, None)  # what cannot be read is told before there is a heading
+    first = next(found, None)  # an unreadable file is reported before there is a heading
     if first is None and database is None:
         where = ", ".join(files) or f"the log of {config}"
         raise UsageError(f"no event of notifyd in {where}: name an audit file")
@@ -161,7 +161,7 @@ def verify(
 @click.argument("file", required=False, shell_complete=complete_files)
 @_configured
 def key(file: str | None, config: str) -> None:
-    """Print the public key of the key in FILE, or of the daemon's; it is made if there is none."""
+    """Print the public key of the key in FILE, or of the daemon's; a missing key is created."""
     from notifyd.events.signing import Signer
 
     click.echo(Signer.open(file or _log(config).key_path).public)

@@ -73,7 +73,7 @@ def command(
 
     at = Listen.parse(listen, insecure=insecure_listen)
     if not at.is_loopback:
-        _say(f"warning: whoever is on the way to {listen} can read all of it, and take it over")
+        _say(f"warning: anyone between {listen} and you can read everything, and take the session")
     if show and at.path:
         raise UsageError("--open: a browser cannot open a unix socket: leave one of the two out")
     control = socket or default_socket(os.environ)
@@ -109,7 +109,7 @@ def open_page(url: str, folder: Path) -> None:
 
     Args:
         url: the address.
-        folder: nobody else's; has to stay until the browser has read what is put there.
+        folder: private; has to stay until the browser has read the file in it.
     """
     page = folder / "console.html"
     page.touch(0o600)

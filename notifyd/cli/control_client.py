@@ -22,7 +22,7 @@ _CHUNK = 1 << 16
 
 
 def default_socket(environ: Mapping[str, str]) -> str:
-    """Where the daemon's control socket is, if nobody says.
+    """Where the daemon's control socket is by default.
 
     `$NOTIFYD_CONTROL`; or that of the user's own daemon, if it is there; or the system's.
     """
@@ -49,7 +49,7 @@ class Connection:
         """Send a request and wait for its result.
 
         Raises:
-            UsageError: there is none; with the daemon's words, or what is wrong with it.
+            UsageError: there is no result; with the daemon's reason, or what is wrong with it.
         """
         try:
             with suppress(BrokenPipeError):  # it may have said why before it left
@@ -74,7 +74,7 @@ class Connection:
             return protocol.parse_reply(line, command)
         except PeerError as error:
             raise UsageError(
-                f"what answers there is no notifyd of this version: {error}"
+                f"what answers there is not notifyd of this version: {error}"
             ) from error
         except UsageError as error:
             # It may repeat what others have sent it.
@@ -110,7 +110,7 @@ class Connection:
                 yield piece
 
     def piece(self) -> bytes | None:
-        """The whole lines that are here, after receiving once if there are none.
+        """The complete lines, after receiving once if there are none.
 
         Returns:
             None at the end, and where a line is longer than any event.
@@ -142,7 +142,7 @@ def connected(path: str, *, patience: float = PATIENCE) -> Iterator[Connection]:
         patience: seconds for each answer.
 
     Raises:
-        UsageError: nobody is there, or not for us.
+        UsageError: no daemon listens, or not for us.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(patience)

@@ -47,7 +47,7 @@ def status(socket: str | None, as_json: bool) -> None:
 @reaching
 @as_json
 def workloads(socket: str | None, as_json: bool) -> None:
-    """List who is supervised."""
+    """List the supervised workloads."""
     from notifyd.cli.control_tables import workloads_table
 
     show(ask(socket, protocol.WorkloadsRequest()), as_json, workloads_table)
@@ -95,7 +95,7 @@ def events(
 @reaching
 @as_json
 def reload(socket: str | None, as_json: bool) -> None:
-    """Load the configuration and its rules anew: all of it, or nothing."""
+    """Reload the configuration and its rules, all or nothing."""
     from notifyd.cli.control_tables import reloaded
 
     show(ask(socket, protocol.ReloadRequest()), as_json, reloaded)

@@ -61,14 +61,14 @@ def pending(socket: str | None, as_json: bool) -> None:
 @click.command()
 @_answering
 def approve(**given: Any) -> None:
-    """Let the call happen that question ID is about."""
+    """Allow the call of question ID."""
     _answer(messages.ApproveRequest, **given)
 
 
 @click.command()
 @_answering
 def deny(**given: Any) -> None:
-    """Refuse the call that question ID is about."""
+    """Refuse the call of question ID."""
     _answer(messages.DenyRequest, **given)
 
 
@@ -144,7 +144,7 @@ def grants(socket: str | None, own: bool, as_json: bool) -> None:
 @_own
 @as_json
 def revoke(id: int, socket: str | None, own: bool, as_json: bool) -> None:  # noqa: A002
-    """Have grant ID hold no more: what it is about is asked again."""
+    """Revoke grant ID: its calls are asked about again."""
     from notifyd.cli.approval_tables import revoked
 
     if own:
@@ -171,10 +171,10 @@ def revoke(id: int, socket: str | None, own: bool, as_json: bool) -> None:  # no
 @click.option("--operation", default="", metavar="GLOB", help="Only about these operations.")
 @click.option("--exe", default="", metavar="GLOB", help="Only asked by these programs.")
 @click.option("--by", default="", metavar="GLOB", help="Only answered by these people.")
-@click.option("--state", default="", metavar="GLOB", help="Only what became of it: granted, ...")
+@click.option("--state", default="", metavar="GLOB", help="Only these outcomes: granted, ...")
 @as_json
 def history(socket: str | None, limit: int, as_json: bool, **globs: Any) -> None:
-    """List what was asked before and what became of it, the latest first."""
+    """List earlier questions and their outcomes, the latest first."""
     from notifyd.cli.approval_tables import history_table
 
     request = messages.HistoryRequest(limit=limit, **globs)

@@ -1,6 +1,6 @@
 """How a terminal is set while it is read for an answer: nothing of that is left as it was found.
 
-Whoever has a terminal open can set it, and so change what a typed line becomes on its way: with
+A process that has a terminal open can change its settings, and so what a typed line becomes: with
 another key that deletes the line, `no 10m` arrives as `10m`.
 """
 

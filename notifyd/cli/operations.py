@@ -23,7 +23,7 @@ def find_operation(name: str) -> type[Call]:
     """The operation of this name, in whatever case, or the one that a system call belongs to.
 
     Raises:
-        UsageError: there is none; the nearest name is suggested.
+        UsageError: there is no such operation; the nearest name is suggested.
     """
     by_name = {known.lower(): operation for known, operation in OPERATIONS.items()}
     by_call = {one.syscall: op for op in OPERATIONS.values() for one in op.variants}

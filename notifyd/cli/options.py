@@ -78,14 +78,14 @@ def rules_and_options(*, required: bool, more: str = "") -> Callable[[F], F]:
 def remaining(function: F) -> F:
     """`--otherwise`, "allow" or "deny", and `--strict`."""
     function = click.option(
-        "--strict", is_flag=True, help="Refuse Continue() where a rule looked at memory."
+        "--strict", is_flag=True, help="Refuse Continue() by a rule that read memory."
     )(function)
     return click.option(
         "--otherwise",
         type=click.Choice(["allow", "deny"]),
         default="allow",
         show_default=True,
-        help="What a call gets that rules were asked about and none had an opinion on.",
+        help="The verdict if no rule that was asked had an opinion.",
     )(function)
 
 

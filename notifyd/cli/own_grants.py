@@ -31,7 +31,7 @@ def revoke_own(number: int) -> GrantView:
     """Have one hold no more. A run that has read it already keeps to it.
 
     Raises:
-        UsageError: there is none of that number, or the database cannot be used.
+        UsageError: no answer has that number, or the database cannot be used.
     """
     with Store(user_path()) as store:
         for one in _holding(store):

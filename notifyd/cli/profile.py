@@ -70,8 +70,8 @@ def command(
 ) -> None:
     """Write the seccomp profile of containers whose calls notifyd decides.
 
-    The base loses what the rules are about; what they refuse, the kernel refuses, and what they
-    want to be asked about, it asks. Whatever a profile cannot express is told.
+    The calls that rules are about are taken out of the base: the kernel refuses those that rules
+    always refuse, and reports those that rules decide. A message names what a profile cannot say.
 
     \b
     notifyd profile --rules harmless-devices --output devices.json
@@ -84,7 +84,7 @@ def command(
         raise UsageError(f"--listener {listener}: more than {LONGEST_PATH} bytes; unix(7)")
     found, place = find_base(base, caps)
     to = Listener(listener, metadata, flags, runtime)
-    with redirect_stdout(sys.stderr):  # what rules print is no part of the profile
+    with redirect_stdout(sys.stderr):  # output of rules does not belong to the profile
         made = compose(rules, options, found, place, to)
     for note in made.notes:
         complain(note)

@@ -40,7 +40,7 @@ def run_at_service(
         user: whom the command runs as, if not us.
         words: the command.
         given: options that are the daemon's to decide, by name; any that is set is an error.
-        complain: is told what the person has to know.
+        complain: gets the messages for the person.
 
     Returns:
         The exit status for the shell.

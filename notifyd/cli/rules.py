@@ -21,7 +21,9 @@ __all__ = ["command"]
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...", shell_complete=complete_rules)
 @click.option("--filter", "filters", is_flag=True, help="Show what they become in the kernel.")
-@click.option("--order", "order", is_flag=True, help="Show which is asked about what, in order.")
+@click.option(
+    "--order", "order", is_flag=True, help="Show which rule is asked about what, in order."
+)
 @click.option("--options", "wants", is_flag=True, help="Show which settings they take.")
 @click.option("--operations", "every", is_flag=True, help="List what a rule can be about.")
 @click.option(

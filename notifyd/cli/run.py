@@ -32,7 +32,7 @@ from notifyd.errors import UsageError
     "--audit-key",
     type=click.Path(),
     metavar="FILE",
-    help="Sign checkpoints of the audit file with the key in FILE; it is made if there is none.",
+    help="Sign checkpoints of the audit file with the key in FILE; a missing key is created.",
 )
 @click.option(
     "--service",
@@ -74,7 +74,7 @@ def command(
 ) -> None:
     """Run COMMAND and everything it starts under rules.
 
-    The rules decide the system calls that they name; all others are as free as ever. Refused calls
+    The rules decide the system calls that they name; all others are not affected. Refused calls
     are shown as they happen, and a table at the end tells what was decided how often.
 
     \b

@@ -28,7 +28,7 @@ from notifyd.launch.ground import check_kernel, check_proc
 def command(config: str, check: bool) -> None:
     """Supervise whatever hands its listener over: containers, commands, plugins.
 
-    The configuration says which sockets there are, and who gets which rules. It is loaded anew on
+    The configuration has the sockets, and says which workloads get which rules. It is reloaded on
     SIGHUP, by `notifyd ctl reload`, and when one of its files changes; a mistake leaves the old one
     in force.
 

@@ -144,7 +144,7 @@ def _programs(command: str) -> tuple[str, ...]:
     """The files of the command, and of the Python that its PATH finds."""
     environment, found = native_environment(), list[str]()
     for name in (command, "python3", "python"):
-        with contextlib.suppress(OSError):  # a command that is not there is told when it starts
+        with contextlib.suppress(OSError):  # a missing command is reported when it starts
             found.append(os.fsdecode(search(os.fsencode(name), environment)))
     return tuple(found)
 
@@ -158,7 +158,7 @@ def _with_record_kept(rules: RuleSet, user: User | None) -> RuleSet:
     from notifyd.policy.guard import guarded
 
     store = user_path().absolute()
-    with contextlib.suppress(UsageError, OSError):  # told when the first question needs it
+    with contextlib.suppress(UsageError, OSError):  # reported when the first question needs it
         claim(store)
     return guarded(rules, store)
 
@@ -205,7 +205,7 @@ def live(life: Callable[[], Awaitable[int]], spawned: Spawned) -> int:
     try:
         return trio.run(life)
     except BaseException as error:
-        # Nobody answers any more. A command that goes on half supervised is worse than none.
+        # No one answers any more. A command that runs on half supervised is worse than none.
         spawned.send_signal(signal.SIGKILL)
         raise alone(error) from None
 
@@ -365,7 +365,7 @@ def _print_summary(reporter: Reporter, refusals: Refusals | None, lowered: Lower
     for action, names in _by_action(lowered.decided).items():
         text = f"in the kernel, uncounted: {action} for {', '.join(names)}"
         lines += textwrap.wrap(text, 79, subsequent_indent="  ", break_on_hyphens=False)
-    with contextlib.suppress(OSError):  # a terminal that is gone is no reason to lose the status
+    with contextlib.suppress(OSError):  # the status counts even if the terminal is gone
         print("\n".join(lines), file=sys.stderr, flush=True)
 
 

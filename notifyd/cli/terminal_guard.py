@@ -1,4 +1,4 @@
-"""Whoever may be asked about does not reach the terminal at which the question is answered.
+"""A program about which a person may be asked cannot reach the terminal of the answer.
 
 A rule file that is added to those of a run that may ask at a terminal. That an opened file is no
 foreign terminal is seen when it is opened, by what it is (`perform.terminals`); that every open is

@@ -39,7 +39,7 @@ _OVERRIDES = frozenset(
 )
 
 
-# In the user namespace of a rootless engine root's files are nobody's.
+# In the user namespace of a rootless engine root's files belong to the user nobody.
 _OBEYED = partial(read_trusted, unmapped=True)
 
 
@@ -95,7 +95,7 @@ def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
 
 
 def _begins_like_ours(name: str) -> bool:
-    """In any case: a misspelt annotation is no silence."""
+    """In any case: a misspelt annotation must not be ignored."""
     return name.casefold().startswith(PREFIX)
 
 
@@ -139,7 +139,7 @@ def _base(seccomp: Any, path: Path) -> Seccomp:
     if seccomp is None:
         return open_base()
     if not isinstance(seccomp, dict):
-        raise UsageError(f"{path}: linux.seccomp is no profile")
+        raise UsageError(f"{path}: linux.seccomp is not a profile")
     return as_profile(seccomp, f"{path} (linux.seccomp)")
 
 
@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Put another file in the place of this one, with the same owner and mode, in one step."""
+    """Replace this file by another one, with the same owner and mode, in one step."""
     before = path.stat()
     number, name = tempfile.mkstemp(prefix=".config.json.", dir=path.parent)
     try:

@@ -48,7 +48,7 @@ class Listener:
         path: an AF_UNIX stream socket, as the runtime sees it.
         metadata: a text that goes with it, by which the daemon may choose a workload's rules.
         flags: `SECCOMP_FILTER_FLAG_*` for the runtime, beside those of the base.
-        runtime: `runc` or `crun`; what is none of them is taken for the stricter, runc.
+        runtime: `runc` or `crun`; any other is treated as the stricter, runc.
     """
 
     path: str = LISTENER

@@ -57,14 +57,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         choices = dict.fromkeys(shipped()) if self.choices is None else self.choices
         if name not in choices:
             raise UsageError(
-                f"org.notifyd.rules: {name!r} is none of the choices here; they are: "
+                f"org.notifyd.rules: {name!r} is not one of the choices here; they are: "
                 f"{', '.join(choices) or 'none'}"
             )
         return choices[name] or name
 
 
 def read_settings(path: Path) -> Settings:
-    """The file, or the defaults if there is none.
+    """The file, or the defaults if it is missing.
 
     Raises:
         UsageError: it cannot be read, others may write it, or it says something that it cannot say.

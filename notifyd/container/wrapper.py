@@ -123,7 +123,7 @@ def find_runtime() -> str:
     """The real runtime: NOTIFYD_RUNTIME, or `runtime` in the settings, or the first on PATH.
 
     Raises:
-        WrapperError: there is none, or it is this program.
+        WrapperError: there is no runtime, or it is this program.
     """
     named = os.environ.get("NOTIFYD_RUNTIME") or _named()
     folders = os.get_exec_path()

@@ -101,11 +101,11 @@ def _names(count: str, names: str) -> Iterator[str]:
     """A name for each descriptor; "" for one that has none.
 
     Raises:
-        UsageError: the number of descriptors is none.
+        UsageError: the number of descriptors is not valid.
     """
     if not (count.isascii() and count.isdigit() and int(count) <= _MOST):
         raise UsageError(
-            f"LISTEN_FDS={count!r} is no number up to {_MOST}: unset it and LISTEN_PID"
+            f"LISTEN_FDS={count!r} is not a number up to {_MOST}: unset it and LISTEN_PID"
         )
     told = names.split(":") if names else []
     for at in range(int(count)):
@@ -123,7 +123,7 @@ def _taken(fd: int, name: str, kind: socket.SocketKind) -> socket.socket:
     try:
         family, found, _ = socket_info(fd)
     except OSError as error:
-        raise UsageError(_wrong(name, kind, "that is no socket")) from error
+        raise UsageError(_wrong(name, kind, "that is not a socket")) from error
     if family != socket.AF_UNIX or found != kind:
         raise UsageError(_wrong(name, kind, "of another type"))
     os.set_inheritable(fd, False)

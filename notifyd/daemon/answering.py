@@ -26,7 +26,7 @@ from notifyd.intake.reception import send_all
 
 __all__ = ["HANDLERS", "follow_questions", "grant_view"]
 
-GATHER = 0.05  # seconds between two lists: a flood of questions is told together
+GATHER = 0.05  # seconds between two lists: a flood of questions is sent together
 LOOK = 0.5  # seconds between two looks at whether a reader has left
 
 
@@ -108,7 +108,7 @@ def person_of(peer: Peer, on_behalf: messages.OnBehalf | None) -> Person:
 
 
 def grant_view(grant: Grant) -> messages.GrantView:
-    """A grant as it is told."""
+    """A grant as it is sent."""
     subject, person = grant.subject, grant.person
     return messages.GrantView(
         id=grant.id,
@@ -132,7 +132,7 @@ async def follow_questions(
 ) -> None:
     """Send the questions that wait, and again whenever they change, until the peer has left.
 
-    It may read as slowly as it likes: what changes meanwhile is told in one piece.
+    It may read as slowly as it likes: changes in the meantime are sent in one piece.
     """
     told = -1
     while not left():

@@ -79,7 +79,7 @@ class ApproveRequest(_AnswerRequest, frozen=True, kw_only=True, tag="approve"):
         scope: how long that holds: one of the question's `scopes`.
         minutes: how many, for the scope `minutes`.
         reason: why, for the record.
-        on_behalf_of: `name`, `face`, `place` and `uid` of whom a front end speaks for. Only root
+        on_behalf_of: `name`, `face`, `place` and `uid` of a front end's user. Only root
             and the daemon's own user are believed.
     """
 
@@ -113,7 +113,7 @@ class RevokeRequest(Request, frozen=True, kw_only=True, tag="revoke"):
 
 
 class HistoryRequest(Request, frozen=True, tag="history"):
-    """What was asked before and what became of it, the latest first.
+    """Earlier questions and their outcomes, the latest first.
 
     Attributes:
         limit: how many at most, 1 to 1000.
@@ -151,7 +151,7 @@ class ProcessView(msgspec.Struct, frozen=True):
 
 
 class DecisionView(msgspec.Struct, frozen=True):
-    """What became of a question.
+    """The outcome of a question.
 
     Attributes:
         id: the question's.
@@ -217,7 +217,7 @@ class QuestionView(msgspec.Struct, frozen=True):
         annotations: of the container.
         tree: the process and its ancestors, at most 16, as they were when the question was first
             shown; each has `pid`, `name`, `cmdline` and `uid`. Empty if they cannot be read.
-        history: what became of the latest questions of the same rule and key, at most 5; as
+        history: the outcomes of the latest questions of the same rule and key, at most 5; as
             `history` has them.
     """
 

@@ -28,7 +28,7 @@ __all__ = ["part_of"]
 
 
 def part_of(arrival: Arrival, present: Iterable[Supervised]) -> Supervised | None:
-    """The workload that an arrival is a part of, if that is here and can be told for certain."""
+    """The workload that an arrival is a part of, if it is here and identified for certain."""
     if not arrival.joins:
         return None
     called = [one for one in present if one.first is not None and one.key == key_of(arrival)]
@@ -48,5 +48,5 @@ def _around(arrival: Arrival, called: Sequence[Supervised]) -> list[Supervised]:
     found = [one for one in called if one.first and surroundings(*one.first) in places]
     if found or arrival.pid > 0:
         return found
-    # A crun that has ended, or that conmon has begun, is not its parent: that is somebody else.
+    # If crun has ended, or conmon has started it, the parent is another process.
     return [one for one in called if one.first and was_entered(one.first)]

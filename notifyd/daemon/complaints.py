@@ -19,7 +19,7 @@ MOST_IN_ALL = 50  # lines: one person may have thousands of user ids (subuid(5))
 class Complaints:
     """Tells of refused arrivals, at most `MOST` a user and period one by one.
 
-    The rest is counted, and the counts of those users with the largest ones are told.
+    The rest is counted, and the largest counts are logged with their users.
     """
 
     def __init__(self, log: Reporter) -> None:

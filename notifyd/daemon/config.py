@@ -111,9 +111,9 @@ class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
         compress: whether those are packed with gzip.
         key: the file of the key that signs checkpoints, made at the first use; by default `path`
             with `.key` after it.
-        on_full: while the disk is full, `"count"` goes on and counts what is lost, `"refuse"`
+        on_full: while the disk is full, `"count"` continues and counts lost events, `"refuse"`
             refuses (EPERM) what would be allowed.
-        redact: fields that nobody gets to see, by globs: `args.path`, `exe`, `args.*`.
+        redact: fields that are never shown, by globs: `args.path`, `exe`, `args.*`.
         journal: whether events go to systemd's journal, too.
         database: an SQLite file that they go to, too.
     """
@@ -163,7 +163,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rules: names of shipped rules, or files; relative to the configuration's folder.
         options: for the rules.
         otherwise: the verdict where no rule has an opinion.
-        strict: refuse `Continue()` where memory was looked at.
+        strict: refuse `Continue()` by a rule that read memory.
         patience: seconds at most for a decision; a rule's own limit counts where it is shorter.
         match: for whom.
     """
@@ -227,7 +227,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         metrics_port: a TCP port of 127.0.0.1 for Prometheus; none by default.
         watch: whether changed files are loaded by themselves.
         sockets: at least one of `oci`, `lxc` and `native`.
-        workload: the sections; the first that fits speaks.
+        workload: the sections; the first that matches applies.
     """
 
     sockets: Sockets
@@ -251,7 +251,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
 
 def uid_of(user: User) -> int | None:
-    """The id of a user given by name or id; None if nobody has that name."""
+    """The id of a user given by name or id; None if no user has that name."""
     if isinstance(user, int):
         return user
     try:

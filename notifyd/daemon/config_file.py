@@ -1,4 +1,4 @@
-"""Reading the configuration file: TOML, checked whole, every mistake told at once with its place.
+"""Reading the configuration file: TOML, checked whole, all mistakes reported with their places.
 
 A mistake in one part hides none in another: what is well-formed is checked further.
 """

@@ -63,7 +63,7 @@ async def serve_control(
             raise
         except OSError:
             raise  # the connection's
-        except Exception as error:  # asking may fail; deciding must go on
+        except Exception as error:  # asking may fail; deciding must continue
             daemon.log.broke(error)
             await send_all(connection, protocol.encode_error(_BROKEN), patience=patience)
 
@@ -152,7 +152,7 @@ async def _rotate(desk: Desk, _peer: Peer, _request: Any) -> protocol.Rotated:
     if log is None:
         raise UsageError("no audit file is written: name one with `audit` in the configuration")
     if not rotate(desk.daemon.audit):
-        raise UsageError(f"{log.path!r} is no file, or takes nothing now: see the log")
+        raise UsageError(f"{log.path!r} is not a file, or cannot be written now: see the log")
     return protocol.Rotated(log.path)
 
 
@@ -214,7 +214,7 @@ class _Bell:
 async def _follow(
     daemon: Daemon, connection: socket.socket, request: protocol.EventsRequest, patience: float
 ) -> None:
-    """Send events until the peer leaves. It may read as slowly as it likes: nobody waits for it."""
+    """Send events until the peer leaves. It may read as slowly as it likes: no one waits for it."""
     if daemon.followers >= MOST_FOLLOWERS:
         raise UsageError(f"{daemon.followers} read the events already: end one of them first")
     bell = _Bell()
@@ -224,7 +224,7 @@ async def _follow(
         there = await send_all(connection, begun, patience=patience)
         while there:
             await bell.wait(LOOK)
-            daemon.log.flush()  # what tasks have answered is handed on by nobody else for a while
+            daemon.log.flush()  # nothing else passes on the events of tasks for a while
             data = follower.take()
             if data:
                 there = await send_all(connection, data, patience=math.inf)
@@ -234,7 +234,7 @@ async def _follow(
 
 
 def _hung_up(connection: socket.socket) -> bool:
-    """Whether nobody is at the other end. One that only sends no more may still read."""
+    """Whether the peer has closed its end. A peer that has only stopped sending may still read."""
     poll = select.poll()
     poll.register(connection, 0)
-    return bool(poll.poll(0))  # POLLHUP and POLLERR are always told
+    return bool(poll.poll(0))  # POLLHUP and POLLERR are always reported

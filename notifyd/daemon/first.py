@@ -1,7 +1,7 @@
-"""A workload's first process, by which it is known: its number alone may be somebody else's soon.
+"""A workload's first process, by which it is known: its pid alone may be reused soon.
 
 What a peer says of pids counts only if it lives in our pid namespace: elsewhere the same number is
-another process. Of one that has ended already, as runtimes soon do, nobody can tell. Then a number
+another process. If it has ended already, as runtimes soon do, that is unknown. Then a number
 counts if its process lives in a mount namespace that is not ours, as those of containers do.
 """
 
@@ -32,7 +32,7 @@ MOST_CHILDREN = 64  # of a peer; crun has one or two
 
 
 class First(NamedTuple):
-    """The first process of a workload, told apart from all that had its pid before or get it later.
+    """The first process of a workload, distinct from all that had its pid before or get it later.
 
     Attributes:
         pid: in our pid namespace.
@@ -84,7 +84,7 @@ def _children(peer: Peer) -> list[int]:
 
 
 def was_entered(first: First) -> bool:
-    """Whether a process of somebody outside has come into a container within the last seconds."""
+    """Whether an outside process has entered a container within the last seconds."""
     around = surroundings(*first)
     if around is None:
         return False
@@ -140,7 +140,7 @@ def surroundings(pid: int, start: int = 0) -> tuple[int, ...] | None:
 
 
 def _root(directory: int) -> tuple[int, int]:
-    """The root of the process behind /proc/PID: whoever serves it is not asked."""
+    """The root of the process behind /proc/PID, without asking its file system's server."""
     root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
     try:
         return file_of(root)

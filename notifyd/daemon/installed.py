@@ -1,4 +1,4 @@
-"""What is known of the filter behind an arrival: which calls it lets by, and how they wait."""
+"""What is known about the filter behind an arrival: which calls it allows, and how they wait."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Installed:
     """A filter, as far as we know it.
 
     Attributes:
-        profile: what it says, at the loosest; None if nobody knows.
+        profile: what it says, at the most permissive; None if unknown.
         killable: whether it has WAIT_KILLABLE_RECV.
         ours: whether its sender says that we made it: it reports calls that no rule asked for.
     """
@@ -50,7 +50,7 @@ def of_bundle(bundle: str) -> Installed:
 
 
 def leads(installed: Installed) -> bool:
-    """Whether it lets by what a target calls that is led through a call: `NEEDED`."""
+    """Whether it allows the calls of a target that makes its own call: `NEEDED`."""
     if installed.profile is None:
         return installed.ours
     own = native()
@@ -63,7 +63,7 @@ def leads(installed: Installed) -> bool:
 
 
 def watched_by(installed: Installed, watched: Iterable[Watched]) -> tuple[Watched, ...]:
-    """Which of the calls that we want to be told of cannot happen unreported, on any entry."""
+    """Which of the calls that notifyd tracks cannot happen unreported, on any entry."""
     if installed.profile is None:
         return ()
     profile = installed.profile
@@ -79,9 +79,9 @@ def _escapes(profile: Profile, watched: Watched) -> bool:
 
 
 def unheard(installed: Installed, policy: Policy) -> tuple[str, ...]:
-    """Names of native system calls that rules are about and that the filter lets by.
+    """Names of native system calls that rules are about and that the filter allows unreported.
 
-    Of a filter that nobody knows, none: it cannot be said.
+    Of an unknown filter, none: it cannot be said.
     """
     if installed.profile is None:
         return ()

@@ -54,7 +54,7 @@ class Kept:
         name: of its descriptors in the store; in the order in which they came.
         workload: the id of what it is a part of.
         arrival: the workload's first, with the listener and the pid of this one.
-        ledger: owned by whoever takes this, as is the arrival's listener.
+        ledger: owned by the receiver of this, as is the arrival's listener.
         first: of the workload, by which it is known; it may have ended.
     """
 

@@ -15,7 +15,7 @@ from notifyd.policy.load import find
 __all__ = ["Looks", "folders_of", "located", "look_at", "looks_of", "looks_of_rules"]
 
 Looks = Mapping[Path, tuple[int, ...]]
-"""By file: device, inode, size, times of change. Nothing for one that cannot be looked at."""
+"""By file: device, inode, size, times of change. Nothing for one that cannot be read."""
 
 
 def looks_of(path: Path) -> Looks:

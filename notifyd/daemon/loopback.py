@@ -15,6 +15,6 @@ _HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?", re.ASCII)
 
 
 def host_of(text: str) -> str:
-    """The host of a `Host` field, in lower case and without its port; "" if it is none."""
+    """The host of a `Host` field, in lower case and without its port; "" if it is not one."""
     found = _HOST.fullmatch(text.lower())
     return found.group(1) if found else ""

@@ -51,7 +51,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...], str]] = MappingProxyType(
         "notifyd_rule_errors_total": (
             "counter",
             (),
-            "Rules that raised, were too slow, or returned what is no verdict",
+            "Rules that raised, were too slow, or did not return a verdict",
         ),
         "notifyd_start_time_seconds": ("gauge", (), "When the daemon began, since 1970"),
     }

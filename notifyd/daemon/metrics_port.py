@@ -1,7 +1,7 @@
 """The metrics on a port of the loopback, for Prometheus to fetch.
 
 Everybody on this machine can connect, so every connection is bounded, in time and in number. One
-too many ends the oldest: who does not finish a request keeps nobody out. None can keep the daemon
+too many ends the oldest: unfinished requests keep no one out. None can keep the daemon
 from ending.
 """
 
@@ -71,7 +71,7 @@ async def serve_metrics(
                 await _answer(stream, daemon)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it left
-        except Exception as error:  # counting may fail; deciding must go on
+        except Exception as error:  # counting may fail; deciding must continue
             daemon.log.broke(error)
         finally:
             present.pop(scope, None)
@@ -106,7 +106,7 @@ async def _answer(stream: trio.SocketStream, daemon: Daemon) -> None:
 def _reply(request: h11.Request, daemon: Daemon) -> tuple[int, bytes]:
     """Status and body of the answer."""
     hosts = [value.decode("latin-1") for name, value in request.headers if name == b"host"]
-    # Who names none, as HTTP/1.0 may, is no browser.
+    # A client without one, as in HTTP/1.0, is not a browser.
     if not all(host_of(one) in LOOPBACK_NAMES for one in hosts):
         return 421, _NOT_OURS
     if request.method not in (b"GET", b"HEAD") or request.target.partition(b"?")[0] != b"/metrics":

@@ -74,7 +74,7 @@ class RulesRequest(Request, frozen=True, tag="rules"):
 
 
 class ReloadRequest(Request, frozen=True, tag="reload"):
-    """Load the configuration and its rules anew."""
+    """Reload the configuration and its rules."""
 
 
 class RotateRequest(Request, frozen=True, tag="rotate"):
@@ -185,7 +185,7 @@ class SectionView(msgspec.Struct, frozen=True):
         rules: as the configuration names them.
         files: the rule files.
         options: for the rules.
-        kernel: the operations that the kernel decides by itself.
+        kernel: the operations that the kernel decides itself.
         otherwise: the verdict where no rule has an opinion.
         strict: whether racy answers are refused.
         workloads: how many are supervised by it.
@@ -226,7 +226,7 @@ class Rotated(msgspec.Struct, frozen=True):
     """A new audit file is written.
 
     Attributes:
-        path: its path; the older one has a number after it, or the name that somebody gave it.
+        path: its path; the older one has a number after it, or the name that it was given.
     """
 
     path: str
@@ -312,7 +312,7 @@ def parse_request(line: bytes) -> Request:
     """Read a request.
 
     Raises:
-        PeerError: it is none; the text is fit for its sender.
+        PeerError: it is not a request; the text may be sent to its sender.
     """
     head = _decoded(line, _Head)
     if head.notifyd != VERSION:
@@ -355,7 +355,7 @@ def parse_reply(line: bytes, command: str) -> Any:
 
     Raises:
         UsageError: the daemon refuses; with its words.
-        PeerError: this is no answer.
+        PeerError: this is not an answer.
     """
     reply = _decoded(line, _Reply)
     if reply.error:

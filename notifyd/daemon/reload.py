@@ -1,4 +1,4 @@
-"""Loading the configuration anew while the daemon runs: all of it, or nothing."""
+"""Reloading the configuration while the daemon runs: all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from notifyd.threads import in_thread, start_thread
 
 __all__ = ["Reloader"]
 
-_DEBOUNCE = 50  # milliseconds of changes that are told together
-_QUIET = 0.3  # seconds without a change: whoever writes a file in several steps has finished
+_DEBOUNCE = 50  # milliseconds of changes that are reported together
+_QUIET = 0.3  # seconds without a change: a file written in several steps is complete
 _HURRIED = 10  # times so long are waited for that
 _LOOK = 1_000  # milliseconds between two looks at the files, and until a watch notices its end
 PATIENCE = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
@@ -35,7 +35,7 @@ class Reloader:
 
     Args:
         daemon: what gets the new policies.
-        manager: is told of each reload.
+        manager: is notified of each reload.
         patience: seconds that loading may take.
     """
 
@@ -46,9 +46,9 @@ class Reloader:
         self._one_by_one = trio.Lock()
 
     async def reload(self, why: str) -> list[str]:
-        """Load everything anew and put it in force. What is wrong leaves all as it was.
+        """Reload everything and put it in force. After a mistake the old state stays.
 
-        Rule files are run, so that happens in a thread: calls go on being decided meanwhile.
+        Rule files are run, so that happens in a thread: calls are still decided meanwhile.
 
         Args:
             why: who or what wanted it, for the log.
@@ -67,7 +67,7 @@ class Reloader:
                 self._manager.ready()
 
     async def try_reload(self, why: str) -> None:
-        """The same, where nobody waits for the result: the log has it."""
+        """The same, if no one waits for the result: the log has it."""
         if self._one_by_one.statistics().tasks_waiting:
             return  # one that has not begun yet will see what this one would
         with contextlib.suppress(UsageError):
@@ -139,7 +139,7 @@ async def _changed(looks: Looks) -> None:
 
 
 async def _told_of_change(looks: Looks) -> None:
-    """The same, unless a change cannot be told.
+    """The same, unless a change cannot be detected.
 
     Watching their folders makes that quick. But a watch begins late, ends with its folder, and does
     not see a link on the way that leads elsewhere, so the files are looked at now and then besides.
@@ -175,7 +175,7 @@ def _check_room() -> None:
 
 
 async def _quiet(looks: Looks) -> None:
-    """Wait until nobody writes the files any more: half a rule file may be a good one."""
+    """Wait until the files are not written any more: half a rule file may be valid."""
     found = await _look_again(looks)
     for _ in range(_HURRIED):
         await trio.sleep(_QUIET)

@@ -20,7 +20,7 @@ __all__ = ["Desk", "Forbidden", "Reload"]
 NOBODY = 65534  # the group of a user who has no entry: overflowgid, proc_sys_kernel(5)
 
 Reload = Callable[[str], Awaitable[list[str]]]
-"""Loads everything anew. Takes who wanted it; returns what does not go as the configuration says, a
+"""Reloads everything. Takes who wanted it; returns what does not go as the configuration says, a
 line each. Raises UsageError with every mistake."""
 
 
@@ -39,7 +39,7 @@ class Desk:
         """A workload by its id: `c1`; `c1~1` where others are called so, too.
 
         Raises:
-            UsageError: there is none, or it could be one of several.
+            UsageError: there is none, or several match.
         """
         present = self.daemon.workloads
         found = present.get(name) or present.get(name.removesuffix("~1"))
@@ -72,7 +72,7 @@ class Desk:
         if not self._changes(peer):
             raise UsageError(
                 f"uid {peer.uid} may only read: sockets.control.users of the configuration has to "
-                f"name whoever may {command}"
+                f"name the users who may {command}"
             )
 
     def check_answers(self, peer: Peer, command: str, person: OnBehalf | None) -> None:
@@ -84,7 +84,7 @@ class Desk:
         if not (self._changes(peer) or self._approves(peer)):
             raise Forbidden(
                 f"uid {peer.uid} may not {command}: sockets.control.users or approvals.users of "
-                "the configuration has to name whoever may"
+                "the configuration has to name the users who may"
             )
         if person is not None and peer.uid not in (0, os.geteuid()):
             raise Forbidden(
@@ -96,7 +96,7 @@ class Desk:
             if not (self._changes(spoken) or self._approves(spoken)):
                 raise Forbidden(
                     f"uid {person.uid}, whom {peer} speaks for, may not {command}: "
-                    "sockets.control.users or approvals.users has to name whoever may"
+                    "sockets.control.users or approvals.users has to name the users who may"
                 )
 
     def check_own(self, peer: Peer, question: Question, person: OnBehalf | None) -> None:
@@ -127,7 +127,7 @@ class Desk:
         is subordinate to: there a user has as many ids as they like.
         """
         supervised = self.daemon.workloads.get(question.workload)
-        # In a user namespace a program has another uid than whoever started it.
+        # In a user namespace a program's uid differs from that of the user who started it.
         brought = {supervised.arrival.peer.uid} if supervised is not None else set()
         return users_behind(brought | {question.subject.uid} | question.owners) - {0}
 
@@ -138,7 +138,7 @@ class Desk:
 
     def _changes(self, peer: Peer) -> bool:
         config = self.daemon.policies.config.sockets.control
-        # Whoever comes in because anybody may is not trusted with other people's containers.
+        # Users who may connect only because all may are not trusted with others' containers.
         named = config is not None and config.users != "any" and self._serves(peer)
         return named or peer.uid in (0, os.geteuid())
 

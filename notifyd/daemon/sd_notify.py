@@ -1,6 +1,6 @@
 """sd_notify(3): telling systemd how the daemon is, and that its loop still runs.
 
-Owns the socket to the service manager. It never raises: that nobody listens is no reason to stop.
+Owns the socket to the service manager. It never raises: the daemon runs on if no one listens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ASK = 3.0  # seconds that systemd may take to say why it ends us
 
 
 class Manager:
-    """The service manager, or nobody. A context manager that closes the socket to it.
+    """The service manager, if there is one. A context manager that closes the socket to it.
 
     Attributes:
         watchdog_interval: seconds from one pet to the next: half of what systemd waits before it
@@ -35,7 +35,7 @@ class Manager:
     """
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
-        """Take what systemd told in the environment, so that no child speaks in our name.
+        """Take systemd's variables out of the environment, so that no child speaks in our name.
 
         Args:
             environment: os.environ; NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are removed.
@@ -77,7 +77,7 @@ class Manager:
     def keep(self, name: str, descriptor: int) -> None:
         """Have a copy of a descriptor kept: a successor gets it, as from socket activation.
 
-        Only as many as FileDescriptorStoreMax= says; nobody tells if it is one too many.
+        Only as many as FileDescriptorStoreMax= says; there is no error if it is one too many.
 
         Args:
             name: printable, at most 255 characters, without a colon.
@@ -99,7 +99,7 @@ class Manager:
     async def watch(self, alive: Callable[[], bool]) -> None:
         """Pet the watchdog for as long as the loop comes round and `alive` says yes.
 
-        Returns at once where nobody watches. A hung loop does not get here, so that systemd kills
+        Returns at once without a watchdog. A hung loop does not get here, so that systemd kills
         the process and starts another.
 
         Args:
@@ -138,7 +138,7 @@ def _half(limit: str, pid: str) -> float | None:
 
 
 async def is_restart() -> bool:
-    """Whether systemd ends us to start us anew; False if that cannot be found out.
+    """Whether systemd ends us to restart us; False if that cannot be found out.
 
     systemd (252) keeps the descriptors of a service that was stopped for as long as it likes: who
     is stopped has to let go by itself.
@@ -155,7 +155,7 @@ async def is_restart() -> bool:
 
 
 def _own_unit() -> str:
-    """The unit that we run in, by our cgroup; "" if that is none."""
+    """The unit that we run in, by our cgroup; "" if it is not one."""
     try:
         with open("/proc/self/cgroup") as file:
             names = [line.rstrip("\n").rpartition("/")[2] for line in file]

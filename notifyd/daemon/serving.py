@@ -34,7 +34,7 @@ _STATUS = 2.0  # seconds between two looks whether the status has changed
 
 
 def serve(policies: Policies) -> None:
-    """Serve until SIGTERM or SIGINT. Whoever is supervised then gets ENOSYS for what is reported.
+    """Serve until SIGTERM or SIGINT. Notified calls of all workloads then fail with ENOSYS.
 
     SIGHUP reloads the configuration; SIGUSR1 begins a new audit file.
 
@@ -49,7 +49,7 @@ def serve(policies: Policies) -> None:
         wanted = _wanted(policies)
         unwanted = {name: one for name, one in given.sockets.items() if name not in wanted}
         for one in unwanted.values():
-            one.close()  # nobody would accept: better refused than left waiting
+            one.close()  # no one would accept: better refused than left waiting
         named = {name: one for name, one in given.sockets.items() if name in wanted}
         sockets = stack.enter_context(Sockets(wanted, named))
         log = policies.config.log
@@ -107,7 +107,7 @@ async def _live(
             nursery.start_soon(manager.watch, lambda: True)
             nursery.start_soon(reloader.watch)
             if "control" in sockets:
-                daemon.desk.attended += 1  # somebody may look; questions wait for them
+                daemon.desk.attended += 1  # a person may answer; questions wait for them
                 nursery.start_soon(serve_control, sockets["control"], daemon, reloader.reload)
             if webhook is not None:
                 daemon.desk.attended += 1

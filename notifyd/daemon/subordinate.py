@@ -27,7 +27,7 @@ def users_behind(uids: Iterable[int], file: Path = SUBUID) -> set[int]:
 
 
 def _ranges(file: Path) -> Iterator[tuple[int, int, int]]:
-    """Owner, first id and how many; what cannot be read gives nobody anything."""
+    """Owner, first id and how many; unreadable lines grant nothing."""
     try:
         with file.open("rb") as lines:
             text = lines.read(MOST).decode("utf-8", "surrogateescape")

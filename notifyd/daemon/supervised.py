@@ -60,8 +60,8 @@ class Supervised:
         arrival: the first one: what the section was chosen by.
         policy: what decides.
         reporter: counts its calls.
-        cgroups: of its first process when it came: by now, its pid may be somebody else's.
-        first: its first process, by which it is known; None where nobody can say which that is.
+        cgroups: of its first process on arrival: by now, its pid may be reused.
+        first: its first process, by which it is known; None if unknown.
         since: seconds since 1970; `begun` is the same moment on the monotonic clock.
     """
 

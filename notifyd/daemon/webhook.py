@@ -1,7 +1,7 @@
 """Questions sent to a webhook, for bots that show them where people are.
 
 Owns the deliveries. Each is a task of its own and all of them are few, so a webhook that is slow,
-or gone, holds up nobody. What it answers counts if it is signed.
+or gone, delays no one. Its answers count if they are signed.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Webhook:
 
     @contextmanager
     def _told(self, question: Question) -> Iterator[None]:
-        """Have what goes wrong end in the log: asking may fail, deciding must go on."""
+        """Log any error: asking may fail, deciding must continue."""
         try:
             yield
         except PeerError as error:
@@ -151,7 +151,7 @@ class Webhook:
         """Send a question, several times if need be; None if the webhook has no answer itself.
 
         Raises:
-            PeerError: the answer is no good.
+            PeerError: the answer is not valid.
             _Failed: it could not be sent.
         """
         delivery = secrets.token_hex(16)

@@ -54,15 +54,14 @@ APPROVALS: Mapping[str, EventKind] = MappingProxyType(
             "A question has ended without an answer.",
             {
                 "approval": "the question's id",
-                "state": "`expired` (nobody answered in time) or `withdrawn` (whoever asked is "
-                "gone)",
+                "state": "`expired` (nobody answered in time) or `withdrawn` (the caller is gone)",
                 "waited_s": "seconds that it waited",
                 "reason": "why",
             },
             "{workload}: question {approval} {state}",
         ),
         "approval.unasked": EventKind(
-            "A rule wants a person to decide, and nobody is asked; its `otherwise` speaks.",
+            "A rule wants a person to decide, and nobody is asked; its `otherwise` applies.",
             {
                 "approval": "nothing: it has no id",
                 "question": "its text",
@@ -73,12 +72,12 @@ APPROVALS: Mapping[str, EventKind] = MappingProxyType(
                 "args": "its arguments",
                 "rule": "`file.py:function` that would ask",
                 "within_s": "seconds that it would wait",
-                "reason": "why: nobody is there, or too much has been asked",
+                "reason": "why: nobody can be asked, or too many questions were asked",
             },
             "{workload}: not asked ({reason}): {question}",
         ),
         "approval.forbidden": EventKind(
-            "Somebody wanted to answer a question, or revoke an answer, and may not.",
+            "A user tried to answer a question, or to revoke an answer, without permission.",
             {
                 "peer": "who: name, pid and uid; of a webhook, its host",
                 **CONTROL,
@@ -92,7 +91,7 @@ APPROVALS: Mapping[str, EventKind] = MappingProxyType(
             "grant {grant} revoked by {by}",
         ),
         "approval.lost": EventKind(
-            "A question or an answer could not be written to the database. It holds all the same.",
+            "A question or an answer could not be written to the database. It still applies.",
             {"error": "what the database said"},
             "the approvals' database cannot be written: {error}",
         ),

@@ -43,7 +43,7 @@ class Background:
     Args:
         make: makes the keeper, in the thread.
         name: what it is called in complaints.
-        complain: is told, in one line, when events begin to be lost, and at the end how many.
+        complain: gets one line when events begin to be lost, and at the end how many.
 
     Attributes:
         lost: how many, so far.

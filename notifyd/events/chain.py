@@ -1,6 +1,6 @@
 """The chain that holds an audit file together: each record has a digest of all that came before it.
 
-Pure: bytes in, bytes out. docs/reference/audit.md defines it for whoever checks it without us.
+Pure: bytes in, bytes out. docs/reference/audit.md defines it, to check it without notifyd.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def digest_of(record: bytes, after: Link) -> bytes:
 
 
 def parse(line: bytes) -> Sealed | None:
-    """Take a line apart, without its newline; None where it is no sealed record."""
+    """Take a line apart, without its newline; None if it is not a sealed record."""
     found = _END.search(line, max(0, len(line) - _LONGEST))
     if found is None or found.end() != len(line) or not line.startswith(b"{"):
         return None
@@ -98,7 +98,7 @@ def parse(line: bytes) -> Sealed | None:
 
 
 def last_link(lines: bytes) -> Link | None:
-    """The place of the last of several whole lines; None where it is no sealed record."""
+    """The place of the last of several whole lines; None if it is not a sealed record."""
     start = lines.rfind(b"\n", 0, len(lines) - 1) + 1
     found = parse(lines[start:-1])
     return found.link if found else None

@@ -46,7 +46,7 @@ _INDEXED = ("time", "workload", "operation", "path")
 
 
 class Database:
-    """Keeps events in a file, made mode 0600 where there is none.
+    """Keeps events in a file, created with mode 0600 if it is missing.
 
     Raises:
         KeeperError: it cannot be opened, or is of another version.
@@ -104,7 +104,7 @@ def read_events(path: str, since: str = "", until: str = "") -> Iterator[bytes]:
         until: the same: none after it.
 
     Raises:
-        UsageError: it is no such database.
+        UsageError: it is not such a database.
     """
     query = "SELECT line FROM events WHERE time >= ? AND time <= ? ORDER BY id"
     if not os.path.isfile(path):
@@ -115,7 +115,7 @@ def read_events(path: str, since: str = "", until: str = "") -> Iterator[bytes]:
             for (line,) in connection.execute(query, (since, until or "~")):
                 yield str(line).encode()
     except sqlite3.Error as error:
-        raise UsageError(f"{path!r} is no database of events: {error}") from error
+        raise UsageError(f"{path!r} is not a database of events: {error}") from error
 
 
 def _row(line: bytes) -> Sequence[Any]:

@@ -47,7 +47,7 @@ _CALL = {
     "value": "what the call returned, where notifyd knows",
     "rule": "`file.py:function` of the rule that decided",
     "reason": "why, where there is a why",
-    "racy": "true where the kernel read memory again that a rule had looked at",
+    "racy": "true if the kernel read memory again that a rule had read",
     "took_us": "microseconds from receiving to answering, without waiting for a person",
     "waited_s": "seconds that it waited for a person",
     "approval": "the id of the question that the person was asked",
@@ -90,14 +90,14 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "{workload}: joined by pid {pid}",
         ),
         "workload.restored": EventKind(
-            "The daemon was started anew and has a listener of the one before.",
-            {"waiting": "how many calls were under way; they are decided anew"},
+            "The daemon was restarted and has a listener of its predecessor.",
+            {"waiting": "how many calls were in progress; they are decided again"},
             "{workload}: restored, with {waiting} calls that wait",
         ),
         "workload.shared": EventKind(
-            "Somebody else takes notifications from a listener that we were given; it is let go.",
+            "Another process takes notifications from a listener that was handed over: closed.",
             {"held_s": "for how many seconds that held everybody up, at most"},
-            "{workload}: somebody else reads its listener, too: let go",
+            "{workload}: another process reads its listener, too: closed",
         ),
         "workload.unheard": EventKind(
             "The rules are about calls that the workload's filter does not report: they cannot be "
@@ -107,7 +107,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "syscalls": "the system calls, by name",
             },
             "{workload}: its filter does not report {syscalls}, which the rules of {section} are "
-            "about; start it anew with a profile of `notifyd profile`",
+            "about; restart it with a profile of `notifyd profile`",
         ),
         "arrival.refused": EventKind(
             "A listener, or a connection, came to nothing.",
@@ -128,12 +128,12 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             "refused {count} more connections of uid {uid}",
         ),
         "control.command": EventKind(
-            "Somebody changed something over the control socket.",
+            "A user changed something over the control socket.",
             {"peer": "who: name, pid and uid", **CONTROL},
             "control: {command} by {peer}",
         ),
         "control.refused": EventKind(
-            "Somebody wanted to change something over the control socket, and nothing came of it.",
+            "A user wanted to change something over the control socket, and it failed.",
             {
                 "peer": "who: name, pid and uid",
                 **CONTROL,
@@ -162,8 +162,8 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "section": "the section of the configuration that it is for",
                 "rules": "its files in their order",
                 "count": "how many rules they declare",
-                "kernel": "the operations that the kernel decides by itself",
-                "why": "what made the daemon load it anew",
+                "kernel": "the operations that the kernel decides itself",
+                "why": "what made the daemon reload it",
             },
             "{section}: loaded {rules}",
         ),

@@ -12,13 +12,13 @@ KINDS = {
     "inserted": "the record does not belong here",
     "duplicated": "the record was there before",
     "reordered": "the record belongs further up",
-    "not a record": "the line is no record of a chain",
+    "not a record": "the line is not a record of a chain",
     "torn": "the line does not end",
     "cut": "the log does not end here: its end is missing, or its writer was killed",
-    "anew": "the chain begins anew: what is above it was not its own",
+    "anew": "the chain starts again: what is above does not belong to it",
     "signature": "the checkpoint is not signed as it should be",
     "unreadable": "the file cannot be read to its end",
-    "given up": "too much is wrong: what comes after this line was not looked at",
+    "given up": "too many errors: what follows this line was not verified",
 }
 """The kinds of findings, with what they mean."""
 

@@ -109,7 +109,7 @@ def _tidy_object(value: Any, depth: int) -> Any:
         if isinstance(value, (list, tuple, set, frozenset)):
             return _tidy_items(list(value), depth)
         return tidy(str(value))
-    except Exception as error:  # an object's own __str__; the event must come out all the same
+    except Exception as error:  # an object's own __str__; the event must be written nevertheless
         return f"({type(value).__name__}: {type(error).__name__})"
 
 

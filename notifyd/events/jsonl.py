@@ -93,7 +93,7 @@ class JsonLines(EventStream):
 
         Args:
             path: a file, a FIFO or a character device; no directory and no disk.
-            complain: is told, in one line, of each gap as it begins, and at the end of the total;
+            complain: gets one line for each gap as it begins, and at the end the total;
                 default writes to standard error.
             manner: how it is kept.
 
@@ -145,10 +145,10 @@ class JsonLines(EventStream):
         self._do_what_is_due(0)
 
     def rotate(self) -> bool:
-        """Begin a new file. The old one gets another name, unless somebody gave it one already.
+        """Begin a new file. The old one gets another name, unless it was renamed already.
 
         Returns:
-            False if that cannot be: it is no file, or takes nothing now.
+            False if that is not possible: it is not a file, or cannot be written now.
         """
         if self._ledger.descriptor < 0 or not self._rotation.is_file:
             return False

@@ -17,13 +17,13 @@ from notifyd.kernel.flock import lock
 
 __all__ = ["Begin", "left_behind", "name_of_rotated", "open_log", "rotated", "write_all"]
 
-# Without O_NONBLOCK a FIFO that nobody reads would hang the open, and a full one every write.
+# Without O_NONBLOCK a FIFO without a reader would block the open, and a full one every write.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _REMEDIES = {
     errno.EISDIR: "is a directory; name a file in it",
     errno.ENXIO: "has no reader; start its reader first, and give a file or FIFO, not a socket",
     errno.ENOENT: "lies in a directory that does not exist; make that first",
-    errno.ELOOP: "is a link of somebody else; name the file itself",
+    errno.ELOOP: "is another user's link; name the file itself",
 }
 _ROTATED = re.compile(r"\.(\d{12})(?:~(\d+))?(\.gz)?")
 
@@ -49,7 +49,7 @@ def open_log(name: str) -> int:
     A link is followed if it belongs to us or to root. A FIFO needs its reader beforehand.
 
     Raises:
-        UsageError: it cannot be opened, or somebody else writes it; the text says what to do.
+        UsageError: it cannot be opened, or another process writes it; the text says what to do.
     """
     try:
         descriptor = _open(name)
@@ -71,7 +71,7 @@ def open_log(name: str) -> int:
 
 
 def left_behind(descriptor: int, name: str) -> Begin:
-    """Where to go on in a file that was just opened: after its last whole record.
+    """Where to continue in a file that was just opened: after its last whole record.
 
     Raises:
         UsageError: the file cannot be read.
@@ -83,7 +83,7 @@ def left_behind(descriptor: int, name: str) -> Begin:
             ends = ends_of(file)
     except OSError as error:
         raise UsageError(
-            f"audit: {name!r} cannot be read ({error.strerror}); its chain goes on from what is "
+            f"audit: {name!r} cannot be read ({error.strerror}); its chain continues from what is "
             "there: name a file that you may read, too"
         ) from error
     torn = ends.rest > 0

@@ -51,7 +51,7 @@ def lines_of(path: str) -> Iterator[bytes]:
     """The lines of a file, as `lines_in` has them.
 
     Raises:
-        UsageError: it cannot be read, or is no whole gzip.
+        UsageError: it cannot be read, or is not a complete gzip file.
     """
     try:
         with cast(BinaryIO, gzip.open(path) if path.endswith(".gz") else open(path, "rb")) as file:
@@ -59,7 +59,9 @@ def lines_of(path: str) -> Iterator[bytes]:
     except OSError as error:  # gzip's own is one, too
         raise UsageError(f"{path!r} cannot be read: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:
-        raise UsageError(f"{path!r} is no whole gzip ({error}): it was cut or changed") from error
+        raise UsageError(
+            f"{path!r} is not a complete gzip file ({error}): it was cut or changed"
+        ) from error
 
 
 def is_written(path: str) -> bool:

@@ -1,6 +1,6 @@
 """The record of one answered call, as the engine hands it over. `encode` turns it into text.
 
-A `Record` is for whoever looks at it; a `Line` is what is written, and is made at once where nobody
+A `Record` is for readers; a `Line` is what is written, and is made at once where no one
 else looks.
 """
 
@@ -32,7 +32,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         value: what the call returned, where notifyd knows.
         rule: `file.py:function`; None where no rule had an opinion.
         reason: why, where there is a why.
-        racy: the kernel read memory again that a rule had looked at.
+        racy: the kernel read memory again that a rule had read.
         took_ns: from receiving to answering, without `waited_ns`.
         waited_ns: spent waiting for a person.
         approval: the question that the person was asked; 0 for none.

@@ -24,7 +24,7 @@ _COPY = 1 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """When a new file begins, and what becomes of the older ones.
+    """When a new file begins, and what happens to the older ones.
 
     Attributes:
         max_size: bytes after which it does; 0 for no limit.
@@ -44,7 +44,7 @@ class Rotation:
 
     Args:
         path: of the file that is written.
-        complain: is told, in one line, of what goes wrong.
+        complain: gets one line for each failure.
 
     Attributes:
         is_file: whether it is one; a FIFO is not.
@@ -85,7 +85,7 @@ class Rotation:
             first: the number of its first record.
 
         Returns:
-            The name; "" if somebody has moved it already, as logrotate does.
+            The name; "" if it was moved already, as logrotate does.
 
         Raises:
             OSError: it cannot be renamed.
@@ -100,7 +100,7 @@ class Rotation:
         return name
 
     def failed(self, name: str, error: Exception) -> None:
-        """It went wrong: the old file goes on, and it is tried again later."""
+        """It failed: the old file is kept in use, and it is tried again later."""
         self._not_before = time.monotonic() + _RETRY
         if name:
             os.rename(name, self._path)

@@ -75,7 +75,7 @@ def moment(text: str, now: datetime | None = None) -> str:
             found = datetime.fromisoformat(text)
         except ValueError as error:
             raise UsageError(
-                f"{text!r} is no time: give 30m, 12h or 7d for so long ago, or 2026-10-05T12:00"
+                f"{text!r} is not a time: give 30m, 12h or 7d for so long ago, or 2026-10-05T12:00"
             ) from error
     return found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -86,7 +86,7 @@ def seconds_of(age: str) -> int:
 
 
 def _texts(event: Mapping[str, Any], name: str) -> Iterator[str]:
-    """What of an event a filter looks at."""
+    """The parts of an event that a filter tests."""
     places: list[Mapping[str, Any]] = [event]
     names: tuple[str, ...] = (name,)
     if name == "path":

@@ -36,7 +36,7 @@ class Signer:
 
     @classmethod
     def open(cls, path: str) -> Self:
-        """Read the key in `path`, or make it, mode 0600, where there is none.
+        """Read the key in `path`, or create it, mode 0600, if it is missing.
 
         Raises:
             UsageError: it cannot be made or read, or others can read it.
@@ -48,7 +48,7 @@ class Signer:
             _make(path)
             secret = _read(path)
         if secret is None or len(secret) != _SIZE:
-            raise UsageError(f"audit: {path!r} is no key: move it away, and a new one is made")
+            raise UsageError(f"audit: {path!r} is not a key: move it away, and a new one is made")
         return cls(Ed25519PrivateKey.from_private_bytes(secret))
 
     def sign(self, digest: bytes) -> bytes:
@@ -82,14 +82,14 @@ def public_key(text: str) -> str:
         pass
     if not os.path.exists(text):
         raise UsageError(
-            f"{text!r} is no key: give its 64 digits, as `notifyd audit key` prints them, or the "
+            f"{text!r} is not a key: give its 64 digits, as `notifyd audit key` prints it, or the "
             "key file"
         )
     return Signer.open(text).public
 
 
 def _read(path: str) -> bytes | None:
-    """The secret; None where there is no file."""
+    """The secret; None if there is no file."""
     if os.path.islink(path):
         raise UsageError(f"audit: the key {path!r} is a link: name the file itself")
     try:
@@ -128,7 +128,7 @@ def _make(path: str) -> None:
         try:
             os.link(draft, path)
         except FileExistsError:
-            pass  # somebody was quicker
+            pass  # another process was faster
         finally:
             os.unlink(draft)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Events on their way to whoever reads them: taken, encoded in batches, handed on in their order.
+"""Events on their way to their readers: taken, encoded in batches, passed on in their order.
 
 Knows no engine and no clock. A file is a subclass (`jsonl`); readers come and go.
 """
@@ -51,7 +51,7 @@ class EventStream:
         return len(self._followers)
 
     def follow(self, wanted: Wanted, wake: Callable[[], object]) -> Follower:
-        """Let somebody read from now on, until `leave`."""
+        """Let a reader follow from now on, until `leave`."""
         self.flush()
         follower = Follower(wanted, wake)
         self._followers.append(follower)

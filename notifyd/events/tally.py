@@ -77,7 +77,7 @@ class Tally:
     Attributes:
         times: nanoseconds of calls that are not added up yet. The hot path appends to it, and has
             `fold` called now and then.
-        errors: rules that failed: raised, were too slow, or returned what is no verdict.
+        errors: rules that failed: raised, were too slow, or did not return a verdict.
     """
 
     __slots__ = ("_sums", "errors", "times")
@@ -156,7 +156,7 @@ class Tally:
 def is_refusal(verdict: str, how: str, failed: bool) -> bool:
     """Whether a target did not get what it asked for because of us.
 
-    A call that notifyd performed and the kernel refused (ENOENT, say) is none.
+    A call that notifyd performed and the kernel refused (ENOENT, say) does not count.
 
     Args:
         verdict: as in `Record`.

@@ -38,7 +38,7 @@ def verify(
         files: in the order in which they were written.
         key: the public key that has to have signed every checkpoint; "" for any, or none.
         open_is_fine: whether the end may be missing, as of a copy of a log that is being written.
-        progress: is told now and then how many records were looked at.
+        progress: is called now and then with the number of records read.
 
     Raises:
         UsageError: a file cannot be opened.
@@ -126,7 +126,7 @@ class Verifier:
         if self._ends is None and report.files and not open_is_fine:
             report.findings.append(Finding(self._file, self._number, last, "cut"))
         if self._ends == "rotation":
-            report.notes.append("it goes on in another file, which is not among these")
+            report.notes.append("it continues in another file, which is not among these")
         if (self._key or report.signed) and self._signed < last:
             first = max(self._signed + 1, report.first)
             report.notes.append(f"no signature covers records {first} to {last}")
@@ -147,7 +147,7 @@ class Verifier:
         return before.digest if self._walk.follow(sealed) else None
 
     def _begin(self, sealed: Sealed, begun: dict[str, Any] | None, starts: bool) -> None:
-        """Begin a chain with a record, or go on with one of which the beginning is not here."""
+        """Begin a chain with a record, or continue one whose beginning is not here."""
         seq = sealed.link.seq
         if self._walk is not None:
             self._walk.end()
@@ -167,7 +167,7 @@ class Verifier:
         self._ends = None
 
     def _forgive_torn(self, begun: dict[str, Any] | None) -> None:
-        """A line that a crash has torn, and the next writer has seen so, is nobody's fault."""
+        """A line that a crash has torn, and that the next writer has marked, is not a finding."""
         if begun is None or not begun.get("torn") or not self._junk:
             return
         finding, rest = self._junk[-1], self._last_junk.removesuffix(b"\n")

@@ -1,7 +1,7 @@
 """Walking along a chain, and where it breaks, telling what was done to it.
 
 The digests say that something is wrong, the numbers say what. A record that follows another one by
-its digest belongs there whatever its number says, so a break is judged anew when the next line is
+its digest belongs there whatever its number says, so a break is judged again when the next line is
 known: `_Break` remembers what would explain it. Knows no file.
 """
 

@@ -1,7 +1,7 @@
 """An arrival: one listener that reached us over a socket, and what its sender says of it.
 
-Everything here but the peer's credentials is the sender's own word. Whoever decides by it has to
-know whom it came from.
+The peer's credentials come from the kernel. Everything else here is only claimed by the sender:
+what decides by it has to know who that is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Peer:
     """Who is at the other end of a socket, as the kernel saw it when they connected.
 
     Attributes:
-        pid: 0 if not visible from here; it may be somebody else's by now.
+        pid: 0 if not visible from here; it may belong to another process by now.
         uid: in our user namespace, as is `gid`.
         name: what the process calls itself, for people only.
         groups: its supplementary groups.
@@ -78,7 +78,7 @@ def _whereabouts(connection: socket.socket, pid: int) -> tuple[tuple[str, ...], 
     except PermissionError:  # not ours to look into
         return found, False
     except OSError as error:
-        # Before Linux 6.5 nobody can tell whether it still is the same.
+        # Before Linux 6.5 it is unknown whether it still is the same.
         return (found, near) if error.errno == errno.ENOPROTOOPT else ((), None)
     try:
         return (found, near) if pidfd.alive(process) else ((), None)
@@ -96,7 +96,7 @@ def _name(pid: int) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """One listener. Owns it until somebody takes it.
+    """One listener. Owns it until it is taken over.
 
     Attributes:
         kind: how it came.
@@ -106,7 +106,7 @@ class Arrival:
         listener: the descriptor to poll: a seccomp listener, or the connection that stands for it.
         notifier: how to receive and answer; None for an ordinary listener.
         pid: the first process behind it, as the peer says; 0 where it does not.
-        init: the first process of the container that it is of, likewise.
+        init: the first process of its container, likewise.
         metadata: `listenerMetadata` of an OCI profile, the cookie of LXC; "" where there is none.
         annotations: of the container.
         bundle: the directory of the OCI bundle, or LXC's of containers; "" where there is none.
@@ -136,9 +136,9 @@ class Arrival:
 
 
 class Refused(PeerError):
-    """An arrival that nobody wants to supervise. The text says why, and is fit for its sender."""
+    """An arrival that is not supervised. The text says why, and may be sent to its sender."""
 
 
 Take = Callable[[Arrival], object]
 """Takes an arrival over: its listener is owned by the callee from then on, even if it raises
-Refused. It neither waits nor looks at anything but the arrival and what is in memory or /proc."""
+Refused. It does not wait, and reads only the arrival, memory and /proc."""

@@ -51,7 +51,7 @@ def handover(
     """Hand a seccomp listener to a daemon, which decides its calls from then on.
 
     The filter must let this process connect, send, receive and ask who listens (getsockopt) without
-    a notification, unless another process does this: nobody would answer. Waits at most 30 seconds.
+    a notification, unless another process does this: it would not be answered. Waits at most 30 s.
 
     Args:
         listener: the notify descriptor. It stays the caller's, who should close it: as long as it
@@ -133,7 +133,7 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
             connection.connect(path)
             _check_owner(path, unix.peer_cred(connection)[1])
             data = json.dumps({"notifyd": VERSION, **request}).encode()
-            with contextlib.suppress(BrokenPipeError):  # it may have refused by now, and told why
+            with contextlib.suppress(BrokenPipeError):  # it may have refused by now, with a reason
                 rest = data[unix.send_fds(connection, data, fds) :]
                 if rest:
                     connection.sendall(rest)
@@ -146,7 +146,7 @@ def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Repl
         return parse_reply(answer)
     except PeerError as error:
         raise UsageError(
-            f"what answers at {path} is no notifyd of this version: {error}"
+            f"what answers at {path} is not notifyd of this version: {error}"
         ) from error
 
 

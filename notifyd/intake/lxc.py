@@ -1,8 +1,8 @@
 """LXC: monitors of containers that connect and ask about each call (`lxc.seccomp.notify.proxy`).
 
-Owns the connections until somebody takes them over. A monitor connects when its container starts
-and says nothing before the first call; it connects anew whenever it finds its connection closed.
-So none is kept open for somebody who may never call.
+Owns the connections until they are taken over. A monitor connects when its container starts and
+says nothing before the first call; it reconnects whenever it finds its connection closed. So no
+connection is kept open for a container that may never call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_CONNECTIONS", "MAX_PER_UID", "s
 MAX_CONNECTIONS = 512  # two descriptors each while a request waits
 MAX_PER_UID = 64  # of one user other than root and ours; one container has one connection
 MAX_NAME = 200  # characters
-FIRST_WITHIN = 5.0  # seconds; LXC asks at once when it connects anew
+FIRST_WITHIN = 5.0  # seconds; LXC asks at once when it reconnects
 LOOK = 0.5  # seconds between two looks for requests that wait for too long
 BREATH = 0.1  # seconds until the next try when there are no descriptors left
 
@@ -59,7 +59,7 @@ async def serve_lxc(
     Args:
         server: a listening SOCK_SEQPACKET socket; stays the caller's.
         take: is given an arrival with its notifier for each connection, when its first request is
-            there. What was taken outlives this function. If it raises Refused, that is told.
+            there. What was taken outlives this function. If it raises Refused, that is reported.
         refuse: see there.
         answer_within: seconds in which a request has to be answered; then its connection is ended,
             and the target gets ENOSYS.
@@ -87,7 +87,7 @@ async def serve_lxc(
 
 
 class _Desk:
-    """Where each connection is looked at before it is handed on."""
+    """Where each connection is checked before it is passed on."""
 
     def __init__(
         self,
@@ -131,8 +131,8 @@ class _Desk:
             await trio.lowlevel.wait_readable(connection)
         if waiting.cancelled_caught:
             raise PeerError(f"said nothing within {self._first_within:g} seconds")
-        # Not with recvmsg(2) and room for descriptors: nobody has said yet that this peer is
-        # welcome, and even closing a descriptor may wait for whoever is behind it.
+        # Not with recvmsg(2) and room for descriptors: this peer is not yet known to be welcome,
+        # and even closing a descriptor may wait for the server of its file system.
         try:
             data = connection.recv(MAX_PACKET + 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError as error:
@@ -179,8 +179,8 @@ class _Places:
         self._taken: Counter[int] = Counter()
 
     def enter(self, uid: int) -> None:
-        """Take a place; PeerError if there is none."""
-        # Others can fill what is theirs, under many user ids, and root still comes in.
+        """Take a place; PeerError if all are taken."""
+        # Others can fill their places, under many user ids, and root still gets in.
         trusted = uid in (0, os.geteuid())
         if (self._taken[uid] if trusted else self._taken.total()) >= self._most:
             raise PeerError(f"{self._most} connections are open already")

@@ -8,7 +8,7 @@ decided, and there must never be one.
 Here is what prevents it. A request has a deadline, well before LXC's own, counted from when the
 kernel got the packet. An answer is sent only before that, and only if the listener says that the
 call still waits; then LXC waits, too. Where either does not hold, the connection is ended: LXC
-answers ENOSYS at once, and connects anew for its next request.
+answers ENOSYS at once, and reconnects for its next request.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Link(NamedTuple):
 
     Attributes:
         within: seconds in which a request has to be answered.
-        tell: told once why the connection is ended, if it is by us; in the loop's thread.
+        tell: called once with the reason if we end the connection; in the loop's thread.
         closed: called once at the end; in the loop's thread.
         may_ask: says whether the peer may ask about calls of a thread.
     """
@@ -192,7 +192,7 @@ class LxcNotifier(Notifier):
             return self._send(packet)
 
     def gone(self, id: int) -> None:  # noqa: A002
-        """The target is gone; LXC does not notice that, and serves nobody else until it is told."""
+        """The target is gone; LXC does not notice, and serves no other call until it is told."""
         with self._lock:
             pending = self._pending_of(id)
             if pending is not None:
@@ -200,7 +200,7 @@ class LxcNotifier(Notifier):
                 self._release(pending)
 
     def _release(self, pending: _Pending) -> None:
-        """Let LXC go on after a call that does not wait any more."""
+        """Let LXC continue after a call that does not wait any more."""
         # Such a call is gone, or LXC has given up. Only the clock tells which, and of a packet that
         # came before we listened the clock knows too little.
         if self._is_late(pending) or not self._answered:

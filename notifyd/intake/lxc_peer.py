@@ -73,7 +73,7 @@ def _made_by(tid: int, uid: int) -> bool:
 def title_of(pid: int) -> tuple[str, str]:
     """Path and name of a container, as its monitor shows them in its title; "" where it does not.
 
-    For people: whoever calls himself a monitor may show any.
+    For display only: a peer that claims to be a monitor may show any.
     """
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:

@@ -41,7 +41,7 @@ class Request:
     """One call that LXC asks about.
 
     Attributes:
-        note: the kernel's record, as LXC tells it.
+        note: the kernel's record, as LXC reports it.
         monitor_pid: the process that received it, in its own pid namespace.
         init_pid: the container's first process, in the same.
         cookie: `lxc.seccomp.notify.cookie`; "" where there is none.
@@ -69,7 +69,7 @@ def decode(data: bytes) -> Request:
         data: one whole packet.
 
     Raises:
-        PeerError: it is none. The text says what is wrong.
+        PeerError: it is not a request. The text says what is wrong.
     """
     if len(data) < HEADER.size:
         raise PeerError(f"a packet of {len(data)} bytes, but the header alone has {HEADER.size}")

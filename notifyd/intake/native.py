@@ -26,7 +26,7 @@ MOST_BYTES = 1 << 16  # of a request; anybody may send one
 MOST_FDS = 8  # that come along; more than any request needs, and a crowd cannot use up all of ours
 
 TakeHandover = Callable[[Arrival, str], Handover]
-"""As `Take`, with the digest of the program that is installed; tells what became of it."""
+"""As `Take`, with the digest of the program that is installed; returns the result."""
 
 GiveOffer = Callable[[Arrival], Offer]
 """The program for what is going to arrive: `listener` is -1. Raises Refused."""
@@ -47,7 +47,7 @@ async def serve_native(
         server: listening, SOCK_STREAM; it stays the caller's.
         take: gets each listener.
         give: knows the programs.
-        refuse: is told of requests that came to nothing.
+        refuse: gets the refused requests.
         welcome: knows who may use the socket.
         patience: seconds that a request may take.
     """
@@ -78,7 +78,7 @@ async def serve_native(
         arrival = _arrival(request, peer, fds.pop())
         return Reply(handover=take(arrival, request.program))
 
-    # Whoever is not welcome is told so, and nothing of theirs is received.
+    # A peer that is not welcome is told so, and nothing is received from it.
     await reception(server, attend, refuse)
 
 

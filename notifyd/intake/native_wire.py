@@ -114,7 +114,7 @@ def parse_reply(message: bytes) -> Reply:
     """Read a reply.
 
     Raises:
-        PeerError: it is none.
+        PeerError: it is not a reply.
     """
     reply: Reply = _decoded(message, Reply)
     return reply

@@ -37,7 +37,7 @@ async def serve_oci(
     Args:
         server: listening, SOCK_STREAM; it stays the caller's.
         take: gets each arrival.
-        refuse: is told of those that came to nothing.
+        refuse: gets the refused ones.
         welcome: knows who may use the socket.
         patience: seconds that a message may take.
     """
@@ -45,7 +45,7 @@ async def serve_oci(
     async def attend(connection: socket.socket, peer: Peer) -> None:
         received = await receive_message(connection, patience=patience)
         if received is None:
-            return  # crun looks whether somebody is there, and leaves
+            return  # crun only checks that the socket is served
         message, fds = received
         try:
             state = parse_process_state(message, fds)
@@ -59,13 +59,13 @@ async def serve_oci(
 
 
 def check_listener(fd: int) -> None:
-    """See that a descriptor that somebody sent is a listener.
+    """Check that a received descriptor is a listener.
 
     Raises:
         PeerError: it is something else.
     """
     if not seccomp.is_listener(fd):
-        raise PeerError("the descriptor that should be a seccomp listener is none")
+        raise PeerError("expected a seccomp listener, got another kind of descriptor")
 
 
 def _arrival(state: ProcessState, peer: Peer) -> Arrival:

@@ -26,7 +26,7 @@ _MARKS = re.compile(rb'["\\{}\[\]]')
 
 
 class Assembly:
-    """A JSON object that arrives in pieces. Each byte is looked at once, however it is cut.
+    """A JSON object that arrives in pieces. Each byte is read once, however it is cut.
 
     Args:
         most: how many bytes are too many.

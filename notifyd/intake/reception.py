@@ -1,4 +1,4 @@
-"""Connections from whoever can reach a socket: accepted, counted, bounded, and always closed."""
+"""Connections to a socket: accepted, counted, bounded, and always closed."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ async def reception(
     Args:
         server: listening; it stays the caller's.
         attend: what to do with a connection.
-        refuse: is told.
-        welcome: who may use the socket; everybody who can connect by default.
-        most: how many connections at once; more are closed at once. Root and our own user have as
-            many each, whoever else is there.
+        refuse: gets the refused ones.
+        welcome: who may use the socket; by default everyone who can connect.
+        most: how many connections at once; more are closed at once. Root and our own user each have
+            as many of their own.
         most_per_user: how many of them one user may have, other than those two.
     """
     waiting = trio.socket.from_stdlib_socket(server.dup())
@@ -92,7 +92,7 @@ async def reception(
                     await trio.sleep(_PAUSE)
                     continue
                 peer = Peer.of(connection)
-                # Others can fill what is theirs, under many user ids, and root still comes in.
+                # Others can fill their places, under many user ids, and root still gets in.
                 trusted = peer.uid in (0, os.geteuid())
                 crowd = present[peer.uid] if trusted else present.total()
                 if crowd >= most or (not trusted and present[peer.uid] >= most_per_user):
@@ -171,9 +171,9 @@ async def receive_message(
 
 
 async def discard(fds: Collection[int]) -> None:
-    """Close descriptors that somebody sent.
+    """Close received descriptors.
 
-    Where that may wait: a close(2) asks the file system (FUSE: whoever serves it) to flush, and one
+    Where that may block: a close(2) asks the file system (FUSE: its server) to flush, and one
     of a TCP socket lingers (SO_LINGER), which a nudge ends. What waits holds a place among the
     connections of its user, and nothing else.
     """
@@ -186,10 +186,10 @@ async def discard(fds: Collection[int]) -> None:
 
 
 async def hang_up(connection: socket.socket) -> None:
-    """Close a connection, and with it the descriptors that its peer sent and nobody received.
+    """Close a connection, and with it the descriptors that its peer sent and we did not receive.
 
-    The kernel lets go of those within our close(2): as `discard`, that may wait. Of most peers
-    there are none, and a thread for each of a crowd would be a crowd of threads.
+    The kernel closes those within our close(2): as `discard`, that may block. Most peers have sent
+    none, and a thread for each of many peers would be too many threads.
     """
     with suppress(OSError):  # ENOTCONN: the peer was quicker
         connection.shutdown(socket.SHUT_RDWR)
@@ -202,7 +202,7 @@ async def hang_up(connection: socket.socket) -> None:
 def _is_drained(connection: socket.socket) -> bool:
     """Whether nothing that was sent is left unread. Its peer cannot send any more.
 
-    On a stream, descriptors come with a byte at least. A packet may have none: nobody can tell.
+    On a stream, descriptors come with at least one byte. An empty packet may have some: unknown.
     """
     if connection.type != socket.SOCK_STREAM:
         return False

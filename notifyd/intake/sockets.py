@@ -1,4 +1,4 @@
-"""The daemon's unix sockets: opened where nobody else listens, owned, and removed at the end.
+"""The daemon's unix sockets: opened where no one else listens, owned, and removed at the end.
 
 Owns the descriptors and the names in the file system. What is said over a socket is not known here.
 """
@@ -55,8 +55,8 @@ class _Made:
     inode: int
 
     def close(self) -> None:
-        # In this order. While the socket is open its inode belongs to nobody else, and nobody who
-        # asks first takes the name.
+        # In this order. While the socket is open its inode is not reused, and no daemon that checks
+        # first takes the name.
         with suppress(OSError):
             found = os.lstat(self.path)
             if (found.st_dev, found.st_ino) == (self.device, self.inode):
@@ -113,8 +113,8 @@ class Sockets(Mapping[str, socket.socket]):
 def open_socket(at: SocketAt) -> socket.socket:
     """Make one socket: listening, non-blocking, close-on-exec, with its owner and mode.
 
-    One that nobody listens at any more is replaced. The directory is made, 0755, if it alone is
-    missing.
+    One at which no process listens any more is replaced. The directory is made, 0755, if it alone
+    is missing.
 
     Returns:
         The socket, which the caller owns, as it does the name.
@@ -172,7 +172,7 @@ def _make_directory(directory: str, undo: ExitStack) -> None:
 
 
 def _remove(directory: str) -> None:
-    with suppress(OSError):  # somebody else uses it too
+    with suppress(OSError):  # it is not empty: others use it, too
         os.rmdir(directory)
 
 
@@ -180,9 +180,9 @@ def _remove(directory: str) -> None:
 def _locked(path: str) -> Iterator[None]:
     """Keep other daemons from taking the same path, for a moment.
 
-    Looking whether somebody listens, removing what is there and making one's own are three steps:
+    To check that no process listens, to remove the socket and to make a new one are three steps:
     a second daemon between two of them would remove the first one's socket. The file is ours alone,
-    so that nobody else can hold us up, and is removed again.
+    so that no one else can block us, and is removed again.
     """
     name = f"{path}.lock"
     until = time.monotonic() + PATIENCE
@@ -193,12 +193,12 @@ def _locked(path: str) -> Iterator[None]:
     try:
         yield
     finally:
-        os.unlink(name)  # before it is let go: after that it may be another's
+        os.unlink(name)  # before it is unlocked: after that it may be another daemon's
         os.close(lock)
 
 
 def _lock(name: str) -> int | None:
-    """The lock file, locked; None if somebody else has it, or has just removed it."""
+    """The lock file, locked; None if another daemon has it, or has just removed it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     lock = os.open(name, flags, 0o600)
     try:
@@ -215,11 +215,11 @@ def _lock(name: str) -> int | None:
 
 
 def _clear(at: SocketAt) -> None:
-    """Remove a socket that nobody listens at.
+    """Remove a socket at which no process listens.
 
     Raises:
         UsageError: something else is there.
-        OSError: whether somebody listens cannot be told.
+        OSError: it is unknown whether a process listens.
     """
     try:
         mode = os.lstat(at.path).st_mode
@@ -229,7 +229,7 @@ def _clear(at: SocketAt) -> None:
         raise UsageError(f"the socket's path {at.path} is a directory: name a file in it")
     if not stat.S_ISSOCK(mode):
         raise UsageError(
-            f"there is a file at {at.path} that is no socket: remove it, or choose another path"
+            f"the file at {at.path} is not a socket: remove it, or choose another path"
         )
     if _somebody_listens(at):
         raise UsageError(
@@ -283,7 +283,7 @@ def _remedy(at: SocketAt, error: OSError) -> str:
     if error.errno == errno.ENOENT:
         return f"make the directory above {directory} first"
     if error.errno == errno.ENOTDIR:
-        return f"{directory} is no directory: choose another path"
+        return f"{directory} is not a directory: choose another path"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"no permission in {directory}: run as root, or choose a path and group of your own"
     if error.errno == errno.EROFS:

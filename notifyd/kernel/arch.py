@@ -62,7 +62,7 @@ class Arch:
 
 @cache
 def _names(arch: Arch) -> Mapping[int, str]:
-    """Return the table turned round. Made once for each entry, and only when somebody asks."""
+    """Return the inverted table. Made once for each entry, on first use."""
     return {number: name for name, number in arch.numbers.items()}
 
 
@@ -76,7 +76,7 @@ _AARCH64 = _arch("aarch64", AUDIT_ARCH_AARCH64, 64, aarch64.NUMBERS)
 
 ARCHES: Mapping[int, Arch] = MappingProxyType({a.audit: a for a in (_X86_64, _I386, _AARCH64)})
 
-# What uname(2) calls the machine. A 64-bit process under personality(PER_LINUX32) is told the
+# What uname(2) calls the machine. A 64-bit process under personality(PER_LINUX32) gets the
 # 32-bit name (i686, armv8l), though its own calls still come in by the 64-bit entry.
 _MACHINES: Mapping[str, Arch] = MappingProxyType(
     {"x86_64": _X86_64, "i686": _X86_64, "aarch64": _AARCH64, "armv8l": _AARCH64}

@@ -48,7 +48,7 @@ def get(pid: int = 0) -> Capabilities:
         ProcessLookupError: ESRCH: no such thread.
     """
     if pid < 0:
-        raise OSError(errno.EINVAL, f"{pid} is no thread id")
+        raise OSError(errno.EINVAL, f"{pid} is not a thread id")
     header = (ctypes.c_uint32 * 2)(_VERSION_3, pid)
     data = (ctypes.c_uint32 * 6)()
     if LIBC.capget(header, data) < 0:

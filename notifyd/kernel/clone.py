@@ -1,10 +1,10 @@
 """clone(2): a child that shares our descriptor table.
 
-Owns one call that fork(2) cannot do. The child is no ordinary Python process. In it:
+Owns one call that fork(2) cannot do. The child is not an ordinary Python process. In it:
 
 - Every descriptor opened or closed is opened or closed for the caller too, until one of them
   execs, exits or calls unshare(CLONE_FILES).
-- Only the thread that called goes on. A lock that another thread held stays locked for ever, the
+- Only the calling thread continues. A lock that another thread held stays locked for ever, the
   C library's for memory among them: be the only thread, or do almost nothing.
 - Neither Python nor the C library knows that it forked: `threading`, `os.register_at_fork` and
   buffered files still believe to be in the parent. Leave by execve or `os._exit` and no other way,

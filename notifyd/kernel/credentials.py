@@ -1,7 +1,7 @@
 """credentials(7) of the calling thread alone: ids, groups, capabilities, its own root and cwd.
 
 The C library changes the ids of all threads at once, as POSIX wants. The kernel's own calls change
-one thread, which is what doing something as somebody else needs: the rest of the supervisor stays
+one thread, which is what acting with other ids needs: the rest of the supervisor stays
 what it is. A thread that was changed must end; it is never used for anything else.
 """
 

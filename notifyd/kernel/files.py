@@ -1,6 +1,6 @@
 """System calls on files by their names in syscalls(2), with buffers that the kernel fills.
 
-For whoever does a call as somebody else asked for it: nothing is added, checked or tried again, so
+For calls performed on behalf of another process: nothing is added, checked or tried again, so
 the errno that comes out is the kernel's own.
 """
 
@@ -103,7 +103,7 @@ def filesystem(fd: int) -> int:
 def mounted(fd: int) -> tuple[int, int]:
     """Return type and mount flags of where an open file (O_PATH too) is, as in statfs(2).
 
-    A file system in user space may let this wait, or know no answer: then it is 0, which is none.
+    A file system in user space may block this, or give no answer: then it is 0.
     """
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
     if _fstatfs(_FSTATFS, fd, buffer) < 0:

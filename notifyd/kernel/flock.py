@@ -11,7 +11,7 @@ def lock(descriptor: int) -> bool:
     """Lock a file for ourselves, without waiting.
 
     Returns:
-        False if somebody else has it.
+        False if another process has it.
 
     Raises:
         OSError: the file system knows no locks (ENOLCK, EOPNOTSUPP).
@@ -24,7 +24,7 @@ def lock(descriptor: int) -> bool:
 
 
 def is_locked(descriptor: int) -> bool:
-    """Whether somebody has locked a file for themselves."""
+    """Whether a process holds an exclusive lock on a file."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

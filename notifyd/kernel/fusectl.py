@@ -35,16 +35,16 @@ class Connections:
 
     @property
     def are_told(self) -> bool:
-        """Whether the kernel tells us of them."""
+        """Whether the kernel shows them to us."""
         return self._directory >= 0
 
     def any(self, *_: object) -> bool:
-        """Whether there is one; true where that is not told. What it is asked with is ignored."""
+        """Whether there is one; true if the kernel does not show it. Arguments are ignored."""
         return self._directory < 0 or os.fstat(self._directory).st_nlink != _EMPTY
 
 
 def _open() -> int:
-    """The control file system; mounted nowhere if nobody has mounted it; -1 if there is no way."""
+    """The control file system, mounted for this alone if it is not mounted; -1 if impossible."""
     try:
         found = os.open(_WHERE, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -24,13 +24,13 @@ _map.argtypes = (
 
 
 def sealed(name: str, data: bytes) -> int:
-    """A file with `data` that nobody can change any more.
+    """A sealed file with `data`.
 
     Returns:
         Its descriptor, close-on-exec; the caller owns it.
 
     Raises:
-        OSError: there is no memory.
+        OSError: out of memory.
     """
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
@@ -44,14 +44,14 @@ def sealed(name: str, data: bytes) -> int:
 
 
 class Shown:
-    """A file of zeros that others may map and read, and nobody can change but by `write`.
+    """A file of zeros that others may map and read, and that only `write` can change.
 
     Attributes:
         descriptor: the file, for reading only, close-on-exec; -1 once `close_file` was called.
         identity: its device and inode.
 
     Raises:
-        OSError: there is no memory, or no descriptor.
+        OSError: out of memory, or no descriptor.
     """
 
     def __init__(self, name: str, size: int) -> None:

@@ -1,6 +1,6 @@
-"""proc_pid_mountinfo(5): which devices nobody but this kernel answers for.
+"""proc_pid_mountinfo(5): which devices this kernel alone serves.
 
-A file system that a process or another machine serves can make whoever looks wait.
+A file system that a process or another machine serves can block every access.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _DEVICE = 0x1  # STATX_TYPE; the device comes with every mask
 
 
 def device(fd: int) -> int:
-    """The device that an open file (O_PATH too) is on, without asking whoever serves it."""
+    """The device that an open file (O_PATH too) is on, without asking its server."""
     buffer = bytearray(files.STATX_SIZE)
     files.call("statx", fd, b"", _DONT_SYNC, _DEVICE, buffer)
     major = int.from_bytes(buffer[136:140], "little")

@@ -25,7 +25,7 @@ def part() -> None:
     What is mounted in it from then on shows nowhere else, and ends with the thread.
 
     Raises:
-        OSError: EINVAL: our root is no mount; there is a namespace by then, but it may be seen.
+        OSError: EINVAL: our root is not a mount; the namespace exists by then, but may be seen.
     """
     unshare(CLONE_NEWNS)
     files.call("mount", b"none", b"/", 0, _MS_REC | _MS_PRIVATE, 0)

@@ -26,7 +26,7 @@ def open_process(pid: int) -> int:
         A descriptor the caller owns; it polls readable once the whole process has ended.
 
     Raises:
-        ProcessLookupError: ESRCH: there is none.
+        ProcessLookupError: ESRCH: it does not exist.
         OSError: ENOENT or EINVAL: `pid` is a thread that does not lead its process.
     """
     return os.pidfd_open(pid)
@@ -39,7 +39,7 @@ def open_thread(tid: int) -> int:
         A descriptor the caller owns; it polls readable once the thread has ended.
 
     Raises:
-        ProcessLookupError: ESRCH: there is none.
+        ProcessLookupError: ESRCH: it does not exist.
         OSError: EINVAL: before 6.9, and `tid` does not lead its process.
     """
     try:

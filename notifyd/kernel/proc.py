@@ -1,6 +1,6 @@
-"""proc(5): what the kernel tells about one task.
+"""proc(5): what the kernel shows about one task.
 
-Owns parsing (pure, bytes in) and reading relative to an open directory /proc/TID, which goes on
+Owns parsing (pure, bytes in) and reading relative to an open directory /proc/TID, which keeps
 meaning the same task: after that has ended its files fail with ESRCH and are never another's.
 """
 
@@ -57,7 +57,7 @@ class Status:
         seccomp: 0 none, 1 strict, 2 filter.
         process_ids: The process in our pid namespace and in each below it, its own last.
         thread_ids: The thread, likewise.
-        filters: How many seccomp filters are in force; 0 where that is not told (before 5.9).
+        filters: How many seccomp filters are in force; 0 if not reported (before 5.9).
     """
 
     name: bytes
@@ -87,7 +87,7 @@ def parse_status(data: bytes, *, groups: bool = True) -> Status:
         groups: Whether the supplementary groups are wanted; there may be thousands.
 
     Raises:
-        ValueError: A line that is always there is missing or is no number.
+        ValueError: A line that is always there is missing or not a number.
     """
     # The kernel escapes newline and backslash in the name, so a name cannot forge a line.
     fields: dict[bytes, bytes] = {}
@@ -141,7 +141,7 @@ def start_time(stat: bytes) -> int:
     Together with its pid it names a process for good, for a pid is used again.
 
     Raises:
-        ValueError: That is no such text.
+        ValueError: The text has another format.
     """
     return _number(stat, 22)
 
@@ -150,7 +150,7 @@ def parent(stat: bytes) -> int:
     """Return the parent's process id in our pid namespace, from the same text.
 
     Raises:
-        ValueError: That is no such text.
+        ValueError: The text has another format.
     """
     return _number(stat, 4)
 
@@ -159,7 +159,7 @@ def terminal(stat: bytes) -> int:
     """Return the device number of the controlling terminal, 0 for none, from the same text.
 
     Raises:
-        ValueError: That is no such text.
+        ValueError: The text has another format.
     """
     return _number(stat, 7)
 
@@ -168,7 +168,7 @@ def session(stat: bytes) -> int:
     """Return the session in our pid namespace, 0 if not visible there, from the same text.
 
     Raises:
-        ValueError: That is no such text.
+        ValueError: The text has another format.
     """
     return _number(stat, 6)
 
@@ -331,7 +331,7 @@ def cgroups(pid: int) -> tuple[str, ...]:
     with open(f"/proc/{pid}/cgroup", "rb") as file:
         lines = file.read(_MOST).decode("utf-8", "backslashreplace").split("\n")
     # Nothing but a newline ends a line here: it alone cannot be in the name of a cgroup, which
-    # somebody else may have chosen.
+    # another user may have chosen.
     paths = [line.split(":", 2) for line in lines if line.count(":") >= 2]
     unified = tuple(path for number, _, path in paths if number == "0" and path != "/")
     return unified or tuple(path for _, _, path in paths)

@@ -4,7 +4,7 @@ Follows the thread's current address space, also across execve, which a kept /pr
 not. Knows nothing of notifications: whether what was read still counts is the caller's to ask.
 
 A page that a file system in user space (or userfaultfd) has to fetch makes a call wait as long as
-the target likes. The GIL is released meanwhile; whoever must not wait calls from a thread which
+the target likes. The GIL is released meanwhile; a caller that must not wait uses a thread which
 can be abandoned.
 """
 
@@ -222,7 +222,7 @@ def _read_string_in_pieces(tid: int, address: int, limit: int) -> bytes:
 def is_there(tid: int, address: int) -> bool:
     """Whether the page of an address is mapped now: move_pages(2), which then moves none.
 
-    False as well where that is not told.
+    False as well if the kernel does not say.
     """
     scratch = _scratch.mine
     scratch.asked.value = address - address % PAGE

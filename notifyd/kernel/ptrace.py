@@ -80,13 +80,13 @@ class Stop(NamedTuple):
 
 
 def seize(tid: int, options: int) -> None:
-    """Become the tracer of a thread, which goes on undisturbed.
+    """Become the tracer of a thread, which keeps running.
 
     Waits while another thread of its process is in execve(2).
 
     Raises:
-        ProcessLookupError: ESRCH: there is none.
-        PermissionError: EPERM: somebody traces it already, or it is closed to us.
+        ProcessLookupError: ESRCH: it does not exist.
+        PermissionError: EPERM: it is traced already, or we may not trace it.
         InterruptedError: EINTR.
     """
     _request(_SEIZE, tid, 0, options)
@@ -106,7 +106,7 @@ def set_options(pid: int, options: int) -> None:
 
 
 def go_on(pid: int, signal: int, *, to_call: bool = False) -> None:
-    """Let a stopped thread go on, with a signal delivered. Raises ProcessLookupError if it died.
+    """Continue a stopped thread, with a signal delivered. Raises ProcessLookupError if it died.
 
     Args:
         pid: its id.
@@ -142,7 +142,7 @@ def former_tid(pid: int) -> int:
 
 
 def result(pid: int) -> int | None:
-    """What the call returned from which a stopped thread comes; None where it cannot be told.
+    """The result of the call from which a stopped thread returns; None if unknown.
 
     Raises:
         ProcessLookupError: it died.
@@ -178,10 +178,10 @@ def set_registers(pid: int, record: bytes) -> None:
 def wait() -> Stop:
     """Wait until a thread that was seized by the calling thread stops or ends.
 
-    Nobody is reaped: the status of a process belongs to its parent, which may be ourselves.
+    No child is reaped: the status of a process belongs to its parent, which may be ourselves.
 
     Raises:
-        ChildProcessError: ECHILD: there is none any more.
+        ChildProcessError: ECHILD: no child is left.
     """
     found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WNOWAIT | _OURS)
     assert found is not None

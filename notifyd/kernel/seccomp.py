@@ -119,9 +119,8 @@ def check_notif_sizes() -> None:
 def can_give_fds() -> bool:
     """Say whether descriptors can be put into a target (SECCOMP_IOCTL_NOTIF_ADDFD): since 5.9.
 
-    Asked with a descriptor that there is not, in a thread that takes a filter which lets everything
-    pass. True as well where that cannot be tried: somebody supervises us (EBUSY), or there are no
-    more threads.
+    Asked with a descriptor that does not exist, in a thread whose filter allows everything. True as
+    well if that cannot be tried: notifyd itself is supervised (EBUSY), or no thread can start.
     """
     found = list[int]()
 
@@ -160,7 +159,7 @@ def action_available(action: int) -> bool:
 def filter_flag_supported(flag: int) -> bool:
     """Say whether the kernel knows a filter flag, one of `FILTER_FLAG_*`.
 
-    Asked by offering no program at all: a kernel that knows the flag goes on to read the program
+    Asked by offering no program at all: a kernel that knows the flag then reads the program
     (EFAULT), one that does not stops at the flag (EINVAL).
     """
     if flag & FILTER_FLAG_WAIT_KILLABLE_RECV:  # alone it is EINVAL on every kernel
@@ -206,7 +205,7 @@ def install(program: bytes, flags: int) -> int:
 def is_listener(fd: int) -> bool:
     """Whether a descriptor is a listener: the kernel names it so (kernel/seccomp.c).
 
-    False if there is none of that number.
+    False if no descriptor has that number.
     """
     try:
         return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"

@@ -57,7 +57,7 @@ class SignalFd:
     def read(self) -> list[tuple[int, int, int]]:
         """Return what has arrived, without waiting: signal, code and the sender's pid.
 
-        The code is `SI_KERNEL` when nobody sent it, 0 (SI_USER) after kill(2); the pid is 0 where
+        The code is `SI_KERNEL` if the kernel sent it, 0 (SI_USER) after kill(2); the pid is 0 where
         there is none, or none visible in our pid namespace. Several of one kind may show as one.
         """
         try:

@@ -1,4 +1,4 @@
-"""socket(7): calls with the very bytes that somebody else made, and addresses made readable.
+"""socket(7): calls with the exact bytes of another process, and addresses made readable.
 
 Owns the raw calls and the parsing of `struct sockaddr`. The standard library's socket module takes
 apart and rebuilds addresses; here not a byte changes between what was looked at and what is done.
@@ -125,7 +125,7 @@ def socket_info(fd: int) -> tuple[int, int, int]:
     """Return domain, type and protocol of any socket: `AF_*`, `SOCK_*`, `IPPROTO_*`.
 
     Raises:
-        OSError: ENOTSOCK: `fd` is none. EBADF.
+        OSError: ENOTSOCK: `fd` is not a socket. EBADF.
     """
     wanted = (socket.SO_DOMAIN, socket.SO_TYPE, socket.SO_PROTOCOL)
     domain, kind, protocol = (_option(fd, name) for name in wanted)
@@ -158,10 +158,10 @@ def sends_uncopied(fd: int) -> bool:
 
 
 def credentials(pid: int, uid: int, gid: int) -> bytes:
-    """Control data that tells who sends (SCM_CREDENTIALS), for AF_UNIX sockets: unix(7).
+    """Control data that names the sender (SCM_CREDENTIALS), for AF_UNIX sockets: unix(7).
 
     The kernel takes the caller's own process, and its real, effective or saved ids. Without such
-    control data it tells the real ones.
+    control data it reports the real ones.
     """
     length = _CREDENTIALS.size - 4
     return _CREDENTIALS.pack(length, socket.SOL_SOCKET, socket.SCM_CREDENTIALS, pid, uid, gid)
@@ -171,7 +171,7 @@ def connect(fd: int, sockaddr: bytes) -> None:
     """Connect to exactly this address.
 
     Raises:
-        OSError: EINPROGRESS: an O_NONBLOCK socket has begun. EINTR: it goes on in the kernel.
+        OSError: EINPROGRESS: an O_NONBLOCK socket has begun. EINTR: the kernel continues it.
             All others as in the man page, and just as the kernel gave them.
     """
     if LIBC.connect(fd, sockaddr, len(sockaddr)) < 0:

@@ -105,12 +105,12 @@ def mount_of(fd: int) -> int:
 
 
 def mode_of(fd: int) -> int:
-    """The type and mode of an open file, without asking whoever serves it; raises as `spot`."""
+    """The type and mode of an open file, without asking its server; raises as `spot`."""
     return _statx(fd)[1]
 
 
 def file_of(fd: int) -> tuple[int, int]:
-    """Device and inode of an open file (O_PATH too), without asking whoever serves it.
+    """Device and inode of an open file (O_PATH too), without asking its server.
 
     Raises:
         OSError: EBADF. EACCES: it is a FUSE file system's that is another user's alone.
@@ -189,7 +189,7 @@ def own_namespace() -> str:
 
 
 def namespace_id(tid: int) -> int | None:
-    """The number of a thread's mount namespace for `held`, 0 for ours; None if there is no telling.
+    """The number of a thread's mount namespace for `held`, 0 for ours; None if unknown.
 
     Raises:
         OSError: ESRCH, ENOENT: it has ended. EACCES: not ours to look into.
@@ -234,7 +234,7 @@ def held(namespace: int, mount: int, *, anywhere: bool = False) -> bool | None:
 
 
 class Kind(NamedTuple):
-    """What is mounted, as far as the kernel knows without asking whoever serves it.
+    """What is mounted, as far as the kernel knows without asking a server.
 
     Attributes:
         magic: the type of the file system, as in statfs(2).
@@ -246,7 +246,7 @@ class Kind(NamedTuple):
 
 
 def kind(namespace: int, mount: int) -> Kind | None:
-    """What a mount of a mount namespace is; None if that is not told: args as for `held`."""
+    """What a mount of a mount namespace is; None if the kernel does not say: args as for `held`."""
     buffer = _scratch.mine
     wanted = _SB_BASIC | _MNT_BASIC
     _REQUEST.pack_into(buffer.request, 0, _REQUEST.size, 0, mount, wanted, namespace)
@@ -265,4 +265,4 @@ def _why_not(buffer: _Buffers) -> bool | None:
         if error.errno == errno.EOVERFLOW:  # where it is mounted has a long name
             return True
         return None if error.errno in _UNKNOWN else False
-    return False  # it has just come: whoever asks again will hear of it
+    return False  # it has just appeared: the next request reports it

@@ -20,7 +20,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Strides:
-    """The strides of one walk, longer or shorter by what came of those before.
+    """The strides of one walk, longer or shorter by the results of earlier ones.
 
     Args:
         resolve: `RESOLVE_*` for all of them.

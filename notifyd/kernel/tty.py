@@ -38,7 +38,7 @@ def device(fd: int) -> int:
     of pseudo-terminals are unique in one devpts file system alone.
 
     Raises:
-        OSError: ENOTTY: it is no terminal. EIO: that has hung up.
+        OSError: ENOTTY: it is not a terminal. EIO: the terminal has hung up.
     """
     number: int = _UINT.unpack(fcntl.ioctl(fd, _TIOCGDEV, bytes(_UINT.size)))[0]
     return os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)
@@ -48,7 +48,7 @@ def index(master: int) -> int:
     """The number that the other end of a pseudo-terminal has in its devpts.
 
     Raises:
-        OSError: ENOTTY: it is no master.
+        OSError: ENOTTY: it is not a master.
     """
     number: int = _UINT.unpack(fcntl.ioctl(master, _TIOCGPTN, bytes(_UINT.size)))[0]
     return number
@@ -58,10 +58,10 @@ def open_peer(master: int) -> int:
     """Open the other end of a pseudo-terminal, wherever its devpts is mounted. Since 4.13.
 
     Returns:
-        A close-on-exec descriptor that the caller owns; it becomes nobody's controlling terminal.
+        A close-on-exec descriptor that the caller owns; it does not become a controlling terminal.
 
     Raises:
-        OSError: EIO: it is locked, or has hung up. ENOTTY: `master` is none.
+        OSError: EIO: it is locked, or has hung up. ENOTTY: `master` is not a master.
     """
     return fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 

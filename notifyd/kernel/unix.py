@@ -1,7 +1,7 @@
 """unix(7): descriptors over a socket, none of which is ever lost.
 
-Owns packing and unpacking SCM_RIGHTS. What is received belongs to the caller from the moment a
-function here returns, and to nobody (it is closed) when one raises.
+Owns packing and unpacking SCM_RIGHTS. Received descriptors belong to the caller from the moment a
+function here returns; when one raises, they are closed.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
 
     Returns:
         The bytes (none: the peer closed), the descriptors (close-on-exec, the caller's), and
-        whether the kernel cut something off: data of a packet, or descriptors. Then nobody can
-        tell which are missing; what did arrive is the caller's all the same, to be closed.
+        whether the kernel cut something off: data of a packet, or descriptors. Then it is unknown
+        which are missing; the caller still has to close those that did arrive.
 
     Raises:
         OSError: As recvmsg(2). EMFILE does not exist here: a full table shows as cut off.
@@ -171,7 +171,7 @@ def recv_packet(sock: socket.socket, size: int, max_fds: int) -> Packet:
             without `stamp_packets`, and they are the caller's too.
 
     Raises:
-        OSError: EAGAIN: there is none. ECONNRESET: the peer closed and left something unread.
+        OSError: EAGAIN: no message waits. ECONNRESET: the peer closed and left something unread.
     """
     room = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_LEN(max_fds * _FD)
     data, messages, flags, _ = sock.recvmsg(size, room, _CLOEXEC | socket.MSG_DONTWAIT)
@@ -192,7 +192,7 @@ def _stamp(messages: Iterable[tuple[int, int, bytes]]) -> float | None:
 
 
 def _descriptors(messages: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], list[int]]:
-    """Return the descriptors of SCM_RIGHTS, and those that nobody asked for."""
+    """Return the descriptors of SCM_RIGHTS, and unexpected ones."""
     rights, foreign = array.array("i"), array.array("i")
     for level, kind, data in messages:
         whole = data[: len(data) - len(data) % _FD]
@@ -214,7 +214,7 @@ def peer_cred(sock: socket.socket) -> tuple[int, int, int]:
     """Return pid, uid and gid of who connected, or made the pair: SO_PEERCRED.
 
     They are as of that moment, seen from our namespaces. The pid is 0 if not visible here, and may
-    belong to somebody else by now.
+    belong to another process by now.
     """
     packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(packed)
@@ -224,7 +224,7 @@ def peer_cred(sock: socket.socket) -> tuple[int, int, int]:
 def peer_pidfd(sock: socket.socket) -> int:
     """Return a pidfd of the process that `peer_cred` names: SO_PEERPIDFD, since 6.5.
 
-    The caller owns it. It means that very process, whoever has its pid by now.
+    The caller owns it. It refers to that process, even if its pid has been reused.
 
     Raises:
         OSError: ENOPROTOOPT: before 6.5. ESRCH, EINVAL: it has ended and was waited for.
@@ -235,7 +235,7 @@ def peer_pidfd(sock: socket.socket) -> int:
 def peer_groups(sock: socket.socket) -> tuple[int, ...]:
     """Return the supplementary groups of who connected, as of that moment: SO_PEERGROUPS.
 
-    Empty as well for one that has more than 256, or where nobody is known to have connected.
+    Empty as well for one that has more than 256, or if no peer is known.
     """
     try:
         packed = sock.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, _MOST_GROUPS * _GROUP.size)

@@ -117,7 +117,7 @@ def recorder(listener: int, room: memoryview) -> Callable[[], tuple[int, ...]]:
     address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(room)))
 
     def receive() -> tuple[int, ...]:
-        # Not zero: EINVAL. And memory that was let go is not written to: ValueError.
+        # Not zero: EINVAL. And released memory is not written to: ValueError.
         room[:80] = empty
         if call(listener, request, address) < 0:
             fail("ioctl(SECCOMP_IOCTL_NOTIF_RECV)")
@@ -130,7 +130,7 @@ def recorder(listener: int, room: memoryview) -> Callable[[], tuple[int, ...]]:
 RECEIVING: Final = frozenset(
     (receiver(-1).__code__, recorder(-1, memoryview(bytearray(80))).__code__)
 )
-"""What a thread is at while it waits in RECV: for whoever has to find that out from outside."""
+"""What a thread is at while it waits in RECV, to recognise that from outside."""
 
 
 def responder(listener: int) -> Callable[[int, int, int, int], bool]:
@@ -249,14 +249,14 @@ class Notifier:
             return self.add_fd(id, srcfd, flags)
         return number
 
-    # Invariant: nothing of ours is open any more when the target goes on. One step for both (ADDFD
-    # with SEND, since 5.14) lets it go on first: its flock, umount and FIFO meet our copy.
+    # Invariant: no descriptor of ours is open when the target continues. One step for both (ADDFD
+    # with SEND, since 5.14) lets it continue first: its flock, umount and FIFO meet our copy.
     def give_fd(self, id: int, descriptor: int, flags: int) -> int:  # noqa: A002
         """Answer with a descriptor, and have it no more: the target's copy is the only one.
 
         Behind a listener without WAIT_KILLABLE_RECV a signal can end the call between the two
-        steps. The target has the descriptor then and does not know (kernel/seccomp.c,
-        seccomp_do_user_notification), and nobody can take it back.
+        steps. Then the target has the descriptor without knowing (kernel/seccomp.c,
+        seccomp_do_user_notification), and it cannot be taken back.
 
         Args:
             id: The notification's.

@@ -81,7 +81,7 @@ def become(plan: Plan, end: int, other: int) -> NoReturn:
         plan.signals.restore_mask()
         with _step(end, INSTALL):
             seccomp.install(plan.program, plan.flags)
-        # Invariant: from here on any call may be trapped, so there is none but execve.
+        # Invariant: from here on any call may be trapped, so execve is the only one.
         _execute(command, end)
     finally:
         os._exit(126)

@@ -1,8 +1,8 @@
 """The courier: a process that fetches the listener out of a child which may not be able to give it.
 
 From the moment its filter is in force, any call of the child may be trapped, sendmsg(2) as well,
-and nobody could answer. So the child first makes the courier, which shares its descriptor table and
-not its filter. It watches for the listener, sends it to the parent, and is gone.
+and no one could answer. So the child first forks the courier, which shares its descriptor table,
+but not its filter. It watches for the listener, sends it to the parent, and exits.
 
 Runs only in a child of fork(2), and in what that child makes with clone(2).
 """

@@ -33,7 +33,7 @@ def check_kernel() -> None:
     for name, why in needs.missing().items():
         raise _cannot(
             f"{name}(2) does not work ({why}): Linux has it since {needs.SINCE[name]}; if this one "
-            "does, have whoever filters system calls here (a container's seccomp profile) allow it"
+            "does, allow it in what filters system calls here (a container's seccomp profile)"
         )
     if not seccomp.can_give_fds():
         raise _cannot(

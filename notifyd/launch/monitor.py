@@ -2,10 +2,10 @@
 
 It leads the session of that terminal. A command cannot do so itself: a process group whose parents
 are all of other sessions is never stopped by the keyboard (setpgid(2), orphaned process groups). So
-the monitor is the command's parent, tells us of its stops and of its end, and does what only a
-member of the session can: put it in front of the terminal or behind, and give the terminal up.
+the monitor is the command's parent, reports its stops and its end, and does what only a member of
+the session can: move it to the foreground or background, and give up the terminal.
 
-Owns both ends of their talk. Does not know why somebody wants the command in front (`relay`).
+Owns both ends of the connection. Does not know why the command moves to the foreground (`relay`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Monitor", "Own", "lead", "leads_to"]
 # b"P": the command's pid; b"E": an errno instead; b"S": what stopped it; b"H": it has hung up;
 # b"X": the status
 _NEWS = struct.Struct("=ci")
-# b"F": go on in front; b"B": behind; b"K": this signal to it; b"H": hang up; b"Q": quit
+# b"F": continue in front; b"B": behind; b"K": this signal to it; b"H": hang up; b"Q": quit
 _WISH = struct.Struct("=ci")
 
 
@@ -99,7 +99,7 @@ class Monitor:
             return 0
         except ConnectionResetError:
             data = b""
-        # It ended without a word: somebody killed it, and the kernel told its session.
+        # It ended without a message: it was killed, and the kernel has signalled its session.
         kind, number = _NEWS.unpack(data) if data else (b"X", 128 + signal.SIGKILL)
         if kind == b"S":
             return int(number)
@@ -110,7 +110,7 @@ class Monitor:
         return 0
 
     def go_on(self, *, front: bool) -> None:
-        """Let the command go on, in front of its terminal or behind."""
+        """Continue the command, in front of its terminal or behind."""
         self._wish(b"F" if front else b"B")
 
     def send(self, number: int) -> None:
@@ -160,7 +160,7 @@ def lead(
         except OSError as error:
             unix.send_fds(talk, _NEWS.pack(b"E", error.errno or 0), [])
             os._exit(1)
-        prctl.set_dumpable(False)  # whoever may trace us has our terminal and our word
+        prctl.set_dumpable(False)  # a tracer would have our terminal, and could speak for us
         _settle(signals, {talk, own.slave})
         _Leader(talk, own.slave, command).live()
     finally:
@@ -219,10 +219,10 @@ class _Leader:
         self._talk = talk
         self._slave = slave
         self._command = command
-        self._front = command  # the group that is in front while the command goes on in front
+        self._front = command  # the foreground group while the command runs in the foreground
 
     def live(self) -> None:
-        """Until nobody listens: when the command has ended, others may be at the terminal yet."""
+        """Until notifyd hangs up: after the command's end, others may still use the terminal."""
         ready = select.poll()
         with SignalFd({signal.SIGCHLD}) as children:
             ready.register(children.fileno(), select.POLLIN)

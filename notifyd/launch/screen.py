@@ -1,4 +1,4 @@
-"""What a program has made of a screen, as far as its output tells, and taking it over for a while.
+"""The state of a screen, as far as a program's output shows it, and taking it over for a while.
 
 Bytes only: no terminal is touched. Sequences are those of xterm, which all others imitate.
 Source: https://invisible-island.net/xterm/ctlseqs/ctlseqs.html
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 __all__ = ["Aside", "Screen"]
 
 _TOLD = re.compile(rb"\x1b\[(?:\?([0-9;]{1,60})([hl])|([0-9]{0,5};?[0-9]{0,5})r)|\x1bc")
-_CUT = re.compile(rb"\x1b(\[\??[0-9;]{0,60})?\Z")  # a sequence that goes on in the next piece
+_CUT = re.compile(rb"\x1b(\[\??[0-9;]{0,60})?\Z")  # a sequence that continues in the next piece
 _CURSOR = b"25"
 _ALTERNATE = frozenset({b"47", b"1047", b"1049"})
 _REPORTS = frozenset({b"9", b"1000", b"1002", b"1003", b"1004", b"2004"})  # mouse, focus, paste
@@ -33,7 +33,7 @@ class Aside:
     Attributes:
         before: the bytes to begin with.
         after: those to end with.
-        redraw: whether the program then has to draw everything anew.
+        redraw: whether the program then has to redraw everything.
         paints: whether the program paints the screen, and does not just write lines.
     """
 

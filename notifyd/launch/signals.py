@@ -114,7 +114,7 @@ class TakenSignals:
         return [] if self._fd is None else self._fd.read()
 
     def stop(self, number: int, *, group: bool = False) -> bool:
-        """Stop ourselves as the command was stopped; return once somebody continued us.
+        """Stop ourselves as the command was stopped; return when we are continued.
 
         Args:
             number: The signal that stopped the command. What the shell says of the job comes

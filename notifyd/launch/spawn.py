@@ -39,7 +39,7 @@ _MESSAGE = 256  # bytes, more than any message has
 
 @dataclass(slots=True)
 class _Start:
-    """What has been learnt of a child so far, and must be undone if it comes to nothing."""
+    """What is known about a child so far, to be undone if the start fails."""
 
     pid: int
     pidfd: int
@@ -74,9 +74,9 @@ def spawn(
 ) -> Spawned:
     """Start a command behind a filter. It runs with our files, terminal and process group.
 
-    The filter is in force from the command's execve(2) on, that call included. Nobody has to
-    answer before this returns. Takes some milliseconds, at most `PATIENCE`. What supervising needs
-    has to be there: see `ground`.
+    The filter is in force from the command's execve(2) on, including that call. No call has to be
+    answered before this returns. Takes some milliseconds, at most `PATIENCE`. The system has to
+    have what supervising needs: see `ground`.
 
     Args:
         command: Name and arguments; the name is looked for along PATH, as by execvp(3).
@@ -246,5 +246,5 @@ def _abandon(start: _Start) -> None:
 
 
 def _wait(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):  # somebody reaps all that we have
+    with contextlib.suppress(ChildProcessError):  # it may have been reaped elsewhere
         os.waitpid(pid, 0)

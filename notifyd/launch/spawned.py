@@ -71,7 +71,7 @@ class Spawned:
         Never waits, and may be asked again.
 
         Raises:
-            ChildProcessError: ECHILD: somebody else waited for it, or SIGCHLD is ignored.
+            ChildProcessError: ECHILD: it was waited for elsewhere, or SIGCHLD is ignored.
         """
         if self.monitor is not None:
             return self.monitor.status
@@ -93,7 +93,7 @@ class Spawned:
         """Send it a signal; nothing happens if it has ended.
 
         Raises:
-            PermissionError: EPERM: it became somebody else, by a set-user-ID file.
+            PermissionError: EPERM: it has changed its user, by a set-user-ID file.
         """
         try:
             pidfd.send_signal(self.pidfd, number)

@@ -51,7 +51,7 @@ class Finding:
 def recorded(event: Event) -> str | None:
     """The recorded verdict in words; None if no rule came to one.
 
-    The target went away before, or the event has a cause that is no rule's.
+    The target went away before, or the event has a cause other than a rule.
     """
     verdict = event.verdict
     if verdict == "deny" and (event.how == GONE or event.cause not in (None, UNDONE)):
@@ -76,7 +76,7 @@ def compared(event: Event, verdict: Any, *, asked: bool = True, performs: bool =
     Args:
         event: the record.
         verdict: the new one, of any class in `VERDICTS`.
-        asked: whether any rule is about the call; where none is, the kernel goes on by itself.
+        asked: whether any rule is about the call; if none is, the kernel continues it.
         performs: whether notifyd has to do the call, or have it verified, for that verdict.
     """
     hidden = _VERDICT.intersection(event.redacted or ())

@@ -64,7 +64,7 @@ def event_of(line: bytes) -> Event:
 
     Raises:
         msgspec.ValidationError: it is JSON, and no event of ours.
-        msgspec.DecodeError: it is no whole JSON.
+        msgspec.DecodeError: it is not complete JSON.
     """
     try:
         event = _DECODER.decode(line)
@@ -84,7 +84,7 @@ def event_of(line: bytes) -> Event:
 
 
 def _unredacted(line: bytes, hidden: list[str]) -> Event:
-    """The event without what was hidden in it: a mark is no value."""
+    """The event without its redacted fields: the mark is not a value."""
     data: dict[str, Any] = msgspec.json.decode(line)
     for name in hidden:
         first, dot, rest = name.partition(".")

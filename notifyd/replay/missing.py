@@ -10,7 +10,7 @@ __all__ = ["Missing", "NotRecorded"]
 
 
 class NotRecorded(TargetGone):
-    """A rule looked at something that the record of the call does not have.
+    """A rule read something that the record of the call does not have.
 
     As a `TargetGone` it ends the inquiry: a rule cannot be asked about a target that is not there.
     """

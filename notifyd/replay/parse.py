@@ -42,7 +42,7 @@ def value_of(field: Field[Any], shown: Any, call: Call, missing: Missing) -> Any
         field: which field.
         shown: what the event has for it.
         call: the call, with the fields before this one already in `seen`.
-        missing: what hears of looks at parts of the value that are not shown.
+        missing: called when a rule reads parts of the value that are not shown.
 
     Raises:
         Inexact: `shown` does not say exactly what the value was.
@@ -157,7 +157,7 @@ def _digest(field: Digest, shown: Any, call: Call, missing: Missing) -> str:  # 
 def _strings(field: kinds.Strings, shown: Any, call: Call, missing: Missing) -> Any:  # noqa: ARG001
     found = tuple(map(bytes_of, _items(shown, field.SHOWN)))
     if any(len(one) >= kinds.PATH_MAX for one in found):
-        raise Inexact("a text may go on")  # each is shown up to here
+        raise Inexact("a text may continue")  # each is shown up to here
     return found
 
 

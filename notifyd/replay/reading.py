@@ -1,6 +1,6 @@
-"""Reading records line by line: plain or gzip, whole or torn, ours or somebody else's.
+"""Reading records line by line: plain or gzip, whole or torn, ours or foreign.
 
-Constant memory, whatever the file holds. What is no event of ours is counted and never guessed at.
+Constant memory for any file. Lines that are not our events are counted, never guessed at.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Lines:
     share: float = field(default=0.0, compare=False)
 
     def event(self, line: bytes, place: str) -> Event | None:
-        """The event of a line, counted; None if it is none."""
+        """The event of a line, counted; None if it is not an event."""
         try:
             event = event_of(line)
         except msgspec.ValidationError:

@@ -68,7 +68,7 @@ class Record:
         return self._target
 
     def read_string(self, call: BoundCall, address: int, limit: int) -> NoReturn:
-        """Nothing of the memory is there that is no field."""
+        """Only fields of the memory are recorded."""
         call.read_string(address, limit)
         raise AssertionError("a replayed call has no memory")
 
@@ -146,7 +146,7 @@ def _declared(event: Event, arch: Arch) -> tuple[Any, Variant | None]:
         for variant in operation.variants
         if variant.syscall == event.syscall and variant.arch in (None, arch.name)
     ]
-    if len(fitting) > 1:  # as socketcall's: told apart by what they have
+    if len(fitting) > 1:  # as socketcall's: distinguished by what they have
         fitting = [one for one in fitting if _fits(operation, one, arch, names)]
     return (operation, fitting[0]) if len(fitting) == 1 else (None, None)
 

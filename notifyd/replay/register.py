@@ -90,7 +90,7 @@ class Registers:
 
     Args:
         bits: how wide they are, 32 or 64.
-        missing: what hears of looks at other bits.
+        missing: called when a rule reads other bits.
     """
 
     def __init__(self, bits: int, missing: Missing) -> None:

@@ -78,7 +78,7 @@ class Summary:
         return self.counts[Kind.CHANGE]
 
     def note(self, event: Event) -> None:
-        """An event that is no call: whose verdicts the record has."""
+        """An event other than a call: whose verdicts the record has."""
         for known, names in ((self.recorded_rules, event.rules), (self.kernel, event.kernel)):
             for name in (names or [])[:MOST_ROWS]:
                 if len(known) < MOST_ROWS:

@@ -1,4 +1,4 @@
-"""The target of a recorded call, which nobody can look into, and the call that knows so."""
+"""The target of a recorded call, whose memory is gone, and the call that knows so."""
 
 from __future__ import annotations
 

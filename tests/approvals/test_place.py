@@ -61,7 +61,7 @@ def test_what_lies_beside(path, more):
     """What SQLite would obey beside the file has to be ours as well, and a file."""
     beside = path.with_name(path.name + more)
     beside.symlink_to("/dev/null")
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         claim(path)
     beside.unlink()
     beside.touch()

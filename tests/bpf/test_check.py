@@ -63,7 +63,7 @@ def test_every_code_is_judged_as_the_kernel_does(kernel_takes):
     ("bad", "words"),
     [
         (Instruction(0x94, k=2), "does not know"),
-        (Instruction(op.LD_ABS, k=64), "no word"),
+        (Instruction(op.LD_ABS, k=64), "not the start of a word"),
         (Instruction(op.JA, k=1), "past the end"),
         (Instruction(op.JEQ, jf=1), "past the end"),
         (Instruction(op.DIV), "zero"),

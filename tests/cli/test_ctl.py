@@ -220,8 +220,8 @@ def test_something_else_is_there(notifyd, tmp_path):
     """An answer that is none, or none at all, is no traceback."""
     path = str(tmp_path / "other")
     for answer, text in (
-        (b"HTTP/1.1 400 Bad Request\r\n", "no notifyd of this version"),
-        (b'{"notifyd":1,"result":{"x":1}}\n', "no notifyd of this version"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "not notifyd of this version"),
+        (b'{"notifyd":1,"result":{"x":1}}\n', "not notifyd of this version"),
         (b'{"notifyd":2,"result":[]}\n', "version 2"),
         (b'{"notifyd":1,"error":"\\u001b[31m"}\n', r"\x1b[31m"),
         (b"", "the daemon broke off"),

@@ -45,7 +45,7 @@ def test_choices_are_the_administrator_s():
     for name in ("harmless-devices", "/etc/notifyd/own.py", "../own.py"):
         with pytest.raises(UsageError, match="they are: devices, own"):
             requested({"org.notifyd.rules": name}, settings)
-    with pytest.raises(UsageError, match="none of the choices"):
+    with pytest.raises(UsageError, match="not one of the choices"):
         requested({"org.notifyd.rules": "/tmp/mine.py"}, Settings())
 
 
@@ -137,7 +137,7 @@ REFUSING = {
     "no object": ("[]", "no configuration"),
     "linux": ({"linux": 7}, "no configuration"),
     "annotations": ({"annotations": {"a": 1}}, "annotations"),
-    "a profile": ({"annotations": ASKS, "linux": {"seccomp": 7}}, "no profile"),
+    "a profile": ({"annotations": ASKS, "linux": {"seccomp": 7}}, "is not a profile"),
     "an action": (
         {"annotations": ASKS, "linux": {"seccomp": {"defaultAction": "x"}}},
         "$.defaultAction",

@@ -101,6 +101,6 @@ def test_from_python(serve, behind):
     done = handover(one.listener, id="mine", path=service.path("native"), pid=one.pid)
     assert (done.workload, done.section) == ("mine", "plugins")
     os.waitpid(one.pid, os.WNOHANG)
-    with open(os.devnull) as null, pytest.raises(UsageError, match="seccomp listener is none"):
+    with open(os.devnull) as null, pytest.raises(UsageError, match="expected a seccomp listener"):
         handover(null.fileno(), id="null", path=service.path("native"))
     service.wait_for("call", workload="mine", operation="Uname")

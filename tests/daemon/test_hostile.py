@@ -71,10 +71,10 @@ def _wrong_fds() -> dict[str, tuple[list[str], int, str]]:
         "none": ([], 0, "0 descriptors are named seccompFd"),
         "not the named": (["seccompFd"], 0, "1 names for 0 descriptors"),
         "more than named": (["seccompFd"], 3, "1 names for 3 descriptors"),
-        "a file": (["seccompFd"], 1, "should be a seccomp listener is none"),
+        "a file": (["seccompFd"], 1, "expected a seccomp listener, got another"),
         "twice": (["seccompFd", "seccompFd"], 2, "2 descriptors are named seccompFd"),
         "unknown names": (["a", "b"], 2, "0 descriptors are named seccompFd"),
-        "250": (["seccompFd"] + ["x"] * 249, 250, "should be a seccomp listener is none"),
+        "250": (["seccompFd"] + ["x"] * 249, 250, "expected a seccomp listener, got another"),
     }
 
 

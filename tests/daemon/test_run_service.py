@@ -292,7 +292,7 @@ def test_no_such_command(serve):
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (b"\x1b[31mred\n", "is no notifyd of this version"),
+        (b"\x1b[31mred\n", "is not notifyd of this version"),
         (b'{"notifyd":1,"error":"\\u001b[2J\\nnotifyd: fine"}\n', r"\x1b[2J\x0anotifyd: fine"),
         (b'{"notifyd":1,"offer":{"section":"x","filter":"Z2FyYmFnZSE=","digest":"d",'
          b'"listens":true}}\n', "cannot install the filter"),

@@ -73,7 +73,7 @@ def _wrong(change: str, by: str) -> str:
         (_wrong("native.sock", "used"), "/used is in use"),
         (_wrong("native.sock", "x" * 108), "107 are possible: shorten it"),
         (_wrong("native.sock", "no/no/x.sock"), "make the directory above"),
-        (_wrong("native.sock", "notifyd.toml"), "that is no socket: remove it"),
+        (_wrong("native.sock", "notifyd.toml"), "is not a socket: remove it"),
     ],
 )
 def test_mistakes(start, tmp_path, text, said):

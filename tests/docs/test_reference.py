@@ -11,6 +11,7 @@ import pytest
 
 import notifyd
 import notifyd.testing
+from notifyd.rulekit import files, network
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,10 +49,13 @@ def test_all_that_is_exported_is_documented() -> None:
     """`__all__` is sorted, and the page of the Python names has each name of it and no other."""
     page = (ROOT / "docs" / "reference" / "python.md").read_text()
     here, _, testing = page.partition("## notifyd.testing")
+    here, _, kit = here.partition("## notifyd.rulekit")
     listed = {*re.findall(r"^### `(\w+)", here, re.MULTILINE), *re.findall(r"\[`(\w+)`\]", here)}
     assert listed | {"__version__"} == set(notifyd.__all__)
     assert set(re.findall(r"^### `(\w+)", testing, re.MULTILINE)) == set(notifyd.testing.__all__)
-    for module in (notifyd, notifyd.testing):
+    in_kit = re.findall(r"^### `(\w+)", kit, re.MULTILINE)
+    assert in_kit == [*files.__all__, *network.__all__]
+    for module in (notifyd, files, network, notifyd.testing):
         constants_first = sorted(module.__all__, key=lambda name: (not name.isupper(), name))
         assert list(module.__all__) == constants_first
         assert all(hasattr(module, name) for name in module.__all__)

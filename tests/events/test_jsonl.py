@@ -166,7 +166,7 @@ def test_link_of_another_is_refused(tmp_path):
     """A link that somebody else laid is not followed."""
     (tmp_path / "link").symlink_to("real")
     os.lchown(tmp_path / "link", 12345, 12345)
-    with pytest.raises(UsageError, match="link of somebody else"):
+    with pytest.raises(UsageError, match="another user's link"):
         JsonLines.open(tmp_path / "link")
     assert not (tmp_path / "real").exists()
 

@@ -51,7 +51,7 @@ def test_no_key(tmp_path, text):
     path = tmp_path / "key"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(UsageError, match="is no key"):
+    with pytest.raises(UsageError, match="is not a key"):
         Signer.open(str(path))
     assert path.read_text() == text
 

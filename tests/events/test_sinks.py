@@ -133,7 +133,7 @@ def test_no_database(tmp_path):
     file.write_text("not a database, but long enough to look like one" * 40)
     with pytest.raises(KeeperError):
         Database(str(file))
-    with pytest.raises(UsageError, match="no database of events"):
+    with pytest.raises(UsageError, match="not a database of events"):
         list(read_events(str(file)))
     with pytest.raises(UsageError, match="is not there"):
         list(read_events(str(tmp_path / "none")))

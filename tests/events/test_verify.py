@@ -263,7 +263,7 @@ def test_over_rotated_files(tmp_path, make_record, signer):
     assert kinds(verify(files[1:])) == []
     assert verify(files[1:]).notes == ["records 1 to 12 are not in these files"]
     (note,) = verify(files[:-1]).notes
-    assert note == "it goes on in another file, which is not among these"
+    assert note == "it continues in another file, which is not among these"
 
 
 def test_a_file_of_nothing_but_findings(tmp_path, monkeypatch):

@@ -238,7 +238,7 @@ def test_no_directory(tmp_path: Path) -> None:
     """One level is made, two are not."""
     assert "make the directory above" in refusal(SocketAt(str(tmp_path / "a" / "b" / "s")))
     (tmp_path / "file").touch()
-    assert "is no directory" in refusal(SocketAt(str(tmp_path / "file" / "s")))
+    assert "is not a directory" in refusal(SocketAt(str(tmp_path / "file" / "s")))
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 

@@ -171,7 +171,7 @@ def test_the_log_of_a_runtime_says_why(bare):
     words = ("--log", str(log), "--log-format", "json", "run", "--bundle", str(path.parent), name)
     finished = bare.ground.run(bare.command(*words))
     assert (finished.status, finished.stdout) == (1, "")
-    assert "'harmles-devices' is none of the choices here" in finished.stderr
+    assert "'harmles-devices' is not one of the choices here" in finished.stderr
     said = json.loads(log.read_text())
     assert (said["level"], said["msg"]) == ("error", finished.stderr.strip())
     assert path.read_bytes() == before

@@ -32,8 +32,8 @@ class Question:
         base: what the base's entries say, the strictest first.
         default: what the base says where none of them speaks.
         rules: what rules want, in order.
-        watch: for which registers the supervisor wants to be told, if the call is allowed.
-        heard: whether somebody will listen to notifications, and decide again.
+        watch: for which registers the supervisor is notified, if the call is allowed.
+        heard: whether a supervisor receives notifications, and decides again.
         place: what the person calls the base.
     """
 
@@ -48,7 +48,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What becomes of one call.
+    """The merged entries of one call.
 
     Attributes:
         clauses: its meaning; the first that holds decides, else the default.
@@ -85,7 +85,7 @@ def merge_call(asked: Question) -> Call:
         )
     )
     if len(pieces) > MOST_EXACT and asked.heard and _all_permitted(asked):
-        # Whoever hears of it decides again, refusals of the kernel's own included.
+        # The supervisor decides these calls again, including those that the kernel refused.
         return Call((Clause(NOTIFY, ((),)),), ((NOTIFY, ()),), (), lifted, widened=True)
     return Call(clauses, tuple(pieces), silenced, lifted)
 

@@ -1,6 +1,6 @@
 """Merging what rules want from the kernel into a container's seccomp profile.
 
-Owns which calls and architectures a merged profile has, and what is told of it. Knows the rules
+Owns which calls and architectures a merged profile has, and its messages. Knows the rules
 only as clauses. What becomes of one call is `oci_call`'s.
 """
 
@@ -33,7 +33,7 @@ class Wanted:
 
     Attributes:
         profile: the rules' clauses for every architecture entry, the native one first.
-        watch: calls that the supervisor wants to be told of where they are allowed anyway.
+        watch: calls of which the supervisor is notified if they are allowed anyway.
     """
 
     profile: Profile
@@ -47,7 +47,7 @@ class Merged:
     Attributes:
         seccomp: the profile; its listener is the base's.
         meaning: what it has to say to `calls`, through the entries that it keeps.
-        calls: what became of the calls that rules or the supervisor are about, by name.
+        calls: the result for each call that rules or the supervisor name, by name.
         ruled: those of them that rules are about.
         notes: what OCI could not express, and what else a person should know; a line each.
     """

@@ -61,7 +61,7 @@ Podman's containers have fewer.
 
 
 class Act(enum.Enum):
-    """What a runtime may be told to answer with."""
+    """The actions that a profile can name."""
 
     ALLOW = "SCMP_ACT_ALLOW"
     ERRNO = "SCMP_ACT_ERRNO"
@@ -159,7 +159,7 @@ def read(raw: bytes, place: str) -> Seccomp:
         place: what the person calls it.
 
     Raises:
-        UsageError: it is no such JSON; the text says where.
+        UsageError: it is not such JSON; the text says where.
     """
     try:
         whole = plain_json.decode(raw)
@@ -177,7 +177,7 @@ def as_profile(data: Mapping[str, Any], place: str) -> Seccomp:
     """A profile from what JSON was decoded to.
 
     Raises:
-        UsageError: it is no profile; the text says where and what is wrong.
+        UsageError: it is not a profile; the text says where and what is wrong.
     """
     try:
         found = msgspec.convert(data, Seccomp)
@@ -197,7 +197,7 @@ def as_profile(data: Mapping[str, Any], place: str) -> Seccomp:
 
 
 def _errno(text: str | None, number: int | None) -> int | None:
-    """Podman's way to say an errno, by name or number (4.3, measured). None: there is no such."""
+    """Podman's way to give an errno, by name or number (4.3, measured). None: unknown."""
     if not text:
         return number
     if text.isdecimal() and text.isascii():

@@ -1,4 +1,4 @@
-"""How much of an argument register the kernel looks at, on the entries of 64 bits and on i386's.
+"""How much of an argument register the kernel uses, on the entries of 64 bits and on i386's.
 
 A register that is passed on as an int has 32 bits that count, and a hostile caller fills the others
 with what it likes. From the prototypes of Linux 6.18 (SYSCALL_DEFINE), with what is cut further
@@ -78,11 +78,11 @@ _I386_WIDTHS: Mapping[str, Mapping[int, int]] = {**_WIDTHS, **_parse(_I386)}
 
 
 def width_of(arch: str, syscall: str, register: int) -> int:
-    """How many of the low bits of an argument register a call looks at: 16, 32 or 64.
+    """How many of the low bits of an argument register a call uses: 16, 32 or 64.
 
     Args:
         arch: the name of the entry.
-        syscall: the call's name. One that is not known here looks at all bits there are.
+        syscall: the call's name. One that is not known here uses all bits.
         register: 0 to 5.
     """
     widths, most = (_I386_WIDTHS, 32) if arch == "i386" else (_WIDTHS, 64)
