@@ -16,9 +16,10 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
+from notifyd.approvals.history import HistoryFilter
 from notifyd.approvals.memory import Grant, Memory
 from notifyd.approvals.question import Answer, Question, Resolution, Scope, State, Subject
-from notifyd.approvals.store import Past, Store
+from notifyd.approvals.store import Store
 from notifyd.errors import UsageError
 from notifyd.threads import in_thread
 
@@ -316,7 +317,7 @@ class Desk:
 
     # -- the rest
 
-    async def history(self, wanted: Past) -> list[dict[str, Any]]:
+    async def history(self, wanted: HistoryFilter) -> list[dict[str, Any]]:
         """How questions ended before, the latest first; none without a store.
 
         Raises:

@@ -11,16 +11,17 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from notifyd.approvals.history import HistoryFilter
 from notifyd.approvals.memory import Grant
 from notifyd.approvals.place import claim
 from notifyd.approvals.question import Answer, Person, Question, Resolution, Scope, State, Subject
 from notifyd.errors import UsageError
 
-__all__ = ["DEFAULT_PATH", "Past", "Store", "user_path"]
+__all__ = ["DEFAULT_PATH", "Store", "user_path"]
 
 DEFAULT_PATH = "/var/lib/notifyd/notifyd.db"
 VERSION = 2
@@ -90,26 +91,6 @@ _SUBJECT = (
     "rule", "key", "uid", "exe", "digest", "program", "origin", "section", "bound", "world",
 )  # fmt: skip
 _MORE = ("question", ("origin", "bound", "world")), ("granted", _SUBJECT[6:])  # since version 2
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """Which questions of before. Globs, as in a shell; "" is any.
-
-    Attributes:
-        key: compared as it is; then so is `rule`.
-        person: who answered.
-        most: how many, the latest ones.
-    """
-
-    workload: str = ""
-    rule: str = ""
-    key: str = ""
-    operation: str = ""
-    exe: str = ""
-    person: str = ""
-    state: str = ""
-    most: int = 20
 
 
 class Store:
@@ -268,7 +249,7 @@ class Store:
         with self._writing():
             self._db.execute(f"UPDATE question SET {sets} WHERE id = :id", {**row, "id": id})  # noqa: S608
 
-    def history(self, wanted: Past) -> list[dict[str, Any]]:
+    def history(self, wanted: HistoryFilter) -> list[dict[str, Any]]:
         """How questions ended before, the latest first. May be called from any thread.
 
         Raises:

@@ -11,9 +11,9 @@ from typing import Any
 
 import trio
 
+from notifyd.approvals.history import HistoryFilter
 from notifyd.approvals.memory import Grant
 from notifyd.approvals.question import Answer, Person, Scope
-from notifyd.approvals.store import Past
 from notifyd.daemon import approval_messages as messages
 from notifyd.daemon import protocol
 from notifyd.daemon.daemon import Daemon
@@ -70,7 +70,7 @@ async def _revoke(desk: Desk, peer: Peer, request: Any) -> messages.GrantView:
 async def _history(desk: Desk, _peer: Peer, request: Any) -> list[messages.DecisionView]:
     if not desk.daemon.desk.keeps:  # whatever path a reload has brought
         raise UsageError("nothing is kept: have approvals.path name a file, and restart notifyd")
-    wanted = Past(
+    wanted = HistoryFilter(
         workload=request.workload,
         rule=request.rule,
         operation=request.operation,

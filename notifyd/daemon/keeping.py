@@ -1,7 +1,7 @@
 """Workloads that outlive the daemon: what a successor needs, kept by the service manager.
 
-For each listener there are two descriptors in systemd's store: the listener, and its ledger, which
-has the calls under way and, as JSON, what is known of the arrival.
+For each listener there are two descriptors in systemd's fd store: the listener, and its ledger,
+which has the calls under way and, as JSON, what is known of the arrival.
 """
 
 from __future__ import annotations

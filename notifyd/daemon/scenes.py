@@ -14,8 +14,8 @@ from typing import Any
 import trio
 
 from notifyd.approvals.desk import Desk
+from notifyd.approvals.history import HistoryFilter
 from notifyd.approvals.question import Question
-from notifyd.approvals.store import Past
 from notifyd.daemon.ancestry import Relative, ancestry
 from notifyd.daemon.approval_messages import DecisionView, ProcessView, QuestionView
 from notifyd.daemon.policies import Policy
@@ -140,7 +140,9 @@ class Scenes:
     async def _like(self, question: Question) -> list[DecisionView]:
         subject = question.subject
         try:
-            rows = await self._desk.history(Past(rule=subject.rule, key=subject.key, most=LIKE))
+            rows = await self._desk.history(
+                HistoryFilter(rule=subject.rule, key=subject.key, most=LIKE)
+            )
         except UsageError:  # it can be answered without
             return []
         return [decision_view(row) for row in rows]

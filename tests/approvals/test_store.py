@@ -10,9 +10,10 @@ import trio.testing
 from drafts import ADMIN, NO, SUBJECT, YES, asked, draft, run, shown
 
 from notifyd.approvals.desk import UNKEPT, Desk
+from notifyd.approvals.history import HistoryFilter
 from notifyd.approvals.memory import Grant
 from notifyd.approvals.question import Answer, Scope, State
-from notifyd.approvals.store import Past, Store
+from notifyd.approvals.store import Store
 from notifyd.errors import UsageError
 
 
@@ -47,7 +48,7 @@ def test_what_survives(tmp_path, told):
             assert second.pending[0].id == 4
 
         run(second, later)
-        history = store.history(Past(rule=SUBJECT.rule, key="0"))
+        history = store.history(HistoryFilter(rule=SUBJECT.rule, key="0"))
         assert [(one["state"], one["reason"], one["person"]) for one in history] == [
             ("granted", "fine", "root")
         ]
@@ -71,7 +72,7 @@ def test_whoever_shows_the_history_looks_again(tmp_path, told, monkeypatch):
             await asked(nursery, found, draft())
             await shown(found)
             await found.answer(found.pending[0].id, YES)
-            assert len(await found.history(Past())) == 1
+            assert len(await found.history(HistoryFilter())) == 1
 
         run(found, work)
         assert [found.version] == [one + 1 for one in versions]
@@ -109,7 +110,7 @@ def test_a_store_that_is_removed(tmp_path):
         with pytest.raises(sqlite3.OperationalError, match="was removed"):
             store.ask(draft())
         with pytest.raises(sqlite3.OperationalError) as caught:
-            store.history(Past())
+            store.history(HistoryFilter())
         assert caught.value.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN
         Store(tmp_path / "n.db").__exit__()
         with pytest.raises(sqlite3.OperationalError, match="was removed"):
@@ -218,7 +219,7 @@ def test_ids_of_what_the_store_does_not_take(slow, told):
                 await trio.sleep(0.005)
         assert [one.id for one in desk.pending] == [1, 2, UNKEPT + 1, UNKEPT + 2]
         await desk.answer(UNKEPT + 1, YES)
-        assert not [one for one in store.history(Past()) if one["state"] == "granted"]
+        assert not [one for one in store.history(HistoryFilter()) if one["state"] == "granted"]
 
     run(desk, work)
     assert [name for name, _ in told].count("approval.lost") == 2
