@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from notifyd.events.background import MOST_WAITING
-from notifyd.events.database import COLUMNS, VERSION
-from notifyd.events.findings import KINDS
-from notifyd.events.jsonl import EVERY, PERIOD
-from notifyd.events.ledger import BACKLOG
+from notifyd.events.background import MAX_SINK_BACKLOG_BYTES
+from notifyd.events.chain_writer import MAX_UNWRITTEN_BYTES
+from notifyd.events.database import COLUMNS, EVENT_SCHEMA_VERSION
+from notifyd.events.findings import FINDING_KINDS
+from notifyd.events.jsonl import CHECKPOINT_INTERVAL_S, MAX_UNSIGNED_RECORDS
 from notifyd.events.signing import PURPOSE
 from pages.markdown import table
 
@@ -29,7 +29,7 @@ print(seq, "records")
 
 def audit() -> str:
     """How the audit file is made, for whoever checks it without notifyd."""
-    kinds = [(f"`{name}`", meaning) for name, meaning in KINDS.items()]
+    kinds = [(f"`{name}`", meaning) for name, meaning in FINDING_KINDS.items()]
     columns = [(f"`{name}`", f"`{kind}`") for name, kind in COLUMNS.items()]
     parts = [
         "# Audit file",
@@ -59,7 +59,8 @@ def audit() -> str:
         "its end was cut off.",
         "One writer at a time has a file: it is locked, by flock(2). Another one is refused.",
         "## Checkpoints",
-        f"The daemon signs a checkpoint after {EVERY} records, after {PERIOD:g} seconds if there "
+        f"The daemon signs a checkpoint after {MAX_UNSIGNED_RECORDS} records, after "
+        f"{CHECKPOINT_INTERVAL_S:g} seconds if there "
         "is anything new, and at the end of each file. `key` is its public key, Ed25519 (RFC "
         "8032), in hexadecimal digits; `signature` stands between `seq` and `chain`, 64 bytes in "
         "base64. What is signed is "
@@ -88,12 +89,15 @@ def audit() -> str:
         "first record in 12 digits; `~N` if there was one of that name already; and `.gz` if it is "
         "packed. While it is being packed both are there.",
         "## Slow readers and full disks",
-        f"A FIFO may be read slowly: {BACKLOG >> 10} KiB are kept. The journal and the database "
-        f"have threads of their own, and {MOST_WAITING >> 20} MiB each. Events beyond that "
+        f"A FIFO may be read slowly: {MAX_UNWRITTEN_BYTES >> 10} KiB are kept. The journal and the "
+        f"database "
+        f"have threads of their own, and {MAX_SINK_BACKLOG_BYTES >> 20} MiB each. Events beyond "
+        f"that "
         "are lost there, counted in `audit.lost`, and reported on standard error.",
         "A full disk (ENOSPC, EDQUOT) is reported on standard error at once, and by "
         "[`audit.full`](events.md#auditfull) when records can be written again. With `on-full = "
-        f'"refuse"` {BACKLOG >> 10} KiB of events are kept until then, and every notified '
+        f'"refuse"` {MAX_UNWRITTEN_BYTES >> 10} KiB of events are kept until then, and every '
+        f"notified "
         "call is refused (EPERM, `the audit file is full`), unless a rule refuses or "
         "kills. The calls of one batch are answered before it is known.",
         "## The journal",
@@ -102,7 +106,8 @@ def audit() -> str:
         "`notifyd`; `NOTIFYD_EVENT`, `NOTIFYD_WORKLOAD`, `NOTIFYD_VERDICT` and so on are fields of "
         "the event, `NOTIFYD_LINE` all of it in JSON.",
         "## The database",
-        f"`database` is an SQLite file in WAL mode, `user_version` {VERSION}, with one table, "
+        f"`database` is an SQLite file in WAL mode, `user_version` {EVENT_SCHEMA_VERSION}, with "
+        f"one table, "
         "`events`: `id`, an integer that counts up, and",
         table(("column", "type"), columns),
         "They are the fields of the events; `path` is the first path of a call's arguments, and "

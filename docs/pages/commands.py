@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from notifyd.cli import COMMANDS, cli
+from notifyd.cli import SUBCOMMANDS, cli
 from pages.markdown import paragraphs, table
 
 
@@ -15,9 +15,9 @@ def command_line() -> str:
     parts = [
         "# Command line",
         paragraphs(cli.help),
-        table(("command", "what it does"), [(f"`{n}`", text) for n, text in COMMANDS.items()]),
+        table(("command", "what it does"), [(f"`{n}`", text) for n, text in SUBCOMMANDS.items()]),
     ]
-    for name in sorted(COMMANDS):
+    for name in sorted(SUBCOMMANDS):
         command: click.Command = import_module(f"notifyd.cli.{name}").command
         parts += one_command(f"notifyd {name}", command)
         if isinstance(command, click.Group):

@@ -20,9 +20,9 @@ from notifyd.daemon.config import (
     SocketConfig,
     WebhookConfig,
 )
-from notifyd.daemon.lines import IDLE
-from notifyd.daemon.metrics import BOUNDS, METRICS, MOST_WORKLOADS
-from notifyd.intake.reception import PATIENCE
+from notifyd.daemon.line_reader import CONNECTION_IDLE_TIMEOUT_S
+from notifyd.daemon.metrics import BOUNDS, MAX_WORKLOAD_SERIES, METRICS
+from notifyd.intake.reception import MESSAGE_TIMEOUT_S
 from pages.markdown import paragraphs, table
 
 
@@ -79,8 +79,8 @@ def shown_default(field: msgspec.structs.FieldInfo) -> str:
 
 def control() -> str:
     """What is said over the control socket."""
-    changing = _names(one for one in protocol.COMMANDS.items() if one[1].changes)
-    answering = _names(one for one in protocol.COMMANDS.items() if one[1].answers)
+    changing = _names(one for one in protocol.CONTROL_COMMANDS.items() if one[1].changes)
+    answering = _names(one for one in protocol.CONTROL_COMMANDS.items() if one[1].answers)
     parts = [
         "# Control socket",
         "`sockets.control` of the configuration is a unix stream socket, over which the daemon is "
@@ -92,10 +92,14 @@ def control() -> str:
         '> {"notifyd": 1, "command": "kill", "id": "web"}\n'
         '< {"notifyd": 1, "error": "no workload \'web\' is supervised: see `notifyd ctl '
         'workloads`"}\n```',
-        f"`notifyd` is the version of the protocol, {protocol.VERSION}. An answer has `result` or "
-        f"`error`, one line or several for a person. A request has at most {protocol.MOST_BYTES} "
-        f"bytes and {PATIENCE:g} seconds from its first byte to its newline; a connection without "
-        f"a request ends after {IDLE:g} seconds. What is not understood, an unknown command or "
+        f"`notifyd` is the version of the protocol, {protocol.CONTROL_PROTOCOL_VERSION}. An answer "
+        f"has `result` or "
+        f"`error`, one line or several for a person. A request has at most "
+        f"{protocol.MAX_CONTROL_REQUEST_BYTES} "
+        f"bytes and {MESSAGE_TIMEOUT_S:g} seconds from its first byte to its newline; a connection "
+        f"without "
+        f"a request ends after {CONNECTION_IDLE_TIMEOUT_S:g} seconds. What is not understood, an "
+        f"unknown command or "
         "field included, is answered with an error and ends the connection.",
         "Who may connect is for `mode` and `group` of `sockets.control` to say. Of those, root, "
         "the daemon's own user and whom `users` names may ask for everything, by the credentials "
@@ -109,7 +113,7 @@ def control() -> str:
         "its own, as root or the daemon's user, says in `on_behalf_of` who answers.",
         "Times are seconds since 1970.",
     ]
-    for name, command in protocol.COMMANDS.items():
+    for name, command in protocol.CONTROL_COMMANDS.items():
         parts += [f"## {name}", *described(command.request, "A request has", "notifyd")]
         many = get_origin(command.result) is list
         result = get_args(command.result)[0] if many else command.result
@@ -118,7 +122,7 @@ def control() -> str:
     return "\n\n".join(parts)
 
 
-def _names(commands: Iterable[tuple[str, protocol.Command]]) -> str:
+def _names(commands: Iterable[tuple[str, protocol.ControlCommand]]) -> str:
     return ", ".join(f"`{name}`" for name, _ in commands)
 
 
@@ -150,7 +154,8 @@ def metrics() -> str:
         "A workload that has ended has no series any more; its calls stay in "
         "`notifyd_answered_total` and in the histogram, which never go backwards while the daemon "
         "runs. Take rates over all workloads from those. The "
-        f"{MOST_WORKLOADS} workloads that came first have series of their own; the totals have "
+        f"{MAX_WORKLOAD_SERIES} workloads that came first have series of their own; the totals "
+        f"have "
         "all.",
         f"The buckets of the histogram end at {bounds} seconds: powers of two of nanoseconds.",
         "`verdict` and `how` are those of [a call's event](events.md#call).",

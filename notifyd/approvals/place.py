@@ -13,9 +13,9 @@ from pathlib import Path
 
 from notifyd.errors import UsageError
 
-__all__ = ["BESIDE", "claim"]
+__all__ = ["SIDE_FILES", "claim"]
 
-BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database, and obeys
+SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database, and obeys
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -46,7 +46,7 @@ def claim(path: Path) -> os.stat_result:
             here = _enter(here, name, at)
             undo.callback(os.close, here)
             _check_folder(path, at, here)
-        for more in BESIDE:
+        for more in SIDE_FILES:
             _check_beside(here, path, more)
         try:
             file = os.open(path.name, _FILE, 0o600, dir_fd=here)

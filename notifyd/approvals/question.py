@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Answer", "Person", "Question", "Resolution", "Scope", "State", "Subject"]
+__all__ = ["Answer", "Person", "Question", "QuestionState", "Resolution", "Scope", "Subject"]
 
 
 class Scope(enum.Enum):
@@ -26,7 +26,7 @@ class Scope(enum.Enum):
         return self in (Scope.MINUTES, Scope.ALWAYS)
 
 
-class State(enum.Enum):
+class QuestionState(enum.Enum):
     """The outcome of a question."""
 
     ASKED = "asked"
@@ -155,7 +155,7 @@ class Resolution:
         why: for the event, where there is no answer.
     """
 
-    state: State
+    state: QuestionState
     question: int = 0
     answer: Answer | None = None
     why: str = ""

@@ -15,17 +15,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from notifyd.approvals.answer_cache import StoredAnswer
 from notifyd.approvals.history import HistoryFilter
-from notifyd.approvals.memory import Grant
 from notifyd.approvals.place import claim
-from notifyd.approvals.question import Answer, Person, Question, Resolution, Scope, State, Subject
+from notifyd.approvals.question import (
+    Answer,
+    Person,
+    Question,
+    QuestionState,
+    Resolution,
+    Scope,
+    Subject,
+)
 from notifyd.errors import UsageError
 
-__all__ = ["DEFAULT_PATH", "Store", "user_path"]
+__all__ = ["DEFAULT_STORE_PATH", "Store", "user_path"]
 
-DEFAULT_PATH = "/var/lib/notifyd/notifyd.db"
-VERSION = 2
-BUSY = 10.0  # seconds that a write waits for another process
+DEFAULT_STORE_PATH = "/var/lib/notifyd/notifyd.db"
+STORE_SCHEMA_VERSION = 2
+BUSY_TIMEOUT_S = 10.0  # seconds that a write waits for another process
 
 _SCHEMA = """
 CREATE TABLE question (
@@ -114,7 +122,7 @@ class Store:
             # Invariant: nothing is obeyed that others could have written.
             self._file = claim(self._path)
             self._db = sqlite3.connect(
-                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA trusted_schema = OFF")
@@ -132,7 +140,7 @@ class Store:
         self._db.execute("PRAGMA synchronous = FULL")  # an answer that was promised is kept
         with self._writing():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
+            if version > STORE_SCHEMA_VERSION:
                 raise UsageError(
                     f"{self._path}: made by a newer notifyd (version {version}): use that one"
                 )
@@ -141,8 +149,8 @@ class Store:
                     self._db.execute(statement)
             elif version == 1:
                 self._bind_more()
-            if version < VERSION:
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
+            if version < STORE_SCHEMA_VERSION:
+                self._db.execute(f"PRAGMA user_version = {STORE_SCHEMA_VERSION}")
 
     def _bind_more(self) -> None:
         """From version 1: answers that do not say which file, section and call they are about."""
@@ -177,7 +185,12 @@ class Store:
         with self._usable(), self._writing():
             self._db.execute(
                 "UPDATE question SET state = ?, ended = ?, reason = ? WHERE state = ?",
-                (State.WITHDRAWN.value, when, "notifyd was restarted", State.ASKED.value),
+                (
+                    QuestionState.WITHDRAWN.value,
+                    when,
+                    "notifyd was restarted",
+                    QuestionState.ASKED.value,
+                ),
             )
 
     @contextmanager
@@ -206,7 +219,7 @@ class Store:
         except sqlite3.OperationalError:
             self._db.execute("PRAGMA busy_timeout = 0")
             raise
-        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
     # -- questions
 
@@ -262,7 +275,7 @@ class Store:
         where = " AND ".join(["state != 'asked'", *tests])
         values = {**given, "most": wanted.most}
         name = f"{self._path.as_uri()}?mode=rw"  # a missing file is not created
-        with closing(sqlite3.connect(name, timeout=BUSY, uri=True)) as db:
+        with closing(sqlite3.connect(name, timeout=BUSY_TIMEOUT_S, uri=True)) as db:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA query_only = ON")
             rows = db.execute(
@@ -273,7 +286,7 @@ class Store:
 
     # -- grants
 
-    def grants(self) -> list[Grant]:
+    def grants(self) -> list[StoredAnswer]:
         """All that hold, or will be found to have ended."""
         rows = self._db.execute(
             "SELECT * FROM granted WHERE revoked IS NULL AND origin != '' AND bound != '' "
@@ -281,7 +294,7 @@ class Store:
         )
         return [_grant(row) for row in rows]
 
-    def grant(self, grant: Grant) -> int:
+    def grant(self, grant: StoredAnswer) -> int:
         """Keep a grant, which replaces an older one of the same subject.
 
         Returns:
@@ -365,8 +378,8 @@ def _answer_row(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _grant(row: sqlite3.Row) -> Grant:
-    return Grant(
+def _grant(row: sqlite3.Row) -> StoredAnswer:
+    return StoredAnswer(
         row["id"],
         Subject(*(row[name] for name in _SUBJECT)),
         bool(row["granted"]),

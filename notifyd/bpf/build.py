@@ -24,7 +24,7 @@ from notifyd.bpf import opcodes as op
 from notifyd.bpf.cubes import cut
 from notifyd.bpf.join import join
 from notifyd.bpf.ordered import Ordered, order
-from notifyd.bpf.profile import NOTIFY, Action, Clause, Entry, Profile
+from notifyd.bpf.profile import NOTIFY, Action, ArchTable, Clause, Profile
 from notifyd.bpf.program import Instruction, Program
 from notifyd.bpf.verify import Compiled, verify
 from notifyd.errors import FilterError
@@ -83,7 +83,7 @@ def _values(profile: Profile) -> frozenset[int]:
     ) | {profile.default.value, profile.unknown_arch.value}
 
 
-def _ordered(profile: Profile, entry: Entry, limit: int, may_notify: bool) -> Compiled:
+def _ordered(profile: Profile, entry: ArchTable, limit: int, may_notify: bool) -> Compiled:
     """Order the clauses of every call; equal clauses become one and the same object."""
     made: dict[tuple[Clause, ...], Ordered] = {}
     calls: dict[int, Ordered] = {}

@@ -42,7 +42,7 @@ def _complaint(one: Instruction, left: int) -> str:
     """What is wrong with one instruction that has `left` others behind it, or an empty text."""
     if one.code not in _CODES:
         return f"has code {one.code:#06x}, which seccomp does not know"
-    if one.code == op.LD_ABS and (one.k % 4 or one.k >= op.DATA_SIZE):
+    if one.code == op.LD_ABS and (one.k % 4 or one.k >= op.SECCOMP_DATA_SIZE):
         return f"loads from offset {one.k} of the call, which is not the start of a word"
     if one.code == op.DIV and one.k == 0:
         return "divides by zero"

@@ -28,18 +28,18 @@ _WORDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class _MachineState:
     """What is known before an instruction: the accumulator's content and the entry in force."""
 
     a: str = "A"
     arch: Arch | None = None
 
-    def joined(self, other: _State | None) -> _State:
+    def joined(self, other: _MachineState | None) -> _MachineState:
         """What is known where two paths meet."""
         if other is None:
             return self
         a = self.a if self.a == other.a else "A"
-        return _State(a, self.arch if self.arch is other.arch else None)
+        return _MachineState(a, self.arch if self.arch is other.arch else None)
 
 
 def disassemble(program: Program) -> list[str]:
@@ -49,8 +49,8 @@ def disassemble(program: Program) -> list[str]:
         FilterError: the kernel would not take the program.
     """
     check(program)
-    states: list[_State | None] = [None] * len(program)
-    states[0] = _State()
+    states: list[_MachineState | None] = [None] * len(program)
+    states[0] = _MachineState()
     lines = []
     for at, one in enumerate(program.instructions):
         state = states[at]
@@ -66,7 +66,7 @@ def _is_conditional(one: Instruction) -> bool:
     return one.code & 7 == op.JA & 7 and one.code != op.JA
 
 
-def _next(at: int, one: Instruction, state: _State) -> Iterator[tuple[int, _State]]:
+def _next(at: int, one: Instruction, state: _MachineState) -> Iterator[tuple[int, _MachineState]]:
     """Where the program goes from here, and what is known there."""
     if one.code & 7 == op.RET_K & 7:
         return
@@ -80,7 +80,7 @@ def _next(at: int, one: Instruction, state: _State) -> Iterator[tuple[int, _Stat
         yield at + 1, replace(state, a=_content(one, state))
 
 
-def _content(one: Instruction, state: _State) -> str:
+def _content(one: Instruction, state: _MachineState) -> str:
     """What the accumulator holds after an instruction that does not jump."""
     if one.code == op.LD_ABS:
         return _WORDS[one.k // 4]
@@ -90,7 +90,7 @@ def _content(one: Instruction, state: _State) -> str:
     return state.a if keeps else "A"
 
 
-def _meaning(at: int, one: Instruction, state: _State) -> str:
+def _meaning(at: int, one: Instruction, state: _MachineState) -> str:
     if one.code == op.JA:
         return f"go to {at + 1 + one.k}"
     if _is_conditional(one):
@@ -100,7 +100,7 @@ def _meaning(at: int, one: Instruction, state: _State) -> str:
     return _plain(one)
 
 
-def _jump(at: int, one: Instruction, state: _State) -> str:
+def _jump(at: int, one: Instruction, state: _MachineState) -> str:
     sign = op.JUMP_CODES[one.code & ~op.WITH_X]
     right = "X" if one.code & op.WITH_X else _number(one.k, state)
     test = f"{state.a} {sign} {right}"
@@ -112,7 +112,7 @@ def _jump(at: int, one: Instruction, state: _State) -> str:
     return f"if {test} go to {true}, else to {false}"
 
 
-def _number(k: int, state: _State) -> str:
+def _number(k: int, state: _MachineState) -> str:
     """A constant, with its name where what it is compared with gives it one."""
     if state.a == "arch":
         return ARCHES[k].name if k in ARCHES else f"{k:#x}"
@@ -127,8 +127,8 @@ def _number(k: int, state: _State) -> str:
 def _plain(one: Instruction) -> str:
     """The meaning of what neither jumps nor returns a constant."""
     fixed = {
-        op.LD_LEN: f"A = {op.DATA_SIZE}",
-        op.LDX_LEN: f"X = {op.DATA_SIZE}",
+        op.LD_LEN: f"A = {op.SECCOMP_DATA_SIZE}",
+        op.LDX_LEN: f"X = {op.SECCOMP_DATA_SIZE}",
         op.LD_IMM: f"A = {one.k:#x}",
         op.LDX_IMM: f"X = {one.k:#x}",
         op.LD_MEM: f"A = M[{one.k}]",

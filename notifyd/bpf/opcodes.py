@@ -48,7 +48,7 @@ ALU_CODES = MappingProxyType(
 JUMP_CODES = MappingProxyType({JEQ: "==", JGT: ">", JGE: ">=", JSET: "&"})
 
 # struct seccomp_data: nr, arch, instruction_pointer, args[6]; see seccomp(2)
-DATA_SIZE = 64
+SECCOMP_DATA_SIZE = 64
 NR_OFFSET = 0
 ARCH_OFFSET = 4
 IP_OFFSET = 8

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 
 from notifyd.bpf.cubes import both, subtract
 from notifyd.bpf.oci.meaning import action_of, cubes_of, default_of, strictness
-from notifyd.bpf.oci.profile import ARCH_NAMES, Seccomp
-from notifyd.bpf.profile import KILL_THREAD, NOTIFY, Action, Clause, Cube, Entry, Profile
+from notifyd.bpf.oci.profile import ARCH_NAMES, OciProfile
+from notifyd.bpf.profile import KILL_THREAD, NOTIFY, Action, ArchTable, Clause, Cube, Profile
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import Arch, entries, native
 
 __all__ = ["goes_on", "meaning_of", "passes", "where"]
 
-MOST_PIECES = 1024  # cubes that the registers of one call are cut into
+MAX_REGISTER_CUBES = 1024  # cubes that the registers of one call are cut into
 
 
 def goes_on(action: Action) -> bool:
@@ -25,7 +25,7 @@ def goes_on(action: Action) -> bool:
     return strictness(action) > strictness(NOTIFY)
 
 
-def meaning_of(profile: Seccomp, place: str) -> Profile:
+def meaning_of(profile: OciProfile, place: str) -> Profile:
     """What a profile of the OCI says at the loosest, on each of this machine's entries.
 
     An entry that it does not name kills (libseccomp); the machine's own is always there.
@@ -37,12 +37,12 @@ def meaning_of(profile: Seccomp, place: str) -> Profile:
     arches = [one for one in entries(native()) if one == native() or ARCH_NAMES[one.name] in named]
     return Profile(
         default_of(profile),
-        tuple(Entry(arch.name, _clauses(profile, arch, place)) for arch in arches),
+        tuple(ArchTable(arch.name, _clauses(profile, arch, place)) for arch in arches),
         KILL_THREAD,
     )
 
 
-def _clauses(profile: Seccomp, arch: Arch, place: str) -> dict[int, tuple[Clause, ...]]:
+def _clauses(profile: OciProfile, arch: Arch, place: str) -> dict[int, tuple[Clause, ...]]:
     """What a profile says to the calls of one entry, the loosest first."""
     found: dict[str, list[Clause]] = {}
     for at, entry in enumerate(profile.syscalls or ()):
@@ -74,7 +74,7 @@ def where(
             found += both(left, clause.cubes)
         for cube in clause.cubes:
             left = tuple(piece for one in left for piece in subtract(one, cube))
-            if len(left) > MOST_PIECES:
+            if len(left) > MAX_REGISTER_CUBES:
                 return (*found, *left)
     return (*found, *left) if chosen(profile.default) else tuple(found)
 

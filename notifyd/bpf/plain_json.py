@@ -21,8 +21,8 @@ from typing import Any
 
 __all__ = ["decode"]
 
-MOST_KEYS = 50_000  # in all; a container's configuration has some hundred
-MOST_DEPTH = 64  # objects and lists within each other; a configuration has some ten
+MAX_JSON_KEYS = 50_000  # in all; a container's configuration has some hundred
+MAX_JSON_DEPTH = 64  # objects and lists within each other; a configuration has some ten
 
 # Their keys are anybody's, and Go keeps them as they are: map[string]string.
 _FREE = frozenset({"annotations", "sysctl", "unified"})
@@ -55,8 +55,8 @@ def decode(raw: bytes) -> Any:
     def build(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal count
         count += len(pairs)
-        if count > MOST_KEYS:
-            raise ValueError(f"more than {MOST_KEYS:,} keys")
+        if count > MAX_JSON_KEYS:
+            raise ValueError(f"more than {MAX_JSON_KEYS:,} keys")
         made = dict(pairs)
         if len(made) != len(pairs):
             names = [name for name, _ in pairs]
@@ -72,7 +72,7 @@ def decode(raw: bytes) -> Any:
         raise ValueError(f"no UTF-8 at byte {error.start}") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    _check(found, "", MOST_DEPTH)
+    _check(found, "", MAX_JSON_DEPTH)
     return found
 
 
@@ -88,7 +88,7 @@ def _none(text: str) -> Any:
 
 def _check(value: Any, place: str, depth: int) -> None:
     if depth < 0:
-        raise ValueError(f"nested more than {MOST_DEPTH} deep")
+        raise ValueError(f"nested more than {MAX_JSON_DEPTH} deep")
     if isinstance(value, str):
         _check_text(value, place)
     elif isinstance(value, list):

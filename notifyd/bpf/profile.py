@@ -20,9 +20,9 @@ __all__ = [
     "NOTIFY",
     "TRAP",
     "Action",
+    "ArchTable",
     "Clause",
     "Cube",
-    "Entry",
     "Masked",
     "Profile",
     "decide",
@@ -135,7 +135,7 @@ class Clause:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchTable:
     """One system call table of the machine, by the name of its architecture.
 
     The clauses of a number are ordered: the first that holds decides, else the profile's default.
@@ -154,7 +154,7 @@ class Profile:
     """
 
     default: Action
-    entries: tuple[Entry, ...]
+    entries: tuple[ArchTable, ...]
     unknown_arch: Action
 
 

@@ -102,7 +102,7 @@ def _load_x(code: int, k: int, a: int, memory: list[int]) -> int:
         return a
     if code == op.LDX_MEM:
         return memory[k]
-    return op.DATA_SIZE if code == op.LDX_LEN else k
+    return op.SECCOMP_DATA_SIZE if code == op.LDX_LEN else k
 
 
 def _next_a(code: int, k: int, a: int, x: int, memory: list[int]) -> int:
@@ -115,4 +115,4 @@ def _next_a(code: int, k: int, a: int, x: int, memory: list[int]) -> int:
         return x
     if code == op.LD_MEM:
         return memory[k]
-    return op.DATA_SIZE if code == op.LD_LEN else k
+    return op.SECCOMP_DATA_SIZE if code == op.LD_LEN else k

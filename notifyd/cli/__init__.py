@@ -13,7 +13,7 @@ import click
 from notifyd.errors import FilterError, UsageError
 
 # To add a command: a module here with a click command named `command`, and its line in this table.
-COMMANDS: Mapping[str, str] = MappingProxyType(
+SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "audit": "Read the event log, and see whether it is what was written.",
         "completion": "Print the completion script of a shell.",
@@ -35,11 +35,11 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names, sorted."""
-        return sorted(COMMANDS)
+        return sorted(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command; None, if there is none of that name."""
-        if name not in COMMANDS:
+        if name not in SUBCOMMANDS:
             return None
         command: click.Command = import_module(f"notifyd.cli.{name}").command
         return command
@@ -47,7 +47,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands from the table, so that help imports none."""
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(COMMANDS.items()))
+            formatter.write_dl(sorted(SUBCOMMANDS.items()))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

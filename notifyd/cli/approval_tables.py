@@ -15,7 +15,7 @@ from notifyd.daemon.approval_messages import (
     ProcessView,
     QuestionView,
 )
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 from notifyd.events.terminal import main_argument
 
 __all__ = [

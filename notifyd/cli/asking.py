@@ -20,23 +20,25 @@ from typing import TYPE_CHECKING
 import trio
 
 from notifyd.approvals.question import Answer, Person, Question, Scope
-from notifyd.cli.lines import by_lines
+from notifyd.cli.terminal_modes import by_lines
 from notifyd.errors import UsageError
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from notifyd.approvals.desk import Desk
+    from notifyd.approvals.queue import ApprovalQueue
     from notifyd.launch.relay import Relay
 
 __all__ = ["Terminal", "parse_answer"]
 
-MOST_PATH = 4096  # characters of a program's path: it is never shown by its last part alone
-_FRONT = 0.3  # seconds between two looks at whether we are in front
-BETWEEN = 0.7  # seconds from an answer to the next question, for what was allowed to be seen
-SETTLE = 0.3  # seconds for keys, and for what a terminal was asked, to arrive and be thrown away
-_MOST = 4096  # bytes of a line
+MAX_PATH_CHARS = 4096  # characters of a program's path: it is never shown by its last part alone
+_FOREGROUND_POLL_INTERVAL_S = 0.3  # seconds between two looks at whether we are in front
+# seconds from an answer to the next question, for what was allowed to be seen
+QUESTION_PAUSE_S = 0.7
+# seconds for keys, and for what a terminal was asked, to arrive and be thrown away
+FLUSH_DELAY_S = 0.3
+_MAX_LINE_BYTES = 4096  # bytes of a line
 _MINUTES = re.compile(r"(no|n)?\s*(\d{1,6})\s*m(in(utes?)?)?")
 _WORDS: Mapping[str, tuple[bool, Scope]] = MappingProxyType(
     {
@@ -89,23 +91,23 @@ class Terminal:
         """Ctrl-C was pressed: no, to the question that is on the screen."""
         self._interrupted.set()
 
-    async def attend(self, desk: Desk) -> None:
-        """Show the questions of a desk, and take the answers, until cancelled."""
+    async def attend(self, queue: ApprovalQueue) -> None:
+        """Show the questions of a queue, and take the answers, until cancelled."""
         while True:
-            version = desk.version
-            if desk.pending:
-                await self._one(desk, desk.pending[0])
-                await trio.sleep(BETWEEN)
+            version = queue.version
+            if queue.pending:
+                await self._one(queue, queue.pending[0])
+                await trio.sleep(QUESTION_PAUSE_S)
             else:
-                await desk.wait_change(version)
+                await queue.wait_change(version)
 
-    async def _one(self, desk: Desk, question: Question) -> None:
+    async def _one(self, queue: ApprovalQueue, question: Question) -> None:
         """Ask one question, for as long as it waits."""
 
         async def until_it_ended() -> None:
-            version = desk.version
-            while question in desk.pending:
-                version = await desk.wait_change(version)
+            version = queue.version
+            while question in queue.pending:
+                version = await queue.wait_change(version)
             nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -113,7 +115,7 @@ class Terminal:
             answer = await self._answer(question)
             with trio.CancelScope(shield=True):
                 try:
-                    await desk.answer(question.id, answer)
+                    await queue.answer(question.id, answer)
                 except UsageError as error:
                     await self._say(f"notifyd: {error}\n")
             nursery.cancel_scope.cancel()
@@ -128,7 +130,7 @@ class Terminal:
                 await self._say(_shown(question))
                 # Invariant: what was typed, or came from elsewhere, before a question could be read
                 # is no answer. Also what the terminal was made to say: programs can ask it things.
-                await trio.sleep(SETTLE)
+                await trio.sleep(FLUSH_DELAY_S)
                 termios.tcflush(self._fd, termios.TCIFLUSH)
                 return await self._said(question)
 
@@ -144,7 +146,7 @@ class Terminal:
     async def _in_front(self) -> None:
         """Wait until a line that is typed is for us: reading in the background would stop us."""
         while os.tcgetpgrp(self._fd) != os.getpgrp():
-            await trio.sleep(_FRONT)
+            await trio.sleep(_FOREGROUND_POLL_INTERVAL_S)
 
     @contextmanager
     def _lines(self) -> Iterator[None]:
@@ -177,7 +179,7 @@ class Terminal:
             if self._interrupted.is_set():
                 return "no"
             try:
-                data = os.read(self._fd, _MOST)
+                data = os.read(self._fd, _MAX_LINE_BYTES)
             except BlockingIOError:
                 continue
             return data.decode("utf-8", "replace") if data else "no"
@@ -205,7 +207,7 @@ class Terminal:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TypedAnswer:
     """What a line means."""
 
     granted: bool
@@ -213,13 +215,13 @@ class Said:
     minutes: float = 0.0
 
 
-def parse_answer(text: str, scopes: tuple[Scope, ...]) -> Said | None:
+def parse_answer(text: str, scopes: tuple[Scope, ...]) -> TypedAnswer | None:
     """What a line means; None if that is nothing, or nothing that is offered."""
     minutes = _MINUTES.fullmatch(text)
     if minutes is not None:
-        said = Said(not minutes[1], Scope.MINUTES, float(minutes[2]))
+        said = TypedAnswer(not minutes[1], Scope.MINUTES, float(minutes[2]))
     elif text in _WORDS:
-        said = Said(*_WORDS[text])
+        said = TypedAnswer(*_WORDS[text])
     else:
         return None
     return said if said.scope in scopes else None
@@ -227,7 +229,7 @@ def parse_answer(text: str, scopes: tuple[Scope, ...]) -> Said | None:
 
 def _shown(question: Question) -> str:
     subject = question.subject
-    program = printable(subject.exe, MOST_PATH) or "?"
+    program = printable(subject.exe, MAX_PATH_CHARS) or "?"
     if question.caller:
         program += f" [{question.caller}]"
     who = f"{program} (pid {question.pid}, uid {subject.uid})"

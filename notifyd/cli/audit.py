@@ -16,26 +16,26 @@ import msgspec
 
 from notifyd.cli.completion import complete_files
 from notifyd.cli.options import Sentences, as_json
-from notifyd.daemon.config import DEFAULT_PATH, Audit
+from notifyd.daemon.config import DEFAULT_CONFIG_PATH, Audit
 from notifyd.daemon.config_file import read_config
 from notifyd.errors import UsageError
 from notifyd.events.findings import Report
-from notifyd.events.harmless import printable
 from notifyd.events.reading import files_of, lines_of, logs_of
+from notifyd.events.sanitize import printable
 from notifyd.events.select import Selection, moment
 
 __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-WRONG = 1  # exit status
+EXIT_FINDINGS = 1  # exit status
 
 
 def _configured(function: F) -> F:
     return click.option(
         "-c",
         "--config",
-        default=DEFAULT_PATH,
+        default=DEFAULT_CONFIG_PATH,
         show_default=True,
         metavar="CONFIG",
         shell_complete=complete_files,
@@ -99,7 +99,7 @@ def show(
     **globs: str,
 ) -> None:
     """Show events, as a table; without FILE, those of the daemon's log."""
-    from notifyd.cli.audit_table import HEAD, table_line
+    from notifyd.cli.audit_table import TABLE_HEADER, table_line
 
     begin, end = moment(since) if since else "", moment(until) if until else ""
     selection = Selection(begin, end, **globs)
@@ -111,7 +111,7 @@ def show(
         where = ", ".join(files) or f"the log of {config}"
         raise UsageError(f"no event of notifyd in {where}: name an audit file")
     if not as_json:
-        click.echo(HEAD)
+        click.echo(TABLE_HEADER)
     for line, event in chain([first] if first else [], found):
         if selection.fits(event):
             click.echo(line.rstrip(b"\n") if as_json else table_line(event))
@@ -154,7 +154,7 @@ def verify(
         logs = [dataclasses.asdict(report) for report in reports]
         click.echo(json.dumps({"good": good, "logs": logs}, indent=2))
     if not good:
-        sys.exit(WRONG)
+        sys.exit(EXIT_FINDINGS)
 
 
 @command.command()

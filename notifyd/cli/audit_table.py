@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 from notifyd.events.terminal import main_argument
 from notifyd.events.words import event_text, who
 
-__all__ = ["HEAD", "table_line"]
+__all__ = ["TABLE_HEADER", "table_line"]
 
 # Rows are shown as they are read, so no column can wait for its widest text.
 _WIDTHS = {"time": 23, "workload": 16, "operation": 12, "verdict": 8, "result": 9}
@@ -61,4 +61,4 @@ def _clock(time: Any) -> str:
         return "?"
 
 
-HEAD = "  ".join([*(name.ljust(width) for name, width in _WIDTHS.items()), _LAST])
+TABLE_HEADER = "  ".join([*(name.ljust(width) for name, width in _WIDTHS.items()), _LAST])

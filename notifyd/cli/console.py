@@ -62,22 +62,22 @@ def command(
     notifyd console --listen unix:/run/notifyd/web.sock
     """  # noqa: D301 (click's mark is the character itself)
     try:
-        from notifyd.console.console import Settings, serve_console
+        from notifyd.console.console import ConsoleSettings, serve_console
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the console needs {error.name}: pip install 'seccomp-notifyd[console]'"
         ) from error
-    from notifyd.console.listening import Listen
+    from notifyd.console.listening import ListenAddress
     from notifyd.console.login import login_socket
     from notifyd.launch.user import uid_of
 
-    at = Listen.parse(listen, insecure=insecure_listen)
+    at = ListenAddress.parse(listen, insecure=insecure_listen)
     if not at.is_loopback:
         _say(f"warning: anyone between {listen} and you can read everything, and take the session")
     if show and at.path:
         raise UsageError("--open: a browser cannot open a unix socket: leave one of the two out")
     control = socket or default_socket(os.environ)
-    settings = Settings(
+    settings = ConsoleSettings(
         at,
         control,
         login_socket(control, os.environ, making=True),

@@ -11,13 +11,13 @@ from typing import Any
 
 from notifyd.daemon import protocol
 from notifyd.errors import PeerError, UsageError
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 
 __all__ = ["Connection", "connected", "default_socket"]
 
 SYSTEM = "/run/notifyd/control.sock"
-PATIENCE = 60.0  # seconds; loading many rule files takes some, all else milliseconds
-MOST = 1 << 26  # bytes of an answer: thousands of workloads have 1 MiB
+CONTROL_TIMEOUT_S = 60.0  # seconds; loading many rule files takes some, all else milliseconds
+MAX_CONTROL_ANSWER_BYTES = 1 << 26  # bytes of an answer: thousands of workloads have 1 MiB
 _CHUNK = 1 << 16
 
 
@@ -45,7 +45,7 @@ class Connection:
         self._socket = connected
         self._buffer = bytearray()
 
-    def ask(self, request: protocol.Request) -> Any:
+    def ask(self, request: protocol.ControlRequest) -> Any:
         """Send a request and wait for its result.
 
         Raises:
@@ -57,7 +57,7 @@ class Connection:
             line = self._line()
         except TimeoutError:
             raise UsageError(
-                f"the daemon has not answered within {PATIENCE:g} seconds: see its log"
+                f"the daemon has not answered within {CONTROL_TIMEOUT_S:g} seconds: see its log"
             ) from None
         except OSError as error:
             raise UsageError(f"the daemon broke off ({error.strerror}): see its log") from error
@@ -85,7 +85,7 @@ class Connection:
         start = 0
         while (end := self._buffer.find(b"\n", start)) < 0:
             data = self._socket.recv(_CHUNK)
-            if not data or len(self._buffer) > MOST:
+            if not data or len(self._buffer) > MAX_CONTROL_ANSWER_BYTES:
                 raise UsageError("the daemon broke off without an answer: see its log")
             start = len(self._buffer)
             self._buffer += data
@@ -123,7 +123,7 @@ class Connection:
                 data = self._socket.recv(_CHUNK)
             except ConnectionResetError:
                 data = b""
-            if not data or len(self._buffer) > MOST:
+            if not data or len(self._buffer) > MAX_CONTROL_ANSWER_BYTES:
                 return None
             end = data.rfind(b"\n") + 1
             end += len(self._buffer) if end else 0
@@ -134,7 +134,7 @@ class Connection:
 
 
 @contextmanager
-def connected(path: str, *, patience: float = PATIENCE) -> Iterator[Connection]:
+def connected(path: str, *, patience: float = CONTROL_TIMEOUT_S) -> Iterator[Connection]:
     """Connect to a daemon.
 
     Args:

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 
 from notifyd.cli.columns import columns
 from notifyd.daemon.protocol import (
+    DaemonStatus,
     Detached,
     Killed,
     Reloaded,
     Rotated,
     SectionView,
-    Status,
     WorkloadView,
 )
-from notifyd.events.harmless import printable
-from notifyd.events.tally import duration
+from notifyd.events.counters import duration
+from notifyd.events.sanitize import printable
 
 __all__ = ["detached", "killed", "reloaded", "rules_table", "status_table", "workloads_table"]
 
@@ -25,7 +25,7 @@ _WIDEST = 40  # characters of one text in a table
 _ID = 256  # as long as ids get: `kill` and `detach` want all of it, and containers' have 64
 
 
-def status_table(status: Status) -> Iterator[str]:
+def status_table(status: DaemonStatus) -> Iterator[str]:
     """How the daemon is."""
     refused = [f"{count:,} {kind}" for kind, count in status.arrivals_refused.items()]
     rows = [

@@ -11,8 +11,8 @@ import msgspec
 
 from notifyd.cli import ctl_approvals
 from notifyd.cli.control_client import connected, default_socket
+from notifyd.cli.ctl_options import ask, complete_workloads, print_lines, reaching, show
 from notifyd.cli.options import Sentences, as_json
-from notifyd.cli.reaching import ask, complete_workloads, print_lines, reaching, show
 from notifyd.daemon import protocol
 from notifyd.errors import UsageError
 
@@ -146,16 +146,16 @@ def metrics(socket: str | None) -> None:
 @as_json
 def console(socket: str | None, end: bool, as_json: bool) -> None:
     """Print an address that opens the web console, logged in as you. It works once."""
-    from notifyd.console.login import Told, ask_console, login_socket
+    from notifyd.console.login import LoginReply, ask_console, login_socket
 
-    def lines(told: Told) -> list[str]:
+    def lines(told: LoginReply) -> list[str]:
         return [f"{told.ended} sessions ended" if end else told.url]
 
     path = login_socket(socket or default_socket(os.environ), os.environ, making=False)
     show(ask_console(path, "end" if end else "login"), as_json, lines)
 
 
-for _command in ctl_approvals.COMMANDS:
+for _command in ctl_approvals.APPROVAL_SUBCOMMANDS:
     command.add_command(_command)
 
 

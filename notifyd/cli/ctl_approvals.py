@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from notifyd.cli.options import as_json
-from notifyd.cli.reaching import (
+from notifyd.cli.ctl_options import (
     ask,
     complete_grants,
     complete_questions,
@@ -16,10 +15,11 @@ from notifyd.cli.reaching import (
     reaching,
     show,
 )
+from notifyd.cli.options import as_json
 from notifyd.daemon import approval_messages as messages
 from notifyd.errors import UsageError
 
-__all__ = ["COMMANDS"]
+__all__ = ["APPROVAL_SUBCOMMANDS"]
 
 _SCOPES = click.Choice(["once", "process", "workload", "minutes", "always"])
 
@@ -36,7 +36,7 @@ def _answering(function: Any) -> Any:
         ),
         click.option(
             "--minutes",
-            type=click.FloatRange(0, messages.MOST_MINUTES, min_open=True),
+            type=click.FloatRange(0, messages.MAX_ANSWER_MINUTES, min_open=True),
             metavar="N",
             help="How many, for --scope minutes, which it implies.",
         ),
@@ -181,4 +181,4 @@ def history(socket: str | None, limit: int, as_json: bool, **globs: Any) -> None
     show(ask(socket, request), as_json, history_table)
 
 
-COMMANDS = (pending, approve, deny, watch, grants, revoke, history)
+APPROVAL_SUBCOMMANDS = (pending, approve, deny, watch, grants, revoke, history)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 from notifyd.events.words import event_text, refuses
 
 __all__ = ["event_line"]

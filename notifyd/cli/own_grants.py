@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import time
 
-from notifyd.approvals.memory import Grant
+from notifyd.approvals.answer_cache import StoredAnswer
 from notifyd.approvals.store import Store, user_path
 from notifyd.daemon.answering import grant_view
 from notifyd.daemon.approval_messages import GrantView
@@ -41,6 +41,6 @@ def revoke_own(number: int) -> GrantView:
     raise UsageError(f"no grant {number} of yours holds: see `notifyd ctl grants --own`")
 
 
-def _holding(store: Store) -> list[Grant]:
+def _holding(store: Store) -> list[StoredAnswer]:
     now = time.time()
     return [one for one in store.grants() if one.holds(now)]

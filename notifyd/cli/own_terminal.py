@@ -22,7 +22,7 @@ from notifyd.policy.builtin import nothing_against, put_before
 from notifyd.policy.call import Call
 from notifyd.policy.load import load_file
 from notifyd.policy.operations import Open
-from notifyd.policy.rule import PATIENCE, Claim, Rule
+from notifyd.policy.rule import RULE_TIMEOUT_S, Claim, Rule
 from notifyd.policy.verdicts import Allow, Deny
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _performing(rules: RuleSet) -> Rule:
             call.pathname  # noqa: B018 (that is the look)
         return nothing_against(rules, call)
 
-    return Rule(performed, Claim((Open,), {}, str(_GUARD), 1), PATIENCE, Deny(errno.EPERM))
+    return Rule(performed, Claim((Open,), {}, str(_GUARD), 1), RULE_TIMEOUT_S, Deny(errno.EPERM))
 
 
 @contextlib.contextmanager

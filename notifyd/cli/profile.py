@@ -13,7 +13,12 @@ from notifyd.cli import complain
 from notifyd.cli.completion import complete_bases
 from notifyd.cli.options import rules_and_options
 from notifyd.container.base import find_base
-from notifyd.container.compose import LISTENER, RUNTIMES, Listener, compose
+from notifyd.container.compose import (
+    COMPOSED_RUNTIMES,
+    DEFAULT_LISTENER_PATH,
+    ListenerTarget,
+    compose,
+)
 from notifyd.errors import UsageError
 
 
@@ -36,7 +41,7 @@ from notifyd.errors import UsageError
 )
 @click.option(
     "--listener",
-    default=LISTENER,
+    default=DEFAULT_LISTENER_PATH,
     show_default=True,
     metavar="PATH",
     help="The socket that the runtime hands the listener to.",
@@ -51,7 +56,7 @@ from notifyd.errors import UsageError
 )
 @click.option(
     "--runtime",
-    type=click.Choice(RUNTIMES),
+    type=click.Choice(COMPOSED_RUNTIMES),
     default="runc",
     show_default=True,
     help="Whose own calls to leave alone.",
@@ -80,10 +85,12 @@ def command(
     """  # noqa: D301 (click's mark is the character itself)
     if not listener.startswith("/"):
         raise UsageError(f"--listener {listener}: give an absolute path")
-    if len(listener.encode()) > LONGEST_PATH:
-        raise UsageError(f"--listener {listener}: more than {LONGEST_PATH} bytes; unix(7)")
+    if len(listener.encode()) > MAX_LISTENER_PATH_BYTES:
+        raise UsageError(
+            f"--listener {listener}: more than {MAX_LISTENER_PATH_BYTES} bytes; unix(7)"
+        )
     found, place = find_base(base, caps)
-    to = Listener(listener, metadata, flags, runtime)
+    to = ListenerTarget(listener, metadata, flags, runtime)
     with redirect_stdout(sys.stderr):  # output of rules does not belong to the profile
         made = compose(rules, options, found, place, to)
     for note in made.notes:
@@ -91,7 +98,7 @@ def command(
     _write(write(made.seccomp), output)
 
 
-LONGEST_PATH = 107  # bytes: sun_path has 108, and ends with a NUL
+MAX_LISTENER_PATH_BYTES = 107  # bytes: sun_path has 108, and ends with a NUL
 
 
 def _write(text: bytes, output: str | None) -> None:

@@ -11,19 +11,19 @@ import trio
 from notifyd.errors import UsageError
 
 if TYPE_CHECKING:
-    from notifyd.approvals.desk import Desk
     from notifyd.approvals.question import Question, Resolution
+    from notifyd.approvals.queue import ApprovalQueue
     from notifyd.approvals.store import Store
     from notifyd.cli.asking import Terminal
     from notifyd.engine.report import Reporter
     from notifyd.launch.relay import Relay
 
-__all__ = ["Questions"]
+__all__ = ["TerminalQuestions"]
 
 _NOBODY = "nobody can be asked: there is no terminal, and no daemon (--service)"
 
 
-class Questions:
+class TerminalQuestions:
     """Asks at the terminal, and remembers in a database of the user's.
 
     Args:
@@ -41,7 +41,7 @@ class Questions:
         self._nursery = nursery
         self._undo = undo
         self._reporter = reporter
-        self._desk: Desk | None = None
+        self._queue: ApprovalQueue | None = None
         self._terminal: Terminal | None = None
 
     def heard(self, number: int) -> None:
@@ -50,27 +50,27 @@ class Questions:
             self._terminal.interrupt()
 
     async def ask(self, draft: Question) -> Resolution:
-        """Ask, as `approvals.desk.Desk` does."""
-        if self._desk is None:
-            self._desk = self._open()
-        return await self._desk.ask(draft)
+        """Ask, as `approvals.queue.ApprovalQueue` does."""
+        if self._queue is None:
+            self._queue = self._open()
+        return await self._queue.ask(draft)
 
-    def _open(self) -> Desk:
-        from notifyd.approvals.desk import Desk
+    def _open(self) -> ApprovalQueue:
+        from notifyd.approvals.queue import ApprovalQueue
         from notifyd.cli.asking import Terminal
 
-        desk = Desk(self._reporter.event, self._store())
-        desk.nobody = _NOBODY
-        self._nursery.start_soon(desk.run)
+        queue = ApprovalQueue(self._reporter.event, self._store())
+        queue.nobody = _NOBODY
+        self._nursery.start_soon(queue.run)
         if self._relay is None:
-            return desk
+            return queue
         try:
             self._terminal = self._undo.enter_context(Terminal(self._relay))
         except OSError:
-            return desk  # what is remembered holds all the same
-        desk.attended = 1
-        self._nursery.start_soon(self._terminal.attend, desk)
-        return desk
+            return queue  # what is remembered holds all the same
+        queue.attended = 1
+        self._nursery.start_soon(self._terminal.attend, queue)
+        return queue
 
     def _store(self) -> Store | None:
         from notifyd.approvals.store import Store, user_path

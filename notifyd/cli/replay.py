@@ -14,17 +14,17 @@ import msgspec
 from notifyd.cli.completion import complete_files
 from notifyd.cli.options import remaining, rules_and_options
 from notifyd.cli.replay_lines import as_data, call_lines, lines_of
-from notifyd.events.harmless import json_line, printable
+from notifyd.events.sanitize import json_line, printable
 from notifyd.policy.load import load
 from notifyd.policy.verdicts import Allow, Deny
 from notifyd.replay.again import replay
-from notifyd.replay.compare import Finding, Kind
+from notifyd.replay.compare import ReplayedCall, ReplayStatus
 from notifyd.replay.event import Event
-from notifyd.replay.reading import Lines
-from notifyd.replay.summary import Row, Summary, example, operation_of
+from notifyd.replay.reading import ReadStatistics
+from notifyd.replay.summary import Summary, SummaryRow, example, operation_of
 
-REFUSED = 1  # EPERM, as `notifyd run --otherwise deny` gives it
-PULSE = 0.2  # seconds between two words of progress
+DEFAULT_ERRNO = 1  # EPERM, as `notifyd run --otherwise deny` gives it
+PROGRESS_INTERVAL_S = 0.2  # seconds between two words of progress
 
 
 @click.command(
@@ -72,7 +72,7 @@ def command(
         loaded = load(
             rules,
             options=options,
-            otherwise=Deny(REFUSED) if otherwise == "deny" else Allow(),
+            otherwise=Deny(DEFAULT_ERRNO) if otherwise == "deny" else Allow(),
             strict=strict,
         )
         try:
@@ -93,11 +93,11 @@ class _Shown:
         self._as_json = as_json
         self._out = sys.stdout
 
-    def heard(self, event: Event, finding: Finding) -> None:
+    def heard(self, event: Event, finding: ReplayedCall) -> None:
         """One call."""
-        if not self._every or finding.kind not in (Kind.CHANGE, Kind.UNTOLD):
+        if not self._every or finding.kind not in (ReplayStatus.CHANGE, ReplayStatus.UNTOLD):
             return
-        row = Row(
+        row = SummaryRow(
             operation_of(event),
             finding.kind,
             finding.before,
@@ -112,7 +112,7 @@ class _Shown:
         else:
             click.echo("\n".join(call_lines(row)), file=self._out)
 
-    def end(self, summary: Summary, lines: Lines) -> None:
+    def end(self, summary: Summary, lines: ReadStatistics) -> None:
         """The whole."""
         if self._as_json:
             data = as_data(summary, lines)
@@ -129,13 +129,13 @@ class _Progress:
 
     def __init__(self) -> None:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._next = time.monotonic() + PULSE
+        self._next = time.monotonic() + PROGRESS_INTERVAL_S
 
-    def tick(self, summary: Summary, lines: Lines, path: str) -> None:
+    def tick(self, summary: Summary, lines: ReadStatistics, path: str) -> None:
         """A line was read."""
         if not self._terminal or (now := time.monotonic()) < self._next:
             return
-        self._next = now + PULSE
+        self._next = now + PROGRESS_INTERVAL_S
         done = f"{summary.calls} calls, {summary.changed} would change; {lines.share:.0%} of"
         self._show(f"notifyd: {done} {printable(os.path.basename(path), 60)}")
 

@@ -7,26 +7,37 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from notifyd.cli.columns import columns
-from notifyd.events.harmless import printable
-from notifyd.replay.compare import Kind
-from notifyd.replay.reading import Lines
-from notifyd.replay.summary import Row, Summary
+from notifyd.events.sanitize import printable
+from notifyd.replay.compare import ReplayStatus
+from notifyd.replay.reading import ReadStatistics
+from notifyd.replay.summary import Summary, SummaryRow
 
 __all__ = ["as_data", "call_lines", "lines_of"]
 
 _NAMED = 12  # operations in a note; the rest is counted
 
 
-def lines_of(summary: Summary, lines: Lines) -> list[str]:
+def lines_of(summary: Summary, lines: ReadStatistics) -> list[str]:
     """The whole, for a terminal."""
     counts = summary.counts
-    parts = [f"{counts[Kind.SAME]} stay the same", f"{counts[Kind.CHANGE]} would change"]
-    parts += [f"{counts[Kind.UNTOLD]} cannot be told"] if counts[Kind.UNTOLD] else []
-    parts += [f"{counts[Kind.UNDECIDED]} were not decided"] if counts[Kind.UNDECIDED] else []
+    parts = [
+        f"{counts[ReplayStatus.SAME]} stay the same",
+        f"{counts[ReplayStatus.CHANGE]} would change",
+    ]
+    parts += (
+        [f"{counts[ReplayStatus.UNTOLD]} cannot be told"] if counts[ReplayStatus.UNTOLD] else []
+    )
+    parts += (
+        [f"{counts[ReplayStatus.UNDECIDED]} were not decided"]
+        if counts[ReplayStatus.UNDECIDED]
+        else []
+    )
     found = [f"{summary.calls} calls: {', '.join(parts)}"]
-    found += _table(summary, Kind.CHANGE, ("operation", "recorded", "now", "calls", "for example"))
+    found += _table(
+        summary, ReplayStatus.CHANGE, ("operation", "recorded", "now", "calls", "for example")
+    )
     heading = ("operation", "recorded", "cannot be told", "calls", "for example")
-    found += _table(summary, Kind.UNTOLD, heading)
+    found += _table(summary, ReplayStatus.UNTOLD, heading)
     notes = _notes(summary, lines)
     wrapped = [
         line
@@ -36,25 +47,25 @@ def lines_of(summary: Summary, lines: Lines) -> list[str]:
     return [*found, "", *wrapped] if wrapped else found
 
 
-def call_lines(row: Row) -> list[str]:
+def call_lines(row: SummaryRow) -> list[str]:
     """One call, for a terminal."""
     shown = row.example
     head = " ".join(filter(None, (shown.get("time"), shown.get("workload"), _who(shown))))
-    arrow = "cannot be told:" if row.kind is Kind.UNTOLD else "->"
+    arrow = "cannot be told:" if row.kind is ReplayStatus.UNTOLD else "->"
     line = f"{row.operation}({shown.get('args', '')}): {row.before} {arrow} {row.after}"
     why = ": ".join(filter(None, (shown.get("rule"), shown.get("reason"))))
     return [f"{head} {line}{f' by {why}' if why else ''}".lstrip()]
 
 
-def as_data(summary: Summary, lines: Lines) -> dict[str, Any]:
+def as_data(summary: Summary, lines: ReadStatistics) -> dict[str, Any]:
     """The whole, for JSON."""
     counts = summary.counts
     return {
         "calls": summary.calls,
-        "same": counts[Kind.SAME],
-        "changes": counts[Kind.CHANGE],
-        "untold": counts[Kind.UNTOLD],
-        "undecided": counts[Kind.UNDECIDED],
+        "same": counts[ReplayStatus.SAME],
+        "changes": counts[ReplayStatus.CHANGE],
+        "untold": counts[ReplayStatus.UNTOLD],
+        "undecided": counts[ReplayStatus.UNDECIDED],
         "rows": [row.as_data() for row in _sorted(summary.rows.values())],
         "torn": lines.torn,
         "foreign": lines.foreign,
@@ -67,7 +78,7 @@ def as_data(summary: Summary, lines: Lines) -> dict[str, Any]:
     }
 
 
-def _table(summary: Summary, kind: Kind, heading: Sequence[str]) -> list[str]:
+def _table(summary: Summary, kind: ReplayStatus, heading: Sequence[str]) -> list[str]:
     rows = [row for row in _sorted(summary.rows.values()) if row.kind is kind]
     if not rows:
         return []
@@ -78,9 +89,11 @@ def _table(summary: Summary, kind: Kind, heading: Sequence[str]) -> list[str]:
     return ["", *columns([tuple(heading), *texts])]
 
 
-def _sorted(rows: Iterable[Row]) -> list[Row]:
+def _sorted(rows: Iterable[SummaryRow]) -> list[SummaryRow]:
     """Changes first, then the most frequent."""
-    return sorted(rows, key=lambda row: (row.kind is Kind.UNTOLD, -row.count, row.operation))
+    return sorted(
+        rows, key=lambda row: (row.kind is ReplayStatus.UNTOLD, -row.count, row.operation)
+    )
 
 
 def _example(shown: dict[str, Any]) -> str:
@@ -92,7 +105,7 @@ def _who(shown: dict[str, Any]) -> str:
     return f"{exe}[{process.partition('@')[0]}]" if process else exe
 
 
-def _notes(summary: Summary, lines: Lines) -> list[str]:
+def _notes(summary: Summary, lines: ReadStatistics) -> list[str]:
     found = []
     if summary.recorded_rules:
         found.append(f"recorded with {_some(list(summary.recorded_rules))}")

@@ -65,7 +65,7 @@ def command(
     if every or operation is not None:
         _operations(operation, as_json)
     elif filters:
-        from notifyd.cli.lowered import show_filter
+        from notifyd.cli.filter_view import show_filter
 
         _print(show_filter(load(names, options=given, deciding=False)))
     elif order or (len(names) > 1 and not (wants or as_json)):
@@ -124,7 +124,7 @@ def _text(name: str) -> None:
 
 
 def _order(rules: RuleSet, as_json: bool) -> None:
-    from notifyd.cli.order import as_data, show_order
+    from notifyd.cli.rule_order import as_data, show_order
 
     if as_json:
         _print_json(as_data(rules))

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from notifyd.cli import complain
 from notifyd.cli.completion import complete_files
 from notifyd.cli.options import remaining, rules_and_options
-from notifyd.cli.session import Settings, run
+from notifyd.cli.session import RunSettings, run
 from notifyd.errors import UsageError
 
 
@@ -106,7 +106,7 @@ def command(
             "no rules, so nothing would be decided: give --rules NAME or FILE (`notifyd rules` "
             "lists names), or --service"
         )
-    settings = Settings(
+    settings = RunSettings(
         rules, options, otherwise, strict, user, audit, quiet, words, audit_key, pty
     )
     sys.exit(run(settings, complain))

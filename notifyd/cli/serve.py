@@ -9,7 +9,7 @@ import click
 
 from notifyd.cli.columns import columns
 from notifyd.cli.completion import complete_files
-from notifyd.daemon.config import DEFAULT_PATH, Match, as_list
+from notifyd.daemon.config import DEFAULT_CONFIG_PATH, Match, as_list
 from notifyd.daemon.policies import Policies, load_policies
 from notifyd.launch.ground import check_kernel, check_proc
 
@@ -18,7 +18,7 @@ from notifyd.launch.ground import check_kernel, check_proc
 @click.option(
     "-c",
     "--config",
-    default=DEFAULT_PATH,
+    default=DEFAULT_CONFIG_PATH,
     show_default=True,
     metavar="FILE",
     shell_complete=complete_files,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.cli.questions import Questions
+from notifyd.cli.questions import TerminalQuestions
 from notifyd.engine.report import Reporter
 from notifyd.errors import UsageError, alone
 from notifyd.events.terminal import Failures, Refusals, colorful
@@ -34,20 +34,20 @@ from notifyd.policy.load import load
 from notifyd.policy.lower import Lowered, lower
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
-from notifyd.target.served import Lately
+from notifyd.target.fuse import RecentlyServed
 
 if TYPE_CHECKING:
-    from notifyd.engine.workload import Workload
+    from notifyd.engine.listener import Listener
     from notifyd.events.jsonl import JsonLines
     from notifyd.launch.relay import Relay
     from notifyd.perform.terminals import Terminals
     from notifyd.target.watch import Watched
 
-REFUSED = 1  # EPERM: what `--otherwise deny` gives
+OTHERWISE_ERRNO = 1  # EPERM: what `--otherwise deny` gives
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunSettings:
     """The command line, as it was given."""
 
     rules: Sequence[str]
@@ -62,7 +62,7 @@ class Settings:
     pty: bool = False
 
 
-def run(settings: Settings, complain: Callable[[str], None]) -> int:
+def run(settings: RunSettings, complain: Callable[[str], None]) -> int:
     """Run a command to its end and to that of everything it started.
 
     Returns:
@@ -93,7 +93,7 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
         terminals = _attach(stack, relay, spawned, signals)
         terminals = terminals if enforced is not rules else None
         killable = is_killable(flags)
-        session = Session(
+        session = RunSession(
             settings, enforced, watched, reporter, spawned, signals, killable, relay, terminals
         )
         status = live(session.supervise, spawned)
@@ -105,17 +105,17 @@ def run(settings: Settings, complain: Callable[[str], None]) -> int:
     return status
 
 
-def _loaded(settings: Settings) -> RuleSet:
+def _loaded(settings: RunSettings) -> RuleSet:
     return load(
         settings.rules,
         options=settings.options,
-        otherwise=Deny(REFUSED) if settings.otherwise == "deny" else Allow(),
+        otherwise=Deny(OTHERWISE_ERRNO) if settings.otherwise == "deny" else Allow(),
         strict=settings.strict,
         programs=_programs(settings.words[0]),
     )
 
 
-def _shown(settings: Settings) -> tuple[Refusals | None, Failures | None]:
+def _shown(settings: RunSettings) -> tuple[Refusals | None, Failures | None]:
     if sys.stderr is None:  # it was closed before we started
         return None, None
     if settings.quiet:
@@ -123,14 +123,16 @@ def _shown(settings: Settings) -> tuple[Refusals | None, Failures | None]:
     return Refusals(sys.stderr, color=colorful(sys.stderr)), None
 
 
-def _tell_rules(settings: Settings, rules: RuleSet, lowered: Lowered, reporter: Reporter) -> None:
+def _tell_rules(
+    settings: RunSettings, rules: RuleSet, lowered: Lowered, reporter: Reporter
+) -> None:
     kernel = sorted({operation for operation, _ in lowered.decided})
     count = len(rules.declarations)
     reporter.event("rules.loaded", rules=list(settings.rules), count=count, kernel=kernel)
 
 
 def _started(
-    settings: Settings, starting: Callable[[Sequence[str]], Spawned], reporter: Reporter
+    settings: RunSettings, starting: Callable[[Sequence[str]], Spawned], reporter: Reporter
 ) -> Spawned:
     try:
         return starting(settings.words)
@@ -167,7 +169,7 @@ def _with_record_kept(rules: RuleSet, user: User | None) -> RuleSet:
 
 
 def _with_own_terminal(
-    stack: ExitStack, settings: Settings, rules: RuleSet, user: User | None
+    stack: ExitStack, settings: RunSettings, rules: RuleSet, user: User | None
 ) -> tuple[Relay | None, RuleSet]:
     """A terminal for the command, if it is to have its own, and the rules that go with it."""
     if not settings.pty and not rules.may_ask:
@@ -210,12 +212,12 @@ def live(life: Callable[[], Awaitable[int]], spawned: Spawned) -> int:
         raise alone(error) from None
 
 
-class Session:
+class RunSession:
     """The command that runs, and its supervisor."""
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RunSettings,
         rules: RuleSet,
         watched: Sequence[Watched],
         reporter: Reporter,
@@ -247,7 +249,7 @@ class Session:
             async with trio.open_nursery() as nursery:
                 want_end = trio.Event()
                 relay = self._relay
-                questions = Questions(nursery, undo, self._reporter, relay)
+                questions = TerminalQuestions(nursery, undo, self._reporter, relay)
                 passing = partial(relay_signals, want_end=want_end, heard=questions.heard)
                 nursery.start_soon(partial(passing, relay=relay), self._spawned, self._signals)
                 if relay is not None:
@@ -263,23 +265,23 @@ class Session:
         return status
 
     async def _supervise_listener(
-        self, nursery: trio.Nursery, questions: Questions
-    ) -> Workload | None:
+        self, nursery: trio.Nursery, questions: TerminalQuestions
+    ) -> Listener | None:
         if self._spawned.listener is None:
             return None
+        from notifyd.engine.listener import Listener
         from notifyd.engine.supervisor import Supervisor
-        from notifyd.engine.workload import Workload
 
         listener, self._spawned.listener = self._spawned.listener, None
-        workload = Workload(
+        workload = Listener(
             self._name,
             listener,
             self._rules,
             self._reporter,
             watched=self._watched,
             killable=self._killable,
-            desk=questions,
-            served=Lately(),
+            queue=questions,
+            served=RecentlyServed(),
         )
         workload.files.terminals = self._terminals
         supervisor = Supervisor()
@@ -300,13 +302,13 @@ class Session:
         )
 
     def _tell_end(self, status: int, lasted: float) -> None:
-        rows = self._reporter.tally.rows()
+        rows = self._reporter.counters.rows()
         self._reporter.event(
             "workload.ended",
             workload=self._name,
             status=status,
             calls=sum(row.count for row in rows),
-            refused=self._reporter.tally.refused,
+            refused=self._reporter.counters.refused,
             lasted_s=round(lasted, 6),
         )
 
@@ -343,13 +345,13 @@ def _program(lowered: Lowered, reporter: Reporter) -> tuple[bytes, int]:
     return built.program.to_bytes(), listener_flags() if listens else 0
 
 
-def _open_audit(settings: Settings) -> JsonLines:
-    from notifyd.events.jsonl import JsonLines, Manner
+def _open_audit(settings: RunSettings) -> JsonLines:
+    from notifyd.events.jsonl import JsonLines, LogSettings
     from notifyd.events.signing import Signer
 
     assert settings.audit is not None
     signer = Signer.open(settings.audit_key) if settings.audit_key is not None else None
-    return JsonLines.open(settings.audit, manner=Manner(signer=signer))
+    return JsonLines.open(settings.audit, manner=LogSettings(signer=signer))
 
 
 def explain_exec(spawned: Spawned, name: str, complain: Callable[[str], None]) -> None:
@@ -361,7 +363,7 @@ def explain_exec(spawned: Spawned, name: str, complain: Callable[[str], None]) -
 
 def _print_summary(reporter: Reporter, refusals: Refusals | None, lowered: Lowered) -> None:
     lines = [f"notifyd: {line}" for line in (refusals.summary() if refusals else [])]
-    lines += ["", reporter.tally.table()]
+    lines += ["", reporter.counters.table()]
     for action, names in _by_action(lowered.decided).items():
         text = f"in the kernel, uncounted: {action} for {', '.join(names)}"
         lines += textwrap.wrap(text, 79, subsequent_indent="  ", break_on_hyphens=False)

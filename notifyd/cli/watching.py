@@ -18,21 +18,21 @@ import msgspec
 
 from notifyd.cli.approval_tables import answered, card
 from notifyd.cli.control_client import Connection
-from notifyd.cli.lines import by_keys, by_lines
+from notifyd.cli.terminal_modes import by_keys, by_lines
 from notifyd.daemon import protocol
 from notifyd.daemon.approval_messages import (
-    MOST_MINUTES,
+    MAX_ANSWER_MINUTES,
     ApproveRequest,
     DenyRequest,
     QuestionsRequest,
     QuestionView,
 )
 from notifyd.errors import UsageError
-from notifyd.events.harmless import json_line
+from notifyd.events.sanitize import json_line
 
 __all__ = ["print_questions", "watch_questions"]
 
-Ask = Callable[[protocol.Request], Any]
+Ask = Callable[[protocol.ControlRequest], Any]
 
 _KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -44,8 +44,9 @@ _KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 _END = "\x04"  # Ctrl-D
-SETTLE = 0.6  # seconds without answers after a question went away: a key was meant for that one
-_MOST = 4096  # bytes of a line that is typed
+# seconds without answers after a question went away: a key was meant for that one
+KEY_GRACE_S = 0.6
+_MAX_LINE_BYTES = 4096  # bytes of a line that is typed
 _ENDED = "the daemon has ended, or ended this: see its log"
 
 
@@ -177,7 +178,7 @@ class _Watch:
         if self._shown is not None and self._shown.id not in ids:
             click.echo(f"question {self._shown.id} waits no more")
             self._shown = None
-            self._settled = time.monotonic() + SETTLE
+            self._settled = time.monotonic() + KEY_GRACE_S
         return True
 
     def _keys(self) -> bool:
@@ -218,12 +219,17 @@ class _Watch:
     def _minutes(self) -> float:
         """How many; 0 for nonsense."""
         text = self._line("minutes: ").strip()
-        if text.isascii() and text.isdigit() and len(text) < 7 and 0 < int(text) <= MOST_MINUTES:
+        if (
+            text.isascii()
+            and text.isdigit()
+            and len(text) < 7
+            and 0 < int(text) <= MAX_ANSWER_MINUTES
+        ):
             return float(text)
-        click.echo(f"1 to {MOST_MINUTES}; nothing is answered")
+        click.echo(f"1 to {MAX_ANSWER_MINUTES}; nothing is answered")
         return 0.0
 
-    def _answer(self, request: protocol.Request) -> None:
+    def _answer(self, request: protocol.ControlRequest) -> None:
         """Give an answer. One that is refused is told, and the question stays."""
         try:
             for line in answered(self._ask(request)):
@@ -244,7 +250,7 @@ class _Watch:
         sys.stdout.flush()
         self._set(by_lines)
         try:
-            return os.read(self._fd, _MOST).decode("utf-8", "replace").rstrip("\n")
+            return os.read(self._fd, _MAX_LINE_BYTES).decode("utf-8", "replace").rstrip("\n")
         finally:
             self._set(by_keys)
 

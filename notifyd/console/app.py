@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from notifyd.console.api import Desk, routes
+from notifyd.console.api import WebContext, routes
 from notifyd.console.guard import Guard
 
 __all__ = ["make_app"]
@@ -24,14 +24,14 @@ _TYPES = {
 }
 
 
-def make_app(desk: Desk, names: Collection[str]) -> ASGIApp:
+def make_app(context: WebContext, names: Collection[str]) -> ASGIApp:
     """The application (ASGI).
 
     Args:
-        desk: what requests are served with.
+        context: what requests are served with.
         names: the host names that are ours.
     """
-    found = [*routes(desk), *_static()]
+    found = [*routes(context), *_static()]
     return Guard(Starlette(routes=found), names)
 
 

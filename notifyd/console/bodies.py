@@ -11,22 +11,22 @@ from starlette.requests import Request
 
 __all__ = [
     "AnswerBody",
+    "EmptyBody",
     "EndBody",
+    "HttpError",
     "LoginBody",
-    "NoBody",
-    "Refused",
     "RevokeBody",
     "read_body",
 ]
 
-MOST_BYTES = 1 << 14  # of a body
-PATIENCE = 10.0  # seconds for it
+MAX_BODY_BYTES = 1 << 14  # of a body
+BODY_TIMEOUT_S = 10.0  # seconds for it
 
 T = TypeVar("T")
 Secret = Annotated[str, Meta(max_length=100)]
 
 
-class Refused(Exception):
+class HttpError(Exception):
     """An answer that is an error.
 
     Attributes:
@@ -68,7 +68,7 @@ class EndBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(max_length=20)]
 
 
-class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EmptyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing."""
 
 
@@ -79,15 +79,15 @@ async def read_body(request: Request, kind: type[T]) -> T:
         Refused: it is too long, too slow, or something else.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused(415, "a body that is not application/json")
+        raise HttpError(415, "a body that is not application/json")
     try:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(BODY_TIMEOUT_S):
             data = await _received(request)
         return msgspec.json.decode(data or b"{}", type=kind)
     except trio.TooSlowError:
-        raise Refused(408, f"no whole body within {PATIENCE:g} seconds") from None
+        raise HttpError(408, f"no whole body within {BODY_TIMEOUT_S:g} seconds") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"not understood: {error}") from error
+        raise HttpError(400, f"not understood: {error}") from error
 
 
 async def _received(request: Request) -> bytes:
@@ -95,9 +95,9 @@ async def _received(request: Request) -> bytes:
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise Refused(400, "a body that ends too early")
+            raise HttpError(400, "a body that ends too early")
         data += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(data) > MOST_BYTES:
-            raise Refused(413, f"a body of more than {MOST_BYTES} bytes")
+        if len(data) > MAX_BODY_BYTES:
+            raise HttpError(413, f"a body of more than {MAX_BODY_BYTES} bytes")
     return data

@@ -13,12 +13,12 @@ import trio
 
 from notifyd.daemon import protocol
 from notifyd.errors import PeerError, UsageError
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 
 __all__ = ["Control", "control_at"]
 
-PATIENCE = 30.0  # seconds for an answer
-MOST = 1 << 24  # bytes of a line: thousands of workloads have 1 MiB
+DAEMON_TIMEOUT_S = 30.0  # seconds for an answer
+MAX_DAEMON_LINE_BYTES = 1 << 24  # bytes of a line: thousands of workloads have 1 MiB
 _CHUNK = 1 << 16
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
 
@@ -41,14 +41,14 @@ class Control:
         _, uid, _ = _CREDENTIALS.unpack(packed)
         return os.geteuid() in (0, uid)
 
-    async def ask(self, request: protocol.Request) -> Any:
+    async def ask(self, request: protocol.ControlRequest) -> Any:
         """Send a request and wait for its result.
 
         Raises:
             UsageError: there is none; with the daemon's words, or what is wrong with it.
         """
         try:
-            with trio.fail_after(PATIENCE):
+            with trio.fail_after(DAEMON_TIMEOUT_S):
                 await self._send(protocol.encode_request(request))
                 line = await self.line()
         except trio.TooSlowError:
@@ -71,7 +71,7 @@ class Control:
                 data = await self._socket.recv(_CHUNK)
             except OSError as error:
                 raise UsageError(f"the daemon broke off ({error.strerror})") from error
-            if not data or len(self._buffer) > MOST:
+            if not data or len(self._buffer) > MAX_DAEMON_LINE_BYTES:
                 raise UsageError("the daemon broke off: see its log")
             self._buffer += data
         line = bytes(self._buffer[:end])

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 import trio
 
-from notifyd.console.api import Desk
+from notifyd.console.api import WebContext
 from notifyd.console.app import make_app
 from notifyd.console.hub import Hub
-from notifyd.console.listening import Listen, listening
+from notifyd.console.listening import ListenAddress, listening
 from notifyd.console.login import name_of, serve_logins
 from notifyd.console.server import serve_http
 from notifyd.console.sessions import Sessions
 from notifyd.console.stream import Streams
 from notifyd.daemon.loopback import LOOPBACK_NAMES
-from notifyd.intake.sockets import SocketAt, Sockets
+from notifyd.intake.sockets import ListeningSockets, SocketAt
 
-__all__ = ["Ready", "Settings", "serve_console"]
+__all__ = ["ConsoleSettings", "Ready", "serve_console"]
 
 Ready = Callable[[str, Callable[[], str]], None]
 """Called once, with where the console is, and with what makes an address that logs in whoever runs
@@ -30,7 +30,7 @@ it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ConsoleSettings:
     """What the person said.
 
     Attributes:
@@ -41,14 +41,14 @@ class Settings:
         users: uids that may log in, besides root and us.
     """
 
-    listen: Listen
+    listen: ListenAddress
     control: str
     logins: str
     names: Collection[str] = ()
     users: Collection[int] = ()
 
 
-def serve_console(settings: Settings, told: Callable[[str], None], ready: Ready) -> None:
+def serve_console(settings: ConsoleSettings, told: Callable[[str], None], ready: Ready) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
@@ -63,12 +63,12 @@ def serve_console(settings: Settings, told: Callable[[str], None], ready: Ready)
         web = stack.enter_context(listening(settings.listen))
         mode = 0o666 if settings.users else 0o600
         at = {"logins": SocketAt(settings.logins, mode=mode)}
-        logins = stack.enter_context(Sockets(at))["logins"]
+        logins = stack.enter_context(ListeningSockets(at))["logins"]
         trio.run(_live, settings, web, logins, told, ready)
 
 
 async def _live(
-    settings: Settings,
+    settings: ConsoleSettings,
     web: socket.socket,
     logins: socket.socket,
     told: Callable[[str], None],
@@ -77,7 +77,7 @@ async def _live(
     sessions, hub = Sessions(), Hub(settings.control)
     port = 0 if settings.listen.path else web.getsockname()[1]
     names = {*LOOPBACK_NAMES, *_own_name(settings.listen), *settings.names}
-    desk = Desk(hub, sessions, Streams(hub, sessions), f"nd{port or ''}")
+    queue = WebContext(hub, sessions, Streams(hub, sessions), f"nd{port or ''}")
 
     def url(token: str) -> str:
         return settings.listen.url(port, token)
@@ -85,7 +85,7 @@ async def _live(
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hub.run)
-            nursery.start_soon(serve_http, web, make_app(desk, names))
+            nursery.start_soon(serve_http, web, make_app(queue, names))
             nursery.start_soon(serve_logins, logins, sessions, url, told, settings.users)
             page = settings.listen.path or settings.listen.page(port)
             ready(page, lambda: url(sessions.mint(os.geteuid(), name_of(os.geteuid()))))
@@ -94,7 +94,7 @@ async def _live(
             nursery.cancel_scope.cancel()
 
 
-def _own_name(listen: Listen) -> Collection[str]:
+def _own_name(listen: ListenAddress) -> Collection[str]:
     if not listen.host:
         return ()
     return (f"[{listen.host}]" if ":" in listen.host else listen.host,)

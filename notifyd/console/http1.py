@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 __all__ = ["Http1Connection"]
 
-MOST_BYTES = 1 << 14  # of a head, or of a chunk's; and of what is sent ahead during an answer
+MAX_HEAD_BYTES = 1 << 14  # of a head, or of a chunk's; and of what is sent ahead during an answer
 LINGER = 1.0  # seconds for the peer to take the last answer and close
 _CHUNK = 1 << 14
 _LEFT: Message = {"type": "http.disconnect"}
@@ -44,7 +44,7 @@ class Http1Connection:
         self._app = app
         self._head = head
         self._sending = sending
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._method = b""
         self._answered = False
         self.holds = False
@@ -125,7 +125,7 @@ class Http1Connection:
             event = await self._event()
             while event is h11.PAUSED:  # the next request is there already
                 data = await self._stream.receive_some(_CHUNK)
-                if not data or len(self._http.trailing_data[0]) > MOST_BYTES:
+                if not data or len(self._http.trailing_data[0]) > MAX_HEAD_BYTES:
                     return _LEFT
                 self._http.receive_data(data)
         except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):

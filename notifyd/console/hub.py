@@ -20,31 +20,31 @@ from notifyd.daemon import protocol
 from notifyd.daemon.approval_messages import QuestionsRequest, QuestionView
 from notifyd.errors import PeerError, UsageError
 from notifyd.events.event import sentence
-from notifyd.events.followers import Follower, Wanted
+from notifyd.events.followers import EventFilter, Follower
 
-__all__ = ["Hub", "Look"]
+__all__ = ["Hub", "PageView"]
 
-AGAIN = 1.0  # seconds until a daemon that was not there is asked again
-EVERY = 2.0  # seconds between two looks at counts and workloads
-KEPT = 1 << 17  # bytes of events that wait for one page
-LINE = 1 << 14  # bytes of an event; longer ones are left out, and counted
-
-
-MOST_WORKLOADS = 500  # shown
+RECONNECT_INTERVAL_S = 1.0  # seconds until a daemon that was not there is asked again
+HUB_POLL_INTERVAL_S = 2.0  # seconds between two looks at counts and workloads
+MAX_PAGE_BACKLOG_BYTES = 1 << 17  # bytes of events that wait for one page
+MAX_EVENT_BYTES = 1 << 14  # bytes of an event; longer ones are left out, and counted
 
 
-class State(msgspec.Struct, frozen=True):
+MAX_SHOWN_WORKLOADS = 500  # shown
+
+
+class DaemonState(msgspec.Struct, frozen=True):
     """How the daemon is.
 
     Attributes:
-        workloads: who is supervised, at most `MOST_WORKLOADS`.
+        workloads: who is supervised, at most `MAX_SHOWN_WORKLOADS`.
     """
 
-    status: protocol.Status
+    status: protocol.DaemonStatus
     workloads: list[protocol.WorkloadView]
 
 
-class Look:
+class PageView:
     """One page that is open.
 
     Attributes:
@@ -52,8 +52,8 @@ class Look:
         seen: the versions of the hub's parts that it was shown, by name.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
-        self.follower = Follower(wanted, lambda: None, KEPT)
+    def __init__(self, wanted: EventFilter) -> None:
+        self.follower = Follower(wanted, lambda: None, MAX_PAGE_BACKLOG_BYTES)
         self.seen: dict[str, int] = {}
 
 
@@ -73,19 +73,19 @@ class Hub:
     def __init__(self, path: str) -> None:
         self.path = path
         self.questions: list[QuestionView] | None = None
-        self.state: State | None = None
+        self.state: DaemonState | None = None
         self.trouble = ""
         self._troubles: dict[str, str] = {}
         self.samples = Samples()
         self.versions = {"questions": 0, "state": 0, "trouble": 0}
-        self._looks: list[Look] = []
+        self._looks: list[PageView] = []
         self._changed = trio.Event()
         self._looked = trio.Event()
 
     @contextmanager
-    def look(self, wanted: Wanted) -> Iterator[Look]:
+    def look(self, wanted: EventFilter) -> Iterator[PageView]:
         """Be told of what happens, for as long as this is held."""
-        look = Look(wanted)
+        look = PageView(wanted)
         self._looks.append(look)
         self._look_changed()
         try:
@@ -99,7 +99,7 @@ class Hub:
         with trio.move_on_after(seconds):
             await self._changed.wait()
 
-    async def ask(self, request: protocol.Request) -> Any:
+    async def ask(self, request: protocol.ControlRequest) -> Any:
         """Ask the daemon something, on a connection of its own.
 
         Raises:
@@ -137,7 +137,7 @@ class Hub:
                 await follow()
             except (UsageError, PeerError) as error:
                 self._say(follow.__name__, str(error))
-            await trio.sleep(AGAIN)
+            await trio.sleep(RECONNECT_INTERVAL_S)
 
     def _say(self, follows: str, trouble: str) -> None:
         """Something could not be followed, or can again (""). One such text is shown at a time."""
@@ -164,7 +164,7 @@ class Hub:
                 self._offer(await control.line())
 
     def _offer(self, line: bytes) -> None:
-        if len(line) > LINE:
+        if len(line) > MAX_EVENT_BYTES:
             line = msgspec.json.encode({"event": "audit.lost", "lines": 1, "error": "E2BIG"})
         try:
             values = msgspec.json.decode(line, type=dict[str, Any])
@@ -183,7 +183,7 @@ class Hub:
                 workloads = await control.ask(protocol.WorkloadsRequest())
                 metrics = await control.ask(protocol.MetricsRequest())
                 self.samples.add(metrics.text, time.time())
-                self.state = State(status, workloads[:MOST_WORKLOADS])
+                self.state = DaemonState(status, workloads[:MAX_SHOWN_WORKLOADS])
                 self.versions["state"] += 1  # nobody is woken for it
                 self._say("_follow_state", "")
-                await trio.sleep(EVERY)
+                await trio.sleep(HUB_POLL_INTERVAL_S)

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from notifyd.errors import UsageError
-from notifyd.intake.sockets import SocketAt, Sockets
+from notifyd.intake.sockets import ListeningSockets, SocketAt
 
-__all__ = ["Listen", "listening"]
+__all__ = ["ListenAddress", "listening"]
 
-BACKLOG = 128
+CONSOLE_BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class ListenAddress:
     """A place to listen at.
 
     Attributes:
@@ -32,7 +32,7 @@ class Listen:
     port: int = 0
 
     @classmethod
-    def parse(cls, text: str, *, insecure: bool = False) -> Listen:
+    def parse(cls, text: str, *, insecure: bool = False) -> ListenAddress:
         """Read what a person wrote.
 
         Raises:
@@ -71,14 +71,14 @@ class Listen:
 
 
 @contextmanager
-def listening(at: Listen) -> Iterator[socket.socket]:
+def listening(at: ListenAddress) -> Iterator[socket.socket]:
     """A listening socket; closed, and its name removed, in the end.
 
     Raises:
         UsageError: it cannot be had.
     """
     if at.path:
-        with Sockets({"web": SocketAt(at.path, mode=0o600)}) as sockets:
+        with ListeningSockets({"web": SocketAt(at.path, mode=0o600)}) as sockets:
             yield sockets["web"]
         return
     family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
@@ -86,7 +86,7 @@ def listening(at: Listen) -> Iterator[socket.socket]:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((at.host, at.port))
-            found.listen(BACKLOG)
+            found.listen(CONSOLE_BACKLOG)
         except OSError as error:
             raise UsageError(
                 f"--listen {at.host}:{at.port}: {error.strerror}: choose another port"

@@ -16,21 +16,21 @@ from typing import Literal
 import msgspec
 
 from notifyd.console.sessions import TOKEN_LASTS, Sessions
-from notifyd.daemon.lines import Lines
+from notifyd.daemon.line_reader import LineReader
 from notifyd.errors import PeerError, UsageError
 from notifyd.intake.arrival import Peer
-from notifyd.intake.reception import PATIENCE, reception, send_all
+from notifyd.intake.reception import MESSAGE_TIMEOUT_S, reception, send_all
 
-__all__ = ["Entry", "Told", "ask_console", "login_socket", "name_of", "serve_logins"]
+__all__ = ["LoginReply", "LoginRequest", "ask_console", "login_socket", "name_of", "serve_logins"]
 
 NAME = "console.sock"
-_MOST = 1 << 16  # bytes of an answer
+_MAX_ANSWER_BYTES = 1 << 16  # bytes of an answer
 _CLOSED = (
     "{} is not for you: root, or whose console it is, has to name you: `notifyd console --user`"
 )
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LoginRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked for.
 
     Attributes:
@@ -40,7 +40,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     want: Literal["login", "end"]
 
 
-class Told(msgspec.Struct, frozen=True):
+class LoginReply(msgspec.Struct, frozen=True):
     """What is answered.
 
     Attributes:
@@ -95,17 +95,17 @@ async def serve_logins(
     """
 
     async def attend(connection: socket.socket, peer: Peer) -> None:
-        line = await Lines(connection, PATIENCE).next()
+        line = await LineReader(connection, MESSAGE_TIMEOUT_S).next()
         if line is None:
             return
         try:
-            entry = msgspec.json.decode(line, type=Entry)
+            entry = msgspec.json.decode(line, type=LoginRequest)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PeerError(f"not understood: {error}") from error
         if entry.want == "login":
-            answer = Told(url(sessions.mint(peer.uid, name_of(peer.uid))), TOKEN_LASTS)
+            answer = LoginReply(url(sessions.mint(peer.uid, name_of(peer.uid))), TOKEN_LASTS)
         else:
-            answer = Told(ended=sessions.end_all(peer.uid))
+            answer = LoginReply(ended=sessions.end_all(peer.uid))
         told(f"{entry.want} asked for by {peer}")
         await send_all(connection, msgspec.json.encode(answer) + b"\n")
 
@@ -116,23 +116,27 @@ async def serve_logins(
     await reception(server, attend, lambda peer, why: told(f"{peer}: {why}"), welcome=welcome)
 
 
-def ask_console(path: str, want: Literal["login", "end"]) -> Told:
+def ask_console(path: str, want: Literal["login", "end"]) -> LoginReply:
     """Ask a console.
 
     Args:
         path: of its socket.
-        want: see `Entry`.
+        want: see `LoginRequest`.
 
     Raises:
         UsageError: none answers.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(MESSAGE_TIMEOUT_S)
         try:
             client.connect(path)
-            client.sendall(msgspec.json.encode(Entry(want)) + b"\n")
+            client.sendall(msgspec.json.encode(LoginRequest(want)) + b"\n")
             data = b""
-            while not data.endswith(b"\n") and len(data) < _MOST and (more := client.recv(_MOST)):
+            while (
+                not data.endswith(b"\n")
+                and len(data) < _MAX_ANSWER_BYTES
+                and (more := client.recv(_MAX_ANSWER_BYTES))
+            ):
                 data += more
         except (PermissionError, BrokenPipeError, ConnectionResetError) as error:
             raise UsageError(_CLOSED.format(path)) from error
@@ -143,6 +147,6 @@ def ask_console(path: str, want: Literal["login", "end"]) -> Told:
     if not data:
         raise UsageError(_CLOSED.format(path))
     try:
-        return msgspec.json.decode(data, type=Told)
+        return msgspec.json.decode(data, type=LoginReply)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"what answers at {path} is no console of this version") from error

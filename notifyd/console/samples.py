@@ -13,7 +13,7 @@ import msgspec
 
 __all__ = ["Sample", "Samples"]
 
-KEPT = 150  # samples: five minutes, if one is taken every two seconds
+MAX_SAMPLES = 150  # samples: five minutes, if one is taken every two seconds
 _VERDICTS = "notifyd_answered_total"
 _BUCKETS = "notifyd_call_seconds_bucket"
 
@@ -46,7 +46,7 @@ class Samples:
     """The latest samples."""
 
     def __init__(self) -> None:
-        self.kept: deque[Sample] = deque(maxlen=KEPT)
+        self.kept: deque[Sample] = deque(maxlen=MAX_SAMPLES)
         self._last: _Counts | None = None
 
     def add(self, text: str, now: float) -> Sample | None:

@@ -15,18 +15,18 @@ from notifyd.console.http1 import Http1Connection
 
 __all__ = ["serve_http"]
 
-MOST = 128  # connections at once; a page has one or two
-HEAD = 10.0  # seconds until the head of a request is there, and between two requests
-SENDING = 15.0  # seconds for a piece of an answer
+MAX_CONSOLE_CONNECTIONS = 128  # connections at once; a page has one or two
+HEAD_TIMEOUT_S = 10.0  # seconds until the head of a request is there, and between two requests
+SEND_TIMEOUT_S = 15.0  # seconds for a piece of an answer
 
 
 async def serve_http(
     server: socket.socket,
     app: ASGIApp,
     *,
-    most: int = MOST,
-    head: float = HEAD,
-    sending: float = SENDING,
+    most: int = MAX_CONSOLE_CONNECTIONS,
+    head: float = HEAD_TIMEOUT_S,
+    sending: float = SEND_TIMEOUT_S,
 ) -> None:
     """Serve for ever.
 

@@ -19,15 +19,15 @@ from dataclasses import dataclass, field
 
 from notifyd.errors import NotifydError
 
-__all__ = ["Login", "LoginRefused", "Session", "Sessions", "TooManyLogins"]
+__all__ = ["Login", "LoginRefused", "Sessions", "TooManyLogins", "WebSession"]
 
 BITS = 256  # of every secret
 TOKEN_LASTS = 300.0  # seconds from printing the address to opening it
-IDLE = 1800.0  # seconds without anything that a person did
-LASTS = 12 * 3600.0  # seconds, whatever they do: a working day
-MOST_TOKENS = 16  # that wait; the oldest goes first
-MOST_SESSIONS = 32  # the one that was used the longest ago goes first
-MOST_WRONG = 10  # tokens within a minute; no right one is ever refused for it
+SESSION_IDLE_TIMEOUT_S = 1800.0  # seconds without anything that a person did
+SESSION_LIFETIME_S = 12 * 3600.0  # seconds, whatever they do: a working day
+MAX_TOKENS = 16  # that wait; the oldest goes first
+MAX_SESSIONS = 32  # the one that was used the longest ago goes first
+MAX_WRONG_TOKENS_PER_MINUTE = 10  # tokens within a minute; no right one is ever refused for it
 _MINUTE = 60.0
 
 
@@ -40,7 +40,7 @@ class TooManyLogins(LoginRefused):
 
 
 @dataclass(slots=True)
-class Session:
+class WebSession:
     """Somebody is logged in.
 
     Attributes:
@@ -70,7 +70,7 @@ class Session:
 class Login:
     """What a token was exchanged for: the secrets go to the browser and are kept nowhere else."""
 
-    session: Session
+    session: WebSession
     cookie: str = field(repr=False)
     page: str = field(repr=False)
 
@@ -96,12 +96,12 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = _boot_time) -> None:
         self._clock = clock
         self._tokens: dict[bytes, _Minted] = {}
-        self._sessions: dict[bytes, Session] = {}
-        self._wrong: deque[float] = deque(maxlen=MOST_WRONG)
+        self._sessions: dict[bytes, WebSession] = {}
+        self._wrong: deque[float] = deque(maxlen=MAX_WRONG_TOKENS_PER_MINUTE)
 
     def mint(self, uid: int, name: str) -> str:
         """A token for one login within `TOKEN_LASTS` seconds."""
-        while len(self._tokens) >= MOST_TOKENS:
+        while len(self._tokens) >= MAX_TOKENS:
             del self._tokens[next(iter(self._tokens))]
         token = _secret()
         self._tokens[_hashed(token)] = _Minted(uid, name, self._clock() + TOKEN_LASTS)
@@ -117,35 +117,40 @@ class Sessions:
         # 2**256 cannot be guessed. The limit is on wrong ones, so that nobody can lock others out.
         minted = self._tokens.pop(_hashed(token), None)
         if minted is None or minted.until < now:
-            crowded = len(self._wrong) == MOST_WRONG and self._wrong[0] > now - _MINUTE
+            crowded = (
+                len(self._wrong) == MAX_WRONG_TOKENS_PER_MINUTE and self._wrong[0] > now - _MINUTE
+            )
             if crowded:
                 raise TooManyLogins("too many wrong tokens: wait a minute")
             self._wrong.append(now)
             raise LoginRefused("this address was used, or is too old: ask for another one")
-        while len(self._sessions) >= MOST_SESSIONS:
+        while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].used)]
         cookie, page = _secret(), _secret()
         id, since = secrets.token_hex(4), time.time()  # noqa: A001
-        session = Session(id, minted.uid, minted.name, browser, now, now, since, _hashed(page))
+        session = WebSession(id, minted.uid, minted.name, browser, now, now, since, _hashed(page))
         self._sessions[_hashed(cookie)] = session
         return Login(session, cookie, page)
 
-    def find(self, cookie: str, page: str) -> Session | None:
+    def find(self, cookie: str, page: str) -> WebSession | None:
         """Whose secrets these are; None if nobody's, or not any more."""
         session = self._sessions.get(_hashed(cookie))
         if session is None or not session.knows(page) or not self.holds(session):
             return None
         return session
 
-    def holds(self, session: Session) -> bool:
+    def holds(self, session: WebSession) -> bool:
         """Whether a session has not ended. One that has is forgotten."""
         now = self._clock()
-        if now - session.used <= IDLE and now - session.made <= LASTS:
+        if (
+            now - session.used <= SESSION_IDLE_TIMEOUT_S
+            and now - session.made <= SESSION_LIFETIME_S
+        ):
             return any(one is session for one in self._sessions.values())
         self.end(session.id)
         return False
 
-    def touch(self, session: Session) -> None:
+    def touch(self, session: WebSession) -> None:
         """A person has done something."""
         session.used = self._clock()
 
@@ -166,7 +171,7 @@ class Sessions:
         return sum(self.end(one.id) for one in ours)
 
     @property
-    def present(self) -> tuple[Session, ...]:
+    def present(self) -> tuple[WebSession, ...]:
         """The sessions that have not ended."""
         return tuple(one for one in tuple(self._sessions.values()) if self.holds(one))
 

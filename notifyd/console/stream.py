@@ -14,17 +14,18 @@ import msgspec
 import trio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from notifyd.console.hub import Hub, Look
-from notifyd.console.sessions import Session, Sessions
+from notifyd.console.hub import Hub, PageView
+from notifyd.console.sessions import Sessions, WebSession
 from notifyd.errors import UsageError
-from notifyd.events.followers import Wanted
+from notifyd.events.followers import EventFilter
 
 __all__ = ["Streams", "TooManyStreams"]
 
-MOST = 64  # pages that are open at the same time
-MOST_PER_SESSION = 8
-LOOK = 0.5  # seconds between two looks at the events
-QUIET = 20  # looks without a word, until something is said so that a dead peer is found out
+MAX_STREAMS = 64  # pages that are open at the same time
+MAX_STREAMS_PER_SESSION = 8
+EVENT_POLL_INTERVAL_S = 0.5  # seconds between two looks at the events
+# looks without a word, until something is said so that a dead peer is found out
+KEEPALIVE_POLLS = 20
 _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8")]
 _ALIVE = b": still here\n\n"
 
@@ -46,7 +47,7 @@ class Streams:
         self._sessions = sessions
         self._present: Counter[str] = Counter()
 
-    def response(self, session: Session, wanted: Wanted) -> ASGIApp:
+    def response(self, session: WebSession, wanted: EventFilter) -> ASGIApp:
         """The answer that goes on until the page is closed, or its session ends.
 
         Raises:
@@ -62,32 +63,32 @@ class Streams:
             # Not in the nursery: the last piece brings a disconnect, and would cut itself short.
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        full = self._present.total() >= MOST
-        if full or self._present[session.id] >= MOST_PER_SESSION:
+        full = self._present.total() >= MAX_STREAMS
+        if full or self._present[session.id] >= MAX_STREAMS_PER_SESSION:
             raise TooManyStreams("too many pages are open: close one of them first")
         return answer
 
     @contextmanager
-    def _place(self, session: Session) -> Iterator[None]:
+    def _place(self, session: WebSession) -> Iterator[None]:
         self._present[session.id] += 1
         try:
             yield
         finally:
             self._present[session.id] -= 1
 
-    async def _speak(self, session: Session, look: Look, send: Send) -> None:
+    async def _speak(self, session: WebSession, look: PageView, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _say(send, _message("samples", list(self._hub.samples.kept)))
         quiet = 0
         while self._sessions.holds(session):
             pieces = b"".join(self._news(look))
-            quiet = 0 if pieces or quiet == QUIET else quiet + 1
+            quiet = 0 if pieces or quiet == KEEPALIVE_POLLS else quiet + 1
             if pieces or not quiet:
                 await _say(send, pieces or _ALIVE)
-            await self._hub.wait(LOOK)
+            await self._hub.wait(EVENT_POLL_INTERVAL_S)
         await _say(send, _message("ended", {}))
 
-    def _news(self, look: Look) -> Iterator[bytes]:
+    def _news(self, look: PageView) -> Iterator[bytes]:
         hub = self._hub
         for part, version in hub.versions.items():
             value = getattr(hub, part)

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from notifyd.bpf.oci.merge import open_base
-from notifyd.bpf.oci.profile import CAPABILITIES, Seccomp, read, resolve
+from notifyd.bpf.oci.profile import CAPABILITIES, OciProfile, read, resolve
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import native
 from notifyd.kernel.capability import NAMES
@@ -23,7 +23,7 @@ DEFAULTS = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/se
 """Where containers-common looks: the administrator's, then the package's."""
 
 
-def find_base(text: str, caps: Collection[str] = ()) -> tuple[Seccomp, str]:
+def find_base(text: str, caps: Collection[str] = ()) -> tuple[OciProfile, str]:
     """The base that a person asked for, in OCI's dialect, and what to call it.
 
     Args:

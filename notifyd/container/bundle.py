@@ -20,17 +20,17 @@ import msgspec
 
 from notifyd.bpf import plain_json
 from notifyd.bpf.oci.merge import open_base
-from notifyd.bpf.oci.profile import Seccomp, as_profile
-from notifyd.container.compose import Listener, compose
-from notifyd.container.settings import Settings
+from notifyd.bpf.oci.profile import OciProfile, as_profile
+from notifyd.container.compose import ListenerTarget, compose
+from notifyd.container.settings import RuntimeSettings
 from notifyd.errors import UsageError
 from notifyd.policy.load import find
 from notifyd.policy.trusted import check_trusted, read_trusted
 
-__all__ = ["PREFIX", "Request", "prepare", "requested"]
+__all__ = ["PREFIX", "ContainerRequest", "prepare", "requested"]
 
 PREFIX = "org.notifyd."
-MOST_BYTES = 1 << 24  # of a config.json; annotations alone may have 256 KiB
+MAX_BUNDLE_CONFIG_BYTES = 1 << 24  # of a config.json; annotations alone may have 256 KiB
 _RULES, _METADATA, _OPTION = (PREFIX + name for name in ("rules", "metadata", "option."))
 
 # crun's: with these a container brings a filter of its own, or sends the listener elsewhere.
@@ -44,7 +44,7 @@ _OBEYED = partial(read_trusted, unmapped=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ContainerRequest:
     """What a container is to get. No rules: it is left alone."""
 
     rules: tuple[str, ...]
@@ -52,7 +52,7 @@ class Request:
     metadata: str
 
 
-def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
+def requested(annotations: Mapping[str, str], settings: RuntimeSettings) -> ContainerRequest:
     """What the machine's settings and a container's annotations ask for together.
 
     Args:
@@ -91,7 +91,7 @@ def requested(annotations: Mapping[str, str], settings: Settings) -> Request:
         raise UsageError(f"{alone}: an option without rules; add {_RULES}")
     chosen = settings.metadata if settings.metadata is not None else metadata
     named = ",".join((*settings.rules, *asked))
-    return Request(rules, options, named if chosen is None else chosen)
+    return ContainerRequest(rules, options, named if chosen is None else chosen)
 
 
 def _begins_like_ours(name: str) -> bool:
@@ -99,7 +99,7 @@ def _begins_like_ours(name: str) -> bool:
     return name.casefold().startswith(PREFIX)
 
 
-def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = False) -> bool:
+def prepare(path: Path, settings: RuntimeSettings, *, runtime: str, restores: bool = False) -> bool:
     """Have a container's `config.json` say what the container is to get.
 
     Args:
@@ -127,7 +127,7 @@ def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = Fa
         check_trusted(find(name), unmapped=True)
     linux = config.setdefault("linux", {})
     base = _base(linux.get("seccomp"), path)
-    listener = Listener(settings.listener, request.metadata, settings.flags, runtime)
+    listener = ListenerTarget(settings.listener, request.metadata, settings.flags, runtime)
     place = f"{path} (linux.seccomp)"
     made = compose(request.rules, request.options, base, place, listener, _OBEYED)
     linux["seccomp"] = msgspec.to_builtins(made.seccomp)
@@ -135,7 +135,7 @@ def prepare(path: Path, settings: Settings, *, runtime: str, restores: bool = Fa
     return True
 
 
-def _base(seccomp: Any, path: Path) -> Seccomp:
+def _base(seccomp: Any, path: Path) -> OciProfile:
     if seccomp is None:
         return open_base()
     if not isinstance(seccomp, dict):
@@ -148,9 +148,9 @@ def _read(path: Path) -> dict[str, Any]:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise UsageError(f"{path}: no regular file")
-        text = file.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise UsageError(f"{path}: more than {MOST_BYTES:,} bytes")
+        text = file.read(MAX_BUNDLE_CONFIG_BYTES + 1)
+    if len(text) > MAX_BUNDLE_CONFIG_BYTES:
+        raise UsageError(f"{path}: more than {MAX_BUNDLE_CONFIG_BYTES:,} bytes")
     try:
         config = plain_json.decode(text)
     except ValueError as error:

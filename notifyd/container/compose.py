@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from notifyd.bpf.oci.merge import Merged, Wanted, merge
-from notifyd.bpf.oci.profile import KILLABLE, Seccomp
+from notifyd.bpf.oci.merge import Merged, SupervisorNeeds, merge
+from notifyd.bpf.oci.profile import KILLABLE, OciProfile
 from notifyd.bpf.profile import NOTIFY
 from notifyd.engine.watching import watched_for
 from notifyd.errors import FilterError, UsageError
@@ -22,9 +22,9 @@ from notifyd.policy.operations import Exec
 from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
 
-__all__ = ["LISTENER", "RUNTIMES", "Listener", "compose"]
+__all__ = ["COMPOSED_RUNTIMES", "DEFAULT_LISTENER_PATH", "ListenerTarget", "compose"]
 
-LISTENER = "/run/notifyd/oci.sock"
+DEFAULT_LISTENER_PATH = "/run/notifyd/oci.sock"
 
 # Invariant: the calls that hand the listener over are never trapped. runc's init makes these under
 # the filter, before runc has fetched the listener from it (1.1.5, measured): it tells the number of
@@ -37,11 +37,11 @@ _BEFORE_HANDOVER: Mapping[str, frozenset[str]] = {
     ),
     "crun": frozenset(),
 }
-RUNTIMES = tuple(_BEFORE_HANDOVER)
+COMPOSED_RUNTIMES = tuple(_BEFORE_HANDOVER)
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ListenerTarget:
     """Whom the runtime hands the listener to.
 
     Attributes:
@@ -51,7 +51,7 @@ class Listener:
         runtime: `runc` or `crun`; any other is treated as the stricter, runc.
     """
 
-    path: str = LISTENER
+    path: str = DEFAULT_LISTENER_PATH
     metadata: str = ""
     flags: Sequence[str] = ()
     runtime: str = "runc"
@@ -60,9 +60,9 @@ class Listener:
 def compose(
     rules: Sequence[str],
     options: Mapping[str, Sequence[str]],
-    base: Seccomp,
+    base: OciProfile,
     place: str,
-    listener: Listener,
+    listener: ListenerTarget,
     read: Read = read_obeyed,
 ) -> Merged:
     """The profile that makes a container report what `rules` need to be asked about.
@@ -81,7 +81,7 @@ def compose(
     """
     loaded = load(rules, options=options, deciding=False, read=read)
     watched = watched_for(loaded, audited=True)
-    wanted = Wanted(lower(loaded).profile, [(one.syscall, one.cubes) for one in watched])
+    wanted = SupervisorNeeds(lower(loaded).profile, [(one.syscall, one.cubes) for one in watched])
     merged = _checked(merge(base, wanted, place), base, place)
     _check_handover(merged, listener.runtime)
     if not merged.notifies:
@@ -113,7 +113,7 @@ def _asks_about_exec(rules: RuleSet) -> bool:
     )
 
 
-def _checked(merged: Merged, base: Seccomp, place: str) -> Merged:
+def _checked(merged: Merged, base: OciProfile, place: str) -> Merged:
     try:
         from notifyd.bpf.oci.check import checked
     except (OSError, RuntimeError) as error:  # what pyseccomp raises where it finds no library

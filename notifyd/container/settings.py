@@ -15,15 +15,15 @@ from pathlib import Path
 import msgspec
 
 from notifyd.bpf.oci.profile import FLAGS
-from notifyd.container.compose import LISTENER
+from notifyd.container.compose import DEFAULT_LISTENER_PATH
 from notifyd.errors import UsageError
 from notifyd.policy.load import shipped
 from notifyd.policy.trusted import read_trusted
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["RuntimeSettings", "read_settings"]
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file's keys.
 
     Attributes:
@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     runtime: str = ""
-    listener: str = LISTENER
+    listener: str = DEFAULT_LISTENER_PATH
     rules: tuple[str, ...] = ()
     choices: Mapping[str, str] | None = None
     options: Mapping[str, str | tuple[str, ...]] = {}
@@ -63,16 +63,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return choices[name] or name
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> RuntimeSettings:
     """The file, or the defaults if it is missing.
 
     Raises:
         UsageError: it cannot be read, others may write it, or it says something that it cannot say.
     """
     try:
-        found = msgspec.toml.decode(read_trusted(path, unmapped=True), type=Settings)
+        found = msgspec.toml.decode(read_trusted(path, unmapped=True), type=RuntimeSettings)
     except FileNotFoundError:
-        return Settings()
+        return RuntimeSettings()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except (msgspec.MsgspecError, ValueError) as error:

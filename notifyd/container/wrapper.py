@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["Words", "main", "parse"]
+__all__ = ["RuntimeCommandLine", "main", "parse"]
 
 SETTINGS = "/etc/notifyd/runtime.toml"  # NOTIFYD_RUNTIME_CONFIG names another
 RUNTIMES = ("runc", "crun")  # looked for in this order
-FAILED = 1  # runc's and crun's own status when they cannot do what they should
+EXIT_FAILED = 1  # runc's and crun's own status when they cannot do what they should
 
 # What stands before the command, and takes a value: `runc --help` 1.1 to 1.3, `crun --help` 1.8.
 _VALUES = frozenset({"root", "log", "log-format", "criu", "rootless", "cgroup-manager"})
@@ -35,7 +35,7 @@ class WrapperError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class RuntimeCommandLine:
     """What is of interest in a runtime's command line.
 
     Attributes:
@@ -51,7 +51,7 @@ class Words:
     config: Path = Path("config.json")
 
 
-def parse(arguments: Sequence[str]) -> Words:
+def parse(arguments: Sequence[str]) -> RuntimeCommandLine:
     """Understand a command line of runc or crun.
 
     Raises:
@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str]) -> Words:
         del left[0]
     command = left.pop(0) if left else ""
     bundle = Path(_value(left, _BUNDLE) or ".")
-    return Words(
+    return RuntimeCommandLine(
         command,
         found.get("log", ""),
         found.get("log-format") == "json",
@@ -96,7 +96,7 @@ def _value(words: Sequence[str], names: frozenset[str]) -> str:
 def main() -> NoReturn:
     """The entry point: the bundle is made ready if it has to be, and the runtime takes over."""
     arguments = sys.argv[1:]
-    words = Words()
+    words = RuntimeCommandLine()
     try:
         words = parse(arguments)
         runtime = find_runtime()
@@ -106,12 +106,12 @@ def main() -> NoReturn:
     except Exception as error:
         # Whatever it is: a container never starts without what was asked for.
         _complain(f"notifyd-runtime: {_line(error)}", words)
-        sys.exit(FAILED)
+        sys.exit(EXIT_FAILED)
 
 
 def _line(error: Exception) -> str:
     """An error as one line that moves nothing: names of containers and annotations are in it."""
-    from notifyd.events.harmless import printable
+    from notifyd.events.sanitize import printable
 
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -158,7 +158,7 @@ def _settings_path() -> Path:
     return Path(os.environ.get("NOTIFYD_RUNTIME_CONFIG") or SETTINGS)
 
 
-def _prepare(words: Words, runtime: str) -> None:
+def _prepare(words: RuntimeCommandLine, runtime: str) -> None:
     from notifyd.container.bundle import prepare
     from notifyd.container.settings import read_settings
 
@@ -167,7 +167,7 @@ def _prepare(words: Words, runtime: str) -> None:
     prepare(words.config, settings, runtime=name, restores=words.command == "restore")
 
 
-def _complain(text: str, words: Words) -> None:
+def _complain(text: str, words: RuntimeCommandLine) -> None:
     """Tell the person at the terminal, and the engine, which reads the last error of the log."""
     print(text, file=sys.stderr)
     kind, colon, rest = words.log.partition(":")

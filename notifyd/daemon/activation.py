@@ -28,9 +28,10 @@ TYPES = MappingProxyType(
     }
 )
 
-_KEPT = re.compile(r"[0-9a-f]{16}\.(listener|ledger)")  # names of `keeping`
-_FIRST = 3  # SD_LISTEN_FDS_START
-_MOST = 8192  # descriptors; more than FileDescriptorStoreMax= of our unit, and all its sockets
+_STORED_NAME = re.compile(r"[0-9a-f]{16}\.(listener|ledger)")  # names of `keeping`
+_LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
+# descriptors; more than FileDescriptorStoreMax= of our unit, and all its sockets
+_MAX_PASSED_FDS = 8192
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 _LISTEN = {
     socket.SOCK_STREAM: "ListenStream",
@@ -56,7 +57,7 @@ class Activated:
 def take_activated(
     environment: MutableMapping[str, str],
     types: Mapping[str, socket.SocketKind] = TYPES,
-    first: int = _FIRST,
+    first: int = _LISTEN_FDS_START,
 ) -> Activated:
     """Take what systemd gave to this process. To be called once, before any file is opened.
 
@@ -82,7 +83,7 @@ def take_activated(
         for fd in names:
             undo.callback(_close, fd)
         for fd, name in names.items():
-            if _KEPT.fullmatch(name) and name not in kept:
+            if _STORED_NAME.fullmatch(name) and name not in kept:
                 os.set_inheritable(fd, False)
                 kept[name] = fd
                 continue
@@ -103,9 +104,9 @@ def _names(count: str, names: str) -> Iterator[str]:
     Raises:
         UsageError: the number of descriptors is not valid.
     """
-    if not (count.isascii() and count.isdigit() and int(count) <= _MOST):
+    if not (count.isascii() and count.isdigit() and int(count) <= _MAX_PASSED_FDS):
         raise UsageError(
-            f"LISTEN_FDS={count!r} is not a number up to {_MOST}: unset it and LISTEN_PID"
+            f"LISTEN_FDS={count!r} is not a number up to {_MAX_PASSED_FDS}: unset it and LISTEN_PID"
         )
     told = names.split(":") if names else []
     for at in range(int(count)):

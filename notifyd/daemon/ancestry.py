@@ -9,17 +9,17 @@ import os
 import shlex
 from dataclasses import dataclass
 
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 from notifyd.kernel import proc
 
-__all__ = ["Relative", "ancestry"]
+__all__ = ["Ancestor", "ancestry"]
 
-MOST = 16  # processes, the one that was asked for included
-MOST_TEXT = 1000  # characters of a command line
+MAX_ANCESTRY = 16  # processes, the one that was asked for included
+MAX_CMDLINE_CHARS = 1000  # characters of a command line
 
 
 @dataclass(frozen=True, slots=True)
-class Relative:
+class Ancestor:
     """A process.
 
     Attributes:
@@ -35,7 +35,7 @@ class Relative:
     uid: int
 
 
-def ancestry(pid: int, start: int) -> tuple[Relative, ...]:
+def ancestry(pid: int, start: int) -> tuple[Ancestor, ...]:
     """A process and its ancestors, it first; as many as can be read.
 
     It may wait as long as a process likes that keeps a page of its arguments from arriving.
@@ -44,8 +44,8 @@ def ancestry(pid: int, start: int) -> tuple[Relative, ...]:
         pid: in our pid namespace.
         start: when it began, in clock ticks since boot. If it is another by now, there is nothing.
     """
-    found: list[Relative] = []
-    while pid and len(found) < MOST:
+    found: list[Ancestor] = []
+    while pid and len(found) < MAX_ANCESTRY:
         try:
             directory = proc.open_dir(pid)
         except OSError:
@@ -63,8 +63,13 @@ def ancestry(pid: int, start: int) -> tuple[Relative, ...]:
     return tuple(found)
 
 
-def _relative(pid: int, status: proc.Status, arguments: list[bytes]) -> Relative:
+def _relative(pid: int, status: proc.TaskStatus, arguments: list[bytes]) -> Ancestor:
     name = status.name.decode("utf-8", "backslashreplace")
     # Cut before anything is made of it: there may be 64 KiB of it.
-    words = [one[:MOST_TEXT].decode("utf-8", "backslashreplace") for one in arguments[:MOST_TEXT]]
-    return Relative(pid, printable(name), printable(shlex.join(words), MOST_TEXT), status.uid[1])
+    words = [
+        one[:MAX_CMDLINE_CHARS].decode("utf-8", "backslashreplace")
+        for one in arguments[:MAX_CMDLINE_CHARS]
+    ]
+    return Ancestor(
+        pid, printable(name), printable(shlex.join(words), MAX_CMDLINE_CHARS), status.uid[1]
+    )

@@ -11,40 +11,44 @@ from typing import Any
 
 import trio
 
+from notifyd.approvals.answer_cache import StoredAnswer
 from notifyd.approvals.history import HistoryFilter
-from notifyd.approvals.memory import Grant
 from notifyd.approvals.question import Answer, Person, Scope
 from notifyd.daemon import approval_messages as messages
 from notifyd.daemon import protocol
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.rights import Desk
-from notifyd.daemon.scenes import decision_view
+from notifyd.daemon.question_context import decision_view
+from notifyd.daemon.rights import ControlContext
 from notifyd.errors import UsageError
-from notifyd.events.harmless import printable, whole
+from notifyd.events.sanitize import printable, whole
 from notifyd.intake.arrival import Peer
 from notifyd.intake.reception import send_all
 
-__all__ = ["HANDLERS", "follow_questions", "grant_view"]
+__all__ = ["ANSWER_HANDLERS", "follow_questions", "grant_view"]
 
-GATHER = 0.05  # seconds between two lists: a flood of questions is sent together
-LOOK = 0.5  # seconds between two looks at whether a reader has left
-
-
-async def _pending(desk: Desk, _peer: Peer, _request: Any) -> list[messages.QuestionView]:
-    return await desk.daemon.scenes.pending()
+QUESTION_BATCH_INTERVAL_S = 0.05  # seconds between two lists: a flood of questions is sent together
+READER_POLL_INTERVAL_S = 0.5  # seconds between two looks at whether a reader has left
 
 
-async def _approve(desk: Desk, peer: Peer, request: Any) -> messages.Answered:
-    question = desk.daemon.desk.find(request.id)
-    desk.check_own(peer, question, request.on_behalf_of)
-    return await _answer(desk, peer, request, granted=True)
+async def _pending(
+    context: ControlContext, _peer: Peer, _request: Any
+) -> list[messages.QuestionView]:
+    return await context.daemon.question_contexts.pending()
 
 
-async def _deny(desk: Desk, peer: Peer, request: Any) -> messages.Answered:
-    return await _answer(desk, peer, request, granted=False)
+async def _approve(context: ControlContext, peer: Peer, request: Any) -> messages.Answered:
+    question = context.daemon.queue.find(request.id)
+    context.check_own(peer, question, request.on_behalf_of)
+    return await _answer(context, peer, request, granted=True)
 
 
-async def _answer(desk: Desk, peer: Peer, request: Any, *, granted: bool) -> messages.Answered:
+async def _deny(context: ControlContext, peer: Peer, request: Any) -> messages.Answered:
+    return await _answer(context, peer, request, granted=False)
+
+
+async def _answer(
+    context: ControlContext, peer: Peer, request: Any, *, granted: bool
+) -> messages.Answered:
     answer = Answer(
         granted,
         person_of(peer, request.on_behalf_of),
@@ -52,23 +56,25 @@ async def _answer(desk: Desk, peer: Peer, request: Any, *, granted: bool) -> mes
         request.minutes,
         printable(request.reason, 1000),
     )
-    question = await desk.daemon.desk.answer(request.id, answer)
+    question = await context.daemon.queue.answer(request.id, answer)
     return messages.Answered(
         question.id, question.text, question.workload, granted, answer.scope.value
     )
 
 
-async def _grants(desk: Desk, _peer: Peer, _request: Any) -> list[messages.GrantView]:
-    return [grant_view(one) for one in desk.daemon.desk.grants]
+async def _grants(context: ControlContext, _peer: Peer, _request: Any) -> list[messages.GrantView]:
+    return [grant_view(one) for one in context.daemon.queue.grants]
 
 
-async def _revoke(desk: Desk, peer: Peer, request: Any) -> messages.GrantView:
+async def _revoke(context: ControlContext, peer: Peer, request: Any) -> messages.GrantView:
     person = person_of(peer, request.on_behalf_of)
-    return grant_view(await desk.daemon.desk.revoke(request.id, str(person)))
+    return grant_view(await context.daemon.queue.revoke(request.id, str(person)))
 
 
-async def _history(desk: Desk, _peer: Peer, request: Any) -> list[messages.DecisionView]:
-    if not desk.daemon.desk.keeps:  # whatever path a reload has brought
+async def _history(
+    context: ControlContext, _peer: Peer, request: Any
+) -> list[messages.DecisionView]:
+    if not context.daemon.queue.keeps:  # whatever path a reload has brought
         raise UsageError("nothing is kept: have approvals.path name a file, and restart notifyd")
     wanted = HistoryFilter(
         workload=request.workload,
@@ -79,22 +85,24 @@ async def _history(desk: Desk, _peer: Peer, request: Any) -> list[messages.Decis
         state=request.state,
         most=request.limit,
     )
-    return [decision_view(row) for row in await desk.daemon.desk.history(wanted)]
+    return [decision_view(row) for row in await context.daemon.queue.history(wanted)]
 
 
-HANDLERS: Mapping[str, Callable[[Desk, Peer, Any], Awaitable[Any]]] = MappingProxyType(
-    {
-        "pending": _pending,
-        "approve": _approve,
-        "deny": _deny,
-        "grants": _grants,
-        "revoke": _revoke,
-        "history": _history,
-    }
+ANSWER_HANDLERS: Mapping[str, Callable[[ControlContext, Peer, Any], Awaitable[Any]]] = (
+    MappingProxyType(
+        {
+            "pending": _pending,
+            "approve": _approve,
+            "deny": _deny,
+            "grants": _grants,
+            "revoke": _revoke,
+            "history": _history,
+        }
+    )
 )
 
 
-def person_of(peer: Peer, on_behalf: messages.OnBehalf | None) -> Person:
+def person_of(peer: Peer, on_behalf: messages.ActingFor | None) -> Person:
     """Who answers: the peer, or whom it speaks for."""
     if on_behalf is not None:
         uid = peer.uid if on_behalf.uid is None else on_behalf.uid
@@ -107,7 +115,7 @@ def person_of(peer: Peer, on_behalf: messages.OnBehalf | None) -> Person:
     return Person(name, peer.uid, "ctl", f"pid {peer.pid}")
 
 
-def grant_view(grant: Grant) -> messages.GrantView:
+def grant_view(grant: StoredAnswer) -> messages.GrantView:
     """A grant as it is sent."""
     subject, person = grant.subject, grant.person
     return messages.GrantView(
@@ -136,12 +144,12 @@ async def follow_questions(
     """
     told = -1
     while not left():
-        version = daemon.desk.version
+        version = daemon.queue.version
         if version != told:
             told = version
-            line = protocol.encode_result(await daemon.scenes.pending())
+            line = protocol.encode_result(await daemon.question_contexts.pending())
             if not await send_all(connection, line, patience=math.inf):
                 return
-            await trio.sleep(GATHER)
-        with trio.move_on_after(LOOK):
-            await daemon.desk.wait_change(told)
+            await trio.sleep(QUESTION_BATCH_INTERVAL_S)
+        with trio.move_on_after(READER_POLL_INTERVAL_S):
+            await daemon.queue.wait_change(told)

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from notifyd.daemon.request import Glob, Request
+from notifyd.daemon.request import ControlRequest, Glob
 
 __all__ = [
-    "MOST_MINUTES",
+    "MAX_ANSWER_MINUTES",
+    "ActingFor",
     "Answered",
     "ApproveRequest",
     "DecisionView",
@@ -18,7 +19,6 @@ __all__ = [
     "GrantView",
     "GrantsRequest",
     "HistoryRequest",
-    "OnBehalf",
     "PendingRequest",
     "ProcessView",
     "QuestionView",
@@ -28,7 +28,7 @@ __all__ = [
     "ScopeName",
 ]
 
-MOST_MINUTES = 525_600  # a year
+MAX_ANSWER_MINUTES = 525_600  # a year
 
 ScopeName = Literal["once", "process", "workload", "minutes", "always"]
 Number = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
@@ -36,7 +36,7 @@ Reason = Annotated[str, Meta(max_length=1000)]
 Face = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,19}$")]
 
 
-class OnBehalf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ActingFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For whom a front end speaks.
 
     Attributes:
@@ -52,23 +52,23 @@ class OnBehalf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uid: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] | None = None
 
 
-class PendingRequest(Request, frozen=True, tag="pending"):
+class PendingRequest(ControlRequest, frozen=True, tag="pending"):
     """The questions that wait, the oldest first."""
 
 
-class QuestionsRequest(Request, frozen=True, tag="questions"):
+class QuestionsRequest(ControlRequest, frozen=True, tag="questions"):
     """The same, and all of them again on a new line whenever one comes or goes.
 
     Nothing else is asked on this connection. A slow reader misses what came and went meanwhile.
     """
 
 
-class _AnswerRequest(Request, frozen=True, kw_only=True):
+class _AnswerRequest(ControlRequest, frozen=True, kw_only=True):
     id: Number
     scope: ScopeName = "once"
-    minutes: Annotated[float, Meta(ge=0, le=MOST_MINUTES)] = 0.0
+    minutes: Annotated[float, Meta(ge=0, le=MAX_ANSWER_MINUTES)] = 0.0
     reason: Reason = ""
-    on_behalf_of: OnBehalf | None = None
+    on_behalf_of: ActingFor | None = None
 
 
 class ApproveRequest(_AnswerRequest, frozen=True, kw_only=True, tag="approve"):
@@ -96,11 +96,11 @@ class DenyRequest(_AnswerRequest, frozen=True, kw_only=True, tag="deny"):
     """
 
 
-class GrantsRequest(Request, frozen=True, tag="grants"):
+class GrantsRequest(ControlRequest, frozen=True, tag="grants"):
     """The answers that hold for good, or for some minutes."""
 
 
-class RevokeRequest(Request, frozen=True, kw_only=True, tag="revoke"):
+class RevokeRequest(ControlRequest, frozen=True, kw_only=True, tag="revoke"):
     """Have an answer hold no more: it is asked again.
 
     Attributes:
@@ -109,10 +109,10 @@ class RevokeRequest(Request, frozen=True, kw_only=True, tag="revoke"):
     """
 
     id: Number
-    on_behalf_of: OnBehalf | None = None
+    on_behalf_of: ActingFor | None = None
 
 
-class HistoryRequest(Request, frozen=True, tag="history"):
+class HistoryRequest(ControlRequest, frozen=True, tag="history"):
     """Earlier questions and their outcomes, the latest first.
 
     Attributes:

@@ -21,13 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from notifyd.daemon.first import first_of, processes_of, surroundings, was_entered
-from notifyd.daemon.supervised import Supervised, key_of
+from notifyd.daemon.workload import Workload, key_of
 from notifyd.intake.arrival import Arrival
 
 __all__ = ["part_of"]
 
 
-def part_of(arrival: Arrival, present: Iterable[Supervised]) -> Supervised | None:
+def part_of(arrival: Arrival, present: Iterable[Workload]) -> Workload | None:
     """The workload that an arrival is a part of, if it is here and identified for certain."""
     if not arrival.joins:
         return None
@@ -42,7 +42,7 @@ def part_of(arrival: Arrival, present: Iterable[Supervised]) -> Supervised | Non
     return found[0] if len(found) == 1 else None
 
 
-def _around(arrival: Arrival, called: Sequence[Supervised]) -> list[Supervised]:
+def _around(arrival: Arrival, called: Sequence[Workload]) -> list[Workload]:
     """Those whose first process lives where a process of the arrival does."""
     places = {surroundings(pid) for pid in processes_of(arrival)} - {None}
     found = [one for one in called if one.first and surroundings(*one.first) in places]

@@ -14,14 +14,14 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
-    "DEFAULT_PATH",
+    "DEFAULT_CONFIG_PATH",
     "Approvals",
     "Audit",
     "Config",
     "Match",
     "Section",
     "SocketConfig",
-    "Sockets",
+    "SocketsConfig",
     "Texts",
     "User",
     "WebhookConfig",
@@ -30,7 +30,7 @@ __all__ = [
     "uid_of",
 ]
 
-DEFAULT_PATH = "/etc/notifyd/notifyd.toml"
+DEFAULT_CONFIG_PATH = "/etc/notifyd/notifyd.toml"
 
 Texts = str | list[str]
 User = Annotated[int | str, Meta(description="a name or an id")]
@@ -91,7 +91,7 @@ class SocketConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return any(uid_of(user) == uid for user in self.users)
 
 
-class Sockets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SocketsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sockets that there are to be."""
 
     oci: SocketConfig | None = None
@@ -230,7 +230,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         workload: the sections; the first that matches applies.
     """
 
-    sockets: Sockets
+    sockets: SocketsConfig
     workload: Sections
     audit: FilePath | Audit | None = None
     approvals: FilePath | Approvals = Approvals()

@@ -15,7 +15,7 @@ from notifyd.daemon.config import (
     Approvals,
     Config,
     Section,
-    Sockets,
+    SocketsConfig,
     User,
     as_list,
     gid_of,
@@ -24,7 +24,7 @@ from notifyd.daemon.config import (
 from notifyd.daemon.toml_places import Places
 from notifyd.daemon.validate import Mistake, Where, validated
 from notifyd.errors import UsageError
-from notifyd.intake.arrival import Kind
+from notifyd.intake.arrival import ArrivalKind
 from notifyd.policy.trusted import read_trusted
 
 __all__ = ["ConfigError", "Reading", "examine", "read_config"]
@@ -95,7 +95,7 @@ def examine(path: Path) -> Reading:
 
 def _good_parts(
     data: Mapping[str, Any],
-) -> tuple[Sockets | None, Approvals, Mapping[int, Section]]:
+) -> tuple[SocketsConfig | None, Approvals, Mapping[int, Section]]:
     """What has the right form; no users where it is wrong."""
 
     def part(found: Any, kind: Any) -> Any:
@@ -105,15 +105,15 @@ def _good_parts(
     tables = listed if isinstance(listed, list) else []
     sections = {at: part(one, Section) for at, one in enumerate(tables)}
     return (
-        part(data.get("sockets"), Sockets),
+        part(data.get("sockets"), SocketsConfig),
         part(data.get("approvals"), Approvals) or Approvals(),
         {at: one for at, one in sections.items() if one is not None},
     )
 
 
-def _of_sockets(sockets: Sockets) -> Iterator[Mistake]:
-    made = {name: getattr(sockets, name) for name in Sockets.__struct_fields__}
-    if not any(made[kind.value] for kind in Kind):
+def _of_sockets(sockets: SocketsConfig) -> Iterator[Mistake]:
+    made = {name: getattr(sockets, name) for name in SocketsConfig.__struct_fields__}
+    if not any(made[kind.value] for kind in ArrivalKind):
         yield Mistake(("sockets",), "no socket to arrive at: give oci, lxc or native")
     seen: dict[str, str] = {}
     for name, socket in made.items():

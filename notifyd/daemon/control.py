@@ -18,20 +18,22 @@ import trio
 from notifyd.daemon import answering, protocol, views
 from notifyd.daemon.approval_messages import QuestionsRequest, RevokeRequest
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.lines import IDLE, Lines
+from notifyd.daemon.line_reader import CONNECTION_IDLE_TIMEOUT_S, LineReader
 from notifyd.daemon.log import rotate
 from notifyd.daemon.metrics import metrics_text
-from notifyd.daemon.rights import Desk, Forbidden, Reload
+from notifyd.daemon.rights import ControlContext, Forbidden, Reload
 from notifyd.errors import PeerError, UsageError
-from notifyd.events.followers import MOST_WAITING, Wanted
+from notifyd.events.followers import MAX_FOLLOWER_BACKLOG_BYTES, EventFilter
 from notifyd.intake.arrival import Peer
-from notifyd.intake.reception import PATIENCE, reception, send_all
+from notifyd.intake.reception import MESSAGE_TIMEOUT_S, reception, send_all
 
 __all__ = ["serve_control"]
 
-MOST_FOLLOWERS = 32  # each may make us keep `MOST_WAITING`
-GATHER = 0.05  # seconds: so many events go in one piece, and reading along stays cheap
-LOOK = 0.5  # seconds between two looks at whether a follower has left, and at what tasks answered
+MAX_FOLLOWERS = 32  # each may make us keep `MAX_FOLLOWER_BACKLOG_BYTES`
+# seconds: so many events go in one piece, and reading along stays cheap
+EVENT_BATCH_INTERVAL_S = 0.05
+# seconds between two looks at whether a follower has left, and at what tasks answered
+FOLLOWER_POLL_INTERVAL_S = 0.5
 _BROKEN = "an error in notifyd itself, which the log has: please report it"
 
 
@@ -40,8 +42,8 @@ async def serve_control(
     daemon: Daemon,
     reload: Reload | None = None,
     *,
-    patience: float = PATIENCE,
-    idle: float = IDLE,
+    patience: float = MESSAGE_TIMEOUT_S,
+    idle: float = CONNECTION_IDLE_TIMEOUT_S,
 ) -> None:
     """Answer requests for ever.
 
@@ -52,12 +54,12 @@ async def serve_control(
         patience: seconds that a request, and each answer, may take.
         idle: seconds that a connection is kept without a request.
     """
-    desk = Desk(daemon, reload)
+    context = ControlContext(daemon, reload)
 
     async def attend(connection: socket.socket, peer: Peer) -> None:
         try:
-            desk.check_reads(peer)
-            await _converse(desk, connection, peer, Lines(connection, patience, idle))
+            context.check_reads(peer)
+            await _converse(context, connection, peer, LineReader(connection, patience, idle))
         except PeerError as error:
             await send_all(connection, protocol.encode_error(str(error)), patience=patience)
             raise
@@ -70,51 +72,53 @@ async def serve_control(
     await reception(server, attend, daemon.arrivals.refuse_control)
 
 
-async def _converse(desk: Desk, connection: socket.socket, peer: Peer, lines: Lines) -> None:
+async def _converse(
+    context: ControlContext, connection: socket.socket, peer: Peer, lines: LineReader
+) -> None:
     """Answer one request after the other until the peer leaves."""
     while (line := await lines.next()) is not None:
         request = protocol.parse_request(line)
         try:
             if isinstance(request, protocol.EventsRequest):
-                await _follow(desk.daemon, connection, request, lines.patience)
+                await _follow(context.daemon, connection, request, lines.patience)
                 return
             if isinstance(request, QuestionsRequest):
                 left = partial(_hung_up, connection)
-                await answering.follow_questions(desk.daemon, connection, left)
+                await answering.follow_questions(context.daemon, connection, left)
                 return
-            reply = protocol.encode_result(await _done(desk, peer, request))
+            reply = protocol.encode_result(await _done(context, peer, request))
         except UsageError as error:
             reply = protocol.encode_error(str(error))
         if not await send_all(connection, reply, patience=lines.patience):
             return
 
 
-async def _done(desk: Desk, peer: Peer, request: protocol.Request) -> Any:
+async def _done(context: ControlContext, peer: Peer, request: protocol.ControlRequest) -> Any:
     """Do what a request says. What changes something is in the log, done or not.
 
     Raises:
         UsageError: it cannot be done, or not by this peer.
     """
     name = protocol.command_of(request)
-    handler, command = HANDLERS[name], protocol.COMMANDS[name]
+    handler, command = COMMAND_HANDLERS[name], protocol.CONTROL_COMMANDS[name]
     if not command.changes:
-        return await handler(desk, peer, request)
+        return await handler(context, peer, request)
     said = {"peer": str(peer), "command": name, **_about(command, request)}
     try:
         if command.answers:
-            desk.check_answers(peer, name, getattr(request, "on_behalf_of", None))
+            context.check_answers(peer, name, getattr(request, "on_behalf_of", None))
         else:
-            desk.check_changes(peer, name)
-        result = await handler(desk, peer, request)
+            context.check_changes(peer, name)
+        result = await handler(context, peer, request)
     except UsageError as error:
         event = "approval.forbidden" if isinstance(error, Forbidden) else "control.refused"
-        desk.daemon.log.event(event, "warning", **said, reason=str(error))
+        context.daemon.log.event(event, "warning", **said, reason=str(error))
         raise
-    desk.daemon.log.event("control.command", **said)
+    context.daemon.log.event("control.command", **said)
     return result
 
 
-def _about(command: protocol.Command, request: protocol.Request) -> dict[str, Any]:
+def _about(command: protocol.ControlCommand, request: protocol.ControlRequest) -> dict[str, Any]:
     """What a request is about, as a field of its event."""
     if not command.answers:
         return {"workload": getattr(request, "id", None)}
@@ -129,42 +133,44 @@ def _about(command: protocol.Command, request: protocol.Request) -> dict[str, An
 # -- the commands
 
 
-async def _status(desk: Desk, _peer: Peer, _request: Any) -> protocol.Status:
-    return views.status(desk.daemon)
+async def _status(context: ControlContext, _peer: Peer, _request: Any) -> protocol.DaemonStatus:
+    return views.status(context.daemon)
 
 
-async def _workloads(desk: Desk, _peer: Peer, _request: Any) -> list[protocol.WorkloadView]:
-    return [views.workload(one) for one in desk.daemon.workloads.values()]
+async def _workloads(
+    context: ControlContext, _peer: Peer, _request: Any
+) -> list[protocol.WorkloadView]:
+    return [views.workload(one) for one in context.daemon.workloads.values()]
 
 
-async def _rules(desk: Desk, _peer: Peer, _request: Any) -> list[protocol.SectionView]:
-    return views.sections(desk.daemon)
+async def _rules(context: ControlContext, _peer: Peer, _request: Any) -> list[protocol.SectionView]:
+    return views.sections(context.daemon)
 
 
-async def _reload(desk: Desk, peer: Peer, _request: Any) -> protocol.Reloaded:
-    if desk.reload is None:
+async def _reload(context: ControlContext, peer: Peer, _request: Any) -> protocol.Reloaded:
+    if context.reload is None:
         raise UsageError("this daemon cannot reload: restart it")
-    return protocol.Reloaded(await desk.reload(f"reload by {peer}"))
+    return protocol.Reloaded(await context.reload(f"reload by {peer}"))
 
 
-async def _rotate(desk: Desk, _peer: Peer, _request: Any) -> protocol.Rotated:
-    log = desk.daemon.policies.config.log
+async def _rotate(context: ControlContext, _peer: Peer, _request: Any) -> protocol.Rotated:
+    log = context.daemon.policies.config.log
     if log is None:
         raise UsageError("no audit file is written: name one with `audit` in the configuration")
-    if not rotate(desk.daemon.audit):
+    if not rotate(context.daemon.audit):
         raise UsageError(f"{log.path!r} is not a file, or cannot be written now: see the log")
     return protocol.Rotated(log.path)
 
 
-async def _detach(desk: Desk, _peer: Peer, request: Any) -> protocol.Detached:
-    supervised = desk.find(request.id)
-    listeners = len(supervised.members)
-    desk.daemon.detach(supervised)
+async def _detach(context: ControlContext, _peer: Peer, request: Any) -> protocol.Detached:
+    workload = context.find(request.id)
+    listeners = len(workload.members)
+    context.daemon.detach(workload)
     return protocol.Detached(listeners)
 
 
-async def _kill(desk: Desk, _peer: Peer, request: Any) -> protocol.Killed:
-    killed = desk.find(request.id).kill()
+async def _kill(context: ControlContext, _peer: Peer, request: Any) -> protocol.Killed:
+    killed = context.find(request.id).kill()
     if not killed:
         raise UsageError(
             f"{request.id!r}: its processes are not known, or gone: stop it with whatever started "
@@ -173,29 +179,31 @@ async def _kill(desk: Desk, _peer: Peer, request: Any) -> protocol.Killed:
     return protocol.Killed(killed)
 
 
-async def _metrics(desk: Desk, _peer: Peer, _request: Any) -> protocol.Metrics:
-    return protocol.Metrics(metrics_text(desk.daemon))
+async def _metrics(context: ControlContext, _peer: Peer, _request: Any) -> protocol.Metrics:
+    return protocol.Metrics(metrics_text(context.daemon))
 
 
-HANDLERS: Mapping[str, Callable[[Desk, Peer, Any], Awaitable[Any]]] = MappingProxyType(
-    {
-        "status": _status,
-        "workloads": _workloads,
-        "rules": _rules,
-        "reload": _reload,
-        "rotate": _rotate,
-        "detach": _detach,
-        "kill": _kill,
-        "metrics": _metrics,
-        **answering.HANDLERS,
-    }
+COMMAND_HANDLERS: Mapping[str, Callable[[ControlContext, Peer, Any], Awaitable[Any]]] = (
+    MappingProxyType(
+        {
+            "status": _status,
+            "workloads": _workloads,
+            "rules": _rules,
+            "reload": _reload,
+            "rotate": _rotate,
+            "detach": _detach,
+            "kill": _kill,
+            "metrics": _metrics,
+            **answering.ANSWER_HANDLERS,
+        }
+    )
 )
 
 
 # -- live events
 
 
-class _Bell:
+class _WakeUp:
     """Rung from anywhere; one task waits for it."""
 
     def __init__(self) -> None:
@@ -215,20 +223,20 @@ async def _follow(
     daemon: Daemon, connection: socket.socket, request: protocol.EventsRequest, patience: float
 ) -> None:
     """Send events until the peer leaves. It may read as slowly as it likes: no one waits for it."""
-    if daemon.followers >= MOST_FOLLOWERS:
+    if daemon.followers >= MAX_FOLLOWERS:
         raise UsageError(f"{daemon.followers} read the events already: end one of them first")
-    bell = _Bell()
-    wanted = Wanted(request.workload, request.operation, request.verdict, request.event)
+    bell = _WakeUp()
+    wanted = EventFilter(request.workload, request.operation, request.verdict, request.event)
     with daemon.follow(wanted, bell.ring) as follower:
-        begun = protocol.encode_result(protocol.Following(MOST_WAITING))
+        begun = protocol.encode_result(protocol.Following(MAX_FOLLOWER_BACKLOG_BYTES))
         there = await send_all(connection, begun, patience=patience)
         while there:
-            await bell.wait(LOOK)
+            await bell.wait(FOLLOWER_POLL_INTERVAL_S)
             daemon.log.flush()  # nothing else passes on the events of tasks for a while
             data = follower.take()
             if data:
                 there = await send_all(connection, data, patience=math.inf)
-                await trio.sleep(GATHER)
+                await trio.sleep(EVENT_BATCH_INTERVAL_S)
             else:
                 there = not _hung_up(connection)
 

@@ -17,7 +17,7 @@ from notifyd.kernel import namespaces, proc
 from notifyd.kernel.statmount import file_of
 
 __all__ = [
-    "First",
+    "FirstProcess",
     "first_of",
     "is_ours",
     "processes_of",
@@ -26,12 +26,12 @@ __all__ = [
     "was_entered",
 ]
 
-MOST_LOOKED_AT = 2048  # processes, the newest first, when one is looked for that entered
-RECENT = 10.0  # seconds; what a runtime takes to execute something, and we to hear of it
-MOST_CHILDREN = 64  # of a peer; crun has one or two
+MAX_SCANNED_PROCESSES = 2048  # processes, the newest first, when one is looked for that entered
+RECENT_START_S = 10.0  # seconds; what a runtime takes to execute something, and we to hear of it
+MAX_PEER_CHILDREN = 64  # of a peer; crun has one or two
 
 
-class First(NamedTuple):
+class FirstProcess(NamedTuple):
     """The first process of a workload, distinct from all that had its pid before or get it later.
 
     Attributes:
@@ -43,10 +43,10 @@ class First(NamedTuple):
     start: int
 
 
-def first_of(arrival: Arrival) -> First | None:
+def first_of(arrival: Arrival) -> FirstProcess | None:
     """The container's first process as it is now; None where that cannot be known."""
     start = start_of(arrival.init) if is_ours(arrival.init, arrival.peer) else 0
-    return First(arrival.init, start) if start else None
+    return FirstProcess(arrival.init, start) if start else None
 
 
 def is_ours(pid: int, peer: Peer) -> bool:
@@ -78,22 +78,22 @@ def processes_of(arrival: Arrival) -> list[int]:
 def _children(peer: Peer) -> list[int]:
     try:
         with open(f"/proc/{peer.pid}/task/{peer.pid}/children", "rb") as file:
-            return [int(one) for one in file.read(4096).split()[:MOST_CHILDREN]]
+            return [int(one) for one in file.read(4096).split()[:MAX_PEER_CHILDREN]]
     except OSError:
         return []
 
 
-def was_entered(first: First) -> bool:
+def was_entered(first: FirstProcess) -> bool:
     """Whether an outside process has entered a container within the last seconds."""
     around = surroundings(*first)
     if around is None:
         return False
-    since = (time.clock_gettime(time.CLOCK_BOOTTIME) - RECENT) * os.sysconf("SC_CLK_TCK")
+    since = (time.clock_gettime(time.CLOCK_BOOTTIME) - RECENT_START_S) * os.sysconf("SC_CLK_TCK")
     # The newest have the highest numbers, but for a wrap.
     pids = sorted((int(one) for one in os.listdir("/proc") if one.isdecimal()), reverse=True)
     return any(
         start_of(pid) >= since and surroundings(pid) == around and _comes_from_outside(pid)
-        for pid in pids[:MOST_LOOKED_AT]
+        for pid in pids[:MAX_SCANNED_PROCESSES]
         if pid != first.pid
     )
 

@@ -12,16 +12,16 @@ from notifyd.bpf.profile import Action, Profile
 from notifyd.daemon.policies import Policy
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import entries, native
-from notifyd.perform.itself import NEEDED
+from notifyd.perform.self_performed import NEEDED
 from notifyd.target.watch import Watched
 
-__all__ = ["UNKNOWN", "Installed", "leads", "of_bundle", "unheard", "watched_by"]
+__all__ = ["UNKNOWN_FILTER", "InstalledFilter", "leads", "of_bundle", "unheard", "watched_by"]
 
-MOST_BYTES = 1 << 22  # of a config.json
+MAX_OCI_CONFIG_BYTES = 1 << 22  # of a config.json
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
+class InstalledFilter:
     """A filter, as far as we know it.
 
     Attributes:
@@ -35,21 +35,21 @@ class Installed:
     ours: bool = False
 
 
-UNKNOWN = Installed()
+UNKNOWN_FILTER = InstalledFilter()
 
 
-def of_bundle(bundle: str) -> Installed:
+def of_bundle(bundle: str) -> InstalledFilter:
     """What the config.json of a bundle says, if it can be read. May wait for a disk."""
     path = Path(bundle) / "config.json"
     try:
         with path.open("rb") as file:
-            found = read(file.read(MOST_BYTES), str(path))
-        return Installed(meaning_of(found, str(path)), KILLABLE in (found.flags or ()))
+            found = read(file.read(MAX_OCI_CONFIG_BYTES), str(path))
+        return InstalledFilter(meaning_of(found, str(path)), KILLABLE in (found.flags or ()))
     except (OSError, ValueError, UsageError):
-        return UNKNOWN
+        return UNKNOWN_FILTER
 
 
-def leads(installed: Installed) -> bool:
+def leads(installed: InstalledFilter) -> bool:
     """Whether it allows the calls of a target that makes its own call: `NEEDED`."""
     if installed.profile is None:
         return installed.ours
@@ -62,7 +62,7 @@ def leads(installed: Installed) -> bool:
     )
 
 
-def watched_by(installed: Installed, watched: Iterable[Watched]) -> tuple[Watched, ...]:
+def watched_by(installed: InstalledFilter, watched: Iterable[Watched]) -> tuple[Watched, ...]:
     """Which of the calls that notifyd tracks cannot happen unreported, on any entry."""
     if installed.profile is None:
         return ()
@@ -78,7 +78,7 @@ def _escapes(profile: Profile, watched: Watched) -> bool:
     )
 
 
-def unheard(installed: Installed, policy: Policy) -> tuple[str, ...]:
+def unheard(installed: InstalledFilter, policy: Policy) -> tuple[str, ...]:
     """Names of native system calls that rules are about and that the filter allows unreported.
 
     Of an unknown filter, none: it cannot be said.

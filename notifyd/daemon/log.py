@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from notifyd.daemon.config import Audit
-from notifyd.events.jsonl import JsonLines, Manner, to_stderr
+from notifyd.events.jsonl import JsonLines, LogSettings, to_stderr
 from notifyd.events.redact import Redactor
-from notifyd.events.rotation import Keeping
+from notifyd.events.rotation import RotationPolicy
 from notifyd.events.select import seconds_of
 from notifyd.events.signing import Signer
 
@@ -25,8 +25,8 @@ def open_log(config: Audit, complain: Callable[[str], None] = to_stderr) -> Json
     Raises:
         UsageError: the file or its key cannot be opened; the text says what to do.
     """
-    manner = Manner(
-        keeping=Keeping(
+    manner = LogSettings(
+        keeping=RotationPolicy(
             max_size=bytes_of(config.max_size or 0),
             max_age=seconds_of(config.max_age) if config.max_age else 0,
             keep=config.keep,
@@ -38,15 +38,15 @@ def open_log(config: Audit, complain: Callable[[str], None] = to_stderr) -> Json
     )
     log = JsonLines.open(config.path, complain, manner)
     if config.journal:
-        from notifyd.events.background import Background
+        from notifyd.events.background import BackgroundSink
         from notifyd.events.journal import Journal
 
-        log.send_to(Background(Journal, "journal", complain))
+        log.send_to(BackgroundSink(Journal, "journal", complain))
     if config.database is not None:
-        from notifyd.events.background import Background
+        from notifyd.events.background import BackgroundSink
         from notifyd.events.database import Database
 
-        log.send_to(Background(partial(Database, config.database), "database", complain))
+        log.send_to(BackgroundSink(partial(Database, config.database), "database", complain))
     return log
 
 

@@ -12,15 +12,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.supervised import Supervised
-from notifyd.events.tally import Sum, Tally
+from notifyd.daemon.workload import Workload
+from notifyd.events.counters import Counter, Counters
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 __all__ = ["METRICS", "metrics_text"]
 
-MOST_WORKLOADS = 512  # with series of their own; those that came later are in the totals only
+MAX_WORKLOAD_SERIES = 512  # with series of their own; those that came later are in the totals only
 # Upper bounds of the histogram, as powers of two of nanoseconds: 4.1 µs to 8.6 s.
 BOUNDS = (12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 26, 28, 30, 33)
 
@@ -81,10 +81,13 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         """Every family of `METRICS`, in its order."""
         daemon = self._daemon
-        shown = list(islice(daemon.workloads.values(), MOST_WORKLOADS))
-        total = Tally()
-        for tally in (daemon.past, *(one.reporter.tally for one in daemon.workloads.values())):
-            total.merge(tally)
+        shown = list(islice(daemon.workloads.values(), MAX_WORKLOAD_SERIES))
+        total = Counters()
+        for counters in (
+            daemon.past,
+            *(one.reporter.counters for one in daemon.workloads.values()),
+        ):
+            total.merge(counters)
         yield _calls(shown)
         yield _family("notifyd_answered_total", _by_fate(total))
         yield _seconds(total)
@@ -107,31 +110,31 @@ def _family(name: str, values: Mapping[Any, float]) -> Metric:
     return family
 
 
-def _by_fate(tally: Tally) -> dict[tuple[str, ...], float]:
+def _by_fate(counters: Counters) -> dict[tuple[str, ...], float]:
     """Counts by operation, verdict and how; errnos together."""
     found: dict[tuple[str, ...], float] = {}
-    for (operation, verdict, how, _), one in tally.sums().items():
+    for (operation, verdict, how, _), one in counters.sums().items():
         found[operation, verdict, how] = found.get((operation, verdict, how), 0) + one.count
     return found
 
 
-def _calls(shown: list[Supervised]) -> Metric:
+def _calls(shown: list[Workload]) -> Metric:
     values = {
         (one.id, *fate): count
         for one in shown
-        for fate, count in _by_fate(one.reporter.tally).items()
+        for fate, count in _by_fate(one.reporter.counters).items()
     }
     return _family("notifyd_calls_total", values)
 
 
-def _seconds(total: Tally) -> Metric:
+def _seconds(total: Counters) -> Metric:
     from prometheus_client.core import HistogramMetricFamily
 
     _, labels, text = METRICS["notifyd_call_seconds"]
     family = HistogramMetricFamily("notifyd_call_seconds", text, labels=labels)
-    sums: dict[str, Sum] = {}
+    sums: dict[str, Counter] = {}
     for (operation, *_), one in total.sums().items():
-        sums.setdefault(operation, Sum()).merge(one)
+        sums.setdefault(operation, Counter()).merge(one)
     for operation, one in sums.items():
         buckets = [(str(2**n / 1e9), sum(one.scale[: n + 1])) for n in BOUNDS]
         family.add_metric([operation], [*buckets, ("+Inf", one.count)], one.total_ns / 1e9)

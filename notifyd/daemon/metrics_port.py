@@ -19,9 +19,9 @@ from notifyd.errors import UsageError
 
 __all__ = ["open_port", "serve_metrics"]
 
-MOST = 32  # connections at once; Prometheus needs one
-MOST_BYTES = 8192  # of a request's head
-PATIENCE = 10.0  # seconds for a request and its answer
+MAX_METRICS_CONNECTIONS = 32  # connections at once; Prometheus needs one
+MAX_METRICS_REQUEST_BYTES = 8192  # of a request's head
+METRICS_TIMEOUT_S = 10.0  # seconds for a request and its answer
 _CHUNK = 4096
 _HELP = b"the metrics are at /metrics\n"
 _NOT_OURS = b"this port is not called so: ask for 127.0.0.1 or localhost\n"
@@ -38,7 +38,7 @@ def open_port(port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(("127.0.0.1", port))
-        found.listen(MOST)
+        found.listen(MAX_METRICS_CONNECTIONS)
     except OSError as error:
         found.close()
         raise UsageError(
@@ -48,7 +48,7 @@ def open_port(port: int) -> socket.socket:
 
 
 async def serve_metrics(
-    server: socket.socket, daemon: Daemon, *, patience: float = PATIENCE
+    server: socket.socket, daemon: Daemon, *, patience: float = METRICS_TIMEOUT_S
 ) -> None:
     """Answer HTTP for ever: the metrics at `/metrics`.
 
@@ -62,7 +62,7 @@ async def serve_metrics(
     async def attend(stream: trio.SocketStream) -> None:
         scope = trio.move_on_after(patience)
         present[scope] = None
-        if len(present) > MOST:
+        if len(present) > MAX_METRICS_CONNECTIONS:
             oldest = next(iter(present))
             del present[oldest]
             oldest.cancel()
@@ -84,7 +84,7 @@ async def serve_metrics(
 
 async def _answer(stream: trio.SocketStream, daemon: Daemon) -> None:
     """Answer one request; a connection has no more."""
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_METRICS_REQUEST_BYTES)
     try:
         while (request := connection.next_event()) is h11.NEED_DATA:
             connection.receive_data(await stream.receive_some(_CHUNK))

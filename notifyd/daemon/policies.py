@@ -10,12 +10,17 @@ from pathlib import Path
 from notifyd.bpf.profile import Profile
 from notifyd.daemon.config import Config, Section, as_list
 from notifyd.daemon.config_file import ConfigError, examine
-from notifyd.daemon.looks import Looks, located, look_at, looks_of_rules
+from notifyd.daemon.file_signatures import (
+    FileSignatures,
+    located,
+    signatures_at,
+    signatures_of_rules,
+)
 from notifyd.daemon.matching import fits
 from notifyd.daemon.validate import Mistake
 from notifyd.engine.watching import watched_for
 from notifyd.errors import FilterError, UsageError
-from notifyd.intake.arrival import Arrival, Refused
+from notifyd.intake.arrival import Arrival, ArrivalRefused
 from notifyd.policy.load import each, find, load
 from notifyd.policy.lower import lower
 from notifyd.policy.rule import Declaration, Rule
@@ -73,7 +78,7 @@ class Policies:
     path: Path
     config: Config
     sections: tuple[Policy, ...]
-    looks: Looks
+    looks: FileSignatures
 
     def choose(self, arrival: Arrival, cgroups: Sequence[str]) -> Policy:
         """The first section that fits.
@@ -91,10 +96,10 @@ class Policies:
             ):
                 return policy
         if not arrival.section:
-            raise Refused(
+            raise ArrivalRefused(
                 f"no section of the configuration is for {arrival.id!r} of {arrival.peer}"
             )
-        raise Refused(
+        raise ArrivalRefused(
             f"the configuration has no section {arrival.section!r} that is for {arrival.id!r} of "
             f"{arrival.peer}"
         )
@@ -106,9 +111,9 @@ def load_policies(path: Path) -> Policies:
     Raises:
         UsageError: something is wrong; every mistake has its line.
     """
-    looks = look_at((path,))
+    looks = signatures_at((path,))
     found = examine(path)
-    looks = {**looks, **looks_of_rules(found.sections.values(), path.parent)}
+    looks = {**looks, **signatures_of_rules(found.sections.values(), path.parent)}
     loaded, mistakes = list[Policy](), list(found.mistakes)
     for at, section in found.sections.items():
         try:

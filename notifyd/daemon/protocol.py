@@ -1,7 +1,7 @@
 """The control protocol: one JSON object a line each way. Pure; docs/reference/control.md has it.
 
-To add a command: its request, its result, its line in `COMMANDS`, and its line in
-`control.HANDLERS`. The reference page, the checks and the client read the table.
+To add a command: its request, its result, its line in `CONTROL_COMMANDS`, and its line in
+`control.COMMAND_HANDLERS`. The reference page, the checks and the client read the table.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from notifyd.daemon.approval_messages import (
     QuestionView,
     RevokeRequest,
 )
-from notifyd.daemon.request import VERSION, Glob, Id, Request
+from notifyd.daemon.request import CONTROL_PROTOCOL_VERSION, ControlRequest, Glob, Id
 from notifyd.errors import PeerError, UsageError
-from notifyd.events.harmless import json_line, whole
+from notifyd.events.sanitize import json_line, whole
 
 __all__ = [
-    "COMMANDS",
-    "MOST_BYTES",
-    "VERSION",
-    "Command",
-    "Request",
+    "CONTROL_COMMANDS",
+    "CONTROL_PROTOCOL_VERSION",
+    "MAX_CONTROL_REQUEST_BYTES",
+    "ControlCommand",
+    "ControlRequest",
     "encode_error",
     "encode_result",
     "parse_reply",
     "parse_request",
 ]
 
-MOST_BYTES = 1 << 16  # of a request with its newline
+MAX_CONTROL_REQUEST_BYTES = 1 << 16  # of a request with its newline
 
 
-class StatusRequest(Request, frozen=True, tag="status"):
+class StatusRequest(ControlRequest, frozen=True, tag="status"):
     """How the daemon is."""
 
 
-class WorkloadsRequest(Request, frozen=True, tag="workloads"):
+class WorkloadsRequest(ControlRequest, frozen=True, tag="workloads"):
     """Who is supervised."""
 
 
-class EventsRequest(Request, frozen=True, tag="events"):
+class EventsRequest(ControlRequest, frozen=True, tag="events"):
     """What happens, from now on.
 
     Attributes:
@@ -69,19 +69,19 @@ class EventsRequest(Request, frozen=True, tag="events"):
     event: Glob = ""
 
 
-class RulesRequest(Request, frozen=True, tag="rules"):
+class RulesRequest(ControlRequest, frozen=True, tag="rules"):
     """Which rules are for whom."""
 
 
-class ReloadRequest(Request, frozen=True, tag="reload"):
+class ReloadRequest(ControlRequest, frozen=True, tag="reload"):
     """Reload the configuration and its rules."""
 
 
-class RotateRequest(Request, frozen=True, tag="rotate"):
+class RotateRequest(ControlRequest, frozen=True, tag="rotate"):
     """Begin a new audit file."""
 
 
-class DetachRequest(Request, frozen=True, kw_only=True, tag="detach"):
+class DetachRequest(ControlRequest, frozen=True, kw_only=True, tag="detach"):
     """Let a workload go.
 
     Attributes:
@@ -91,7 +91,7 @@ class DetachRequest(Request, frozen=True, kw_only=True, tag="detach"):
     id: Id
 
 
-class KillRequest(Request, frozen=True, kw_only=True, tag="kill"):
+class KillRequest(ControlRequest, frozen=True, kw_only=True, tag="kill"):
     """Kill the first process behind each listener of a workload.
 
     Attributes:
@@ -101,11 +101,11 @@ class KillRequest(Request, frozen=True, kw_only=True, tag="kill"):
     id: Id
 
 
-class MetricsRequest(Request, frozen=True, tag="metrics"):
+class MetricsRequest(ControlRequest, frozen=True, tag="metrics"):
     """The counts for Prometheus."""
 
 
-class Status(msgspec.Struct, frozen=True):
+class DaemonStatus(msgspec.Struct, frozen=True):
     """How the daemon is.
 
     Attributes:
@@ -263,7 +263,7 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ControlCommand:
     """One thing that can be asked for.
 
     Attributes:
@@ -273,30 +273,30 @@ class Command:
         answers: whether it is about an answer to a question: approvers may ask for it, too.
     """
 
-    request: type[Request]
+    request: type[ControlRequest]
     result: Any
     changes: bool = False
     answers: bool = False
 
 
-COMMANDS: Mapping[str, Command] = MappingProxyType(
+CONTROL_COMMANDS: Mapping[str, ControlCommand] = MappingProxyType(
     {
-        "status": Command(StatusRequest, Status),
-        "workloads": Command(WorkloadsRequest, list[WorkloadView]),
-        "events": Command(EventsRequest, Following),
-        "rules": Command(RulesRequest, list[SectionView]),
-        "reload": Command(ReloadRequest, Reloaded, changes=True),
-        "rotate": Command(RotateRequest, Rotated, changes=True),
-        "detach": Command(DetachRequest, Detached, changes=True),
-        "kill": Command(KillRequest, Killed, changes=True),
-        "metrics": Command(MetricsRequest, Metrics),
-        "pending": Command(PendingRequest, list[QuestionView]),
-        "questions": Command(QuestionsRequest, list[QuestionView]),
-        "approve": Command(ApproveRequest, Answered, changes=True, answers=True),
-        "deny": Command(DenyRequest, Answered, changes=True, answers=True),
-        "grants": Command(GrantsRequest, list[GrantView]),
-        "revoke": Command(RevokeRequest, GrantView, changes=True, answers=True),
-        "history": Command(HistoryRequest, list[DecisionView]),
+        "status": ControlCommand(StatusRequest, DaemonStatus),
+        "workloads": ControlCommand(WorkloadsRequest, list[WorkloadView]),
+        "events": ControlCommand(EventsRequest, Following),
+        "rules": ControlCommand(RulesRequest, list[SectionView]),
+        "reload": ControlCommand(ReloadRequest, Reloaded, changes=True),
+        "rotate": ControlCommand(RotateRequest, Rotated, changes=True),
+        "detach": ControlCommand(DetachRequest, Detached, changes=True),
+        "kill": ControlCommand(KillRequest, Killed, changes=True),
+        "metrics": ControlCommand(MetricsRequest, Metrics),
+        "pending": ControlCommand(PendingRequest, list[QuestionView]),
+        "questions": ControlCommand(QuestionsRequest, list[QuestionView]),
+        "approve": ControlCommand(ApproveRequest, Answered, changes=True, answers=True),
+        "deny": ControlCommand(DenyRequest, Answered, changes=True, answers=True),
+        "grants": ControlCommand(GrantsRequest, list[GrantView]),
+        "revoke": ControlCommand(RevokeRequest, GrantView, changes=True, answers=True),
+        "history": ControlCommand(HistoryRequest, list[DecisionView]),
     }
 )
 
@@ -308,38 +308,48 @@ class _Head(msgspec.Struct):
     command: str
 
 
-def parse_request(line: bytes) -> Request:
+def parse_request(line: bytes) -> ControlRequest:
     """Read a request.
 
     Raises:
         PeerError: it is not a request; the text may be sent to its sender.
     """
     head = _decoded(line, _Head)
-    if head.notifyd != VERSION:
-        raise PeerError(f"version {head.notifyd} of the protocol; this daemon speaks {VERSION}")
-    command = COMMANDS.get(head.command)
+    if head.notifyd != CONTROL_PROTOCOL_VERSION:
+        raise PeerError(
+            f"version {head.notifyd} of the protocol; this daemon speaks {CONTROL_PROTOCOL_VERSION}"
+        )
+    command = CONTROL_COMMANDS.get(head.command)
     if command is None:
-        raise PeerError(f"unknown command {head.command[:40]!r}: say one of {', '.join(COMMANDS)}")
-    request: Request = _decoded(line, command.request)
+        raise PeerError(
+            f"unknown command {head.command[:40]!r}: say one of {', '.join(CONTROL_COMMANDS)}"
+        )
+    request: ControlRequest = _decoded(line, command.request)
     return request
 
 
-def command_of(request: Request) -> str:
+def command_of(request: ControlRequest) -> str:
     """The name of a request's command."""
     return str(request.__struct_config__.tag)
 
 
 def encode_result(result: Any) -> bytes:
     """The line that answers a request."""
-    return json_line(msgspec.json.encode({"notifyd": VERSION, "result": result})) + b"\n"
+    return (
+        json_line(msgspec.json.encode({"notifyd": CONTROL_PROTOCOL_VERSION, "result": result}))
+        + b"\n"
+    )
 
 
 def encode_error(text: str) -> bytes:
     """The line that says why there is no result, and what to do."""
-    return json_line(msgspec.json.encode({"notifyd": VERSION, "error": whole(text)})) + b"\n"
+    return (
+        json_line(msgspec.json.encode({"notifyd": CONTROL_PROTOCOL_VERSION, "error": whole(text)}))
+        + b"\n"
+    )
 
 
-def encode_request(request: Request) -> bytes:
+def encode_request(request: ControlRequest) -> bytes:
     """The line of a request."""
     return msgspec.json.encode(request) + b"\n"
 
@@ -360,9 +370,11 @@ def parse_reply(line: bytes, command: str) -> Any:
     reply = _decoded(line, _Reply)
     if reply.error:
         raise UsageError(reply.error)
-    if reply.notifyd != VERSION or not bytes(reply.result):
-        raise PeerError(f"a reply of version {reply.notifyd} of the protocol, not {VERSION}")
-    return _decoded(bytes(reply.result), COMMANDS[command].result)
+    if reply.notifyd != CONTROL_PROTOCOL_VERSION or not bytes(reply.result):
+        raise PeerError(
+            f"a reply of version {reply.notifyd} of the protocol, not {CONTROL_PROTOCOL_VERSION}"
+        )
+    return _decoded(bytes(reply.result), CONTROL_COMMANDS[command].result)
 
 
 def _decoded(data: bytes, kind: Any) -> Any:

@@ -13,21 +13,22 @@ import trio
 
 from notifyd.daemon.config import Config
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.looks import Looks, folders_of, look_at, looks_of
+from notifyd.daemon.file_signatures import FileSignatures, folders_of, signatures_at, signatures_of
 from notifyd.daemon.policies import Policies, load_policies
 from notifyd.daemon.sd_notify import Manager
 from notifyd.errors import UsageError
-from notifyd.intake.arrival import Refused
+from notifyd.intake.arrival import ArrivalRefused
 from notifyd.perform import worker
 from notifyd.threads import in_thread, start_thread
 
 __all__ = ["Reloader"]
 
-_DEBOUNCE = 50  # milliseconds of changes that are reported together
-_QUIET = 0.3  # seconds without a change: a file written in several steps is complete
+_DEBOUNCE_MS = 50  # milliseconds of changes that are reported together
+_SETTLE_S = 0.3  # seconds without a change: a file written in several steps is complete
 _HURRIED = 10  # times so long are waited for that
-_LOOK = 1_000  # milliseconds between two looks at the files, and until a watch notices its end
-PATIENCE = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
+# milliseconds between two looks at the files, and until a watch notices its end
+_WATCH_INTERVAL_MS = 1_000
+RELOAD_TIMEOUT_S = 45.0  # seconds that all files may take; `notifyd ctl` waits 60, systemd 90
 
 
 class Reloader:
@@ -39,7 +40,9 @@ class Reloader:
         patience: seconds that loading may take.
     """
 
-    def __init__(self, daemon: Daemon, manager: Manager, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, daemon: Daemon, manager: Manager, patience: float = RELOAD_TIMEOUT_S
+    ) -> None:
         self._daemon = daemon
         self._patience = patience
         self._manager = manager
@@ -115,7 +118,7 @@ class Reloader:
                 await _changed(looks)
                 await _quiet(looks)
                 # Before they are read: what changes meanwhile is a change.
-                looks = await in_thread(partial(looks_of, path), abandon_on_cancel=True)
+                looks = await in_thread(partial(signatures_of, path), abandon_on_cancel=True)
             except (OSError, RuntimeError) as error:  # no room: inotify(7), max_user_watches
                 said = f"files are not watched any more ({error}): use `notifyd ctl reload`"
                 self._daemon.log.event("reload.note", "warning", reason=said)
@@ -123,7 +126,7 @@ class Reloader:
             await self.try_reload("a file changed")
 
 
-async def _changed(looks: Looks) -> None:
+async def _changed(looks: FileSignatures) -> None:
     """Wait until one of the files looks different."""
     while True:
         try:
@@ -133,12 +136,12 @@ async def _changed(looks: Looks) -> None:
             # nothing, and ends: measured with 1.3.
             if failed.split(RuntimeError)[1] is not None:
                 raise
-        await trio.sleep(_LOOK / 1000)
+        await trio.sleep(_WATCH_INTERVAL_MS / 1000)
         if await _look_again(looks) != looks:
             return None
 
 
-async def _told_of_change(looks: Looks) -> None:
+async def _told_of_change(looks: FileSignatures) -> None:
     """The same, unless a change cannot be detected.
 
     Watching their folders makes that quick. But a watch begins late, ends with its folder, and does
@@ -151,8 +154,8 @@ async def _told_of_change(looks: Looks) -> None:
     with contextlib.suppress(FileNotFoundError):  # gone this moment, which is a change
         async for _ in awatch(
             *folders,
-            debounce=_DEBOUNCE,
-            rust_timeout=_LOOK,
+            debounce=_DEBOUNCE_MS,
+            rust_timeout=_WATCH_INTERVAL_MS,
             yield_on_timeout=True,
             recursive=False,
         ):
@@ -174,18 +177,18 @@ def _check_room() -> None:
     thread.join()
 
 
-async def _quiet(looks: Looks) -> None:
+async def _quiet(looks: FileSignatures) -> None:
     """Wait until the files are not written any more: half a rule file may be valid."""
     found = await _look_again(looks)
     for _ in range(_HURRIED):
-        await trio.sleep(_QUIET)
+        await trio.sleep(_SETTLE_S)
         before, found = found, await _look_again(looks)
         if found == before:
             return
 
 
-async def _look_again(looks: Looks) -> Looks:
-    return await in_thread(partial(look_at, looks), abandon_on_cancel=True)
+async def _look_again(looks: FileSignatures) -> FileSignatures:
+    return await in_thread(partial(signatures_at, looks), abandon_on_cancel=True)
 
 
 def _load(path: Path) -> Policies:
@@ -205,17 +208,17 @@ def _adopt(daemon: Daemon, policies: Policies) -> Iterator[str]:
     """
     daemon.policies = policies
     daemon.loaded = time.time()
-    for supervised in tuple(daemon.workloads.values()):
+    for workload in tuple(daemon.workloads.values()):
         try:
-            policy = policies.choose(supervised.arrival, supervised.cgroups)
-        except Refused as refused:
-            yield f"{supervised.id} keeps its rules: {refused}"
+            policy = policies.choose(workload.arrival, workload.cgroups)
+        except ArrivalRefused as refused:
+            yield f"{workload.id} keeps its rules: {refused}"
             continue
-        supervised.use(policy)
-        for member in supervised.members:
-            missing = supervised.tell_unheard(member)
+        workload.use(policy)
+        for member in workload.members:
+            missing = workload.tell_unheard(member)
             if missing:
-                yield f"{supervised.id}: its filter does not report {', '.join(missing)}"
+                yield f"{workload.id}: its filter does not report {', '.join(missing)}"
 
 
 def _fixed(old: Config, new: Config) -> Iterator[str]:

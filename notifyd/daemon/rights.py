@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from notifyd.approvals.question import Question
-from notifyd.daemon.approval_messages import OnBehalf
+from notifyd.daemon.approval_messages import ActingFor
 from notifyd.daemon.daemon import Daemon
 from notifyd.daemon.subordinate import users_behind
-from notifyd.daemon.supervised import Supervised
+from notifyd.daemon.workload import Workload
 from notifyd.errors import PeerError, UsageError
 from notifyd.intake.arrival import Peer
 
-__all__ = ["Desk", "Forbidden", "Reload"]
+__all__ = ["ControlContext", "Forbidden", "Reload"]
 
-NOBODY = 65534  # the group of a user who has no entry: overflowgid, proc_sys_kernel(5)
+OVERFLOW_GID = 65534  # the group of a user who has no entry: overflowgid, proc_sys_kernel(5)
 
 Reload = Callable[[str], Awaitable[list[str]]]
 """Reloads everything. Takes who wanted it; returns what does not go as the configuration says, a
@@ -29,13 +29,13 @@ class Forbidden(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ControlContext:
     """What commands are done with."""
 
     daemon: Daemon
     reload: Reload | None
 
-    def find(self, name: str) -> Supervised:
+    def find(self, name: str) -> Workload:
         """A workload by its id: `c1`; `c1~1` where others are called so, too.
 
         Raises:
@@ -75,7 +75,7 @@ class Desk:
                 f"name the users who may {command}"
             )
 
-    def check_answers(self, peer: Peer, command: str, person: OnBehalf | None) -> None:
+    def check_answers(self, peer: Peer, command: str, person: ActingFor | None) -> None:
         """See that a peer may answer questions, and may speak for whom it says.
 
         Raises:
@@ -99,7 +99,7 @@ class Desk:
                     "sockets.control.users or approvals.users has to name the users who may"
                 )
 
-    def check_own(self, peer: Peer, question: Question, person: OnBehalf | None) -> None:
+    def check_own(self, peer: Peer, question: Question, person: ActingFor | None) -> None:
         """See that nobody approves what their own programs ask for. Root may always.
 
         Raises:
@@ -126,9 +126,9 @@ class Desk:
         Of who calls it is also who owns a user namespace around them, and whoever an id of theirs
         is subordinate to: there a user has as many ids as they like.
         """
-        supervised = self.daemon.workloads.get(question.workload)
+        workload = self.daemon.workloads.get(question.workload)
         # In a user namespace a program's uid differs from that of the user who started it.
-        brought = {supervised.arrival.peer.uid} if supervised is not None else set()
+        brought = {workload.arrival.peer.uid} if workload is not None else set()
         return users_behind(brought | {question.subject.uid} | question.owners) - {0}
 
     def _serves(self, peer: Peer) -> bool:
@@ -146,7 +146,7 @@ class Desk:
         return self.daemon.policies.config.asking.names(peer.uid, (peer.gid, *peer.groups))
 
 
-def _told(one: Supervised) -> str:
+def _told(one: Workload) -> str:
     """A workload among others of its name: what it is to be called, and what tells it apart."""
     name = f"{one.id}~1" if one.id == one.arrival.id else one.id
     pid = next((member.pid for member in one.members if member.pid), None)
@@ -159,6 +159,6 @@ def _local(uid: int) -> Peer:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Peer(0, uid, NOBODY, "")
+        return Peer(0, uid, OVERFLOW_GID, "")
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     return Peer(0, uid, entry.pw_gid, entry.pw_name, groups)

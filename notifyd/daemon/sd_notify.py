@@ -19,11 +19,11 @@ from notifyd.kernel import unix
 __all__ = ["Manager", "is_restart"]
 
 _TIMEVAL = Struct("@ll")
-_LONGEST = 500  # characters of a status; it is one line for people
+_MAX_STATUS_CHARS = 500  # characters of a status; it is one line for people
 # Microseconds that a message may wait while systemd has so many to read. One that says that we are
 # ready must not get lost; the pets of the watchdog do not wait.
-_PATIENCE = 200_000
-_ASK = 3.0  # seconds that systemd may take to say why it ends us
+_SEND_TIMEOUT_US = 200_000
+_STOP_REASON_TIMEOUT_S = 3.0  # seconds that systemd may take to say why it ends us
 
 
 class Manager:
@@ -59,7 +59,7 @@ class Manager:
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
-        line = "".join(one if one.isprintable() else " " for one in text[:_LONGEST])
+        line = "".join(one if one.isprintable() else " " for one in text[:_MAX_STATUS_CHARS])
         self._tell(f"STATUS={line}")
 
     def reloading(self) -> None:
@@ -122,7 +122,7 @@ def _connected(address: str) -> socket.socket | None:
         return None
     ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, _PATIENCE))
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, _SEND_TIMEOUT_US))
         ours.connect(f"\0{address[1:]}" if address[0] == "@" else address)
     except OSError:
         ours.close()
@@ -147,7 +147,7 @@ async def is_restart() -> bool:
     if not unit:
         return False
     command = ["systemctl", "list-jobs", "--no-legend", "--plain"]
-    with trio.move_on_after(_ASK), suppress(OSError):
+    with trio.move_on_after(_STOP_REASON_TIMEOUT_S), suppress(OSError):
         done = await trio.run_process(command, capture_stdout=True, check=False)
         jobs = [line.split() for line in done.stdout.decode("utf-8", "replace").splitlines()]
         return any(job[1:3] == [unit, "restart"] for job in jobs)

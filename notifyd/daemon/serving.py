@@ -16,7 +16,7 @@ from notifyd.approvals.store import Store
 from notifyd.daemon.activation import TYPES, take_activated
 from notifyd.daemon.control import serve_control
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.keeping import Keeper
+from notifyd.daemon.fd_store import FdStore
 from notifyd.daemon.log import open_log, rotate
 from notifyd.daemon.metrics_port import open_port, serve_metrics
 from notifyd.daemon.policies import Policies
@@ -24,13 +24,14 @@ from notifyd.daemon.reload import Reloader
 from notifyd.daemon.sd_notify import Manager, is_restart
 from notifyd.daemon.webhook import Webhook, read_secret
 from notifyd.errors import alone
-from notifyd.intake.sockets import SocketAt, Sockets
+from notifyd.intake.sockets import ListeningSockets, SocketAt
 
 __all__ = ["serve"]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-_LOG = 1.0  # seconds between two looks at the audit file: its age, its checkpoints, a full disk
-_STATUS = 2.0  # seconds between two looks whether the status has changed
+# seconds between two looks at the audit file: its age, its checkpoints, a full disk
+_LOG_CHECK_INTERVAL_S = 1.0
+_STATUS_INTERVAL_S = 2.0  # seconds between two looks whether the status has changed
 
 
 def serve(policies: Policies) -> None:
@@ -51,7 +52,7 @@ def serve(policies: Policies) -> None:
         for one in unwanted.values():
             one.close()  # no one would accept: better refused than left waiting
         named = {name: one for name, one in given.sockets.items() if name in wanted}
-        sockets = stack.enter_context(Sockets(wanted, named))
+        sockets = stack.enter_context(ListeningSockets(wanted, named))
         log = policies.config.log
         audit = stack.enter_context(open_log(log)) if log is not None else None
         _raise_limit()
@@ -63,7 +64,7 @@ def serve(policies: Policies) -> None:
             store.end_all(time.time())
         hook = policies.config.webhook
         secret = read_secret(hook.secret_file) if hook is not None else b""
-        daemon = Daemon(policies, audit, store, Keeper(manager))
+        daemon = Daemon(policies, audit, store, FdStore(manager))
         webhook = Webhook(daemon, hook, secret) if hook is not None else None
         said = [f"sockets.{name} is not in the configuration: closed" for name in unwanted]
         for line in (*given.refused, *said):
@@ -107,10 +108,10 @@ async def _live(
             nursery.start_soon(manager.watch, lambda: True)
             nursery.start_soon(reloader.watch)
             if "control" in sockets:
-                daemon.desk.attended += 1  # a person may answer; questions wait for them
+                daemon.queue.attended += 1  # a person may answer; questions wait for them
                 nursery.start_soon(serve_control, sockets["control"], daemon, reloader.reload)
             if webhook is not None:
-                daemon.desk.attended += 1
+                daemon.queue.attended += 1
                 nursery.start_soon(webhook.run)
             if metrics is not None:
                 nursery.start_soon(serve_metrics, metrics, daemon)
@@ -138,7 +139,7 @@ def _late(_number: int, _frame: object) -> None:
 
 async def _keep_log(daemon: Daemon) -> None:
     while True:
-        await trio.sleep(_LOG)
+        await trio.sleep(_LOG_CHECK_INTERVAL_S)
         if daemon.audit is not None:
             daemon.audit.tick()
 
@@ -151,7 +152,7 @@ async def _tell_status(daemon: Daemon, manager: Manager) -> None:
         if text != told:
             manager.status(text)
             told = text
-        await trio.sleep(_STATUS)
+        await trio.sleep(_STATUS_INTERVAL_S)
 
 
 def _tell_ready(daemon: Daemon, sockets: Mapping[str, socket.socket]) -> None:

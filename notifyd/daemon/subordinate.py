@@ -10,7 +10,7 @@ from notifyd.daemon.config import uid_of
 __all__ = ["SUBUID", "users_behind"]
 
 SUBUID = Path("/etc/subuid")
-MOST = 1 << 20  # bytes that are read of it
+MAX_SUBID_BYTES = 1 << 20  # bytes that are read of it
 
 
 def users_behind(uids: Iterable[int], file: Path = SUBUID) -> set[int]:
@@ -30,7 +30,7 @@ def _ranges(file: Path) -> Iterator[tuple[int, int, int]]:
     """Owner, first id and how many; unreadable lines grant nothing."""
     try:
         with file.open("rb") as lines:
-            text = lines.read(MOST).decode("utf-8", "surrogateescape")
+            text = lines.read(MAX_SUBID_BYTES).decode("utf-8", "surrogateescape")
     except OSError:
         return
     for line in text.splitlines():

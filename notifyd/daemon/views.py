@@ -8,15 +8,15 @@ from collections import Counter
 from notifyd import __version__
 from notifyd.daemon.config import as_list
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.protocol import SectionView, Status, WorkloadView
-from notifyd.daemon.supervised import Supervised
-from notifyd.events.harmless import whole
-from notifyd.events.tally import Tally
+from notifyd.daemon.protocol import DaemonStatus, SectionView, WorkloadView
+from notifyd.daemon.workload import Workload
+from notifyd.events.counters import Counters
+from notifyd.events.sanitize import whole
 
 __all__ = ["sections", "status", "workload"]
 
 
-def status(daemon: Daemon) -> Status:
+def status(daemon: Daemon) -> DaemonStatus:
     """How the daemon is."""
     policies = daemon.policies
     sockets = {
@@ -24,9 +24,9 @@ def status(daemon: Daemon) -> Status:
         for name in policies.config.sockets.__struct_fields__
     }
     present = tuple(daemon.workloads.values())
-    tallies = [daemon.past, *(one.reporter.tally for one in present)]
-    counts = [_counts(tally) for tally in tallies]
-    return Status(
+    all_counters = [daemon.past, *(one.reporter.counters for one in present)]
+    counts = [_counts(counters) for counters in all_counters]
+    return DaemonStatus(
         version=__version__,
         pid=os.getpid(),
         since=daemon.since,
@@ -39,16 +39,16 @@ def status(daemon: Daemon) -> Status:
         calls=sum(calls for calls, _ in counts),
         refused=sum(refused for _, refused in counts),
         pending=sum(one.pending for one in present),
-        rule_errors=sum(tally.errors for tally in tallies),
+        rule_errors=sum(counters.errors for counters in all_counters),
         arrivals_refused=dict(daemon.arrivals.refused),
         followers=daemon.followers,
     )
 
 
-def workload(one: Supervised) -> WorkloadView:
+def workload(one: Workload) -> WorkloadView:
     """One workload."""
-    tally = one.reporter.tally
-    calls, refused = _counts(tally)
+    counters = one.reporter.counters
+    calls, refused = _counts(counters)
     return WorkloadView(
         id=one.id,
         arrival=one.arrival.kind.value,
@@ -60,7 +60,7 @@ def workload(one: Supervised) -> WorkloadView:
         calls=calls,
         refused=refused,
         pending=one.pending,
-        slowest_us=max((each.slowest_ns for each in tally.sums().values()), default=0) / 1000,
+        slowest_us=max((each.slowest_ns for each in counters.sums().values()), default=0) / 1000,
         name=one.arrival.id,
         bundle=whole(one.arrival.bundle),
     )
@@ -88,6 +88,6 @@ def sections(daemon: Daemon) -> list[SectionView]:
     return found
 
 
-def _counts(tally: Tally) -> tuple[int, int]:
+def _counts(counters: Counters) -> tuple[int, int]:
     """Calls, and how many of them were refused."""
-    return sum(one.count for one in tally.sums().values()), tally.refused
+    return sum(one.count for one in counters.sums().values()), counters.refused

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Webhook", "read_secret"]
 
-MOST = 1000  # deliveries that wait or are under way; questions beyond are not sent
-AT_ONCE = 128  # of them under way
-PAUSES = (1.0, 4.0, 16.0)  # seconds before it is tried again
-CONNECT = 10.0  # seconds
-SHORTEST = 16  # bytes of a secret
+MAX_DELIVERIES = 1000  # deliveries that wait or are under way; questions beyond are not sent
+MAX_CONCURRENT_DELIVERIES = 128  # of them under way
+RETRY_DELAYS_S = (1.0, 4.0, 16.0)  # seconds before it is tried again
+CONNECT_TIMEOUT_S = 10.0  # seconds
+MIN_SECRET_BYTES = 16  # bytes of a secret
 
 _TYPE = "application/json"
 
@@ -54,7 +54,7 @@ def read_secret(path: str) -> bytes:
         raise UsageError(f"webhook.secret-file: {error}") from error
     if mode & 0o007:
         raise UsageError(f"webhook.secret-file: {path}: anybody can use it: chmod o= it")
-    if len(secret) < SHORTEST:
+    if len(secret) < MIN_SECRET_BYTES:
         raise UsageError(
             f"webhook.secret-file: {path}: a secret of {len(secret)} bytes: make one with "
             "`openssl rand -hex 32`"
@@ -85,7 +85,7 @@ class Webhook:
         self._secret = secret
         self._place = urlsplit(config.url).hostname or ""
         self._under_way: dict[int, trio.CancelScope] = {}
-        self._room = trio.CapacityLimiter(AT_ONCE)
+        self._room = trio.CapacityLimiter(MAX_CONCURRENT_DELIVERIES)
 
     async def run(self) -> None:
         """Send every question once, and stop where one has ended, until cancelled."""
@@ -100,19 +100,21 @@ class Webhook:
             ) as client,
             trio.open_nursery() as nursery,
         ):
-            desk = self._daemon.desk
+            queue = self._daemon.queue
             while True:
-                version = desk.version
-                waiting = {one.id: one for one in desk.pending}
+                version = queue.version
+                waiting = {one.id: one for one in queue.pending}
                 for number in self._under_way.keys() - waiting.keys():
                     self._under_way.pop(number).cancel()
                 for number in waiting.keys() - self._under_way.keys():
                     scope = self._under_way[number] = trio.CancelScope()
-                    if len(self._under_way) > MOST:
-                        self._failed(waiting[number], f"{MOST} questions are under way already")
+                    if len(self._under_way) > MAX_DELIVERIES:
+                        self._failed(
+                            waiting[number], f"{MAX_DELIVERIES} questions are under way already"
+                        )
                     else:
                         nursery.start_soon(self._deliver, client, waiting[number], scope)
-                await desk.wait_change(version)
+                await queue.wait_change(version)
 
     async def _deliver(
         self, client: httpx.AsyncClient, question: Question, scope: trio.CancelScope
@@ -124,7 +126,7 @@ class Webhook:
             return
         # Outside of the scope: it is cancelled as soon as the question is answered.
         try:
-            await self._daemon.desk.answer(question.id, answer)
+            await self._daemon.queue.answer(question.id, answer)
         except UsageError as error:
             self._failed(question, f"its answer does not count: {error}")
 
@@ -155,8 +157,8 @@ class Webhook:
             _Failed: it could not be sent.
         """
         delivery = secrets.token_hex(16)
-        body = wire.encode(delivery, await self._daemon.scenes.view(question))
-        for pause in PAUSES:
+        body = wire.encode(delivery, await self._daemon.question_contexts.view(question))
+        for pause in RETRY_DELAYS_S:
             try:
                 async with self._room:
                     return await self._post(client, delivery, body)
@@ -171,10 +173,10 @@ class Webhook:
         headers = {
             "Content-Type": _TYPE,
             "User-Agent": "notifyd",
-            wire.HEADER: wire.sign(self._secret, body, time.time()),
+            wire.SIGNATURE_HEADER: wire.sign(self._secret, body, time.time()),
         }
         # Shorter than the limit below: what never connected is tried again, what did is not.
-        timeout = httpx.Timeout(None, connect=min(CONNECT, self._config.timeout / 2))
+        timeout = httpx.Timeout(None, connect=min(CONNECT_TIMEOUT_S, self._config.timeout / 2))
         found = b""
         with trio.move_on_after(self._config.timeout) as limit:
             try:
@@ -183,12 +185,12 @@ class Webhook:
                 ) as response:
                     async for piece in response.aiter_raw():
                         found += piece
-                        if len(found) > wire.MOST_BYTES:
+                        if len(found) > wire.MAX_WEBHOOK_ANSWER_BYTES:
                             limit.cancel()  # what httpx has open ends in order that way only
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 raise _Again(f"{type(error).__name__}: {error}") from error
-        if len(found) > wire.MOST_BYTES:
-            raise PeerError(f"an answer of more than {wire.MOST_BYTES} bytes")
+        if len(found) > wire.MAX_WEBHOOK_ANSWER_BYTES:
+            raise PeerError(f"an answer of more than {wire.MAX_WEBHOOK_ANSWER_BYTES} bytes")
         if limit.cancelled_caught:
             return None  # it has the question; the answer may come another way
         if response.status_code == 429 or response.status_code >= 500:
@@ -197,7 +199,7 @@ class Webhook:
             raise _Failed(f"status {response.status_code}")
         if not found:
             return None
-        signature = response.headers.get(wire.HEADER, "")
+        signature = response.headers.get(wire.SIGNATURE_HEADER, "")
         return wire.parse_answer(self._secret, signature, found, delivery, time.time(), self._place)
 
     def _failed(self, question: Question, why: str) -> None:

@@ -14,15 +14,23 @@ import msgspec
 from msgspec import Meta
 
 from notifyd.approvals.question import Answer, Person, Scope
-from notifyd.daemon.approval_messages import MOST_MINUTES, QuestionView, Reason, ScopeName
+from notifyd.daemon.approval_messages import MAX_ANSWER_MINUTES, QuestionView, Reason, ScopeName
 from notifyd.errors import PeerError
-from notifyd.events.harmless import json_line, printable
+from notifyd.events.sanitize import json_line, printable
 
-__all__ = ["FRESH", "HEADER", "MOST_BYTES", "WebhookAnswer", "encode", "parse_answer", "sign"]
+__all__ = [
+    "MAX_SIGNATURE_AGE_S",
+    "MAX_WEBHOOK_ANSWER_BYTES",
+    "SIGNATURE_HEADER",
+    "WebhookAnswer",
+    "encode",
+    "parse_answer",
+    "sign",
+]
 
-HEADER = "Notifyd-Signature"
-FRESH = 300.0  # seconds that a signature may be old, or ahead: clocks differ
-MOST_BYTES = 1 << 16  # of an answer
+SIGNATURE_HEADER = "Notifyd-Signature"
+MAX_SIGNATURE_AGE_S = 300.0  # seconds that a signature may be old, or ahead: clocks differ
+MAX_WEBHOOK_ANSWER_BYTES = 1 << 16  # of an answer
 
 
 class _Delivery(msgspec.Struct, frozen=True):
@@ -47,7 +55,7 @@ class WebhookAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer: Literal["approve", "deny"]
     by: Annotated[str, Meta(min_length=1, max_length=100)]
     scope: ScopeName = "once"
-    minutes: Annotated[float, Meta(ge=0, le=MOST_MINUTES)] = 0.0
+    minutes: Annotated[float, Meta(ge=0, le=MAX_ANSWER_MINUTES)] = 0.0
     reason: Reason = ""
 
 
@@ -92,7 +100,7 @@ def parse_answer(
 
 def _check(secret: bytes, header: str, body: bytes, now: float) -> None:
     if not header:
-        raise PeerError(f"not signed: it has no {HEADER}")
+        raise PeerError(f"not signed: it has no {SIGNATURE_HEADER}")
     parts = dict(part.strip().partition("=")[::2] for part in header.split(","))
     stamp = parts.get("t", "")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 15):
@@ -100,8 +108,10 @@ def _check(secret: bytes, header: str, body: bytes, now: float) -> None:
     given = parts.get("v1", "").encode("utf-8", "replace")
     if not hmac.compare_digest(given, _mac(secret, stamp, body).encode()):
         raise PeerError("wrongly signed")
-    if abs(now - int(stamp)) > FRESH:
-        raise PeerError(f"signed {now - int(stamp):.0f} seconds ago; at most {FRESH:g} are good")
+    if abs(now - int(stamp)) > MAX_SIGNATURE_AGE_S:
+        raise PeerError(
+            f"signed {now - int(stamp):.0f} seconds ago; at most {MAX_SIGNATURE_AGE_S:g} are good"
+        )
 
 
 def _mac(secret: bytes, stamp: str, body: bytes) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
+from notifyd.bpf.profile import MAX_ERRNO
 from notifyd.engine.decide import Decision, shown
 from notifyd.errors import TargetFault, TargetGone
 from notifyd.kernel import pidfd
@@ -22,13 +23,12 @@ from notifyd.policy.call import ID, Note
 from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply
 from notifyd.target.thread import StoppedThread
 
-MAX_ERRNO = 4095  # the kernel takes what is beyond for a value: errno(3), IS_ERR_VALUE
 MAX_VALUE = (1 << 63) - 1  # of what a system call returns
 READ_ONLY = os.O_RDONLY | os.O_CLOEXEC
 _Give: TypeAlias = tuple[Callable[[int, int, int], int], int]  # how, and which descriptor
 
 
-class Outcome(NamedTuple):
+class Response(NamedTuple):
     """What became of a call.
 
     Attributes:
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
     cause: str = ""
 
 
-GONE = "gone"
+HOW_GONE = "gone"
 
 # Why a call was refused although no rule wanted so: the event's `cause`, which programs read. Its
 # `reason` says it for people.
@@ -82,7 +82,7 @@ class Answerer:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
 
-    def answer(self, note: Note, decision: Decision) -> Outcome | None:
+    def answer(self, note: Note, decision: Decision) -> Response | None:
         """Answer a decided call.
 
         Returns:
@@ -97,7 +97,7 @@ class Answerer:
             kind = next(kind for kind in _BY_VERDICT if isinstance(verdict, kind))
             return _BY_VERDICT[kind](self, note, decision)
         except TargetGone:
-            return Outcome(verdict.kind, GONE, reason=decision.reason)
+            return Response(verdict.kind, HOW_GONE, reason=decision.reason)
         except TargetFault as fault:
             return self.refuse(note, verdict.kind, fault.errno, str(fault))
         except Exception as error:
@@ -106,38 +106,40 @@ class Answerer:
 
     def refuse(
         self, note: Note, verdict: str, number: int, reason: str | None, cause: str = ""
-    ) -> Outcome:
+    ) -> Response:
         """Answer with an errno; `cause` where no rule wanted that."""
         sent = self._notifier.respond(note[ID], 0, -number, 0)
-        return Outcome(verdict, "answered" if sent else GONE, number, reason=reason, cause=cause)
+        return Response(
+            verdict, "answered" if sent else HOW_GONE, number, reason=reason, cause=cause
+        )
 
-    def performed(self, note: Note, value: int, number: int, reason: str | None) -> Outcome:
+    def performed(self, note: Note, value: int, number: int, reason: str | None) -> Response:
         """Answer with what the kernel gave us for the target: a value, or an errno if not 0."""
         sent = self._notifier.respond(note[ID], 0 if number else value, -number, 0)
-        how = "performed" if sent else GONE
-        return Outcome("allow", how, number, None if number else value, reason)
+        how = "performed" if sent else HOW_GONE
+        return Response("allow", how, number, None if number else value, reason)
 
-    def go_on(self, note: Note, verdict: str, reason: str | None, racy: bool = False) -> Outcome:
+    def go_on(self, note: Note, verdict: str, reason: str | None, racy: bool = False) -> Response:
         """Let the kernel do the call by itself."""
         sent = self._notifier.respond(note[ID], 0, 0, RESPONSE_CONTINUE)
-        return Outcome(verdict, "continued" if sent else GONE, reason=reason, racy=racy)
+        return Response(verdict, "continued" if sent else HOW_GONE, reason=reason, racy=racy)
 
-    def _deny(self, note: Note, decision: Decision) -> Outcome:
+    def _deny(self, note: Note, decision: Decision) -> Response:
         verdict: Deny = decision.verdict  # type: ignore[assignment]
         if not 0 < verdict.errno <= MAX_ERRNO:
             raise ValueError("an errno is a number from 1 to 4095")
         return self.refuse(note, "deny", int(verdict.errno), decision.reason)
 
-    def _return(self, note: Note, decision: Decision) -> Outcome:
+    def _return(self, note: Note, decision: Decision) -> Response:
         verdict: Return = decision.verdict  # type: ignore[assignment]
         struct.pack("=q", verdict.value)  # nonsense must show before the memory is written
         for address, data in verdict.memory.items():
             decision.call.target.write(address, data)  # type: ignore[union-attr]
         sent = self._notifier.respond(note[ID], verdict.value, 0, 0)
-        how = "answered" if sent else GONE
-        return Outcome("return", how, value=verdict.value, reason=decision.reason)
+        how = "answered" if sent else HOW_GONE
+        return Response("return", how, value=verdict.value, reason=decision.reason)
 
-    def _supply(self, note: Note, decision: Decision) -> Outcome:
+    def _supply(self, note: Note, decision: Decision) -> Response:
         verdict: Supply = decision.verdict  # type: ignore[assignment]
         cloexec = _close_on_exec(decision) if verdict.cloexec is None else verdict.cloexec
         flags = os.O_CLOEXEC if cloexec else 0
@@ -148,7 +150,7 @@ class Answerer:
             give = self._notifier.give_fd, _file_of(verdict.source)
         return self._inject(note, give, flags, decision.reason)
 
-    def injected(self, note: Note, descriptor: int, flags: int, reason: str | None) -> Outcome:
+    def injected(self, note: Note, descriptor: int, flags: int, reason: str | None) -> Response:
         """Answer a performed call with a descriptor, which this takes over.
 
         `flags` are O_CLOEXEC or 0, for the target's.
@@ -157,23 +159,23 @@ class Answerer:
         how = "performed" if found.how == "answered" and not found.errno else found.how
         return found._replace(verdict="allow", how=how)
 
-    def _inject(self, note: Note, give: _Give, flags: int, reason: str | None) -> Outcome:
+    def _inject(self, note: Note, give: _Give, flags: int, reason: str | None) -> Response:
         function, descriptor = give
         try:
             number = function(note[ID], descriptor, flags)
         except OSError as error:
             return self.not_given(note, error, reason)
-        return Outcome("supply", "answered", value=number, reason=reason)
+        return Response("supply", "answered", value=number, reason=reason)
 
-    def not_given(self, note: Note, error: OSError, reason: str | None) -> Outcome:
+    def not_given(self, note: Note, error: OSError, reason: str | None) -> Response:
         """Go on where a descriptor was not given: nobody is there, or there is no room for it."""
         if isinstance(error, FileNotFoundError | ProcessLookupError):
-            return Outcome("supply", GONE, reason=reason)
+            return Response("supply", HOW_GONE, reason=reason)
         if error.errno != errno.EMFILE:
             raise error
         return self.refuse(note, "supply", errno.EMFILE, reason)
 
-    def _kill(self, note: Note, decision: Decision) -> Outcome:
+    def _kill(self, note: Note, decision: Decision) -> Response:
         verdict: Kill = decision.verdict  # type: ignore[assignment]
         wanted = signal.Signals(verdict.signal)
         thread = StoppedThread(note, self._notifier)
@@ -186,13 +188,13 @@ class Answerer:
             os.close(descriptor)
         # Most often ENOENT, since the signal ended the wait; a target that it spared gets EPERM.
         self._notifier.respond(note[ID], 0, -errno.EPERM, 0)
-        return Outcome("kill", "answered", errno.EPERM, reason=decision.reason)
+        return Response("kill", "answered", errno.EPERM, reason=decision.reason)
 
-    def _continue(self, note: Note, decision: Decision) -> Outcome:
+    def _continue(self, note: Note, decision: Decision) -> Response:
         return self.go_on(note, "continue", decision.reason, racy=decision.looked)
 
 
-_BY_VERDICT: Mapping[type, Callable[[Any, Note, Decision], Outcome]] = MappingProxyType(
+_BY_VERDICT: Mapping[type, Callable[[Any, Note, Decision], Response]] = MappingProxyType(
     {
         Deny: Answerer._deny,
         Return: Answerer._return,

@@ -6,32 +6,32 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from notifyd.approvals.question import Question, Resolution, Scope, State, Subject
+from notifyd.approvals.question import Question, QuestionState, Resolution, Scope, Subject
 from notifyd.engine.binding import bound_to, is_plain
 from notifyd.engine.decide import Decision
 from notifyd.errors import NotifydError, TargetGone
-from notifyd.events.harmless import printable
-from notifyd.perform import Done, Execution, Moved, worker
+from notifyd.events.sanitize import printable
+from notifyd.perform import Execution, Moved, SyscallResult, worker
 from notifyd.policy.call import ID, PID, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask
-from notifyd.target.caller import UNKNOWN, Caller, Look
+from notifyd.target.caller import UNKNOWN_UID, Caller, CallerProbe
 from notifyd.target.paths import WouldBlock
 
 if TYPE_CHECKING:
-    from notifyd.approvals.desk import Asks
-    from notifyd.engine.workload import Workload
+    from notifyd.approvals.queue import Approver
+    from notifyd.engine.listener import Listener
     from notifyd.target.identity import Identity
 
 __all__ = ["ask_person", "concluded", "what_it_binds", "what_it_comes_to"]
 
-MOST_TEXT = 2000  # characters of a question
-MOST_KEY = 4000  # characters of its key
-_NOBODY = Caller("", "of which notifyd cannot tell the file", "unknown", frozenset({UNKNOWN}))
+MAX_QUESTION_CHARS = 2000  # characters of a question
+MAX_QUESTION_KEY_CHARS = 4000  # characters of its key
+_NOBODY = Caller("", "of which notifyd cannot tell the file", "unknown", frozenset({UNKNOWN_UID}))
 
 
 async def ask_person(
-    workload: Workload,
+    listener: Listener,
     note: Note,
     decision: Decision,
     about: str,
@@ -42,7 +42,7 @@ async def ask_person(
     """Ask, and wait for what comes of it.
 
     Args:
-        workload: whose call it is.
+        listener: whose call it is.
         note: the notification.
         decision: with an `Ask`.
         about: what the question binds; "" if that cannot be told, and nothing is asked.
@@ -53,36 +53,36 @@ async def ask_person(
     Raises:
         TargetGone.
     """
-    if workload.desk is None:
-        return Resolution(State.UNASKED, why="there is nobody to ask")
+    if listener.queue is None:
+        return Resolution(QuestionState.UNASKED, why="there is nobody to ask")
     if not about:
-        return Resolution(State.UNASKED, why="what it would be about cannot be read")
-    identity = identity or workload.identities.of(note[PID])
-    caller = await _caller_of(workload, note, identity.tid)
+        return Resolution(QuestionState.UNASKED, why="what it would be about cannot be read")
+    identity = identity or listener.identities.of(note[PID])
+    caller = await _caller_of(listener, note, identity.tid)
     program = await _program_of(decision)
     ask: Any = decision.verdict
     known = _is_known(decision, caller, program)
     subject = Subject(
         decision.rule or "",
-        printable(ask.key if ask.key is not None else ask.question, MOST_KEY),
+        printable(ask.key if ask.key is not None else ask.question, MAX_QUESTION_KEY_CHARS),
         identity.uid,
         identity.who[0] or "",
         caller.digest,
         program,
         decision.origin,
-        workload.section,
+        listener.section,
         about,
-        _world(workload, note, identity, caller, known=known),
+        _world(listener, note, identity, caller, known=known),
     )
     question = Question(
         0,
-        printable(ask.question, MOST_TEXT),
+        printable(ask.question, MAX_QUESTION_CHARS),
         subject,
-        workload.name,
-        workload.section,
+        listener.name,
+        listener.section,
         identity.who[2],
         identity.pid,
-        *workload.named(note, decision.call),
+        *listener.named(note, decision.call),
         args or {},
         _scopes(ask, caller, known=known),
         0.0,
@@ -90,16 +90,16 @@ async def ask_person(
         caller.note,
         caller.owners,
     )
-    return await _put(workload, workload.desk, question, slot)
+    return await _put(listener, listener.queue, question, slot)
 
 
-async def _put(workload: Workload, desk: Asks, question: Question, slot: int) -> Resolution:
+async def _put(listener: Listener, queue: Approver, question: Question, slot: int) -> Resolution:
     """Have a question answered, while the call is on record as one that waits."""
-    if workload.ledger is None:
-        return await desk.ask(question)
-    workload.ledger.pause(slot)
-    resolution = await desk.ask(question)
-    workload.ledger.go_on(slot)  # not if we are cancelled: it waits for a successor then
+    if listener.in_flight is None:
+        return await queue.ask(question)
+    listener.in_flight.pause(slot)
+    resolution = await queue.ask(question)
+    listener.in_flight.go_on(slot)  # not if we are cancelled: it waits for a successor then
     return resolution
 
 
@@ -140,12 +140,12 @@ def _is_known(decision: Decision, caller: Caller, program: str) -> bool:
 
 
 def _world(
-    workload: Workload, note: Note, identity: Identity, caller: Caller, *, known: bool
+    listener: Listener, note: Note, identity: Identity, caller: Caller, *, known: bool
 ) -> str:
     """Whose names the question is about; of what cannot be told again, this very call's."""
     if not known:
-        return f"{workload.name} {identity.who[2]} {note[ID]}"
-    return caller.world if caller.lasting else f"{workload.name} {caller.world}"
+        return f"{listener.name} {identity.who[2]} {note[ID]}"
+    return caller.world if caller.lasting else f"{listener.name} {caller.world}"
 
 
 def _scopes(ask: Ask, caller: Caller, *, known: bool) -> tuple[Scope, ...]:
@@ -156,15 +156,15 @@ def _scopes(ask: Ask, caller: Caller, *, known: bool) -> tuple[Scope, ...]:
     return tuple(scope for scope in Scope if scope is Scope.ONCE or scope.value in kept)
 
 
-async def _caller_of(workload: Workload, note: Note, tid: int) -> Caller:
+async def _caller_of(listener: Listener, note: Note, tid: int) -> Caller:
     """Who calls.
 
     Raises:
         TargetGone.
     """
-    check = workload.target(note).check
+    check = listener.target(note).check
     try:
-        look = Look(tid)
+        look = CallerProbe(tid)
     except OSError:
         check()
         return _NOBODY
@@ -176,7 +176,7 @@ async def _caller_of(workload: Workload, note: Note, tid: int) -> Caller:
     def read() -> Caller:
         # A thread that is left behind must not find another file at that number: it closes it.
         with owned:
-            return look.read(workload.digests, check)
+            return look.read(listener.digests, check)
 
     try:
         caller = await worker.run(read)
@@ -187,19 +187,19 @@ async def _caller_of(workload: Workload, note: Note, tid: int) -> Caller:
     return caller
 
 
-async def what_it_comes_to(workload: Workload, call: Exec) -> Done | None:
+async def what_it_comes_to(listener: Listener, call: Exec) -> SyscallResult | None:
     """What an execve gets without anybody's leave: there is no such file. None if it may run.
 
     Raises:
         TargetGone, NotifydError, OSError: it could not be verified.
     """
-    files, digests, killable = workload.files, workload.digests, workload.killable
+    files, digests, killable = listener.files, listener.digests, listener.killable
     try:
         with Execution(files, digests, call, Allow(), killable=killable) as execution:
             expected = await execution.prepare()
     except Moved:
         return None  # it will move again, or not
-    return expected if isinstance(expected, Done) else None
+    return expected if isinstance(expected, SyscallResult) else None
 
 
 async def _program_of(decision: Decision) -> str:

@@ -12,14 +12,14 @@ import trio
 
 from notifyd.errors import TargetGone
 from notifyd.policy.call import Call
-from notifyd.policy.evaluation import MAX_TRACE, Decision, Evaluation, explain, shown
+from notifyd.policy.evaluation import MAX_TRACEBACK_CHARS, Decision, Evaluation, explain, shown
 from notifyd.policy.rule import Rule
 from notifyd.target.paths import WouldBlock
 
-__all__ = ["MAX_TRACE", "Decision", "Inquiry", "explain", "shown"]
+__all__ = ["MAX_TRACEBACK_CHARS", "Decision", "ResumableEvaluation", "explain", "shown"]
 
 
-class Inquiry(Evaluation):
+class ResumableEvaluation(Evaluation):
     """An evaluation that can be asked for: what was asked already is not asked again."""
 
     __slots__ = ()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from notifyd.engine.answer import GONE, Outcome
+from notifyd.engine.answer import HOW_GONE, Response
 from notifyd.engine.decide import Decision
-from notifyd.engine.workload import Workload
-from notifyd.perform import Came, Done, Execution, Fate, perform
+from notifyd.engine.listener import Listener
+from notifyd.perform import ExecResult, Execution, Fate, SyscallResult, perform
+from notifyd.perform.call_tracer import LedResult as Led
 from notifyd.perform.expected import Expected
-from notifyd.perform.led import Came as Led
 from notifyd.policy.call import ID, Call, Note
 from notifyd.policy.fields import text
 from notifyd.policy.operations import Exec
@@ -18,12 +18,12 @@ __all__ = ["carry_out"]
 
 
 async def carry_out(
-    workload: Workload,
+    listener: Listener,
     note: Note,
     identity: Identity | None,
     decision: Decision,
     call: Call,
-) -> Done | Outcome:
+) -> SyscallResult | Response:
     """Do a call as the rules saw it.
 
     Returns:
@@ -36,19 +36,19 @@ async def carry_out(
     verdict = decision.verdict
     assert isinstance(verdict, Allow)
     if isinstance(call, Exec):
-        return await _execute(workload, note, identity, decision, call, verdict)
-    by_itself = await _by_itself(workload, call, decision, verdict)
-    return by_itself or await perform(call, verdict, workload.files.closing)
+        return await _execute(listener, note, identity, decision, call, verdict)
+    by_itself = await _by_itself(listener, call, decision, verdict)
+    return by_itself or await perform(call, verdict, listener.files.closing)
 
 
 async def _execute(
-    workload: Workload,
+    listener: Listener,
     note: Note,
     identity: Identity | None,
     decision: Decision,
     call: Exec,
     verdict: Allow,
-) -> Done | Outcome:
+) -> SyscallResult | Response:
     """Let the kernel execute, and see that it is what the rule saw.
 
     Returns:
@@ -58,70 +58,71 @@ async def _execute(
         Moved: the path means something else than the rule saw.
         CannotPerform, TargetFault, TargetGone, WouldBlock, OSError: the call is not answered.
     """
-    killable = workload.killable
-    with Execution(workload.files, workload.digests, call, verdict, killable=killable) as execution:
+    killable = listener.killable
+    with Execution(listener.files, listener.digests, call, verdict, killable=killable) as execution:
         expected = await execution.prepare()
-        if isinstance(expected, Done):
+        if isinstance(expected, SyscallResult):
             return expected
-        if workload.watched:
-            workload.heed(note, identity)  # the new program may call before the case is closed
+        if listener.watched:
+            # the new program may call before the case is closed
+            listener.note_change(note, identity)
         # Once answered its id is not valid any more; the tracer sees by itself if it is gone.
-        workload.waiting.pop(note[ID], None)
-        came = await execution.run(expected, workload.listener)
+        listener.waiting.pop(note[ID], None)
+        came = await execution.run(expected, listener.descriptor)
     if came.fate is Fate.KILLED:
-        _tell_mismatch(workload, identity, decision, expected, came)
+        _tell_mismatch(listener, identity, decision, expected, came)
     return _executed(came, decision.reason)
 
 
-def _executed(came: Came, reason: str | None) -> Outcome:
+def _executed(came: ExecResult, reason: str | None) -> Response:
     """The outcome of a call whose answer is out."""
     if came.fate is Fate.RUNS:
-        return Outcome("allow", "verified", reason=reason)
+        return Response("allow", "verified", reason=reason)
     if came.fate is Fate.FAILED:
-        return Outcome("allow", "continued", came.errno, reason=came.reason or reason)
+        return Response("allow", "continued", came.errno, reason=came.reason or reason)
     if came.fate is Fate.GONE:
-        return Outcome("allow", GONE, reason=reason)
-    return Outcome("kill", "verified", reason=_why(came))
+        return Response("allow", HOW_GONE, reason=reason)
+    return Response("kill", "verified", reason=_why(came))
 
 
 async def _by_itself(
-    workload: Workload, call: Call, decision: Decision, verdict: Allow
-) -> Outcome | None:
+    listener: Listener, call: Call, decision: Decision, verdict: Allow
+) -> Response | None:
     """Let the target do a call, where others see who did it; None if it has to be performed."""
     # Once answered its id is not valid any more; who leads it sees by itself if it is gone.
-    scope = workload.waiting.pop(call.note[ID])
-    came = await workload.itself.attempt(call, verdict, workload.listener)
+    scope = listener.waiting.pop(call.note[ID])
+    came = await listener.itself.attempt(call, verdict, listener.descriptor)
     if came is None:
-        workload.wait(call.note[ID], scope)
+        listener.wait(call.note[ID], scope)
         return None
     return _led(came, decision.reason)
 
 
-def _led(came: Led, reason: str | None) -> Outcome:
+def _led(came: Led, reason: str | None) -> Response:
     """The outcome of a call that the target did itself, with what the rules saw."""
     if came.again:
         why = came.reason or "interrupted"
-        return Outcome("allow", "continued", reason=f"{why}; the call comes again")
+        return Response("allow", "continued", reason=f"{why}; the call comes again")
     if came.result is None:
-        return Outcome("allow", GONE, reason=came.reason or reason)
+        return Response("allow", HOW_GONE, reason=came.reason or reason)
     number = -came.result if -4096 < came.result < 0 else 0
-    return Outcome("allow", "performed", number, None if number else came.result, reason)
+    return Response("allow", "performed", number, None if number else came.result, reason)
 
 
 def _tell_mismatch(
-    workload: Workload,
+    listener: Listener,
     identity: Identity | None,
     decision: Decision,
     expected: Expected,
-    came: Came,
+    came: ExecResult,
 ) -> None:
     """Write down that something else was about to run than the rule saw."""
     differs = came.difference
     # Not louder: a program can do this as often as it likes. Refused calls are shown with a limit.
-    workload.reporter.event(
+    listener.reporter.event(
         "exec.mismatch",
         "info",
-        workload=workload.name,
+        workload=listener.name,
         pid=came.pid,
         process=identity.who[2] if identity is not None else None,
         rule=decision.rule,
@@ -133,7 +134,7 @@ def _tell_mismatch(
     )
 
 
-def _why(came: Came) -> str:
+def _why(came: ExecResult) -> str:
     if came.difference is None:
         return came.reason or "nobody waited for it any more"
     return f"what was about to run was not what the rule saw: {came.difference.about}"

@@ -1,8 +1,8 @@
 """The hot loop: receiving calls of one listener and answering the plain ones, one after the other.
 
 Here every instruction is paid for by every call, so names are bound before the loop, and what
-nobody asked for is not looked up, counted or timed. Whatever needs more thought becomes a `Case`
-and is handed out.
+nobody asked for is not looked up, counted or timed. Whatever needs more thought becomes a
+`Notification` and is handed out.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from select import POLLIN
 from time import perf_counter_ns as clock
 from typing import Any
 
-from notifyd.engine.answer import MAX_ERRNO, MAX_VALUE
-from notifyd.engine.case import Case
+from notifyd.bpf.profile import MAX_ERRNO
+from notifyd.engine.answer import MAX_VALUE
+from notifyd.engine.fast_plan import EventTemplate
+from notifyd.engine.listener import Listener
+from notifyd.engine.notification import Notification
 from notifyd.engine.opening import open_quickly
-from notifyd.engine.plans import Known
-from notifyd.engine.workload import Workload
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import native
 from notifyd.kernel.unotify import RESPONSE_CONTINUE
-from notifyd.perform.led import Expected
+from notifyd.perform.call_tracer import Expected
 from notifyd.policy.call import Call, Note
 from notifyd.policy.verdicts import Allow, Deny, Return
 from notifyd.target.paths import WouldBlock
 
-LONG = 200_000  # nanoseconds; a target that was only waiting for the core is back much sooner
+# nanoseconds; a target that was only waiting for the core is back much sooner
+LINGER_LIMIT_NS = 200_000
 SPARED = 50  # times as long as it was; so others have a fiftieth at most
 
 
-class Stop(enum.Enum):
+class LoopExit(enum.Enum):
     """Why the loop stopped without a case for a task."""
 
     EMPTY = "nothing is pending"
@@ -41,56 +43,56 @@ class Stop(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
-def answer_calls(workload: Workload, until: int, linger: Linger | None) -> Stop | Case:  # noqa: C901
+def answer_calls(listener: Listener, until: int, linger: Linger | None) -> LoopExit | Notification:  # noqa: C901
     """Answer calls inline; return why it stopped, or a case for a task to attend.
 
     Hot, and so in one piece.
 
     Args:
-        workload: whose calls.
+        listener: whose calls.
         until: a call that begins after it is the last one; nanoseconds of perf_counter_ns.
         linger: how the next call is waited for; None if somebody else is ready.
     """
-    poll, receive, respond = workload.poll, workload.receive, workload.respond
-    quick, silent, own_arch = workload.quick.get, workload.silent, native().audit
-    expected, begun = workload.itself.expected, 0
+    poll, receive, respond = listener.poll, listener.receive, listener.respond
+    fast, unobserved, own_arch = listener.fast_plans.get, listener.unobserved, native().audit
+    expected, begun = listener.itself.expected, 0
     while begun <= until:
         events = poll(0) or (linger and linger(poll))
         if not events or not events[0][1] & POLLIN:
-            return Stop.ENDED if events else Stop.EMPTY  # POLLHUP, or nothing at all
+            return LoopExit.ENDED if events else LoopExit.EMPTY  # POLLHUP, or nothing at all
         begun = clock()
         try:
             note = receive() if not expected else _next(receive, expected, respond)
         except (FileNotFoundError, InterruptedError):
             continue  # the target left between poll and RECV, or a signal came: look again
         try:
-            if (plan := quick(note[3])) is None or note[4] != own_arch:
-                case = Case(workload, note, begun).decide()
+            if (plan := fast(note[3])) is None or note[4] != own_arch:
+                notification = Notification(listener, note, begun).decide()
             else:
                 operation, variant, function, known = plan
-                call = operation(note, variant, workload)
+                call = operation(note, variant, listener)
                 try:  # nothing but the rule, which may raise anything: our faults are not its own
                     verdict = function(call)
                 except BaseException as failure:
-                    case = Case(workload, note, begun).failed(call, failure)
+                    notification = Notification(listener, note, begun).failed(call, failure)
                 else:
                     try:
                         if (answer := _plain(call, verdict)) is None:
-                            case = _at_length(workload, known, call, verdict, begun)
-                        elif silent:
+                            notification = _at_length(listener, known, call, verdict, begun)
+                        elif unobserved:
                             respond(note[0], answer[0], answer[1], answer[2])
                             call._origin = None  # close(), without the price of a method
                             continue
                         else:
-                            workload.answer_plainly(known, call, verdict, answer, begun)
+                            listener.answer_plainly(known, call, verdict, answer, begun)
                             continue
                     except (WouldBlock, TargetGone) as met:
-                        case = Case(workload, note, begun).failed(call, met)
-            if case is not None:
-                return case
+                        notification = Notification(listener, note, begun).failed(call, met)
+            if notification is not None:
+                return notification
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
-            workload.broke(note, error)
-    return Stop.TURN
+            listener.broke(note, error)
+    return LoopExit.TURN
 
 
 def _next(
@@ -110,12 +112,12 @@ def _next(
 
 
 def _at_length(
-    workload: Workload, known: Known, call: Any, verdict: Any, begun: int
-) -> Case | None:
+    listener: Listener, known: EventTemplate, call: Any, verdict: Any, begun: int
+) -> Notification | None:
     """Answer a call whose verdict needs more than a look; or return it for a task."""
-    if open_quickly(workload, known, call, verdict, begun):
+    if open_quickly(listener, known, call, verdict, begun):
         return None
-    return Case(workload, call.note, begun).ruled(call, verdict)
+    return Notification(listener, call.note, begun).ruled(call, verdict)
 
 
 class Linger:
@@ -136,7 +138,7 @@ class Linger:
             return []
         sched_yield()
         after = clock()
-        if after - before > LONG:
+        if after - before > LINGER_LIMIT_NS:
             self._not_before = after + SPARED * (after - before)
         return poll(0)
 

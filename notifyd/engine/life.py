@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 
-class State(enum.Enum):
+class NotificationState(enum.Enum):
     """Where a notification stands. `value` is what it means."""
 
     PENDING = "in the kernel, not yet received"
@@ -22,13 +22,15 @@ class State(enum.Enum):
 
 
 # Invariant: every received notification gets exactly one answer, or is found gone.
-NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
+NEXT: Mapping[NotificationState, frozenset[NotificationState]] = MappingProxyType(
     {
-        State.PENDING: frozenset({State.RECEIVED, State.GONE}),
-        State.RECEIVED: frozenset({State.WAITING, State.ANSWERED, State.GONE}),
-        State.WAITING: frozenset({State.ANSWERED, State.GONE}),
-        State.ANSWERED: frozenset(),
-        State.GONE: frozenset(),
+        NotificationState.PENDING: frozenset({NotificationState.RECEIVED, NotificationState.GONE}),
+        NotificationState.RECEIVED: frozenset(
+            {NotificationState.WAITING, NotificationState.ANSWERED, NotificationState.GONE}
+        ),
+        NotificationState.WAITING: frozenset({NotificationState.ANSWERED, NotificationState.GONE}),
+        NotificationState.ANSWERED: frozenset(),
+        NotificationState.GONE: frozenset(),
     }
 )
 FINAL = frozenset(state for state, after in NEXT.items() if not after)

@@ -10,9 +10,9 @@ import os
 from time import perf_counter_ns as clock
 from typing import Any
 
-from notifyd.engine.plans import Known
-from notifyd.engine.workload import Workload
-from notifyd.events.record import Record
+from notifyd.engine.fast_plan import EventTemplate
+from notifyd.engine.listener import Listener
+from notifyd.events.record import CallRecord
 from notifyd.kernel.files import KNOWN_OPEN_FLAGS
 from notifyd.policy.call import ARG0, ID, PID
 from notifyd.policy.operations import Open
@@ -23,13 +23,15 @@ from notifyd.policy.wording import words
 __all__ = ["open_quickly"]
 
 
-def open_quickly(workload: Workload, known: Known, call: Any, verdict: Any, begun: int) -> bool:
+def open_quickly(
+    listener: Listener, known: EventTemplate, call: Any, verdict: Any, begun: int
+) -> bool:
     """Perform and answer a call, if it is an open that is plain; return whether it was.
 
     Raises:
         TargetGone.
     """
-    if call.__class__ is not Open or verdict.__class__ is not Allow or workload.lazy:
+    if call.__class__ is not Open or verdict.__class__ is not Allow or listener.may_block:
         return False
     if verdict.changes or verdict.grant:
         return False
@@ -37,51 +39,56 @@ def open_quickly(workload: Workload, known: Known, call: Any, verdict: Any, begu
     if source.__class__ is not Reg:  # creat makes files, and openat2 has more to it
         return False
     flags = call.note[ARG0 + source.index] & KNOWN_OPEN_FLAGS
-    opened = workload.files.open_at_once(call, flags)
+    opened = listener.files.open_at_once(call, flags)
     if opened is None:
         return False
     descriptor, error = opened
-    if workload.silent:
-        _give(workload, call, flags, descriptor, error)
+    if listener.unobserved:
+        _give(listener, call, flags, descriptor, error)
     else:
-        _give_and_tell(workload, known, call, flags, opened, begun)
+        _give_and_tell(listener, known, call, flags, opened, begun)
     call.close()
     return True
 
 
-def _give(workload: Workload, call: Any, flags: int, descriptor: int, error: int) -> None:
+def _give(listener: Listener, call: Any, flags: int, descriptor: int, error: int) -> None:
     """Answer where nobody wants to know of it: by the shortest way."""
     if descriptor < 0:
-        workload.answerer.performed(call.note, 0, error, None)
+        listener.answerer.performed(call.note, 0, error, None)
         return
     try:
-        workload.notifier.give_fd(call.note[ID], descriptor, flags & os.O_CLOEXEC)
+        listener.notifier.give_fd(call.note[ID], descriptor, flags & os.O_CLOEXEC)
     except OSError as failure:
-        workload.answerer.not_given(call.note, failure, None)
+        listener.answerer.not_given(call.note, failure, None)
 
 
 def _give_and_tell(
-    workload: Workload, known: Known, call: Any, flags: int, opened: tuple[int, int], begun: int
+    listener: Listener,
+    known: EventTemplate,
+    call: Any,
+    flags: int,
+    opened: tuple[int, int],
+    begun: int,
 ) -> None:
     """Answer, count, and write down. May raise TargetGone; the descriptor is closed then."""
     descriptor, error = opened
     try:
         args = words(call, known.parts) if known.parts is not None else None
-        identity = workload.identify(call.note[PID])
+        identity = listener.identify(call.note[PID])
     except BaseException:
         if descriptor >= 0:
             os.close(descriptor)
         raise
-    answerer, note = workload.answerer, call.note
+    answerer, note = listener.answerer, call.note
     if descriptor < 0:
-        outcome = answerer.performed(note, 0, error, None)
+        response = answerer.performed(note, 0, error, None)
     else:
-        outcome = answerer.injected(note, descriptor, flags & os.O_CLOEXEC, None)
-    reporter = workload.reporter
+        response = answerer.injected(note, descriptor, flags & os.O_CLOEXEC, None)
+    reporter = listener.reporter
     # fmt: off
-    reporter.answered(Record(
-        reporter.epoch + begun, workload.name, identity, call.note[PID], known.title,
-        known.syscall, known.arch, args, "allow", outcome.how, outcome.errno,
-        outcome.value, known.rule, None, False, clock() - begun,
+    reporter.answered(CallRecord(
+        reporter.epoch + begun, listener.name, identity, call.note[PID], known.title,
+        known.syscall, known.arch, args, "allow", response.how, response.errno,
+        response.value, known.rule, None, False, clock() - begun,
     ))
     # fmt: on

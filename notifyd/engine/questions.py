@@ -15,10 +15,10 @@ from notifyd.policy.call import Note
 from notifyd.policy.operations import Exec
 
 if TYPE_CHECKING:
-    from notifyd.engine.workload import Workload
+    from notifyd.engine.listener import Listener
     from notifyd.target.identity import Identity
 
-__all__ = ["Questions", "whole"]
+__all__ = ["CallQuestions", "whole"]
 
 clock = time.perf_counter_ns
 
@@ -40,7 +40,7 @@ def whole(decision: Decision) -> Decision:
     return decision._replace(verdict=msgspec.structs.replace(ask, question=text))
 
 
-class Questions:
+class CallQuestions:
     """The questions of one call.
 
     Attributes:
@@ -58,7 +58,7 @@ class Questions:
 
     async def put(
         self,
-        workload: Workload,
+        listener: Listener,
         note: Note,
         decision: Decision,
         identity: Identity | None,
@@ -68,7 +68,7 @@ class Questions:
         """Ask a person, and say what follows. What moved meanwhile is not asked about again.
 
         Args:
-            workload: whose call it is.
+            listener: whose call it is.
             note: the notification.
             decision: with an `Ask`.
             identity: who calls.
@@ -85,7 +85,7 @@ class Questions:
             begun = clock()
             try:
                 mine = whole(decision)
-                found = await ask_person(workload, note, mine, about, identity, args, slot)
+                found = await ask_person(listener, note, mine, about, identity, args, slot)
             finally:
                 self.waited += clock() - begun
             self.said = *self.said, (about, found)

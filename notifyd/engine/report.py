@@ -8,10 +8,10 @@ import time
 import traceback
 from typing import Any
 
+from notifyd.events.counters import Counters
 from notifyd.events.log import json_logger, terminal_logger
-from notifyd.events.record import Record
+from notifyd.events.record import CallRecord
 from notifyd.events.stream import EventStream
-from notifyd.events.tally import Tally
 from notifyd.events.terminal import Failures, Refusals
 
 
@@ -19,17 +19,17 @@ class Reporter:
     """Where answered calls go.
 
     Args:
-        audit: the event log, or None. A workload's may change (`Workload.record`).
+        audit: the event log, or None. A workload's may change (`Listener.record`).
         refusals: what shows refused calls to a person, or None.
         failures: what shows that rules fail, where refused calls are not shown, or None.
         counts: whether somebody asks for the counts.
         narrates: whether `info` goes to standard error as well: the journal of a service.
 
     Attributes:
-        silent: nobody wants to know anything, so nothing is counted either.
+        unobserved: nobody wants to know anything, so nothing is counted either.
         epoch: the wall clock, in nanoseconds since 1970, when perf_counter_ns was 0. Set anew now
             and then, since a clock can be set.
-        tally: the counts.
+        counters: the counts.
     """
 
     def __init__(
@@ -44,18 +44,20 @@ class Reporter:
         self.audit = audit
         self.refusals = refusals
         self._failures = failures
-        self.silent = audit is None and refusals is None and not counts
+        self.unobserved = audit is None and refusals is None and not counts
         self._quiet = frozenset() if narrates else frozenset({"info"})
-        self.tally = Tally()
+        self.counters = Counters()
         self.set_clock()
 
     def set_clock(self) -> None:
         """Look at the wall clock again."""
         self.epoch = time.time_ns() - time.perf_counter_ns()
 
-    def answered(self, record: Record) -> None:
+    def answered(self, record: CallRecord) -> None:
         """Count a call, and hand its record to whoever wants it."""
-        self.tally.add(record.operation, record.verdict, record.how, record.errno, record.took_ns)
+        self.counters.add(
+            record.operation, record.verdict, record.how, record.errno, record.took_ns
+        )
         if self.audit is not None:
             self.audit.add(record)
         if self.refusals is not None:
@@ -63,7 +65,7 @@ class Reporter:
 
     def failed(self, rule: str | None, why: str | None) -> None:
         """Count a call at which a rule failed, and show that where only errors are shown."""
-        self.tally.errors += 1
+        self.counters.errors += 1
         if self._failures is not None:
             self._failures.add(rule or "?", why or "?")
 
@@ -92,6 +94,6 @@ class Reporter:
 
     def flush(self) -> None:
         """Write what is collected, and add up what is counted."""
-        self.tally.fold()
+        self.counters.fold()
         if self.audit is not None:
             self.audit.flush()

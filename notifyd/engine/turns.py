@@ -17,9 +17,9 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
-__all__ = ["CREDIT", "Share", "Turns"]
+__all__ = ["MAX_CREDIT_NS", "Share", "Turns"]
 
-CREDIT = 5_000_000  # nanoseconds; what a workload that was away may spend before all others
+MAX_CREDIT_NS = 5_000_000  # nanoseconds; what a workload that was away may spend before all others
 PAID_BACK = 8  # nanoseconds of having nothing to do that pay for one that was spent
 FORGETS = 8  # turns, or so, after which one that was dear is not expected any more
 
@@ -66,7 +66,7 @@ class Turns(Generic[T]):
         if share._away >= 0:
             share._spent -= max(0, now - share._away) // PAID_BACK
             share._away = -1
-        share._spent = max(share._spent, self._level - CREDIT)
+        share._spent = max(share._spent, self._level - MAX_CREDIT_NS)
         share.queued = True
         self._entered += 1
         heappush(self._queue, (share._spent + share._likely, self._entered, share))

@@ -22,7 +22,7 @@ from notifyd.perform.worker import NUDGE
 from notifyd.policy.rule import Rule
 from notifyd.threads import start_thread
 
-LOOK = 0.25  # seconds between two looks
+STACK_CHECK_INTERVAL_S = 0.25  # seconds between two looks
 
 
 class SharedListener(Exception):
@@ -64,7 +64,7 @@ class Watchdog:
         busy: FrameType | None = None
         waiting: FrameType | None = None
         since = 0.0
-        while not self._over.wait(LOOK):
+        while not self._over.wait(STACK_CHECK_INTERVAL_S):
             waiting = self._still_waiting(waiting)
             found = self._busy_rule()
             if found is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notifyd.perform import RECIPES
+from notifyd.perform import FILE_PERFORMERS
 from notifyd.policy.operations import Exec
 from notifyd.policy.rule import Rule
 from notifyd.policy.ruleset import RuleSet
@@ -26,7 +26,7 @@ def watched_for(rules: RuleSet, *, audited: bool) -> tuple[Watched, ...]:
         for step in steps
         if isinstance(step.declaration, Rule)
     }
-    if any(operation in RECIPES for operation in about):
+    if any(operation in FILE_PERFORMERS for operation in about):
         return (*LAZINESS, *IDENTITY, *CONTEXT)
     if Exec in about:
         # Where a program is found is looked up for the target; what it forbids itself, the kernel

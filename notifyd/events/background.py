@@ -13,17 +13,17 @@ from typing import Protocol
 from notifyd.events.encode import encode_event
 from notifyd.threads import start_thread
 
-__all__ = ["MOST_WAITING", "Background", "Keeper", "KeeperError"]
+__all__ = ["MAX_SINK_BACKLOG_BYTES", "BackgroundSink", "EventWriter", "EventWriterError"]
 
-MOST_WAITING = 1 << 24  # bytes: some 40,000 calls
-PATIENCE = 10.0  # seconds that closing waits for what was taken
+MAX_SINK_BACKLOG_BYTES = 1 << 24  # bytes: some 40,000 calls
+SINK_CLOSE_TIMEOUT_S = 10.0  # seconds that closing waits for what was taken
 
 
-class KeeperError(Exception):
+class EventWriterError(Exception):
     """Events could not be kept; the text says why."""
 
 
-class Keeper(Protocol):
+class EventWriter(Protocol):
     """Keeps events. Used by one thread alone, in which it may wait."""
 
     def keep(self, data: bytes) -> None:
@@ -37,11 +37,11 @@ class Keeper(Protocol):
         """There are no more."""
 
 
-class Background:
-    """A sink in front of a keeper, with a thread of its own.
+class BackgroundSink:
+    """A sink in front of a writer, with a thread of its own.
 
     Args:
-        make: makes the keeper, in the thread.
+        make: makes the writer, in the thread.
         name: what it is called in complaints.
         complain: gets one line when events begin to be lost, and at the end how many.
 
@@ -50,7 +50,7 @@ class Background:
     """
 
     def __init__(
-        self, make: Callable[[], Keeper], name: str, complain: Callable[[str], None]
+        self, make: Callable[[], EventWriter], name: str, complain: Callable[[str], None]
     ) -> None:
         self.lost = 0
         self._make = make
@@ -59,7 +59,7 @@ class Background:
         self._ready = threading.Condition()
         self._pieces: list[bytes] = []
         self._size = 0
-        self._gap = 0  # events lost since the keeper last heard of it
+        self._gap = 0  # events lost since the writer last heard of it
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"audit-{name}", daemon=True)
         start_thread(self._thread)
@@ -67,7 +67,7 @@ class Background:
     def put(self, data: bytes) -> None:
         """Take whole lines. Neither raises nor waits."""
         with self._ready:
-            if self._gap or self._size + len(data) > MOST_WAITING:
+            if self._gap or self._size + len(data) > MAX_SINK_BACKLOG_BYTES:
                 self._lose(data.count(b"\n"), "it is slower than events come")
                 self._gap += data.count(b"\n")
             else:
@@ -80,7 +80,7 @@ class Background:
         with self._ready:
             self._closing = True
             self._ready.notify()
-        self._thread.join(PATIENCE)
+        self._thread.join(SINK_CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             with self._ready:
                 self._lose(sum(piece.count(b"\n") for piece in self._pieces), "it does not end")
@@ -88,16 +88,16 @@ class Background:
             self._complain(f"audit: {self.lost} events in all are missing in the {self._name}")
 
     def _run(self) -> None:
-        keeper: Keeper | None = None
+        writer: EventWriter | None = None
         while data := self._next():
             try:
-                keeper = keeper or self._make()
-                keeper.keep(data)
-            except KeeperError as error:
+                writer = writer or self._make()
+                writer.keep(data)
+            except EventWriterError as error:
                 with self._ready:
                     self._lose(data.count(b"\n"), str(error))
-        if keeper is not None:
-            keeper.close()
+        if writer is not None:
+            writer.close()
 
     def _next(self) -> bytes:
         """What waits, and then how much is missing; nothing at the end."""

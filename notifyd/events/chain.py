@@ -10,10 +10,19 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-__all__ = ["START", "Link", "Sealed", "digest_of", "last_link", "parse", "seal", "seal_signed"]
+__all__ = [
+    "START",
+    "ChainLink",
+    "SealedLine",
+    "digest_of",
+    "last_link",
+    "parse",
+    "seal",
+    "seal_signed",
+]
 
 
-class Link(NamedTuple):
+class ChainLink(NamedTuple):
     """A place in the chain.
 
     Attributes:
@@ -25,11 +34,11 @@ class Link(NamedTuple):
     digest: bytes
 
 
-START = Link(0, bytes(32))
+START = ChainLink(0, bytes(32))
 """The place before the first record."""
 
 
-class Sealed(NamedTuple):
+class SealedLine(NamedTuple):
     """A line, taken apart.
 
     Attributes:
@@ -40,19 +49,19 @@ class Sealed(NamedTuple):
     """
 
     body: bytes
-    link: Link
+    link: ChainLink
     unsigned: bytes
     signature: bytes
 
 
 # Only at the very end of a line: inside a text of JSON a quotation mark stands after a backslash.
-_END = re.compile(
+_LINE_END = re.compile(
     rb',"seq":([1-9][0-9]{0,17})(?:,"signature":"([A-Za-z0-9+/]{86}==)")?,"chain":"([0-9a-f]{64})"}'
 )
-_LONGEST = 240  # bytes that `_END` matches at most, and some
+_MAX_END_BYTES = 240  # bytes that `_LINE_END` matches at most, and some
 
 
-def seal(records: Iterable[bytes], after: Link) -> tuple[bytes, Link]:
+def seal(records: Iterable[bytes], after: ChainLink) -> tuple[bytes, ChainLink]:
     """Give records their numbers and digests. Hot: every call that is written pays for it.
 
     Args:
@@ -69,35 +78,35 @@ def seal(records: Iterable[bytes], after: Link) -> tuple[bytes, Link]:
         body = b'%b,"seq":%d}' % (record[:-1], seq)
         digest = sha256(digest + body).digest()
         lines.append(b'%b,"chain":"%b"}\n' % (body[:-1], digest.hex().encode()))
-    return b"".join(lines), Link(seq, digest)
+    return b"".join(lines), ChainLink(seq, digest)
 
 
-def seal_signed(record: bytes, signature: bytes, after: Link) -> tuple[bytes, Link]:
+def seal_signed(record: bytes, signature: bytes, after: ChainLink) -> tuple[bytes, ChainLink]:
     """The same for one record with a signature of its `digest_of`."""
     seq = after.seq + 1
     body = b'%b,"seq":%d,"signature":"%b"}' % (record[:-1], seq, signature)
-    link = Link(seq, sha256(after.digest + body).digest())
+    link = ChainLink(seq, sha256(after.digest + body).digest())
     return b'%b,"chain":"%b"}\n' % (body[:-1], link.digest.hex().encode()), link
 
 
-def digest_of(record: bytes, after: Link) -> bytes:
+def digest_of(record: bytes, after: ChainLink) -> bytes:
     """What is signed of a record: its digest as if it had no signature."""
     return sha256(after.digest + b'%b,"seq":%d}' % (record[:-1], after.seq + 1)).digest()
 
 
-def parse(line: bytes) -> Sealed | None:
+def parse(line: bytes) -> SealedLine | None:
     """Take a line apart, without its newline; None if it is not a sealed record."""
-    found = _END.search(line, max(0, len(line) - _LONGEST))
+    found = _LINE_END.search(line, max(0, len(line) - _MAX_END_BYTES))
     if found is None or found.end() != len(line) or not line.startswith(b"{"):
         return None
     seq, signature, chain = found.groups()
     body = line[: found.start(3) - len(b',"chain":"')] + b"}"
     unsigned = line[: found.end(1)] + b"}"
-    link = Link(int(seq), bytes.fromhex(chain.decode()))
-    return Sealed(body, link, unsigned, signature or b"")
+    link = ChainLink(int(seq), bytes.fromhex(chain.decode()))
+    return SealedLine(body, link, unsigned, signature or b"")
 
 
-def last_link(lines: bytes) -> Link | None:
+def last_link(lines: bytes) -> ChainLink | None:
     """The place of the last of several whole lines; None if it is not a sealed record."""
     start = lines.rfind(b"\n", 0, len(lines) - 1) + 1
     found = parse(lines[start:-1])

@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from notifyd.errors import UsageError
-from notifyd.events.background import KeeperError
+from notifyd.events.background import EventWriterError
 from notifyd.events.select import PATHS
 
 __all__ = ["COLUMNS", "Database", "read_events"]
 
-VERSION = 1  # of the schema: PRAGMA user_version
+EVENT_SCHEMA_VERSION = 1  # of the schema: PRAGMA user_version
 
 COLUMNS: Mapping[str, str] = {
     "time": "TEXT NOT NULL",
@@ -62,7 +62,7 @@ class Database:
             self._connection = sqlite3.connect(path, timeout=5.0)
             self._make()
         except (OSError, sqlite3.Error) as error:
-            raise KeeperError(f"{path!r}: {error}") from error
+            raise EventWriterError(f"{path!r}: {error}") from error
 
     def keep(self, data: bytes) -> None:
         """Keep lines, in one transaction."""
@@ -71,7 +71,7 @@ class Database:
             with self._connection:
                 self._connection.executemany(self._insert, rows)
         except (sqlite3.Error, OverflowError) as error:
-            raise KeeperError(f"{self._path!r}: {error}") from error
+            raise EventWriterError(f"{self._path!r}: {error}") from error
 
     def close(self) -> None:
         """Close the file; its write-ahead log goes into it."""
@@ -79,8 +79,8 @@ class Database:
 
     def _make(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION):
-            raise KeeperError(f"{self._path!r} is of version {version}: name a new file")
+        if version not in (0, EVENT_SCHEMA_VERSION):
+            raise EventWriterError(f"{self._path!r} is of version {version}: name a new file")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
@@ -92,7 +92,7 @@ class Database:
                 self._connection.execute(
                     f"CREATE INDEX IF NOT EXISTS events_{name} ON events ({name})"
                 )
-            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+            self._connection.execute(f"PRAGMA user_version = {EVENT_SCHEMA_VERSION}")
 
 
 def read_events(path: str, since: str = "", until: str = "") -> Iterator[bytes]:

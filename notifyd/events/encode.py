@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from notifyd.events.errnos import errno_name
-from notifyd.events.harmless import LIMIT, json_line, tidy, tidy_fields
-from notifyd.events.record import Line, Record
+from notifyd.events.record import CallRecord, Line
+from notifyd.events.sanitize import MAX_TEXT_BYTES, fields_to_json, json_line, to_json
 
 __all__ = ["encode_calls", "encode_event", "encode_lines", "line_of"]
 
@@ -23,7 +23,7 @@ _DIGITS = tuple(f"{number:03d}" for number in range(1000))  # a look-up is twice
 _NOBODY = (None, None, None)
 
 
-def encode_calls(records: Sequence[Record]) -> bytes:
+def encode_calls(records: Sequence[CallRecord]) -> bytes:
     """The `call` events of `records`, a line each, in their order; see `encode_lines`."""
     return encode_lines([line_of(one) for one in records])
 
@@ -36,7 +36,7 @@ def encode_lines(lines: Sequence[Line]) -> bytes:
     _stamp_all(lines)
     try:
         data = _ENCODER.encode_lines(lines)
-    except Exception:  # a lone surrogate, an object that JSON has no word for: found by `tidy`
+    except Exception:  # a lone surrogate, an object that JSON has no word for: found by `to_json`
         return b"".join(map(_with_care, lines))
     if data.isascii() and b"\x7f" not in data and _is_short(data):
         return data
@@ -53,8 +53,8 @@ def encode_event(name: str, fields: Mapping[str, Any], time_ns: int | None = Non
         time_ns: nanoseconds since 1970, UTC; default is now.
     """
     now = time.time_ns() if time_ns is None else time_ns
-    line = {"event": tidy(name), "time": _stamp(now)}
-    rest = tidy_fields(fields)
+    line = {"event": to_json(name), "time": _stamp(now)}
+    rest = fields_to_json(fields)
     line.update((key, value) for key, value in rest.items() if key not in line)
     return json_line(_ENCODER.encode(line)) + b"\n"
 
@@ -72,13 +72,14 @@ def _stamp_all(lines: Sequence[Line]) -> None:
         line.time = f"{prefix}{digits[micros // 1000]}{digits[micros % 1000]}Z"
 
 
-def line_of(r: Record) -> Line:
+def line_of(r: CallRecord) -> Line:
     """What is written of a record."""
     exe, uid, process = r.identity.who if r.identity else _NOBODY
     # fmt: off
     return Line(
         r.time_ns, r.workload, r.identity.pid if r.identity else None, r.tid, exe, uid, process,
-        r.operation, r.syscall, r.arch, tidy_fields(r.args) if r.args else None, r.verdict, r.how,
+        r.operation, r.syscall, r.arch, fields_to_json(r.args) if r.args else None, r.verdict,
+        r.how,
         errno_name(r.errno) if r.errno else None, r.value, r.rule, r.reason, r.racy,
         (r.took_ns + 50) // 100 / 10, round(r.waited_ns / 1e9, 6) if r.waited_ns else None,
         r.approval or None, r.cause or None,
@@ -99,19 +100,20 @@ def _stamp(time_ns: int) -> str:
 def _is_short(data: bytes) -> bool:
     """Whether no line, and so no text in one, is above the limit."""
     start = 0
-    while len(data) - start > LIMIT:
-        start = data.rfind(b"\n", start, start + LIMIT) + 1  # jumps over many lines at once
+    while len(data) - start > MAX_TEXT_BYTES:
+        # jumps over many lines at once
+        start = data.rfind(b"\n", start, start + MAX_TEXT_BYTES) + 1
         if not start:
             return False
     return True
 
 
 def _mended(piece: bytes, line: Line) -> bytes:
-    return _with_care(line) if len(piece) > LIMIT else json_line(piece) + b"\n"
+    return _with_care(line) if len(piece) > MAX_TEXT_BYTES else json_line(piece) + b"\n"
 
 
 def _with_care(line: Line) -> bytes:
-    fields = {"event": "call", **tidy_fields(msgspec.structs.asdict(line))}
+    fields = {"event": "call", **fields_to_json(msgspec.structs.asdict(line))}
     if not line.racy:
         del fields["racy"]
     return json_line(_ENCODER.encode(fields)) + b"\n"

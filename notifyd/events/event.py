@@ -13,7 +13,7 @@ from typing import Any
 
 from notifyd.events.approval_events import APPROVALS, CONTROL
 from notifyd.events.event_kind import EventKind
-from notifyd.events.harmless import printable, tidy
+from notifyd.events.sanitize import printable, to_json
 
 __all__ = ["COMMON", "EVENTS", "EventKind", "docs_rows", "sentence", "undeclared"]
 
@@ -312,7 +312,7 @@ class _OrQuestion(dict[str, str]):
 
 
 def _shown(value: Any) -> str:
-    plain = tidy(value)
+    plain = to_json(value)
     if isinstance(plain, list):
         plain = " ".join(map(str, plain))
     return printable(str(plain))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["KINDS", "Finding", "Report"]
+__all__ = ["FINDING_KINDS", "Finding", "Report"]
 
-KINDS = {
+FINDING_KINDS = {
     "changed": "the record is not what was written",
     "removed": "records are missing before this line",
     "inserted": "the record does not belong here",
@@ -31,7 +31,7 @@ class Finding:
         file: where.
         line: counted from 1; 0 for the file as a whole.
         seq: the number of the record, as its line says or as it should be; 0 if it has none.
-        kind: one of `KINDS`; "" for one that has turned out to be none.
+        kind: one of `FINDING_KINDS`; "" for one that has turned out to be none.
         said: more about it, for a person.
     """
 
@@ -44,7 +44,7 @@ class Finding:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         number = f" (seq {self.seq})" if self.seq else ""
-        return f"{place}{number}: {self.kind}: {self.said or KINDS[self.kind]}"
+        return f"{place}{number}: {self.kind}: {self.said or FINDING_KINDS[self.kind]}"
 
 
 @dataclass(slots=True)

@@ -14,13 +14,13 @@ from typing import Any
 from notifyd.events.encode import encode_event
 from notifyd.events.record import Line
 
-__all__ = ["MOST_WAITING", "Follower", "Wanted"]
+__all__ = ["MAX_FOLLOWER_BACKLOG_BYTES", "EventFilter", "Follower"]
 
-MOST_WAITING = 1 << 20  # bytes kept for a reader that is slow: some 3,000 calls
+MAX_FOLLOWER_BACKLOG_BYTES = 1 << 20  # bytes kept for a reader that is slow: some 3,000 calls
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EventFilter:
     """What a reader asks for: all of what is given has to fit. Globs, as in a shell; "" is any.
 
     An event that has no such field does not fit: a verdict has only a call.
@@ -45,7 +45,10 @@ class Follower:
     """
 
     def __init__(
-        self, wanted: Wanted, wake: Callable[[], object], most: int = MOST_WAITING
+        self,
+        wanted: EventFilter,
+        wake: Callable[[], object],
+        most: int = MAX_FOLLOWER_BACKLOG_BYTES,
     ) -> None:
         globs = {one.name: getattr(wanted, one.name) for one in fields(wanted)}
         self._checks = [

@@ -17,14 +17,14 @@ from typing import Any
 
 import msgspec
 
-from notifyd.events.background import KeeperError
+from notifyd.events.background import EventWriterError
 from notifyd.events.words import event_text, refuses
 from notifyd.kernel.memfd import sealed
 
 __all__ = ["SOCKET", "Journal", "entry"]
 
 SOCKET = "/run/systemd/journal/socket"
-PATIENCE = 5.0  # seconds that one entry may wait for a journal that is slow
+JOURNAL_TIMEOUT_S = 5.0  # seconds that one entry may wait for a journal that is slow
 
 # syslog(3)
 _PRIORITIES: Mapping[str, int] = MappingProxyType({"error": 3, "warning": 4, "info": 6})
@@ -62,12 +62,14 @@ class Journal:
 
     def __init__(self, path: str = SOCKET) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(JOURNAL_TIMEOUT_S)
         try:
             self._socket.connect(path)
         except OSError as error:
             self._socket.close()
-            raise KeeperError(f"{path!r}: {error.strerror}: is systemd-journald there?") from error
+            raise EventWriterError(
+                f"{path!r}: {error.strerror}: is systemd-journald there?"
+            ) from error
 
     def keep(self, data: bytes) -> None:
         """Send lines, an entry each."""
@@ -75,7 +77,7 @@ class Journal:
             try:
                 self._send(entry(msgspec.json.decode(line, type=dict[str, Any])))
             except OSError as error:
-                raise KeeperError(error.strerror or "it does not take entries") from error
+                raise EventWriterError(error.strerror or "it does not take entries") from error
 
     def close(self) -> None:
         """Nothing is left to send."""

@@ -18,26 +18,26 @@ from typing import Any, Self
 import msgspec
 
 from notifyd.errors import UsageError
+from notifyd.events.chain_writer import ChainWriter
 from notifyd.events.encode import encode_event
 from notifyd.events.errnos import errno_name
-from notifyd.events.ledger import Ledger
 from notifyd.events.logfile import Begin, left_behind, open_log
 from notifyd.events.redact import Redactor
-from notifyd.events.rotation import Keeping, Rotation
+from notifyd.events.rotation import Rotation, RotationPolicy
 from notifyd.events.signing import Signer
 from notifyd.events.stream import EventStream
 
-__all__ = ["JsonLines", "Manner", "to_stderr"]
+__all__ = ["JsonLines", "LogSettings", "to_stderr"]
 
-PATIENCE = 2.0  # seconds that closing waits for a reader that is slow
-EVERY = 4096  # records between two signed checkpoints
-PERIOD = 60.0  # seconds between them, if there is anything new
+LOG_CLOSE_TIMEOUT_S = 2.0  # seconds that closing waits for a reader that is slow
+MAX_UNSIGNED_RECORDS = 4096  # records between two signed checkpoints
+CHECKPOINT_INTERVAL_S = 60.0  # seconds between them, if there is anything new
 _OWN = b'{"event":"audit.'  # what such a record begins with: no other event is called so
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class LogSettings:
     """How a log is kept.
 
     Attributes:
@@ -47,7 +47,7 @@ class Manner:
         patient: whether events wait in memory, as for a slow reader, while the disk is full.
     """
 
-    keeping: Keeping = field(default_factory=Keeping)
+    keeping: RotationPolicy = field(default_factory=RotationPolicy)
     signer: Signer | None = None
     redactor: Redactor | None = None
     patient: bool = False
@@ -62,7 +62,7 @@ class JsonLines(EventStream):
         on_full: called when that changes, with what it is now; must neither wait nor raise.
     """
 
-    def __init__(self, path: str, complain: Callable[[str], None], manner: Manner) -> None:
+    def __init__(self, path: str, complain: Callable[[str], None], manner: LogSettings) -> None:
         super().__init__(manner.redactor)
         self.lost = 0
         self.full = False
@@ -70,7 +70,9 @@ class JsonLines(EventStream):
         self._path = path
         self._complain = complain
         self._signer = manner.signer
-        self._patient = frozenset({errno.EAGAIN}) | (FULL if manner.patient else frozenset())
+        self._patient = frozenset({errno.EAGAIN}) | (
+            DISK_FULL_ERRNOS if manner.patient else frozenset()
+        )
         self._gap = self._gap_error = 0  # events lost since the file last heard of it, and why
         self._full_since: float | None = None  # monotonic; until the file has heard of it
         self._has_begun = False  # whether the file has its `audit.begun`
@@ -87,7 +89,7 @@ class JsonLines(EventStream):
         cls,
         path: str | os.PathLike[str],
         complain: Callable[[str], None] | None = None,
-        manner: Manner | None = None,
+        manner: LogSettings | None = None,
     ) -> Self:
         """Open or create `path`, mode 0600. Its end is where events go, after what is there.
 
@@ -103,7 +105,7 @@ class JsonLines(EventStream):
         name = os.fspath(path)
         if os.path.isfile(name):  # of a link, the file is rotated
             name = os.path.realpath(name) if _is_plain(name) else name
-        return cls(name, complain or to_stderr, manner or Manner())
+        return cls(name, complain or to_stderr, manner or LogSettings())
 
     def __enter__(self) -> Self:
         return self
@@ -114,13 +116,13 @@ class JsonLines(EventStream):
     def close(self) -> None:
         """Write what is left, tell of the losses, close the file. A second time does nothing.
 
-        The only method that may wait: up to `PATIENCE` for a reader that is slow, and for older
-        files to be packed.
+        The only method that may wait: up to `LOG_CLOSE_TIMEOUT_S` for a reader that is slow, and
+        for older files to be packed.
         """
         if self._ledger.descriptor < 0:
             return
         self.flush()
-        self._account(self._ledger.wait_for_reader(PATIENCE))
+        self._account(self._ledger.wait_for_reader(LOG_CLOSE_TIMEOUT_S))
         if not self._has_begun and self._ledger.link.seq and not self._ledger.waiting:
             self._put(b"")  # a file that another one led to is not empty
         if self._is_at_ease():
@@ -206,7 +208,7 @@ class JsonLines(EventStream):
             elif fields["event"] == "audit.full":
                 self._full_since = time.monotonic() - fields["lasted_s"]
         error = self._ledger.error
-        if events and not self._gap and error not in FULL:
+        if events and not self._gap and error not in DISK_FULL_ERRNOS:
             self._complain(f"audit: {self._path!r}: {os.strerror(error)}; events are being lost")
         if events:
             self.lost += events
@@ -215,12 +217,14 @@ class JsonLines(EventStream):
 
     def _notice_full(self) -> None:
         error = self._ledger.error
-        if error in FULL and not self.full:
+        if error in DISK_FULL_ERRNOS and not self.full:
             if self._full_since is None:
                 self._full_since = time.monotonic()
             self._gap_error = error
             self.full = True
-            then = "calls are refused" if FULL & self._patient else "events are being lost"
+            then = (
+                "calls are refused" if DISK_FULL_ERRNOS & self._patient else "events are being lost"
+            )
             self._complain(f"audit: {self._path!r}: {os.strerror(error)}; {then}")
             self.on_full(True)
         elif not error and self.full:
@@ -243,7 +247,9 @@ class JsonLines(EventStream):
                 self._begin_anew()
         elif self._signer is not None:
             new = self._ledger.link.seq - self._checked
-            if new >= EVERY or (new and time.monotonic() - self._checked_at >= PERIOD):
+            if new >= MAX_UNSIGNED_RECORDS or (
+                new and time.monotonic() - self._checked_at >= CHECKPOINT_INTERVAL_S
+            ):
                 self._checkpoint(None)
 
     def _checkpoint(self, ends: str | None) -> None:
@@ -259,7 +265,7 @@ class JsonLines(EventStream):
         self._notice_full()
 
     def _begin(self, descriptor: int, begin: Begin) -> None:
-        self._ledger = Ledger(descriptor, begin.link, torn=begin.torn, patient=self._patient)
+        self._ledger = ChainWriter(descriptor, begin.link, torn=begin.torn, patient=self._patient)
         self._begun, self._has_begun = _record("audit.begun", begin.said), False
         self._first = self._checked = begin.link.seq + 1
         self._checked_at = time.monotonic()
@@ -279,7 +285,7 @@ class JsonLines(EventStream):
             old.close()
         except OSError as error:
             self._complain(f"audit: {name!r}: {error.strerror}; its end may be missing")
-        self._rotation.tidy()
+        self._rotation.prune()
         return True
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from notifyd.events.event import sentence
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from notifyd.errors import UsageError
-from notifyd.events.chain import START, Link, last_link
-from notifyd.events.lines import ends_of, lines_in
+from notifyd.events.chain import START, ChainLink, last_link
+from notifyd.events.line_reader import ends_of, lines_in
 from notifyd.kernel.flock import lock
 
 __all__ = ["Begin", "left_behind", "name_of_rotated", "open_log", "rotated", "write_all"]
@@ -38,7 +38,7 @@ class Begin:
         torn: whether the file ends within a line.
     """
 
-    link: Link
+    link: ChainLink
     said: dict[str, Any]
     torn: bool = False
 
@@ -142,7 +142,7 @@ def _after_rotation(name: str) -> Begin:
     return Begin(link, said)
 
 
-def _last_of(path: str) -> Link | None:
+def _last_of(path: str) -> ChainLink | None:
     if not path.endswith(".gz"):
         with open(path, "rb") as file:
             return last_link(ends_of(file).line)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
 from notifyd.errors import UsageError
-from notifyd.events.lines import lines_in
+from notifyd.events.line_reader import lines_in
 from notifyd.events.logfile import rotated
 from notifyd.kernel.flock import is_locked
 

@@ -1,6 +1,6 @@
 """The record of one answered call, as the engine hands it over. `encode` turns it into text.
 
-A `Record` is for readers; a `Line` is what is written, and is made at once where no one
+A `CallRecord` is for readers; a `Line` is what is written, and is made at once where no one
 else looks.
 """
 
@@ -13,7 +13,7 @@ import msgspec
 from notifyd.target.identity import Identity
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class CallRecord(msgspec.Struct, frozen=True, gc=False):
     """One call and its answer.
 
     It is a msgspec struct, unseen by the garbage collector, because one is made for every call and
@@ -64,7 +64,7 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True, tag_field="event", tag=
     """The fields of a `call` event, in the order in which they are written.
 
     `time` is a number of nanoseconds since 1970, UTC, until it is encoded; `took_us` has one
-    decimal. All else is as in `Record` and in the catalogue.
+    decimal. All else is as in `CallRecord` and in the catalogue.
     """
 
     time: str | int | None = None

@@ -12,13 +12,13 @@ from typing import Any
 
 from notifyd.events.record import Line
 
-__all__ = ["HIDDEN", "KEPT", "Redactor"]
+__all__ = ["HIDDEN", "UNREDACTED_FIELDS", "Redactor"]
 
 HIDDEN = "[redacted]"
 # Without these a record says nothing; `racy` and `cause` are no more than marks themselves.
-KEPT = frozenset({"event", "time", "level", "racy", "cause", "redacted"})
+UNREDACTED_FIELDS = frozenset({"event", "time", "level", "racy", "cause", "redacted"})
 
-_FIELDS = tuple(name for name in Line.__struct_fields__ if name not in KEPT)
+_FIELDS = tuple(name for name in Line.__struct_fields__ if name not in UNREDACTED_FIELDS)
 
 
 class Redactor:
@@ -56,7 +56,7 @@ class Redactor:
         kept, found = dict[str, Any](), list[str]()
         for key, value in fields.items():
             name = f"{prefix}{key}"
-            if name in KEPT or value is None:
+            if name in UNREDACTED_FIELDS or value is None:
                 kept[key] = value
             elif all_of_it or self._match(name):
                 kept[key] = HIDDEN

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from notifyd.events.logfile import name_of_rotated, rotated
 from notifyd.threads import start_thread
 
-__all__ = ["Keeping", "Rotation"]
+__all__ = ["Rotation", "RotationPolicy"]
 
-_RETRY = 60.0  # seconds after which a rotation that failed is tried again
+_RETRY_INTERVAL_S = 60.0  # seconds after which a rotation that failed is tried again
 _COPY = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class RotationPolicy:
     """When a new file begins, and what happens to the older ones.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rotation:
         is_file: whether it is one; a FIFO is not.
     """
 
-    def __init__(self, path: str, keeping: Keeping, complain: Callable[[str], None]) -> None:
+    def __init__(self, path: str, keeping: RotationPolicy, complain: Callable[[str], None]) -> None:
         self._path = path
         self._keeping = keeping
         self._complain = complain
@@ -101,17 +101,17 @@ class Rotation:
 
     def failed(self, name: str, error: Exception) -> None:
         """It failed: the old file is kept in use, and it is tried again later."""
-        self._not_before = time.monotonic() + _RETRY
+        self._not_before = time.monotonic() + _RETRY_INTERVAL_S
         if name:
             os.rename(name, self._path)
         self._complain(f"audit: {self._path!r} cannot be rotated ({error}); it grows on")
 
-    def tidy(self) -> None:
+    def prune(self) -> None:
         """Pack and remove older files, in a thread."""
         if self._keeping.keep or self._keeping.compress:
             self._again = True
             if self._thread is None or not self._thread.is_alive():
-                thread = threading.Thread(target=self._tidy_all, name="audit-rotation")
+                thread = threading.Thread(target=self._prune_all, name="audit-rotation")
                 with suppress(OSError):  # no more threads now: it is done with the next file
                     start_thread(thread)
                     self._thread = thread
@@ -120,14 +120,14 @@ class Rotation:
         """Wait until what was begun is done."""
         if self._thread is not None:
             self._thread.join()
-            self._tidy_all()  # it may have been asked for when the thread was about to end
+            self._prune_all()  # it may have been asked for when the thread was about to end
 
-    def _tidy_all(self) -> None:
+    def _prune_all(self) -> None:
         while self._again:
             self._again = False
-            self._tidy()
+            self._prune()
 
-    def _tidy(self) -> None:
+    def _prune(self) -> None:
         try:
             older = rotated(self._path)
             if self._keeping.keep:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from notifyd.events.encode import encode_event, encode_lines, line_of
-from notifyd.events.followers import Follower, Wanted
-from notifyd.events.record import Line, Record
+from notifyd.events.followers import EventFilter, Follower
+from notifyd.events.record import CallRecord, Line
 from notifyd.events.redact import Redactor
 
-__all__ = ["BATCH", "EventStream", "Sink"]
+__all__ = ["FLUSH_BATCH_SIZE", "EventStream", "Sink"]
 
-BATCH = 256  # events; the engine flushes earlier, whenever it has nothing else to do
+FLUSH_BATCH_SIZE = 256  # events; the engine flushes earlier, whenever it has nothing else to do
 
 
 class Sink(Protocol):
@@ -35,7 +35,8 @@ class EventStream:
         redactor: hides fields before anybody sees them.
 
     Attributes:
-        taken: calls that are not encoded yet. The hot path appends to it, and flushes at `BATCH`.
+        taken: calls that are not encoded yet. The hot path appends to it, and flushes at
+            `FLUSH_BATCH_SIZE`.
     """
 
     def __init__(self, redactor: Redactor | None = None) -> None:
@@ -50,7 +51,7 @@ class EventStream:
         """How many follow it."""
         return len(self._followers)
 
-    def follow(self, wanted: Wanted, wake: Callable[[], object]) -> Follower:
+    def follow(self, wanted: EventFilter, wake: Callable[[], object]) -> Follower:
         """Let a reader follow from now on, until `leave`."""
         self.flush()
         follower = Follower(wanted, wake)
@@ -76,10 +77,10 @@ class EventStream:
         """The fields of an event as anybody may see them."""
         return fields if self._redactor is None else self._redactor.fields(fields)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: CallRecord) -> None:
         """Take the record of a call. It is encoded when the batch is handed on."""
         self.taken.append(line_of(record))
-        if len(self.taken) >= BATCH:
+        if len(self.taken) >= FLUSH_BATCH_SIZE:
             self.flush()
 
     def event(self, name: str, /, **fields: object) -> None:
@@ -90,7 +91,7 @@ class EventStream:
         self._lines.append(data)
         for follower in self._followers:
             follower.event(name, shown, data)
-        if len(self._lines) >= BATCH:
+        if len(self._lines) >= FLUSH_BATCH_SIZE:
             self.flush()
 
     def flush(self) -> None:

@@ -6,14 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, TextIO, TypeAlias
 
+from notifyd.events.counters import is_refusal
 from notifyd.events.errnos import errno_name
-from notifyd.events.harmless import printable, tidy
-from notifyd.events.record import Record
-from notifyd.events.tally import is_refusal
+from notifyd.events.record import CallRecord
+from notifyd.events.sanitize import printable, to_json
 
-__all__ = ["MOST", "Failures", "Refusals", "colorful", "describe"]
+__all__ = ["MAX_SHOWN_KINDS", "Failures", "Refusals", "colorful", "describe"]
 
-MOST = 20  # different lines; more would bury what the command itself writes
+MAX_SHOWN_KINDS = 20  # different lines; more would bury what the command itself writes
 
 # What a person wants to read of a call, the first that is there.
 _MAIN = ("path", "oldpath", "linkpath", "address", "addresses", "pathname", "oldpathname")
@@ -31,7 +31,7 @@ def colorful(stream: TextIO) -> bool:
     return stream.isatty() and not unwanted
 
 
-def describe(record: Record) -> str:
+def describe(record: CallRecord) -> str:
     """A refused call in one harmless line.
 
     As `refused connect 192.0.2.1:80 (EACCES) by connect_allowlist.py:connect, curl[4711]`.
@@ -43,7 +43,7 @@ def describe(record: Record) -> str:
         parts.append(f"by {printable(record.rule, 80)}")
     line = f"{' '.join(part for part in parts if part)}, {_who(record)}"
     # Of a traceback the last line, which says what was wrong and where.
-    why = str(tidy(record.reason)).strip().rpartition("\n")[2] if record.reason else ""
+    why = str(to_json(record.reason)).strip().rpartition("\n")[2] if record.reason else ""
     return f"{line}: {printable(why)}" if why else line
 
 
@@ -56,7 +56,7 @@ def main_argument(args: Mapping[str, Any] | None) -> str:
 
 
 class Refusals:
-    """Shows refused, killed and failed calls, each kind once, at most `MOST` kinds.
+    """Shows refused, killed and failed calls, each kind once, at most `MAX_SHOWN_KINDS` kinds.
 
     Two calls are of one kind when rule, operation, main argument, errno and executable agree.
 
@@ -71,7 +71,7 @@ class Refusals:
         self._seen: dict[_Key, tuple[str, int]] = {}  # the line, and how often
         self._further = 0
 
-    def add(self, record: Record) -> None:
+    def add(self, record: CallRecord) -> None:
         """Show a call if it is a refusal that was not shown before."""
         if not is_refusal(record.verdict, record.how, record.errno != 0):
             return
@@ -79,7 +79,7 @@ class Refusals:
         seen = self._seen.get(key)
         if seen is not None:
             self._seen[key] = seen[0], seen[1] + 1
-        elif len(self._seen) < MOST:
+        elif len(self._seen) < MAX_SHOWN_KINDS:
             line = describe(record)
             self._seen[key] = line, 1
             self._say(self._colored(line))
@@ -101,7 +101,9 @@ class Refusals:
 
 
 class Failures:
-    """Shows rules that fail, each rule's kind of error once, at most `MOST`: for `--quiet`.
+    """Shows rules that fail, each rule's kind of error once, at most `MAX_SHOWN_KINDS`.
+
+    For `--quiet`.
 
     Args:
         stream: as of `Refusals`.
@@ -118,7 +120,7 @@ class Failures:
         if kind in self._seen:
             line, count = self._seen[kind]
             self._seen[kind] = line, count + 1
-        elif len(self._seen) < MOST:
+        elif len(self._seen) < MAX_SHOWN_KINDS:
             line = f"{printable(rule, 80)} failed: {printable(last)}"
             self._seen[kind] = line, 1
             self._say(line)
@@ -146,20 +148,20 @@ class _Screen:
             self._stream = None
 
 
-def _verb(record: Record) -> str:
+def _verb(record: CallRecord) -> str:
     if record.verdict == "kill":
         return "killed at"
     return "refused" if record.verdict in ("deny", "ask") else "failed"
 
 
-def _who(record: Record) -> str:
+def _who(record: CallRecord) -> str:
     if record.identity is None:
         return f"thread {record.tid}"
     name = record.identity.exe.rpartition(b"/")[2].decode("utf-8", "backslashreplace")
     return f"{printable(name, 40) or '?'}[{record.identity.pid}]"
 
 
-def _key(record: Record) -> _Key:
+def _key(record: CallRecord) -> _Key:
     exe = b"" if record.identity is None else record.identity.exe
     value = _main(record.args)[1]
     main = value if isinstance(value, str) else str(value)
@@ -183,5 +185,5 @@ def _is_told(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    plain = tidy(value)
+    plain = to_json(value)
     return printable(" ".join(map(str, plain)) if isinstance(plain, list) else str(plain))

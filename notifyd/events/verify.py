@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from notifyd.errors import UsageError
-from notifyd.events.chain import START, Link, Sealed, parse
+from notifyd.events.chain import START, ChainLink, SealedLine, parse
 from notifyd.events.findings import Finding, Report
 from notifyd.events.reading import is_written, lines_of
 from notifyd.events.signing import verifies
@@ -20,9 +20,10 @@ __all__ = ["Verifier", "verify"]
 _BEGUN = b'{"event":"audit.begun"'
 _CHECKPOINT = b'{"event":"audit.checkpoint"'
 _STEP = 10_000  # records between two reports of progress
-MOST = 10_000  # findings; a few bytes of gzip can have millions of lines that are no records
+# findings; a few bytes of gzip can have millions of lines that are no records
+MAX_FINDINGS = 10_000
 _HEADLESS = "the beginning of the file is missing"
-_UNKNOWN = Link(-1, b"")  # nothing is known of what is before the first record
+_UNKNOWN = ChainLink(-1, b"")  # nothing is known of what is before the first record
 
 
 def verify(
@@ -61,7 +62,7 @@ def _read(file: str, verifier: Verifier, progress: Callable[[int], object]) -> b
             verifier.take(number, line)
             if not verifier.report.records % _STEP:
                 progress(verifier.report.records)
-            if len(findings) >= MOST:
+            if len(findings) >= MAX_FINDINGS:
                 findings.append(Finding(file, number, 0, "given up"))
                 return False
     except UsageError as error:
@@ -133,7 +134,7 @@ class Verifier:
         report.findings = [one for one in report.findings if one.kind]
         return report
 
-    def _follow(self, sealed: Sealed, begun: dict[str, Any] | None) -> bytes | None:
+    def _follow(self, sealed: SealedLine, begun: dict[str, Any] | None) -> bytes | None:
         """Have a record follow the one before it; returns the digest of that, if it does."""
         starts = begun is not None and begun.get("why") == "start"
         if self._walk is None or starts:
@@ -146,7 +147,7 @@ class Verifier:
         self._walk.junk = self._junk[:]
         return before.digest if self._walk.follow(sealed) else None
 
-    def _begin(self, sealed: Sealed, begun: dict[str, Any] | None, starts: bool) -> None:
+    def _begin(self, sealed: SealedLine, begun: dict[str, Any] | None, starts: bool) -> None:
         """Begin a chain with a record, or continue one whose beginning is not here."""
         seq = sealed.link.seq
         if self._walk is not None:
@@ -157,7 +158,7 @@ class Verifier:
             self.report.first = seq
             if seq > 1:
                 self.report.notes.append(f"records 1 to {seq - 1} are not in these files")
-        before = Link(seq - 1, _hex(begun.get("continues"))) if begun else _UNKNOWN
+        before = ChainLink(seq - 1, _hex(begun.get("continues"))) if begun else _UNKNOWN
         self._walk = Walk(START if starts else before, self._find)
 
     def _not_a_record(self, line: bytes) -> None:
@@ -176,7 +177,7 @@ class Verifier:
             self._junk.pop()
             self.report.notes.append(f"{finding.file}:{finding.line}: torn by a crash")
 
-    def _check_signature(self, public: str, sealed: Sealed, before: bytes) -> None:
+    def _check_signature(self, public: str, sealed: SealedLine, before: bytes) -> None:
         report = self.report
         report.checkpoints += 1
         if not (sealed.signature or public or self._key):

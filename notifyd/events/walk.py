@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
-from notifyd.events.chain import Link, Sealed
+from notifyd.events.chain import ChainLink, SealedLine
 from notifyd.events.findings import Finding
 
 __all__ = ["Walk"]
@@ -30,9 +30,9 @@ class _Break(NamedTuple):
     """
 
     finding: Finding | None
-    before: Link
+    before: ChainLink
     computed: bytes
-    link: Link
+    link: ChainLink
 
 
 class _Gap(NamedTuple):
@@ -54,7 +54,7 @@ class Walk:
         junk: findings of the lines just before that are no records.
     """
 
-    def __init__(self, link: Link, find: Callable[[int, str], Finding]) -> None:
+    def __init__(self, link: ChainLink, find: Callable[[int, str], Finding]) -> None:
         self.link = link
         self.junk: list[Finding] = []
         self._find = find
@@ -65,7 +65,7 @@ class Walk:
         self._early: dict[int, tuple[bytes, Finding]] = {}
         self._seen: dict[int, bytes] = {}
 
-    def follow(self, sealed: Sealed) -> bool:
+    def follow(self, sealed: SealedLine) -> bool:
         """The next record; whether it follows the one that is `link` now."""
         link, broken, odd = sealed.link, self._break, self._odd
         self._break = self._odd = None
@@ -88,7 +88,7 @@ class Walk:
         self.junk.clear()
         return computed == link.digest
 
-    def step(self, link: Link) -> None:
+    def step(self, link: ChainLink) -> None:
         """Go on to a record without asking whether it follows."""
         self.link = link
         self._seen[link.seq] = link.digest
@@ -105,7 +105,7 @@ class Walk:
                 else f"records {gap.first} to {gap.last} are missing"
             )
 
-    def _judge(self, sealed: Sealed, computed: bytes, broken: _Break | None) -> None:
+    def _judge(self, sealed: SealedLine, computed: bytes, broken: _Break | None) -> None:
         """It follows nothing that it could follow: its number has to say what happened."""
         link = sealed.link
         if broken is not None and broken.before.seq < link.seq < broken.link.seq:
@@ -125,7 +125,7 @@ class Walk:
         else:
             self._odd = self._find(link.seq, "inserted")
 
-    def _skip(self, sealed: Sealed, computed: bytes) -> None:
+    def _skip(self, sealed: SealedLine, computed: bytes) -> None:
         """Numbers are left out."""
         known, link = self.link, sealed.link
         count = link.seq - known.seq - 1
@@ -142,7 +142,7 @@ class Walk:
         self._break = _Break(finding, known, computed, link)
         self.step(link)
 
-    def _came_early(self, seq: int, sealed: Sealed) -> bool:
+    def _came_early(self, seq: int, sealed: SealedLine) -> bool:
         """Whether the record that is left out here stands further up."""
         digest, finding = self._early.pop(seq, (b"", None))
         if finding is None or _digest(digest, sealed) != sealed.link.digest:
@@ -175,5 +175,5 @@ class Walk:
         return False
 
 
-def _digest(before: bytes, sealed: Sealed) -> bytes:
+def _digest(before: bytes, sealed: SealedLine) -> bytes:
     return sha256(before + sealed.body).digest()

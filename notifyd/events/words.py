@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from notifyd.events.counters import is_refusal
 from notifyd.events.event import sentence
-from notifyd.events.harmless import printable
-from notifyd.events.tally import is_refusal
+from notifyd.events.sanitize import printable
 from notifyd.events.terminal import main_argument
 
 __all__ = ["event_text", "refuses", "who"]

@@ -18,10 +18,10 @@ from notifyd.errors import PeerError
 from notifyd.kernel import pidfd, proc, unix
 from notifyd.kernel.unotify import Notifier
 
-__all__ = ["Arrival", "Kind", "Peer", "Refused", "Take"]
+__all__ = ["Arrival", "ArrivalKind", "ArrivalRefused", "Peer", "Take"]
 
 
-class Kind(enum.Enum):
+class ArrivalKind(enum.Enum):
     """How it came."""
 
     OCI = "oci"
@@ -116,7 +116,7 @@ class Arrival:
             executed into one. Which one, the id alone does not say.
     """
 
-    kind: Kind
+    kind: ArrivalKind
     peer: Peer
     id: str
     listener: int
@@ -135,7 +135,7 @@ class Arrival:
         os.close(self.listener)
 
 
-class Refused(PeerError):
+class ArrivalRefused(PeerError):
     """An arrival that is not supervised. The text says why, and may be sent to its sender."""
 
 

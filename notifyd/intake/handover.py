@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from notifyd.intake.native_wire import Handover, Offer, Reply
+    from notifyd.intake.native_wire import Handover, NativeReply, Offer
 
 __all__ = ["ask_program", "default_socket", "handover"]
 
 SYSTEM_SOCKET = "/run/notifyd/native.sock"
-PATIENCE = 30.0  # seconds for the daemon's reply
-_MOST = 1 << 20  # bytes of it
+HANDOVER_TIMEOUT_S = 30.0  # seconds for the daemon's reply
+_MAX_REPLY_BYTES = 1 << 20  # bytes of it
 _CHUNK = 1 << 16
-_MOST_TEXT = 1000  # characters of what it says
+_MAX_TEXT_CHARS = 1000  # characters of what it says
 
 
 def default_socket() -> str:
@@ -84,7 +84,7 @@ def handover(
     }
     reply = _ask(path or default_socket(), request, (listener,))
     if reply.handover is None:
-        raise UsageError(f"the daemon refuses to supervise {id!r}: {_harmless(reply.error)}")
+        raise UsageError(f"the daemon refuses to supervise {id!r}: {_sanitized(reply.error)}")
     return reply.handover
 
 
@@ -109,30 +109,30 @@ def ask_program(
     request = {"request": "program", "id": id, "section": section, "metadata": metadata}
     reply = _ask(path or default_socket(), request, ())
     if reply.offer is None:
-        raise UsageError(f"the daemon has no program for {id!r}: {_harmless(reply.error)}")
+        raise UsageError(f"the daemon has no program for {id!r}: {_sanitized(reply.error)}")
     return reply.offer
 
 
-def _harmless(text: str) -> str:
+def _sanitized(text: str) -> str:
     """What a daemon says, on one line: it may repeat what others have sent it."""
-    from notifyd.events.harmless import printable
+    from notifyd.events.sanitize import printable
 
-    return printable(text, _MOST_TEXT)
+    return printable(text, _MAX_TEXT_CHARS)
 
 
-def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> Reply:
+def _ask(path: str, request: Mapping[str, object], fds: tuple[int, ...]) -> NativeReply:
     import json
     import socket
 
-    from notifyd.intake.native_wire import VERSION, parse_reply
+    from notifyd.intake.native_wire import NATIVE_PROTOCOL_VERSION, parse_reply
     from notifyd.kernel import unix
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(HANDOVER_TIMEOUT_S)
         try:
             connection.connect(path)
             _check_owner(path, unix.peer_cred(connection)[1])
-            data = json.dumps({"notifyd": VERSION, **request}).encode()
+            data = json.dumps({"notifyd": NATIVE_PROTOCOL_VERSION, **request}).encode()
             with contextlib.suppress(BrokenPipeError):  # it may have refused by now, with a reason
                 rest = data[unix.send_fds(connection, data, fds) :]
                 if rest:
@@ -165,7 +165,7 @@ def _check_owner(path: str, uid: int) -> None:
 def _read(connection: socket.socket) -> bytes:
     """Everything up to the newline that ends a reply, or what came before the end."""
     data = b""
-    while not data.endswith(b"\n") and len(data) < _MOST:
+    while not data.endswith(b"\n") and len(data) < _MAX_REPLY_BYTES:
         piece = connection.recv(_CHUNK)
         if not piece:
             break
@@ -179,6 +179,6 @@ def _remedy(path: str, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{path}: no permission to connect: sockets.native of its configuration says who may"
     if isinstance(error, TimeoutError):
-        return f"the daemon at {path} has not answered within {PATIENCE:g} seconds"
+        return f"the daemon at {path} has not answered within {HANDOVER_TIMEOUT_S:g} seconds"
     why = (error.strerror or str(error)).lower()
     return f"{path}: {why}: is that the native socket of notifyd?"

@@ -19,23 +19,23 @@ from functools import partial
 import trio
 
 from notifyd.errors import PeerError
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 from notifyd.intake import lxc_peer
-from notifyd.intake.arrival import Arrival, Kind, Peer, Take
-from notifyd.intake.lxc_notifier import ANSWER_WITHIN, Link, LxcNotifier
-from notifyd.intake.lxc_wire import MAX_PACKET, Request, decode
+from notifyd.intake.arrival import Arrival, ArrivalKind, Peer, Take
+from notifyd.intake.lxc_notifier import ANSWER_WITHIN, LxcConnection, LxcNotifier
+from notifyd.intake.lxc_wire import MAX_PACKET, LxcRequest, decode
 from notifyd.intake.reception import hang_up, our_fault
 from notifyd.kernel import unix
 from notifyd.threads import start_thread
 
-__all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
+__all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_LXC_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
 
-MAX_CONNECTIONS = 512  # two descriptors each while a request waits
+MAX_LXC_CONNECTIONS = 512  # two descriptors each while a request waits
 MAX_PER_UID = 64  # of one user other than root and ours; one container has one connection
 MAX_NAME = 200  # characters
 FIRST_WITHIN = 5.0  # seconds; LXC asks at once when it reconnects
-LOOK = 0.5  # seconds between two looks for requests that wait for too long
-BREATH = 0.1  # seconds until the next try when there are no descriptors left
+REQUEST_SCAN_INTERVAL_S = 0.5  # seconds between two looks for requests that wait for too long
+FD_RETRY_INTERVAL_S = 0.1  # seconds until the next try when there are no descriptors left
 
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -50,7 +50,7 @@ async def serve_lxc(
     *,
     answer_within: float = ANSWER_WITHIN,
     first_within: float = FIRST_WITHIN,
-    max_connections: int = MAX_CONNECTIONS,
+    max_connections: int = MAX_LXC_CONNECTIONS,
     max_per_uid: int = MAX_PER_UID,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -70,7 +70,7 @@ async def serve_lxc(
     """
     with _TimeLimit() as limit:
         places = _Places(max_connections, max_per_uid)
-        desk = _Desk(take, refuse, answer_within, first_within, places, limit)
+        reception = _LxcReception(take, refuse, answer_within, first_within, places, limit)
         accepting = trio.socket.from_stdlib_socket(server)
         async with trio.open_nursery() as nursery:
             task_status.started()
@@ -79,14 +79,14 @@ async def serve_lxc(
                     accepted, _ = await accepting.accept()
                 except OSError as error:
                     if error.errno in _FULL:
-                        await trio.sleep(BREATH)
+                        await trio.sleep(FD_RETRY_INTERVAL_S)
                     elif error.errno != errno.ECONNABORTED:
                         raise
                     continue
-                nursery.start_soon(desk.receive, socket.socket(fileno=accepted.detach()))
+                nursery.start_soon(reception.receive, socket.socket(fileno=accepted.detach()))
 
 
-class _Desk:
+class _LxcReception:
     """Where each connection is checked before it is passed on."""
 
     def __init__(
@@ -125,7 +125,7 @@ class _Desk:
                 if connection.fileno() >= 0:  # it was not handed over
                     await hang_up(connection)
 
-    async def _first(self, connection: socket.socket) -> Request | None:
+    async def _first(self, connection: socket.socket) -> LxcRequest | None:
         """The first request, which stays in the socket; None if the peer left without a word."""
         with trio.move_on_after(self._first_within) as waiting:
             await trio.lowlevel.wait_readable(connection)
@@ -139,8 +139,10 @@ class _Desk:
             raise PeerError(f"cannot be read: {error.strerror}") from error
         return decode(data) if data else None
 
-    def _hand_over(self, connection: int, peer: Peer, request: Request, place: ExitStack) -> None:
-        link = Link(
+    def _hand_over(
+        self, connection: int, peer: Peer, request: LxcRequest, place: ExitStack
+    ) -> None:
+        link = LxcConnection(
             self._answer_within,
             partial(self._refuse, peer),
             place.close,
@@ -152,7 +154,7 @@ class _Desk:
         monitor = request.monitor_pid == peer.pid
         path, name = lxc_peer.title_of(peer.pid) if monitor else ("", "")
         arrival = Arrival(
-            Kind.LXC,
+            ArrivalKind.LXC,
             peer,
             printable(name, MAX_NAME) or f"lxc-{request.init_pid}",
             connection,
@@ -223,6 +225,6 @@ class _TimeLimit:
         self._watched.discard(notifier)
 
     def _watch(self) -> None:
-        while not self._over.wait(LOOK):
+        while not self._over.wait(REQUEST_SCAN_INTERVAL_S):
             for notifier in tuple(self._watched):
                 notifier.expire()

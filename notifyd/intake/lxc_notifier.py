@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from notifyd.errors import PeerError
-from notifyd.intake.lxc_wire import FDS, LISTENER, MAX_PACKET, Request, decode, encode
+from notifyd.intake.lxc_wire import FDS, LISTENER_INDEX, MAX_PACKET, LxcRequest, decode, encode
 from notifyd.kernel import seccomp, unix
 from notifyd.kernel.unotify import Notifier
 from notifyd.policy.note import ID, PID, Note
 
-__all__ = ["ANSWER_WITHIN", "Link", "LxcNotifier"]
+__all__ = ["ANSWER_WITHIN", "LxcConnection", "LxcNotifier"]
 
 ANSWER_WITHIN = 25.0  # seconds; LXC waits 30 (seccomp.c, lxc_socket_set_timeout)
 
@@ -38,7 +38,7 @@ _OVER = select.POLLHUP
 _LATE = "no answer within {:g} seconds: LXC waits 30, and takes a later one for another call's"
 
 
-class Link(NamedTuple):
+class LxcConnection(NamedTuple):
     """What a notifier needs to know of its connection.
 
     Attributes:
@@ -58,7 +58,7 @@ class Link(NamedTuple):
 class _Pending:
     """A request without an answer. Owns its listener."""
 
-    request: Request
+    request: LxcRequest
     listener: int
     notifier: Notifier
     deadline: float  # of time.monotonic()
@@ -72,7 +72,7 @@ class LxcNotifier(Notifier):
 
     Args:
         connection: a connected SOCK_SEQPACKET socket, with `unix.stamp_packets`.
-        sender: whose requests it carries, as the first of them says; see `Request.sender`.
+        sender: whose requests it carries, as the first of them says; see `LxcRequest.sender`.
         link: see there.
     """
 
@@ -88,7 +88,7 @@ class LxcNotifier(Notifier):
         "_socket",
     )
 
-    def __init__(self, connection: int, sender: tuple[int, int, str], link: Link) -> None:
+    def __init__(self, connection: int, sender: tuple[int, int, str], link: LxcConnection) -> None:
         super().__init__(connection)
         self._socket = socket.socket(fileno=connection)
         self._sender = sender
@@ -150,7 +150,7 @@ class LxcNotifier(Notifier):
             self._check_fds(fds, cut)
             request = decode(data)
             self._check(request)
-            listener = fds.pop(LISTENER)
+            listener = fds.pop(LISTENER_INDEX)
         finally:
             unix.close_all(fds)  # the other two show what we look up by ourselves
         age = max(0.0, time.time() - arrived) if arrived is not None else 0.0
@@ -163,10 +163,10 @@ class LxcNotifier(Notifier):
             raise PeerError(f"too many descriptors, or a packet of more than {MAX_PACKET} bytes")
         if len(fds) != FDS:
             raise PeerError(f"{len(fds)} descriptors; LXC sends {FDS}")
-        if not seccomp.is_listener(fds[LISTENER]):
+        if not seccomp.is_listener(fds[LISTENER_INDEX]):
             raise PeerError("the last descriptor is not a seccomp listener")
 
-    def _check(self, request: Request) -> None:
+    def _check(self, request: LxcRequest) -> None:
         if self._pending is not None:
             raise PeerError("a request before the answer to the one before it")
         if request.sender != self._sender:

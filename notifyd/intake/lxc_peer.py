@@ -16,7 +16,7 @@ from notifyd.kernel import namespaces
 __all__ = ["check_pids", "may_ask", "title_of"]
 
 _TITLE = "[lxc monitor] "  # then the path of the containers, a space, and the name
-_DEEPEST = 33  # user namespaces within each other: user_namespaces(7)
+_MAX_USER_NAMESPACES = 33  # user namespaces within each other: user_namespaces(7)
 
 
 def check_pids(peer: Peer) -> None:
@@ -57,7 +57,7 @@ def _made_by(tid: int, uid: int) -> bool:
     namespace = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     ours = os.stat("/proc/self/ns/user").st_ino
     try:
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_USER_NAMESPACES):
             if os.fstat(namespace).st_ino == ours:
                 return False
             if namespaces.owner(namespace) == uid:

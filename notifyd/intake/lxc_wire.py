@@ -20,24 +20,33 @@ from notifyd.kernel.seccomp import DATA_SIZE
 from notifyd.kernel.unotify import NOTIF, RESPONSE, note_from
 from notifyd.policy.note import ID, PID, Note
 
-__all__ = ["FDS", "HEADER", "LISTENER", "MAX_COOKIE", "MAX_PACKET", "Request", "decode", "encode"]
+__all__ = [
+    "FDS",
+    "LISTENER_INDEX",
+    "MAX_COOKIE",
+    "MAX_PACKET",
+    "MESSAGE_HEADER",
+    "LxcRequest",
+    "decode",
+    "encode",
+]
 
-HEADER = Struct("@QiiHHHxxQ")
+MESSAGE_HEADER = Struct("@QiiHHHxxQ")
 """reserved, monitor_pid, init_pid, the sizes of seccomp_notif, seccomp_notif_resp and seccomp_data,
 cookie_len: 32 bytes."""
 
 FDS = 3  # descriptors with a request
-LISTENER = 2  # which of them is the listener
+LISTENER_INDEX = 2  # which of them is the listener
 
 MAX_COOKIE = 65536  # bytes; LXC itself has no limit, but a line of its configuration is shorter
 MAX_STRUCT = 1024  # bytes; the kernel's are 80, 24 and 64 up to 6.18, and only ever grow at the end
-MAX_PACKET = HEADER.size + 2 * MAX_STRUCT + MAX_COOKIE
+MAX_PACKET = MESSAGE_HEADER.size + 2 * MAX_STRUCT + MAX_COOKIE
 
 _MAX_PID = 1 << 22  # PID_MAX_LIMIT of the kernel
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LxcRequest:
     """One call that LXC asks about.
 
     Attributes:
@@ -62,7 +71,7 @@ class Request:
         return self.monitor_pid, self.init_pid, self.cookie
 
 
-def decode(data: bytes) -> Request:
+def decode(data: bytes) -> LxcRequest:
     """Read a request.
 
     Args:
@@ -71,25 +80,27 @@ def decode(data: bytes) -> Request:
     Raises:
         PeerError: it is not a request. The text says what is wrong.
     """
-    if len(data) < HEADER.size:
-        raise PeerError(f"a packet of {len(data)} bytes, but the header alone has {HEADER.size}")
-    reserved, monitor_pid, init_pid, notif, response, seccomp_data, cookie = HEADER.unpack_from(
-        data
+    if len(data) < MESSAGE_HEADER.size:
+        raise PeerError(
+            f"a packet of {len(data)} bytes, but the header alone has {MESSAGE_HEADER.size}"
+        )
+    reserved, monitor_pid, init_pid, notif, response, seccomp_data, cookie = (
+        MESSAGE_HEADER.unpack_from(data)
     )
     if reserved:
         raise PeerError("the reserved field of the header is not 0: another version of the proxy")
     _check_sizes(notif, response, seccomp_data, cookie)
-    frame = HEADER.size + notif
+    frame = MESSAGE_HEADER.size + notif
     whole = frame + response + cookie
     if len(data) != whole:
         raise PeerError(f"a packet of {len(data)} bytes, but its header says {whole}")
-    note = note_from(data, HEADER.size)
+    note = note_from(data, MESSAGE_HEADER.size)
     if RESPONSE.unpack_from(data, frame)[0] != note[ID]:
         raise PeerError("the response is for another notification")
     if not all(0 < pid <= _MAX_PID for pid in (note[PID], monitor_pid, init_pid)):
         raise PeerError("a process id that no process has")
     text = _text(data[frame + response :])
-    return Request(note, monitor_pid, init_pid, text, data[:frame], response)
+    return LxcRequest(note, monitor_pid, init_pid, text, data[:frame], response)
 
 
 def _check_sizes(notif: int, response: int, seccomp_data: int, cookie: int) -> None:
@@ -113,7 +124,7 @@ def _text(cookie: bytes) -> str:
         raise PeerError("the cookie is not UTF-8") from None
 
 
-def encode(request: Request, value: int, error: int, flags: int) -> bytes:
+def encode(request: LxcRequest, value: int, error: int, flags: int) -> bytes:
     """Write the answer to a request.
 
     Args:

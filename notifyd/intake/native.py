@@ -7,11 +7,11 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from notifyd.errors import NotifydError
-from notifyd.intake.arrival import Arrival, Kind, Peer
-from notifyd.intake.native_wire import Handover, Offer, Reply, Request, parse_request
+from notifyd.intake.arrival import Arrival, ArrivalKind, Peer
+from notifyd.intake.native_wire import Handover, NativeReply, NativeRequest, Offer, parse_request
 from notifyd.intake.oci import check_listener
 from notifyd.intake.reception import (
-    PATIENCE,
+    MESSAGE_TIMEOUT_S,
     Refuse,
     Welcome,
     discard,
@@ -22,8 +22,9 @@ from notifyd.intake.reception import (
 
 __all__ = ["serve_native"]
 
-MOST_BYTES = 1 << 16  # of a request; anybody may send one
-MOST_FDS = 8  # that come along; more than any request needs, and a crowd cannot use up all of ours
+MAX_NATIVE_REQUEST_BYTES = 1 << 16  # of a request; anybody may send one
+# that come along; more than any request needs, and a crowd cannot use up all of ours
+MAX_NATIVE_FDS = 8
 
 TakeHandover = Callable[[Arrival, str], Handover]
 """As `Take`, with the digest of the program that is installed; returns the result."""
@@ -39,7 +40,7 @@ async def serve_native(
     refuse: Refuse,
     welcome: Welcome,
     *,
-    patience: float = PATIENCE,
+    patience: float = MESSAGE_TIMEOUT_S,
 ) -> None:
     """Answer requests for ever. See `native_wire`.
 
@@ -56,7 +57,10 @@ async def serve_native(
         try:
             welcome(peer)
             received = await receive_message(
-                connection, most=MOST_BYTES, most_fds=MOST_FDS, patience=patience
+                connection,
+                most=MAX_NATIVE_REQUEST_BYTES,
+                most_fds=MAX_NATIVE_FDS,
+                patience=patience,
             )
             if received is None:
                 return
@@ -66,25 +70,25 @@ async def serve_native(
             finally:
                 await discard(fds)
         except NotifydError as error:
-            await send_all(connection, Reply(error=str(error)).encode())
+            await send_all(connection, NativeReply(error=str(error)).encode())
             raise
         await send_all(connection, reply.encode())
 
-    def answer(message: bytes, fds: list[int], peer: Peer) -> Reply:
+    def answer(message: bytes, fds: list[int], peer: Peer) -> NativeReply:
         request = parse_request(message, len(fds))
         if request.request == "program":
-            return Reply(offer=give(_arrival(request, peer, -1)))
+            return NativeReply(offer=give(_arrival(request, peer, -1)))
         check_listener(fds[0])
         arrival = _arrival(request, peer, fds.pop())
-        return Reply(handover=take(arrival, request.program))
+        return NativeReply(handover=take(arrival, request.program))
 
     # A peer that is not welcome is told so, and nothing is received from it.
     await reception(server, attend, refuse)
 
 
-def _arrival(request: Request, peer: Peer, listener: int) -> Arrival:
+def _arrival(request: NativeRequest, peer: Peer, listener: int) -> Arrival:
     return Arrival(
-        Kind.NATIVE,
+        ArrivalKind.NATIVE,
         peer,
         request.id,
         listener,

@@ -13,12 +13,20 @@ import msgspec
 from notifyd.errors import PeerError
 from notifyd.intake.oci_wire import checked_name
 
-__all__ = ["VERSION", "Handover", "Offer", "Reply", "Request", "parse_reply", "parse_request"]
+__all__ = [
+    "NATIVE_PROTOCOL_VERSION",
+    "Handover",
+    "NativeReply",
+    "NativeRequest",
+    "Offer",
+    "parse_reply",
+    "parse_request",
+]
 
-VERSION = 1
+NATIVE_PROTOCOL_VERSION = 1
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NativeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a program asks for.
 
     Attributes:
@@ -76,21 +84,22 @@ class Handover(msgspec.Struct, frozen=True):
     section: str
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+class NativeReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer: one of `error`, `offer` and `handover`."""
 
-    notifyd: int = VERSION
+    notifyd: int = NATIVE_PROTOCOL_VERSION
     error: str = ""
     offer: Offer | None = None
     handover: Handover | None = None
 
     def encode(self) -> bytes:
         """The bytes for the wire."""
-        told = {"notifyd": VERSION, **msgspec.to_builtins(self)}  # defaults are left out
+        # defaults are left out
+        told = {"notifyd": NATIVE_PROTOCOL_VERSION, **msgspec.to_builtins(self)}
         return msgspec.json.encode(told) + b"\n"
 
 
-def parse_request(message: bytes, fds: int) -> Request:
+def parse_request(message: bytes, fds: int) -> NativeRequest:
     """Read a request.
 
     Args:
@@ -100,9 +109,11 @@ def parse_request(message: bytes, fds: int) -> Request:
     Raises:
         PeerError: it is not one of those above, or has not the one descriptor that it needs.
     """
-    request: Request = _decoded(message, Request)
-    if request.notifyd != VERSION:
-        raise PeerError(f"version {request.notifyd} of the protocol; this is version {VERSION}")
+    request: NativeRequest = _decoded(message, NativeRequest)
+    if request.notifyd != NATIVE_PROTOCOL_VERSION:
+        raise PeerError(
+            f"version {request.notifyd} of the protocol; this is version {NATIVE_PROTOCOL_VERSION}"
+        )
     wanted = 1 if request.request == "handover" else 0
     if fds != wanted:
         raise PeerError(f"{request.request} with {fds} descriptors, not {wanted}")
@@ -110,13 +121,13 @@ def parse_request(message: bytes, fds: int) -> Request:
     return request
 
 
-def parse_reply(message: bytes) -> Reply:
+def parse_reply(message: bytes) -> NativeReply:
     """Read a reply.
 
     Raises:
         PeerError: it is not a reply.
     """
-    reply: Reply = _decoded(message, Reply)
+    reply: NativeReply = _decoded(message, NativeReply)
     return reply
 
 

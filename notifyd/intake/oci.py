@@ -6,10 +6,10 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from notifyd.errors import PeerError
-from notifyd.intake.arrival import Arrival, Kind, Peer
+from notifyd.intake.arrival import Arrival, ArrivalKind, Peer
 from notifyd.intake.oci_wire import ProcessState, parse_process_state
 from notifyd.intake.reception import (
-    PATIENCE,
+    MESSAGE_TIMEOUT_S,
     Refuse,
     Welcome,
     discard,
@@ -30,7 +30,7 @@ async def serve_oci(
     refuse: Refuse,
     welcome: Welcome,
     *,
-    patience: float = PATIENCE,
+    patience: float = MESSAGE_TIMEOUT_S,
 ) -> None:
     """Take listeners from runtimes, for ever.
 
@@ -70,7 +70,7 @@ def check_listener(fd: int) -> None:
 
 def _arrival(state: ProcessState, peer: Peer) -> Arrival:
     return Arrival(
-        Kind.OCI,
+        ArrivalKind.OCI,
         peer,
         state.id,
         state.listener,

@@ -16,11 +16,11 @@ import msgspec
 from notifyd.bpf import plain_json
 from notifyd.errors import PeerError
 
-__all__ = ["MOST_BYTES", "Assembly", "ProcessState", "parse_process_state"]
+__all__ = ["MAX_OCI_MESSAGE_BYTES", "Assembly", "ProcessState", "parse_process_state"]
 
-MOST_BYTES = 1 << 20  # of one message; Kubernetes' annotations alone may have 256 KiB
+MAX_OCI_MESSAGE_BYTES = 1 << 20  # of one message; Kubernetes' annotations alone may have 256 KiB
 SECCOMP_FD = "seccompFd"
-MOST_NAME = 256
+MAX_NAME_CHARS = 256
 
 _MARKS = re.compile(rb'["\\{}\[\]]')
 
@@ -32,7 +32,7 @@ class Assembly:
         most: how many bytes are too many.
     """
 
-    def __init__(self, most: int = MOST_BYTES) -> None:
+    def __init__(self, most: int = MAX_OCI_MESSAGE_BYTES) -> None:
         self._most = most
         self._pieces = bytearray()
         self._begun = False
@@ -80,7 +80,7 @@ class Assembly:
         return False
 
 
-class _State(msgspec.Struct):
+class _OciState(msgspec.Struct):
     id: str
     status: str = ""
     pid: int = 0
@@ -89,7 +89,7 @@ class _State(msgspec.Struct):
 
 
 class _ProcessState(msgspec.Struct, rename="camel"):
-    state: _State
+    state: _OciState
     fds: list[str] = []
     pid: int = 0
     metadata: str = ""
@@ -153,6 +153,6 @@ def checked_name(name: str) -> str:
     Raises:
         PeerError: it is empty, too long, or has what does not print.
     """
-    if not name or len(name) > MOST_NAME or not name.isprintable():
-        raise PeerError(f"an id has 1 to {MOST_NAME} printable characters, not {name[:40]!r}")
+    if not name or len(name) > MAX_NAME_CHARS or not name.isprintable():
+        raise PeerError(f"an id has 1 to {MAX_NAME_CHARS} printable characters, not {name[:40]!r}")
     return name

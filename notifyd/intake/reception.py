@@ -15,7 +15,7 @@ import trio
 
 from notifyd.errors import PeerError
 from notifyd.intake.arrival import Peer
-from notifyd.intake.oci_wire import MOST_BYTES, Assembly
+from notifyd.intake.oci_wire import MAX_OCI_MESSAGE_BYTES, Assembly
 from notifyd.kernel import unix
 from notifyd.perform import worker
 
@@ -31,10 +31,10 @@ __all__ = [
     "send_all",
 ]
 
-MOST = 256  # connections at once
-MOST_PER_USER = 64  # of them from one user who is not root
-PATIENCE = 10.0  # seconds for a whole message
-_PAUSE = 0.1  # seconds, where the system has no descriptor or memory for us
+MAX_CONNECTIONS = 256  # connections at once
+MAX_CONNECTIONS_PER_USER = 64  # of them from one user who is not root
+MESSAGE_TIMEOUT_S = 10.0  # seconds for a whole message
+_RETRY_INTERVAL_S = 0.1  # seconds, where the system has no descriptor or memory for us
 _CHUNK = 1 << 16
 
 Attend = Callable[[socket.socket, Peer], Awaitable[None]]
@@ -53,8 +53,8 @@ async def reception(
     refuse: Refuse,
     *,
     welcome: Welcome = lambda _: None,
-    most: int = MOST,
-    most_per_user: int = MOST_PER_USER,
+    most: int = MAX_CONNECTIONS,
+    most_per_user: int = MAX_CONNECTIONS_PER_USER,
 ) -> None:
     """Accept for ever; every connection gets a task. A peer's fault ends its connection only.
 
@@ -89,7 +89,7 @@ async def reception(
             while True:
                 connection = await _accept(waiting)
                 if connection is None:
-                    await trio.sleep(_PAUSE)
+                    await trio.sleep(_RETRY_INTERVAL_S)
                     continue
                 peer = Peer.of(connection)
                 # Others can fill their places, under many user ids, and root still gets in.
@@ -120,9 +120,9 @@ async def _accept(server: trio.socket.SocketType) -> socket.socket | None:
 async def receive_message(
     connection: socket.socket,
     *,
-    most: int = MOST_BYTES,
-    most_fds: int = unix.MAX_FDS,
-    patience: float = PATIENCE,
+    most: int = MAX_OCI_MESSAGE_BYTES,
+    most_fds: int = unix.SCM_MAX_FD,
+    patience: float = MESSAGE_TIMEOUT_S,
 ) -> tuple[bytes, list[int]] | None:
     """Receive one JSON object and the descriptors that came with its first byte.
 
@@ -146,7 +146,7 @@ async def receive_message(
             while True:
                 await trio.lowlevel.wait_readable(connection)
                 try:
-                    data, fds, cut = unix.recv_fds(connection, _CHUNK, unix.MAX_FDS)
+                    data, fds, cut = unix.recv_fds(connection, _CHUNK, unix.SCM_MAX_FD)
                 except BlockingIOError:
                     continue
                 late = bool(fds and len(assembly))
@@ -182,7 +182,7 @@ async def discard(fds: Collection[int]) -> None:
             await worker.run(partial(unix.close_all, fds), disturbed=lambda: True)
             break
         except OSError:  # no thread can be had
-            await trio.sleep(_PAUSE)
+            await trio.sleep(_RETRY_INTERVAL_S)
 
 
 async def hang_up(connection: socket.socket) -> None:
@@ -218,7 +218,9 @@ def our_fault(error: Exception) -> str:
     return f"an error in notifyd itself: {error!r} ({at.filename}:{at.lineno})"
 
 
-async def send_all(connection: socket.socket, data: bytes, *, patience: float = PATIENCE) -> bool:
+async def send_all(
+    connection: socket.socket, data: bytes, *, patience: float = MESSAGE_TIMEOUT_S
+) -> bool:
     """Send to a peer that may be slow, or gone already.
 
     Args:

@@ -18,12 +18,12 @@ from functools import partial
 from notifyd.errors import UsageError
 from notifyd.launch.user import gid_of, uid_of
 
-__all__ = ["LONGEST", "SocketAt", "Sockets", "open_socket"]
+__all__ = ["MAX_SOCKET_PATH_BYTES", "ListeningSockets", "SocketAt", "open_socket"]
 
-LONGEST = 107  # bytes: sun_path of unix(7), less the NUL at its end
-BACKLOG = 1024  # connections that wait to be accepted; the kernel takes at most somaxconn
-PATIENCE = 5.0  # seconds; another daemon that opens the same socket takes milliseconds
-LOOK = 0.02  # seconds between two tries
+MAX_SOCKET_PATH_BYTES = 107  # bytes: sun_path of unix(7), less the NUL at its end
+LISTEN_BACKLOG = 1024  # connections that wait to be accepted; the kernel takes at most somaxconn
+LOCK_TIMEOUT_S = 5.0  # seconds; another daemon that opens the same socket takes milliseconds
+LOCK_RETRY_INTERVAL_S = 0.02  # seconds between two tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class _Made:
         self.socket.close()
 
 
-class Sockets(Mapping[str, socket.socket]):
+class ListeningSockets(Mapping[str, socket.socket]):
     """Listening sockets by name. Owns them; a context manager that closes all.
 
     Those that it made are removed from the file system, if their path still is theirs, and so is a
@@ -99,7 +99,7 @@ class Sockets(Mapping[str, socket.socket]):
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def __enter__(self) -> Sockets:
+    def __enter__(self) -> ListeningSockets:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,7 +138,7 @@ def _make(at: SocketAt, undo: ExitStack) -> _Made:
                 _clear(at)
                 made = _bind(at, so_far)
                 _hand_to(made, owner, group, at.mode)
-                made.socket.listen(BACKLOG)
+                made.socket.listen(LISTEN_BACKLOG)
         except OSError as error:
             raise UsageError(f"cannot open the socket {at.path}: {_remedy(at, error)}") from error
         undo.push(so_far.pop_all())
@@ -149,9 +149,10 @@ def _check(path: str) -> None:
     size = len(os.fsencode(path))
     if not path.startswith("/") or "\0" in path or path.endswith("/"):
         raise UsageError(f"a socket's path has to be absolute and name a file, not {path!r}")
-    if size > LONGEST:
+    if size > MAX_SOCKET_PATH_BYTES:
         raise UsageError(
-            f"the socket's path {path} is {size} bytes long; {LONGEST} are possible: shorten it"
+            f"the socket's path {path} is {size} bytes long; {MAX_SOCKET_PATH_BYTES} are possible: "
+            f"shorten it"
         )
 
 
@@ -185,11 +186,11 @@ def _locked(path: str) -> Iterator[None]:
     so that no one else can block us, and is removed again.
     """
     name = f"{path}.lock"
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + LOCK_TIMEOUT_S
     while (lock := _lock(name)) is None:
         if time.monotonic() > until:
             raise OSError(errno.EDEADLK, os.strerror(errno.EDEADLK))
-        time.sleep(LOOK)
+        time.sleep(LOCK_RETRY_INTERVAL_S)
     try:
         yield
     finally:
@@ -289,5 +290,5 @@ def _remedy(at: SocketAt, error: OSError) -> str:
     if error.errno == errno.EROFS:
         return f"{directory} is read-only: choose another path, or ReadWritePaths= in a drop-in"
     if error.errno == errno.EDEADLK:
-        return f"another daemon has been opening it for {PATIENCE:.0f} seconds: stop that one"
+        return f"another daemon has been opening it for {LOCK_TIMEOUT_S:.0f} seconds: stop that one"
     return f"{(error.strerror or str(error)).lower()}: mend that, or choose another path"

@@ -70,9 +70,9 @@ def _arch(name: str, audit: int, bits: int, numbers: dict[str, int]) -> Arch:
     return Arch(name, audit, bits, MappingProxyType(numbers))
 
 
-_X86_64 = _arch("x86_64", AUDIT_ARCH_X86_64, 64, x86_64.NUMBERS)
-_I386 = _arch("i386", AUDIT_ARCH_I386, 32, i386.NUMBERS)
-_AARCH64 = _arch("aarch64", AUDIT_ARCH_AARCH64, 64, aarch64.NUMBERS)
+_X86_64 = _arch("x86_64", AUDIT_ARCH_X86_64, 64, x86_64.X86_64_NUMBERS)
+_I386 = _arch("i386", AUDIT_ARCH_I386, 32, i386.I386_NUMBERS)
+_AARCH64 = _arch("aarch64", AUDIT_ARCH_AARCH64, 64, aarch64.AARCH64_NUMBERS)
 
 ARCHES: Mapping[int, Arch] = MappingProxyType({a.audit: a for a in (_X86_64, _I386, _AARCH64)})
 

@@ -13,7 +13,7 @@ from notifyd.kernel.libc import LIBC, fail
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NAMES", "NUMBERS", "Capabilities", "get", "has", "names_of"]
+__all__ = ["CAPABILITY_NUMBERS", "NAMES", "Capabilities", "get", "has", "names_of"]
 
 # In the order of linux/capability.h, from 0 on. A new one goes to the end.
 _SHORT = """
@@ -27,7 +27,9 @@ perfmon bpf checkpoint_restore
 NAMES: tuple[str, ...] = tuple("CAP_" + name.upper() for name in _SHORT.split())
 """Every name, at the place of its number."""
 
-NUMBERS: Mapping[str, int] = MappingProxyType({name: nr for nr, name in enumerate(NAMES)})
+CAPABILITY_NUMBERS: Mapping[str, int] = MappingProxyType(
+    {name: nr for nr, name in enumerate(NAMES)}
+)
 
 _VERSION_3 = 0x20080522  # since 2.6.26: 64 bits in two halves
 
@@ -62,7 +64,7 @@ def has(cap: int | str, pid: int = 0) -> bool:
 
     It counts in the thread's own user namespace, which need not be the one that owns a thing.
     """
-    number = NUMBERS[cap] if isinstance(cap, str) else cap
+    number = CAPABILITY_NUMBERS[cap] if isinstance(cap, str) else cap
     return bool(get(pid).effective >> number & 1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from notifyd.kernel.libc import LIBC, fail
 
-__all__ = ["Shown", "sealed"]
+__all__ = ["SharedMemfd", "sealed"]
 
 _FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE, since 5.1: Python 3.13 has a name for it
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -43,7 +43,7 @@ def sealed(name: str, data: bytes) -> int:
     return descriptor
 
 
-class Shown:
+class SharedMemfd:
     """A file of zeros that others may map and read, and that only `write` can change.
 
     Attributes:

@@ -14,8 +14,8 @@ from notifyd.kernel import files
 
 __all__ = [
     "LOCAL",
+    "LOCAL_FILE_SYSTEMS",
     "OVERLAY",
-    "QUIET",
     "LocalDevices",
     "device",
     "has_fuse",
@@ -39,7 +39,7 @@ _OF_THE_KERNEL = frozenset(
     b"exfat udf ntfs3 zfs jfs nilfs2".split()
 )
 # The same by number, as in statfs(2), of those and of the kernel's own: linux/magic.h.
-QUIET = frozenset(
+LOCAL_FILE_SYSTEMS = frozenset(
     (
         *(0xEF53, 0x9123683E, 0x58465342, 0x01021994, 0x858458F6),  # ext, btrfs, xfs, tmpfs, ramfs
         *(0x73717368, 0xE0F5E1E2, 0xF2F52010, 0xCA451A4E),  # squashfs, erofs, f2fs, bcachefs
@@ -166,7 +166,7 @@ def _plain(field: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
 
 
-MOST_KNOWN = 1024  # devices; each file system has one, and a subvolume another
+DEVICE_CACHE_SIZE = 1024  # devices; each file system has one, and a subvolume another
 
 
 class LocalDevices:
@@ -178,7 +178,7 @@ class LocalDevices:
     def __contains__(self, device: int) -> bool:
         known = self._known.get(device)
         if known is None:
-            if len(self._known) >= MOST_KNOWN:
+            if len(self._known) >= DEVICE_CACHE_SIZE:
                 self._known = {}
             known = self._known[device] = device in _local_devices()
         return known

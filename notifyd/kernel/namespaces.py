@@ -14,11 +14,11 @@ from notifyd.kernel.libc import syscall
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "join", "owner", "parent", "read"]
+__all__ = ["NAMESPACE_TYPES", "join", "owner", "parent", "read"]
 
 # By the name of the link in /proc/TID/ns, the flag of setns(2). Those that decide what a path, a
 # socket or a name of the machine means. A pid namespace is only for children: pid_namespaces(7).
-KINDS: Mapping[str, int] = MappingProxyType(
+NAMESPACE_TYPES: Mapping[str, int] = MappingProxyType(
     {
         "user": 0x10000000,
         "mnt": 0x00020000,
@@ -35,7 +35,7 @@ _GET_OWNER_UID = 0xB704  # since 4.11
 
 
 def read(directory: int) -> tuple[int, ...]:
-    """Return the inode numbers of the namespaces in `KINDS`, in that order.
+    """Return the inode numbers of the namespaces in `NAMESPACE_TYPES`, in that order.
 
     Args:
         directory: an open /proc/TID.
@@ -43,7 +43,7 @@ def read(directory: int) -> tuple[int, ...]:
     Raises:
         OSError: ESRCH, ENOENT: it has ended. EACCES: not ours to look into.
     """
-    return tuple(os.stat(f"ns/{kind}", dir_fd=directory).st_ino for kind in KINDS)
+    return tuple(os.stat(f"ns/{kind}", dir_fd=directory).st_ino for kind in NAMESPACE_TYPES)
 
 
 def join(fd: int, flags: int) -> None:
@@ -51,8 +51,8 @@ def join(fd: int, flags: int) -> None:
 
     Args:
         fd: a pidfd of a process, or of a thread (6.9), or one namespace: an open /proc/TID/ns/mnt.
-        flags: values of `KINDS`, added up. With the user namespace, capabilities are those of its
-            root from then on; the caller must have one thread only.
+        flags: values of `NAMESPACE_TYPES`, added up. With the user namespace, capabilities are
+            those of its root from then on; the caller must have one thread only.
 
     Raises:
         OSError: EPERM: no power over them. EINVAL: its user namespace is ours already, or the

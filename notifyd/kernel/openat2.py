@@ -29,7 +29,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20  # since 5.12: EAGAIN rather than wait for a disk
 
-_MOST = 4095  # bytes of a path: PATH_MAX without its NUL
+_MAX_PATH_BYTES = 4095  # bytes of a path: PATH_MAX without its NUL
 _HOW = Struct("=QQQ")  # struct open_how: flags, mode, resolve
 _pack = lru_cache(256)(_HOW.pack)  # the same few come again and again
 _OPENAT2 = SHARED["openat2"]
@@ -83,8 +83,8 @@ def open_long(dirfd: int, path: bytes, flags: int, resolve: int = 0) -> int:
     """
     here = -1
     try:
-        while len(path) > _MOST:
-            at = path.rfind(b"/", 0, _MOST)
+        while len(path) > _MAX_PATH_BYTES:
+            at = path.rfind(b"/", 0, _MAX_PATH_BYTES)
             if at <= 0:
                 break
             step = openat2(

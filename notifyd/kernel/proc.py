@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 
 __all__ = [
-    "Status",
+    "TaskStatus",
     "cgroups",
     "cmdline",
     "cwd",
@@ -30,14 +30,15 @@ __all__ = [
     "tracer",
 ]
 
-_MOST = 1 << 16  # bytes of any file here; 65536 groups make status longer: then it is refused
+# bytes of any file here; 65536 groups make status longer: then it is refused
+_MAX_PROC_FILE_BYTES = 1 << 16
 _READ = os.O_RDONLY | os.O_CLOEXEC
 
 Four = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class TaskStatus:
     """/proc/TID/status, as far as identity goes. Ids are those of our own user namespace.
 
     Attributes:
@@ -79,7 +80,7 @@ class Status:
     filters: int = 0
 
 
-def parse_status(data: bytes, *, groups: bool = True) -> Status:
+def parse_status(data: bytes, *, groups: bool = True) -> TaskStatus:
     """Read the text of /proc/TID/status.
 
     Args:
@@ -100,11 +101,11 @@ def parse_status(data: bytes, *, groups: bool = True) -> Status:
         raise ValueError(f"/proc/TID/status without {error}") from error
 
 
-def _status(fields: dict[bytes, bytes], groups: bool) -> Status:
+def _status(fields: dict[bytes, bytes], groups: bool) -> TaskStatus:
     def number(key: bytes, base: int = 10, missing: bytes = b"0") -> int:
         return int(fields.get(key, missing), base)
 
-    return Status(
+    return TaskStatus(
         name=_unescape(fields[b"Name"]),
         umask=number(b"Umask", 8, b"-1"),
         tgid=int(fields[b"Tgid"]),
@@ -205,7 +206,7 @@ def open_dir(tid: int) -> int:
     return os.open(f"/proc/{int(tid)}", os.O_DIRECTORY | _READ)
 
 
-def _read(dirfd: int, name: str, most: int = _MOST) -> bytes:
+def _read(dirfd: int, name: str, most: int = _MAX_PROC_FILE_BYTES) -> bytes:
     fd = os.open(name, _READ, dir_fd=dirfd)
     try:
         data = b""
@@ -219,7 +220,7 @@ def _read(dirfd: int, name: str, most: int = _MOST) -> bytes:
     raise OSError(errno.EFBIG, f"{name} has more than {most} bytes")
 
 
-def read_status(dirfd: int, *, groups: bool = True) -> Status:
+def read_status(dirfd: int, *, groups: bool = True) -> TaskStatus:
     """Return who a task is; its supplementary groups only if they are wanted.
 
     Raises:
@@ -314,7 +315,7 @@ def cmdline(dirfd: int) -> list[bytes]:
     """
     fd = os.open("cmdline", _READ, dir_fd=dirfd)
     try:
-        data = os.read(fd, _MOST)
+        data = os.read(fd, _MAX_PROC_FILE_BYTES)
     finally:
         os.close(fd)
     return data.removesuffix(b"\0").split(b"\0") if data else []
@@ -329,7 +330,7 @@ def cgroups(pid: int) -> tuple[str, ...]:
         OSError: ENOENT, ESRCH: there is no such process.
     """
     with open(f"/proc/{pid}/cgroup", "rb") as file:
-        lines = file.read(_MOST).decode("utf-8", "backslashreplace").split("\n")
+        lines = file.read(_MAX_PROC_FILE_BYTES).decode("utf-8", "backslashreplace").split("\n")
     # Nothing but a newline ends a line here: it alone cannot be in the name of a cgroup, which
     # another user may have chosen.
     paths = [line.split(":", 2) for line in lines if line.count(":") >= 2]

@@ -20,12 +20,12 @@ from typing import Any
 from notifyd.kernel import arch
 from notifyd.kernel.libc import LIBC, fail
 
-__all__ = ["PAGE", "is_there", "read", "read_some", "read_string", "write"]
+__all__ = ["PAGE_SIZE", "is_there", "read", "read_some", "read_string", "write"]
 
-PAGE = os.sysconf("SC_PAGESIZE")  # bytes
-_FIRST = 256  # bytes; nearly every path is shorter
+PAGE_SIZE = os.sysconf("SC_PAGESIZE")  # bytes
+_FIRST_READ_BYTES = 256  # bytes; nearly every path is shorter
 _TOP = 1 << 64
-_MOST_VECTORS = 1024  # IOV_MAX
+_IOV_MAX = 1024  # IOV_MAX
 
 _IOVEC = Struct("=QQ")  # struct iovec: base, length (bytes)
 _ONE = ctypes.c_ulong(1)
@@ -43,7 +43,7 @@ _syscall.restype = ctypes.c_long
 _MOVE_PAGES = ctypes.c_long(arch.native().numbers["move_pages"])
 
 
-class _Buffers:
+class _VmBuffers:
     """One page and two iovecs, prepared once: setting them up costs 3 us a time."""
 
     __slots__ = (
@@ -52,7 +52,7 @@ class _Buffers:
     )
 
     def __init__(self) -> None:
-        self.page = ctypes.create_string_buffer(PAGE)
+        self.page = ctypes.create_string_buffer(PAGE_SIZE)
         self.view = memoryview(self.page).cast("B")
         self.base = ctypes.addressof(self.page)
         vectors = bytearray(2 * _IOVEC.size)
@@ -75,14 +75,14 @@ class _Buffers:
         return count
 
 
-class _Scratch(threading.local):
+class _VmScratch(threading.local):
     """Buffers for each thread: the GIL is released while the kernel fills them."""
 
     def __init__(self) -> None:
-        self.mine = _Buffers()
+        self.mine = _VmBuffers()
 
 
-_scratch = _Scratch()
+_scratch = _VmScratch()
 
 
 def _fault() -> OSError:
@@ -113,11 +113,11 @@ def read(tid: int, address: int, size: int) -> bytes:
     _check(address, size)
     if not size:
         return b""
-    if size <= PAGE:
+    if size <= PAGE_SIZE:
         scratch = _scratch.mine
         if scratch.fill(tid, address, size) != size:
             raise _fault()
-        return scratch.page.raw if size == PAGE else bytes(scratch.view[:size])
+        return scratch.page.raw if size == PAGE_SIZE else bytes(scratch.view[:size])
     data = _read_pages(tid, address, size)
     if len(data) != size:
         raise _fault()
@@ -140,7 +140,7 @@ def _read_pages(tid: int, address: int, size: int) -> bytes:
     buffer = ctypes.create_string_buffer(size)
     done = 0
     while done < size:
-        wanted = min(size - done, (_MOST_VECTORS - 1) * PAGE)
+        wanted = min(size - done, (_IOV_MAX - 1) * PAGE_SIZE)
         try:
             count = _transfer(_readv, tid, ctypes.addressof(buffer) + done, address + done, wanted)
         except OSError as error:
@@ -158,7 +158,7 @@ def _transfer(call: Any, tid: int, ours: int, theirs: int, size: int) -> int:
     packed = bytearray()
     at, end = theirs, theirs + size
     while at < end:
-        stop = min(end, (at // PAGE + 1) * PAGE)
+        stop = min(end, (at // PAGE_SIZE + 1) * PAGE_SIZE)
         packed += _IOVEC.pack(at, stop - at)
         at = stop
     remote = ctypes.c_char.from_buffer(packed)
@@ -187,9 +187,9 @@ def read_string(tid: int, address: int, limit: int) -> bytes:
         raise _fault()
     # The way of nearly every string, in one call and with nothing looked up that is not needed.
     scratch = _scratch.mine
-    size = PAGE - address % PAGE
-    if size > _FIRST:
-        size = _FIRST
+    size = PAGE_SIZE - address % PAGE_SIZE
+    if size > _FIRST_READ_BYTES:
+        size = _FIRST_READ_BYTES
     if size <= limit:
         scratch.pack(scratch.vectors, 0, scratch.base, size, address, size)
         count: int = _quick_readv(tid, scratch.local, _ONE, scratch.remote, _ONE, _NONE)
@@ -203,9 +203,9 @@ def read_string(tid: int, address: int, limit: int) -> bytes:
 def _read_string_in_pieces(tid: int, address: int, limit: int) -> bytes:
     scratch = _scratch.mine
     found = b""
-    size = _FIRST
+    size = _FIRST_READ_BYTES
     while limit > 0:
-        size = min(size, PAGE - address % PAGE, limit)
+        size = min(size, PAGE_SIZE - address % PAGE_SIZE, limit)
         count = scratch.fill(tid, address, size)
         piece: bytes = scratch.page.value  # up to a NUL, which may be an older one behind count
         if len(piece) < count:
@@ -215,7 +215,7 @@ def _read_string_in_pieces(tid: int, address: int, limit: int) -> bytes:
         address += count
         if count < size or address == _TOP:
             raise _fault()
-        size = PAGE
+        size = PAGE_SIZE
     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
@@ -225,7 +225,7 @@ def is_there(tid: int, address: int) -> bool:
     False as well if the kernel does not say.
     """
     scratch = _scratch.mine
-    scratch.asked.value = address - address % PAGE
+    scratch.asked.value = address - address % PAGE_SIZE
     told = _syscall(_MOVE_PAGES, tid, _ONE, scratch.asks, None, scratch.tells, _NONE)
     return told >= 0 and scratch.node.value >= 0
 
@@ -242,7 +242,7 @@ def write(tid: int, address: int, data: bytes) -> None:
     source = ctypes.create_string_buffer(data, max(len(data), 1))
     done = 0
     while done < len(data):
-        wanted = min(len(data) - done, (_MOST_VECTORS - 1) * PAGE)
+        wanted = min(len(data) - done, (_IOV_MAX - 1) * PAGE_SIZE)
         ours = ctypes.addressof(source) + done
         if _transfer(_writev, tid, ours, address + done, wanted) != wanted:
             raise _fault()

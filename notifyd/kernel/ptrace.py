@@ -20,7 +20,7 @@ __all__ = [
     "O_TRACEEXEC",
     "O_TRACESYSGOOD",
     "SYSCALL_STOP",
-    "Stop",
+    "PtraceStop",
     "block",
     "blocked",
     "detach",
@@ -48,7 +48,7 @@ _CONT, _DETACH, _SYSCALL, _SETOPTIONS, _GETEVENTMSG = 7, 17, 24, 0x4200, 0x4201
 _GETREGSET, _SETREGSET, _SEIZE, _INTERRUPT = 0x4204, 0x4205, 0x4206, 0x4207
 _GETSIGMASK, _SETSIGMASK, _MASK_SIZE = 0x420A, 0x420B, 8  # since 3.11
 _PRSTATUS = 1  # NT_PRSTATUS, linux/elf.h
-_MOST = 512  # bytes of registers; x86-64 has 216, i386 68, aarch64 272
+_MAX_REGISTER_BYTES = 512  # bytes of registers; x86-64 has 216, i386 68, aarch64 272
 _IOVEC = Struct("=QQ")
 # By the size of a record of registers: where the result of a call is, and how it is packed.
 _RESULTS = {216: (80, "<q"), 68: (24, "<i"), 272: (0, "<q")}  # rax, eax, x0
@@ -62,7 +62,7 @@ _ptrace.restype = ctypes.c_long
 _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 
 
-class Stop(NamedTuple):
+class PtraceStop(NamedTuple):
     """Why a seized thread stands still.
 
     Attributes:
@@ -161,8 +161,8 @@ def registers(pid: int) -> bytes:
     Raises:
         ProcessLookupError: it died.
     """
-    record = ctypes.create_string_buffer(_MOST)
-    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(record), _MOST))
+    record = ctypes.create_string_buffer(_MAX_REGISTER_BYTES)
+    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(record), _MAX_REGISTER_BYTES))
     _request(_GETREGSET, pid, _PRSTATUS, ctypes.addressof(vector))
     _, size = _IOVEC.unpack_from(vector)
     return record.raw[:size]
@@ -175,7 +175,7 @@ def set_registers(pid: int, record: bytes) -> None:
     _request(_SETREGSET, pid, _PRSTATUS, ctypes.addressof(vector))
 
 
-def wait() -> Stop:
+def wait() -> PtraceStop:
     """Wait until a thread that was seized by the calling thread stops or ends.
 
     No child is reaped: the status of a process belongs to its parent, which may be ourselves.
@@ -191,7 +191,7 @@ def wait() -> Stop:
         # executed: looks_like_a_spurious_pid() in kernel/ptrace.c.
         os.waitid(os.P_PID, found.si_pid, os.WSTOPPED | os.WNOHANG | _OURS)
     event, signal = found.si_status >> 8, found.si_status & 0xFF
-    return Stop(found.si_pid, 0 if ended else event, signal, ended)
+    return PtraceStop(found.si_pid, 0 if ended else event, signal, ended)
 
 
 def reap(tid: int) -> None:

@@ -23,7 +23,7 @@ __all__ = ["SI_KERNEL", "SignalFd"]
 SI_KERNEL = 0x80  # the sender is the kernel: the terminal's keys, a fault
 
 _INFO = Struct("=IiiI112x")  # struct signalfd_siginfo, 128 bytes: signo, errno, code, pid, ...
-_AT_ONCE = 16  # records
+_MAX_RECORDS = 16  # records
 
 
 class SignalFd:
@@ -61,7 +61,7 @@ class SignalFd:
         there is none, or none visible in our pid namespace. Several of one kind may show as one.
         """
         try:
-            data = os.read(self._fd, _INFO.size * _AT_ONCE)
+            data = os.read(self._fd, _INFO.size * _MAX_RECORDS)
         except BlockingIOError:
             return []
         return [(signo, code, pid) for signo, _, code, pid in _INFO.iter_unpack(data)]

@@ -20,8 +20,8 @@ from notifyd.kernel.libc import syscall
 from notifyd.kernel.syscalls.common import SHARED
 
 __all__ = [
-    "Kind",
-    "Spot",
+    "FileSpot",
+    "MountKind",
     "file_of",
     "held",
     "kind",
@@ -60,14 +60,14 @@ _STATMOUNT_NR = ctypes.c_long(SHARED["statmount"])
 _SIZE, _NO_FLAGS = ctypes.c_size_t(_STRINGS + 256), ctypes.c_uint(0)
 
 
-class Spot(NamedTuple):
+class FileSpot(NamedTuple):
     """A file, and the mount that it was reached by: the same only if both are."""
 
     mount: int
     inode: int
 
 
-class _Buffers:
+class _MountBuffers:
     """What the kernel reads and writes, prepared once: setting it up costs more than a call."""
 
     def __init__(self) -> None:
@@ -76,17 +76,17 @@ class _Buffers:
         self.asks, self.told = map(ctypes.byref, self.keep)
 
 
-class _Scratch(threading.local):
+class _MountScratch(threading.local):
     """Buffers for each thread: the GIL is released while the kernel fills them."""
 
     def __init__(self) -> None:
-        self.mine = _Buffers()
+        self.mine = _MountBuffers()
 
 
-_scratch = _Scratch()
+_scratch = _MountScratch()
 
 
-def spot(fd: int) -> Spot:
+def spot(fd: int) -> FileSpot:
     """What an open file (O_PATH too) is, and on which mount.
 
     Raises:
@@ -95,7 +95,7 @@ def spot(fd: int) -> Spot:
     mask, _, inode, mount = _statx(fd)
     if not mask & (_MNT_ID | _MNT_ID_UNIQUE):  # before 5.8
         mount = proc.mount_id(fd)
-    return Spot(mount, inode)
+    return FileSpot(mount, inode)
 
 
 def mount_of(fd: int) -> int:
@@ -163,7 +163,7 @@ def _kind(fd: int) -> int:
 
 
 @cache
-def own_root() -> Spot:
+def own_root() -> FileSpot:
     """Our own root directory."""
     root = os.open("/proc/self/root", os.O_PATH | os.O_CLOEXEC)
     try:
@@ -233,7 +233,7 @@ def held(namespace: int, mount: int, *, anywhere: bool = False) -> bool | None:
     return bool(mask & _MNT_POINT) and buffer.answer[_STRINGS + point] == _SLASH
 
 
-class Kind(NamedTuple):
+class MountKind(NamedTuple):
     """What is mounted, as far as the kernel knows without asking a server.
 
     Attributes:
@@ -245,7 +245,7 @@ class Kind(NamedTuple):
     follows: bool
 
 
-def kind(namespace: int, mount: int) -> Kind | None:
+def kind(namespace: int, mount: int) -> MountKind | None:
     """What a mount of a mount namespace is; None if the kernel does not say: args as for `held`."""
     buffer = _scratch.mine
     wanted = _SB_BASIC | _MNT_BASIC
@@ -255,10 +255,10 @@ def kind(namespace: int, mount: int) -> Kind | None:
     mask, magic, attributes = _MAGIC.unpack_from(buffer.answer)
     if mask & wanted != wanted:
         return None
-    return Kind(magic, not attributes & _NO_SYMLINKS)
+    return MountKind(magic, not attributes & _NO_SYMLINKS)
 
 
-def _why_not(buffer: _Buffers) -> bool | None:
+def _why_not(buffer: _MountBuffers) -> bool | None:
     try:
         syscall(SHARED["statmount"], buffer.asks, buffer.told, _STRINGS + 256, 0)
     except OSError as error:

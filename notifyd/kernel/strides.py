@@ -11,11 +11,13 @@ import os
 
 from notifyd.kernel.openat2 import RESOLVE_CACHED, RESOLVE_NO_SYMLINKS, openat2
 
-__all__ = ["FULL", "Strides"]
+__all__ = ["FD_LIMIT_ERRNOS", "Strides"]
 
-FULL = (errno.EMFILE, errno.ENFILE)
-SHORT = 6  # components that are quicker walked singly, since links come first: /proc/self/fd/3/x
-FIRST = 64  # components of the first stride; then twice as many, or half as many where that failed
+FD_LIMIT_ERRNOS = (errno.EMFILE, errno.ENFILE)
+# components that are quicker walked singly, since links come first: /proc/self/fd/3/x
+MIN_STRIDE_PATH = 6
+# components of the first stride; then twice as many, or half as many where that failed
+FIRST_STRIDE = 64
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -33,7 +35,7 @@ class Strides:
     def __init__(self, resolve: int = 0, *, up: bool = True) -> None:
         self._resolve = resolve | RESOLVE_NO_SYMLINKS
         self._up = up
-        self.length = FIRST
+        self.length = FIRST_STRIDE
 
     def leap(self, here: int, todo: list[bytes]) -> int:
         """Walk some of what is to do, if it has no link and all of it is there.
@@ -50,7 +52,7 @@ class Strides:
         Raises:
             OSError: EMFILE, ENFILE; EAGAIN with RESOLVE_CACHED.
         """
-        if len(todo) <= SHORT:
+        if len(todo) <= MIN_STRIDE_PATH:
             return -1
         stride = todo[max(1, len(todo) - self.length) :][::-1]
         if not self._up and b".." in stride:
@@ -61,7 +63,7 @@ class Strides:
             found = openat2(here, b"/".join(stride), _DIRECTORY, resolve=self._resolve)
         except OSError as error:
             cached = self._resolve & RESOLVE_CACHED
-            if error.errno in FULL or (error.errno == errno.EAGAIN and cached):
+            if error.errno in FD_LIMIT_ERRNOS or (error.errno == errno.EAGAIN and cached):
                 raise
             self.length = max(len(stride) // 2, 2)
             return -1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
-    "MAX_FDS",
+    "SCM_MAX_FD",
     "Packet",
     "close_all",
     "peer_cred",
@@ -35,7 +35,7 @@ __all__ = [
     "stamp_packets",
 ]
 
-MAX_FDS = 253  # SCM_MAX_FD: what one message can carry
+SCM_MAX_FD = 253  # SCM_MAX_FD: what one message can carry
 
 _HEADER = Struct("=QII")  # struct cmsghdr on 64 bits: length (bytes), level, type
 _CREDENTIALS = Struct("=iII")  # struct ucred: pid, uid, gid
@@ -46,7 +46,7 @@ _TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS_OLD and SCM_TIMESTAMPNS: socket(7)
 _TIMESPEC = Struct("@ll")  # seconds and nanoseconds since 1970
 _PEERPIDFD: Final = 77  # SO_PEERPIDFD
 _PEERGROUPS: Final = 59  # SO_PEERGROUPS, since 4.13
-_MOST_GROUPS = 256  # what Python's getsockopt has room for
+_MAX_PEER_GROUPS = 256  # what Python's getsockopt has room for
 _GROUP = Struct("=I")  # gid_t
 _SCM_PIDFD = 4  # since 6.5; the other message that carries a descriptor
 
@@ -238,7 +238,7 @@ def peer_groups(sock: socket.socket) -> tuple[int, ...]:
     Empty as well for one that has more than 256, or if no peer is known.
     """
     try:
-        packed = sock.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, _MOST_GROUPS * _GROUP.size)
+        packed = sock.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, _MAX_PEER_GROUPS * _GROUP.size)
     except OSError:  # ERANGE, ENODATA
         return ()
     return tuple(gid for (gid,) in _GROUP.iter_unpack(packed))

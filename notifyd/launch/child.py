@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from notifyd.launch.signals import SignalState
     from notifyd.launch.user import User
 
-__all__ = ["COURIER", "FAILED", "FIND", "INSTALL", "Plan", "become"]
+__all__ = ["COURIER", "FAILURE_RECORD", "FIND", "INSTALL", "ChildPlan", "become"]
 
 COURIER = struct.Struct("=ci")  # b"D" and the courier's pid
-FAILED = struct.Struct("=ci")  # b"E" and an errno; the name of the step follows
+FAILURE_RECORD = struct.Struct("=ci")  # b"E" and an errno; the name of the step follows
 
 FIND = "find the command"
 INSTALL = "install the filter"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChildPlan:
     """All that the child needs, looked up by the parent.
 
     Attributes:
@@ -61,7 +61,7 @@ class Plan:
         return bool(self.flags & seccomp.FILTER_FLAG_NEW_LISTENER)
 
 
-def become(plan: Plan, end: int, other: int) -> NoReturn:
+def become(plan: ChildPlan, end: int, other: int) -> NoReturn:
     """Become the command. Called in the child with all signals blocked; never returns.
 
     Args:
@@ -87,7 +87,7 @@ def become(plan: Plan, end: int, other: int) -> NoReturn:
         os._exit(126)
 
 
-def _prepare(plan: Plan, end: int) -> Command:
+def _prepare(plan: ChildPlan, end: int) -> Command:
     """Do all that works without the filter, in the order in which rights are lost."""
     with _step(end, "restore the signals"):
         plan.signals.restore_dispositions()
@@ -112,7 +112,7 @@ def _step(end: int, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        unix.send_fds(end, FAILED.pack(b"E", error.errno or 0) + name.encode(), [])
+        unix.send_fds(end, FAILURE_RECORD.pack(b"E", error.errno or 0) + name.encode(), [])
         os._exit(exit_status(error))
 
 

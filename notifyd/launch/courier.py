@@ -15,11 +15,11 @@ import time
 
 from notifyd.kernel import clone, pidfd, seccomp, unix
 
-__all__ = ["LISTENER", "PATIENCE", "send_courier"]
+__all__ = ["COURIER_TIMEOUT_S", "LISTENER_MESSAGE", "send_courier"]
 
-LISTENER = b"L"  # the message that carries the listener
+LISTENER_MESSAGE = b"L"  # the message that carries the listener
 
-PATIENCE = 5.0  # seconds; installing takes some milliseconds when a program is large
+COURIER_TIMEOUT_S = 5.0  # seconds; installing takes some milliseconds when a program is large
 
 _EAGER = 50  # looks without a nap: mostly enough
 
@@ -32,7 +32,7 @@ def send_courier(end: int) -> int:
 
     Returns:
         The courier's pid. It is a child of our parent, and ends by itself: when it has delivered,
-        when we have ended, or after `PATIENCE`.
+        when we have ended, or after `COURIER_TIMEOUT_S`.
 
     Raises:
         OSError: As `clone.fork_sharing_files`; EMFILE: no room for a listener.
@@ -46,7 +46,7 @@ def send_courier(end: int) -> int:
     try:
         if _watch(child, number):
             try:
-                unix.send_fds(end, LISTENER, [number])
+                unix.send_fds(end, LISTENER_MESSAGE, [number])
             finally:
                 # In the child's table too: a child whose execve waits for an answer would keep its
                 # own listener open, and wait for ever if the supervisor died, or has already.
@@ -59,7 +59,7 @@ def _watch(child: int, number: int) -> bool:
     """Wait for the listener. Opens nothing: a descriptor of ours would take its number."""
     ended = select.poll()
     ended.register(child, select.POLLIN)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + COURIER_TIMEOUT_S
     for look in range(1 << 30):
         # In this order: what a child did before it ended is seen.
         over = bool(ended.poll(look >= _EAGER)) or time.monotonic() > deadline

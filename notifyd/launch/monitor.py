@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from notifyd.launch.signals import SignalState
 
-__all__ = ["Monitor", "Own", "lead", "leads_to"]
+__all__ = ["Monitor", "OwnTerminal", "lead", "leads_to"]
 
 # b"P": the command's pid; b"E": an errno instead; b"S": what stopped it; b"H": it has hung up;
 # b"X": the status
@@ -37,7 +37,7 @@ _WISH = struct.Struct("=ci")
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnTerminal:
     """The terminal that a command is to have. All descriptors stay the caller's.
 
     Attributes:
@@ -137,7 +137,7 @@ class Monitor:
 
 
 def lead(
-    own: Own, sock: socket.socket, signals: SignalState, become: Callable[[], None]
+    own: OwnTerminal, sock: socket.socket, signals: SignalState, become: Callable[[], None]
 ) -> NoReturn:
     """Be the monitor. Called in a child of fork(2) with all signals blocked; never returns.
 
@@ -167,7 +167,7 @@ def lead(
         os._exit(1)
 
 
-def _start(own: Own, become: Callable[[], None]) -> int:
+def _start(own: OwnTerminal, become: Callable[[], None]) -> int:
     """Fork the command, a process group of its own; with our SIGTTOU blocked, so it may step up."""
     command = os.fork()
     if command:
@@ -184,7 +184,7 @@ def _start(own: Own, become: Callable[[], None]) -> int:
         os._exit(126)
 
 
-def _exchange(own: Own) -> None:
+def _exchange(own: OwnTerminal) -> None:
     """Put the new terminal wherever the real one is, however that was opened."""
     for name in os.listdir("/proc/self/fd"):
         number = int(name)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from notifyd.kernel import tty
-from notifyd.launch.monitor import Monitor, Own, leads_to
-from notifyd.launch.screen import Aside, Screen
+from notifyd.launch.monitor import Monitor, OwnTerminal, leads_to
+from notifyd.launch.screen import Screen, ScreenSwitch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Relay"]
 
 _PIECE = 1 << 16  # bytes; more than a pseudo-terminal holds
-_MOST_DRAINED = 64  # pieces: somebody left behind may write for ever
-_LOOK = 0.3  # seconds between two looks at whether we are in front, where no shell tells us
-_SETTLE = 0.05  # seconds from the first that it draws then
+_MAX_DRAINED_CHUNKS = 64  # pieces: somebody left behind may write for ever
+# seconds between two looks at whether we are in front, where no shell tells us
+_FOREGROUND_POLL_INTERVAL_S = 0.3
+_SETTLE_S = 0.05  # seconds from the first that it draws then
 _REDRAW = 0.5  # seconds for a program to notice that its window has changed
 _STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 _READS = frozenset({signal.SIGTTIN, signal.SIGTTOU})
@@ -88,7 +89,7 @@ class Relay:
         device = tty.device(real)
         # Where others read the same keys, a key is ours only when the command asks for one.
         front = self._is_front() and leads_to(0, device) and leads_to(1, device)
-        self.own = Own(slave, master, device, front)
+        self.own = OwnTerminal(slave, master, device, front)
         self.screen = Screen()
         self._monitor: Monitor | None = None
         self._signals: TakenSignals | None = None
@@ -179,7 +180,7 @@ class Relay:
         """Show what the command has written before it ended."""
         # A read that finds nothing has waited for what was under way: n_tty_read, drivers/tty.
         async with self._writing:
-            for _ in range(_MOST_DRAINED):
+            for _ in range(_MAX_DRAINED_CHUNKS):
                 if self._master < 0 or not await self._show(whether=True):
                     return
 
@@ -250,7 +251,7 @@ class Relay:
         stopped = self._stop(number)
         # Behind, and not stopped: there is no shell to tell us when we are in front.
         while not stopped and number in _READS and not self._is_front() and not self._hung_up:
-            with trio.move_on_after(_LOOK):
+            with trio.move_on_after(_FOREGROUND_POLL_INTERVAL_S):
                 await trio.lowlevel.wait_readable(self._monitor)
                 return
         self.resume(number)
@@ -318,7 +319,7 @@ class Relay:
         What is said meanwhile is gone afterwards if the command paints the screen; the value says
         whether it does.
         """
-        aside = Aside()
+        aside = ScreenSwitch()
         try:
             async with self._writing:
                 self._asking = True
@@ -353,7 +354,7 @@ class Relay:
             tty.set_window(self._master, (rows, columns + 1, width, height))
             with trio.move_on_after(_REDRAW):
                 await self._shown.wait()
-                await trio.sleep(_SETTLE)
+                await trio.sleep(_SETTLE_S)
         self.resize()
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Aside", "Screen"]
+__all__ = ["Screen", "ScreenSwitch"]
 
 _TOLD = re.compile(rb"\x1b\[(?:\?([0-9;]{1,60})([hl])|([0-9]{0,5};?[0-9]{0,5})r)|\x1bc")
 _CUT = re.compile(rb"\x1b(\[\??[0-9;]{0,60})?\Z")  # a sequence that continues in the next piece
@@ -27,7 +27,7 @@ _CLEAR = b"\x1b[H\x1b[2J"
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class ScreenSwitch:
     """How to take a screen over, and how to give it back.
 
     Attributes:
@@ -86,7 +86,7 @@ class Screen:
         """Whether the program is on the alternate screen, which there is but one of."""
         return bool(self._on & _ALTERNATE)
 
-    def aside(self, *, lines: bool, plain: bool = False, second: bool = True) -> Aside:
+    def aside(self, *, lines: bool, plain: bool = False, second: bool = True) -> ScreenSwitch:
         """How to say something that is not the program's.
 
         Args:
@@ -95,20 +95,20 @@ class Screen:
             second: whether it has an alternate screen.
         """
         if plain:
-            return Aside(redraw=not lines)
+            return ScreenSwitch(redraw=not lines)
         margins = b"\x1b[" + self._margins + b"r" if self._margins else b""
         if lines and not self.alternate:
             after = _SAVE + margins + _BACK if margins else b""
-            return Aside(_OVER + _SAVE + _WHOLE + _BACK + _READABLE, after)
+            return ScreenSwitch(_OVER + _SAVE + _WHOLE + _BACK + _READABLE, after)
         off, on = b"".join(self._modes(b"l")), b"".join(self._modes(b"h"))
         ours = _WHOLE + _READABLE + off + b"\x1b[?25h" + _CLEAR
         theirs = on + (b"\x1b[?25l" if self._hidden else b"")
         if self.alternate or not second:
             after = margins + _CLEAR + _BACK + theirs
-            return Aside(_OVER + _SAVE + ours, after, redraw=True, paints=True)
+            return ScreenSwitch(_OVER + _SAVE + ours, after, redraw=True, paints=True)
         # 1049 keeps the cursor of the normal screen, too. Margins are both screens'.
         before, after = _OVER + b"\x1b[?1049h" + ours, margins + b"\x1b[?1049l" + theirs
-        return Aside(before, after, paints=True)
+        return ScreenSwitch(before, after, paints=True)
 
     def _modes(self, letter: bytes) -> Iterator[bytes]:
         for mode in sorted(self._on & _REPORTS):

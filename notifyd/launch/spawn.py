@@ -19,9 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from notifyd.kernel import pidfd, seccomp, unix
-from notifyd.launch.child import COURIER, FAILED, FIND, INSTALL, Plan, become
+from notifyd.launch.child import COURIER, FAILURE_RECORD, FIND, INSTALL, ChildPlan, become
 from notifyd.launch.command import CannotStart, exit_status, native_environment
-from notifyd.launch.monitor import Monitor, Own, lead
+from notifyd.launch.monitor import Monitor, OwnTerminal, lead
 from notifyd.launch.signals import SignalState
 from notifyd.launch.spawned import EXEC_FAILED, Spawned
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_killable", "listener_flags", "spawn"]
 
-PATIENCE = 10.0  # seconds; longer than the courier's, and than any set-up on a busy machine
+SPAWN_TIMEOUT_S = 10.0  # seconds; longer than the courier's, and than any set-up on a busy machine
 
 _MESSAGE = 256  # bytes, more than any message has
 
@@ -70,13 +70,13 @@ def spawn(
     flags: int,
     user: User | None = None,
     signals: SignalState | None = None,
-    own: Own | None = None,
+    own: OwnTerminal | None = None,
 ) -> Spawned:
     """Start a command behind a filter. It runs with our files, terminal and process group.
 
     The filter is in force from the command's execve(2) on, including that call. No call has to be
-    answered before this returns. Takes some milliseconds, at most `PATIENCE`. The system has to
-    have what supervising needs: see `ground`.
+    answered before this returns. Takes some milliseconds, at most `SPAWN_TIMEOUT_S`. The system has
+    to have what supervising needs: see `ground`.
 
     Args:
         command: Name and arguments; the name is looked for along PATH, as by execvp(3).
@@ -107,7 +107,7 @@ def spawn(
         with theirs:
             start = _fork(plan, theirs.fileno(), ours.fileno(), own)
         undo.callback(_abandon, start)
-        ours.settimeout(PATIENCE)
+        ours.settimeout(SPAWN_TIMEOUT_S)
         _listen_to(start, ours, plan)
         if start.courier:
             _wait(start.courier)
@@ -122,7 +122,7 @@ def _plan(
     flags: int,
     user: User | None,
     signals: SignalState | None,
-) -> Plan:
+) -> ChildPlan:
     argv = [os.fsencode(argument) for argument in command]
     if not argv:
         raise CannotStart("no command given: put it at the end, as in `-- ls -l`")
@@ -131,10 +131,10 @@ def _plan(
     environment = native_environment()
     if user:
         environment = user.environment(environment)
-    return Plan(argv, environment, program, flags, user, signals or SignalState.current())
+    return ChildPlan(argv, environment, program, flags, user, signals or SignalState.current())
 
 
-def _fork(plan: Plan, end: int, ours: int, own: Own | None) -> _Start:
+def _fork(plan: ChildPlan, end: int, ours: int, own: OwnTerminal | None) -> _Start:
     if own is None:
         pid = _forked(partial(become, plan, end, ours))
         try:
@@ -148,7 +148,7 @@ def _fork(plan: Plan, end: int, ours: int, own: Own | None) -> _Start:
         leading = partial(lead, own, theirs, plan.signals, partial(become, plan, end, ours))
         monitor = Monitor(_forked(leading), mine)
     try:
-        return _Start(*monitor.command(PATIENCE), monitor=monitor)
+        return _Start(*monitor.command(SPAWN_TIMEOUT_S), monitor=monitor)
     except OSError:
         monitor.close()
         raise
@@ -169,7 +169,7 @@ def _forked(life: Callable[[], NoReturn]) -> int:
     return pid
 
 
-def _listen_to(start: _Start, ours: socket.socket, plan: Plan) -> None:
+def _listen_to(start: _Start, ours: socket.socket, plan: ChildPlan) -> None:
     """Read messages until the child is on its way, or raise why it is not."""
     while start.listener is None:
         try:
@@ -183,20 +183,22 @@ def _listen_to(start: _Start, ours: socket.socket, plan: Plan) -> None:
         elif data[:1] == b"D":
             _, start.courier = COURIER.unpack(data)
         elif data[:1] == b"E":
-            _, number = FAILED.unpack_from(data)
-            _explain(OSError(number, os.strerror(number)), data[FAILED.size :].decode(), plan)
+            _, number = FAILURE_RECORD.unpack_from(data)
+            _explain(
+                OSError(number, os.strerror(number)), data[FAILURE_RECORD.size :].decode(), plan
+            )
         elif len(data) == EXEC_FAILED.size:
             start.exec_failure = data
     return None
 
 
-def _end_of_messages(start: _Start, plan: Plan) -> None:
+def _end_of_messages(start: _Start, plan: ChildPlan) -> None:
     """Both ends are closed: by execve(2) without a listener, otherwise because the child died."""
     if not plan.listens:
         return
     ended = select.poll()
     ended.register(start.pidfd, select.POLLIN)
-    if not ended.poll(PATIENCE * 1000):
+    if not ended.poll(SPAWN_TIMEOUT_S * 1000):
         raise OSError(errno.EPROTO, "the command started, but its listener never came")
     number = _killed_by(start)
     raise CannotStart(f"the command was ended by signal {number} before it ran", 128 + number)
@@ -205,14 +207,14 @@ def _end_of_messages(start: _Start, plan: Plan) -> None:
 def _killed_by(start: _Start) -> int:
     """The signal that ended a child; 0 if none did."""
     if start.monitor is not None:
-        select.select([start.monitor], [], [], PATIENCE)
+        select.select([start.monitor], [], [], SPAWN_TIMEOUT_S)
         start.monitor.news()
         return max(0, (start.monitor.status or 0) - 128)
     how = os.waitid(os.P_PID, start.pid, os.WEXITED | os.WNOWAIT)
     return how.si_status if how and how.si_code != os.CLD_EXITED else 0
 
 
-def _explain(error: OSError, step: str, plan: Plan) -> NoReturn:
+def _explain(error: OSError, step: str, plan: ChildPlan) -> NoReturn:
     name = os.fsdecode(plan.argv[0])
     if step == FIND:
         text = f"{name}: cannot be executed ({error.strerror}): check its path and its x bit"

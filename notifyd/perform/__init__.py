@@ -1,22 +1,22 @@
 """Doing a call for a target: the very values that a rule saw, with no more power than it has."""
 
-from notifyd.perform.deed import FileDeed, Moved
-from notifyd.perform.done import Done
 from notifyd.perform.execution import Execution
 from notifyd.perform.files import Files
-from notifyd.perform.network import PERFORMERS, perform
-from notifyd.perform.recipes import RECIPES
-from notifyd.perform.tracer import Came, Fate
+from notifyd.perform.network import SOCKET_PERFORMERS, perform
+from notifyd.perform.performed_call import Moved, PerformedCall
+from notifyd.perform.performers import FILE_PERFORMERS
+from notifyd.perform.syscall_result import SyscallResult
+from notifyd.perform.tracer import ExecResult, Fate
 
 __all__ = [
-    "PERFORMERS",
-    "RECIPES",
-    "Came",
-    "Done",
+    "FILE_PERFORMERS",
+    "SOCKET_PERFORMERS",
+    "ExecResult",
     "Execution",
     "Fate",
-    "FileDeed",
     "Files",
     "Moved",
+    "PerformedCall",
+    "SyscallResult",
     "perform",
 ]

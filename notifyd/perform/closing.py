@@ -23,9 +23,10 @@ from notifyd.perform import worker
 
 __all__ = ["Closing"]
 
-MOST = 64  # of a workload that nobody waits for; then nothing is opened for it any more
-KEPT = 1024  # mounts
-PAUSE = 0.05  # seconds between two tries to have a thread
+# of a workload that nobody waits for; then nothing is opened for it any more
+MAX_UNAWAITED_CLOSES = 64
+MOUNT_CACHE_SIZE = 1024  # mounts
+THREAD_RETRY_INTERVAL_S = 0.05  # seconds between two tries to have a thread
 _NEVER = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFLNK)
 
 
@@ -66,9 +67,9 @@ class Closing:
                 return True
         if kind is None or kind.magic == mountinfo.OVERLAY:  # an overlay has its layers flush
             return mountinfo.device(fd) not in self._local
-        if len(self._known) >= KEPT:
+        if len(self._known) >= MOUNT_CACHE_SIZE:
             self._known.clear()
-        waits = self._known[mount] = kind.magic not in mountinfo.QUIET
+        waits = self._known[mount] = kind.magic not in mountinfo.LOCAL_FILE_SYSTEMS
         return waits
 
     def mounts_changed(self) -> None:
@@ -81,8 +82,10 @@ class Closing:
         Raises:
             CannotPerform: there are.
         """
-        if self._left >= MOST:
-            raise CannotPerform(f"{MOST} files wait for being closed by whoever serves them")
+        if self._left >= MAX_UNAWAITED_CLOSES:
+            raise CannotPerform(
+                f"{MAX_UNAWAITED_CLOSES} files wait for being closed by whoever serves them"
+            )
 
     def let_go(self, fd: int) -> None:
         """Close a descriptor for good: at once, or as `later`."""
@@ -141,4 +144,4 @@ class Closing:
                     self._left += is_left
                 raise
             except OSError:  # no thread can be had
-                await trio.sleep(PAUSE)
+                await trio.sleep(THREAD_RETRY_INTERVAL_S)

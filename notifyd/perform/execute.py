@@ -1,4 +1,4 @@
-"""Doing an order: pin its paths, see that they are what the rule saw, make the system call.
+"""Doing a request: pin its paths, see that they are what the rule saw, make the system call.
 
 Runs in a helper, which has the target's root, namespaces, ids and powers. Every effect goes through
 descriptors that were pinned before, so nothing that is renamed or rewritten meanwhile counts.
@@ -21,6 +21,15 @@ from notifyd.kernel import files, mountinfo
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, openat2
 from notifyd.perform.apart import as_one_user, mount_anew
+from notifyd.perform.helper_request import (
+    ArgumentUse,
+    HelperReply,
+    HelperRequest,
+    LastComponent,
+    Need,
+    Place,
+    Slot,
+)
 from notifyd.perform.opening import (
     TTY,
     NeedTty,
@@ -31,9 +40,8 @@ from notifyd.perform.opening import (
     open_path,
     open_tty,
 )
-from notifyd.perform.order import Last, Need, Order, Place, Reply, Slot, Use
-from notifyd.perform.pin import Cannot, NeedLook, NeedSelves, Pinned, Pinner
-from notifyd.perform.tasks import Look
+from notifyd.perform.pin import NeedLook, NeedSelves, Pinned, Pinner, Unperformable
+from notifyd.perform.tasks import ProcAccess
 
 __all__ = ["Executor"]
 
@@ -43,9 +51,9 @@ _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does a
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 Native: TypeAlias = int | bytes | bytearray
-_OPENED = Reply()
+_OPENED = HelperReply()
 _MOUNTING = ("fspick", "move_mount")
-_NEEDS = {Look.ITSELF: Need.LOOK, Look.BEHIND: Need.BEHIND, Look.OPEN: Need.OPEN}
+_NEEDS = {ProcAccess.ITSELF: Need.LOOK, ProcAccess.BEHIND: Need.BEHIND, ProcAccess.OPEN: Need.OPEN}
 
 
 class _Moved(Exception):
@@ -53,7 +61,7 @@ class _Moved(Exception):
 
 
 class Executor:
-    """Does orders, one at a time.
+    """Does requests, one at a time.
 
     Args:
         own: the open directory /proc/self/fd, which is also the working directory. Stays the
@@ -67,51 +75,51 @@ class Executor:
         self._tty = tty
         self._whole = whole
 
-    def run(self, order: Order, fds: Sequence[int]) -> tuple[Reply, int | None]:
-        """Do an order.
+    def run(self, request: HelperRequest, fds: Sequence[int]) -> tuple[HelperReply, int | None]:
+        """Do a request.
 
         Args:
-            order: what to do.
+            request: what to do.
             fds: the descriptors that came along; stay the caller's.
 
         Returns:
             What came of it, and a descriptor for the target, which the caller owns.
         """
-        reply, fd = self._run(order, fds)
-        if self._whole and self._was_not_ours(order, reply) and _differ_in_ids():
-            return as_one_user(partial(self._run, order, fds))
+        reply, fd = self._run(request, fds)
+        if self._whole and self._was_not_ours(request, reply) and _differ_in_ids():
+            return as_one_user(partial(self._run, request, fds))
         return reply, fd
 
-    def _run(self, order: Order, fds: Sequence[int]) -> tuple[Reply, int | None]:
+    def _run(self, request: HelperRequest, fds: Sequence[int]) -> tuple[HelperReply, int | None]:
         try:
-            if order.umask >= 0:
-                os.umask(order.umask)
-            elif order.call == "open":
-                opened = _open_directly(order, fds)
+            if request.umask >= 0:
+                os.umask(request.umask)
+            elif request.call == "open":
+                opened = _open_directly(request, fds)
                 if opened is not None:
                     return _OPENED, opened
-            looked = {(path, behind): fds[at] for path, behind, at in order.looked}
-            with Pinner(self._own, order.selves, looked) as pinner:
-                if order.call in ("open", "openat2", "pin"):
-                    return _OPENED, self._open(order, fds, pinner)
-                with _limited(order.limit):
-                    reply = self._call(order, fds, pinner)
-                return (_OPENED, reply.value) if order.call == "fspick" else (reply, None)
+            looked = {(path, behind): fds[at] for path, behind, at in request.looked}
+            with Pinner(self._own, request.selves, looked) as pinner:
+                if request.call in ("open", "openat2", "pin"):
+                    return _OPENED, self._open(request, fds, pinner)
+                with _limited(request.limit):
+                    reply = self._call(request, fds, pinner)
+                return (_OPENED, reply.value) if request.call == "fspick" else (reply, None)
         except OSError as error:
-            return Reply(errno=error.errno or errno.EIO), None
+            return HelperReply(errno=error.errno or errno.EIO), None
         except _Moved:
-            return Reply(need=Need.MOVED), None
+            return HelperReply(need=Need.MOVED), None
         except (NeedSelves, NeedLook, NeedTty) as wanted:
             return _asked_for(wanted), None
-        except (Cannot, KeyError) as error:
-            return Reply(need=Need.CANNOT, text=str(error)), None
+        except (Unperformable, KeyError) as error:
+            return HelperReply(need=Need.CANNOT, text=str(error)), None
 
-    def _was_not_ours(self, order: Order, reply: Reply) -> bool:
+    def _was_not_ours(self, request: HelperRequest, reply: HelperReply) -> bool:
         """Whether it is what FUSE says to those whose file system it is not; nothing is done then.
 
         It refuses, but for statfs(2), where it says its type and no more.
         """
-        if order.call == "fstatfs" and reply.outs:
+        if request.call == "fstatfs" and reply.outs:
             return reply.outs[0][:8] == FUSE_SUPER_MAGIC
         return reply.errno == errno.EACCES and mountinfo.has_fuse(self._own)
 
@@ -121,19 +129,19 @@ class Executor:
         start = fds[place.start] if place.start >= 0 else AT_FDCWD
         last = place.last
         pinner.begin()
-        if last == Last.ITSELF:
+        if last == LastComponent.ITSELF:
             pinned = Pinned(start)
-        elif last == Last.NAME:
+        elif last == LastComponent.NAME:
             pinned = pinner.name(start, place.path)
-        elif last in (Last.MADE, Last.MADE_HERE):
-            pinned = pinner.made(start, place.path, last == Last.MADE, resolve)
-            if place.apart and not _harmless(pinned, last):
+        elif last in (LastComponent.MADE, LastComponent.MADE_HERE):
+            pinned = pinner.made(start, place.path, last == LastComponent.MADE, resolve)
+            if place.apart and not _has_no_effect(pinned, last):
                 pinned = Pinned(self._there(pinned, pinner, resolve))
-        elif last == Last.MOUNTED:
+        elif last == LastComponent.MOUNTED:
             pinned = pinner.mounted(start, place.path)
         else:
-            pinned = Pinned(pinner.thing(start, place.path, last == Last.FOLLOW, resolve))
-        if place.seen is None or _harmless(pinned, last):
+            pinned = Pinned(pinner.thing(start, place.path, last == LastComponent.FOLLOW, resolve))
+        if place.seen is None or _has_no_effect(pinned, last):
             return pinned
         if pinner.is_called(pinned, place.seen, place.mounts, apart=place.apart):
             return pinned
@@ -152,28 +160,30 @@ class Executor:
 
     # -- any call
 
-    def _all_pinned(self, order: Order, fds: Sequence[int], pinner: Pinner) -> list[Pinned]:
+    def _all_pinned(
+        self, request: HelperRequest, fds: Sequence[int], pinner: Pinner
+    ) -> list[Pinned]:
         pinned: list[Pinned] = []
-        for place in order.places:
+        for place in request.places:
             try:
                 pinned.append(self._pin(place, fds, pinner))
             except OSError:
                 # mount(2) looks for its target first, and for its source afterwards.
-                if order.call in _MOUNTING or (order.call == "mount" and pinned):
+                if request.call in _MOUNTING or (request.call == "mount" and pinned):
                     _check_may_mount()
                 raise
-        if order.call == "umount2":
-            return [self._mount_point(order, pinned[0], pinner)]
+        if request.call == "umount2":
+            return [self._mount_point(request, pinned[0], pinner)]
         return pinned
 
-    def _mount_point(self, order: Order, pinned: Pinned, pinner: Pinner) -> Pinned:
+    def _mount_point(self, request: HelperRequest, pinned: Pinned, pinner: Pinner) -> Pinned:
         """What umount(2) is given: names that end in a slash or in dots, too, are compared here.
 
         They make and remove nothing, but they do unmount; and a link that is exchanged for what the
         rule saw would lead to another mount.
         """
-        place = order.places[0]
-        if place.seen is None or not _harmless(pinned, place.last):
+        place = request.places[0]
+        if place.seen is None or not _has_no_effect(pinned, place.last):
             return pinned
         name = pinned.name.rstrip(b"/")
         found = Pinned(pinned.fd, name)
@@ -182,7 +192,7 @@ class Executor:
             thing = Pinned(pinner.thing(pinned.fd, pinned.name, True))
         else:
             thing = found  # by its name: whoever opens it touches a mount that is to expire
-            if not int(order.args[1]) & MNT_EXPIRE:  # type: ignore[arg-type]
+            if not int(request.args[1]) & MNT_EXPIRE:  # type: ignore[arg-type]
                 mode = os.stat(name, dir_fd=pinned.fd, follow_symlinks=False).st_mode
                 if stat.S_ISLNK(mode):
                     _check_may_mount()
@@ -193,39 +203,39 @@ class Executor:
             raise _Moved
         return found
 
-    def _call(self, order: Order, fds: Sequence[int], pinner: Pinner) -> Reply:
-        pinned = self._all_pinned(order, fds, pinner)
-        text = pinner.text(pinned[0].fd) if order.call == "readlinkat" else None
+    def _call(self, request: HelperRequest, fds: Sequence[int], pinner: Pinner) -> HelperReply:
+        pinned = self._all_pinned(request, fds, pinner)
+        text = pinner.text(pinned[0].fd) if request.call == "readlinkat" else None
         if text is not None:
-            text = text[: int(order.args[3])]  # type: ignore[arg-type]
-            return Reply(len(text), outs=(text,))
+            text = text[: int(request.args[3])]  # type: ignore[arg-type]
+            return HelperReply(len(text), outs=(text,))
         outs: list[bytearray] = []
         args: list[Native] = []
         elsewhere = False
-        for arg in order.args:
+        for arg in request.args:
             if not isinstance(arg, Slot):
                 args.append(arg)
-            elif arg.use == Use.OWN:
+            elif arg.use == ArgumentUse.OWN:
                 args.append(fds[arg.index])
-            elif arg.use == Use.OUT:
-                fill = b"" if outs else order.fill
+            elif arg.use == ArgumentUse.OUT:
+                fill = b"" if outs else request.fill
                 outs.append(bytearray(fill.ljust(max(arg.index, 1), b"\0")))
                 args.append(outs[-1])
-            elif arg.use == Use.IN_CWD:
+            elif arg.use == ArgumentUse.IN_CWD:
                 elsewhere = _go_to(pinned[arg.index])
                 args.append(pinned[arg.index].name or b"%d" % pinned[arg.index].fd)
             else:
                 args += _expanded(arg.use, pinned[arg.index])
-        if order.call == "umount2" and not pinned[0].name:  # behind a link of /proc
+        if request.call == "umount2" and not pinned[0].name:  # behind a link of /proc
             args[1] = int(args[1]) & ~UMOUNT_NOFOLLOW
         try:
-            value = self._make(order.call, args)
+            value = self._make(request.call, args)
         except OSError as error:
-            raise _as_by_path(order, error) from error
+            raise _as_by_path(request, error) from error
         finally:
             if elsewhere:
                 os.fchdir(self._own)
-        return Reply(value, outs=tuple(bytes(one) for one in outs))
+        return HelperReply(value, outs=tuple(bytes(one) for one in outs))
 
     def _make(self, call: str, args: Sequence[Native]) -> int:
         if call != "mount anew":
@@ -235,24 +245,24 @@ class Executor:
 
     # -- open
 
-    def _open(self, order: Order, fds: Sequence[int], pinner: Pinner) -> int:
-        if order.call == "pin":
-            return os.dup(self._pin(order.places[0], fds, pinner).fd)
-        flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
-        place = order.places[0]
+    def _open(self, request: HelperRequest, fds: Sequence[int], pinner: Pinner) -> int:
+        if request.call == "pin":
+            return os.dup(self._pin(request.places[0], fds, pinner).fd)
+        flags, mode, resolve = (int(arg) for arg in request.args)  # type: ignore[arg-type]
+        place = request.places[0]
         pinned = self._pin(place, fds, pinner, resolve)
         kept = flags & ~os.O_CREAT
         if pinned.name:
-            return self._open_named(order, pinned, kept)
+            return self._open_named(request, pinned, kept)
         found = os.fstat(pinned.fd)
         if flags & os.O_CREAT and not flags & os.O_PATH:
             check_exists(found.st_mode, flags)
         if flags & os.O_PATH:
             return open_path(pinned.fd, found.st_mode, flags)
         if is_tty(found):
-            return open_tty(order, self._tty, kept)
+            return open_tty(request, self._tty, kept)
         if flags & os.O_NOFOLLOW:
-            opened = self._open_here(order, fds, pinner, pinned)
+            opened = self._open_here(request, fds, pinner, pinned)
             if opened is not None:
                 return opened
         try:
@@ -261,9 +271,9 @@ class Executor:
             pinner.task.check_closed(pinned.fd, flags)
             raise
 
-    def _open_named(self, order: Order, pinned: Pinned, kept: int) -> int:
+    def _open_named(self, request: HelperRequest, pinned: Pinned, kept: int) -> int:
         """Open or make a name; what is there may be whoever opens it his own terminal."""
-        flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
+        flags, mode, resolve = (int(arg) for arg in request.args)  # type: ignore[arg-type]
         try:
             fd = open_name(pinned, flags, mode, resolve)
         except OSError as error:
@@ -275,19 +285,19 @@ class Executor:
             if not is_tty(os.fstat(fd)):
                 return fd
             os.close(fd)
-        return open_tty(order, self._tty, kept)
+        return open_tty(request, self._tty, kept)
 
     def _open_here(
-        self, order: Order, fds: Sequence[int], pinner: Pinner, pinned: Pinned
+        self, request: HelperRequest, fds: Sequence[int], pinner: Pinner, pinned: Pinned
     ) -> int | None:
         """Open what was pinned with O_NOFOLLOW, which fcntl(2) F_GETFL shows; None if not so."""
-        flags, mode, resolve = (int(arg) for arg in order.args)  # type: ignore[arg-type]
+        flags, mode, resolve = (int(arg) for arg in request.args)  # type: ignore[arg-type]
         found = os.fstat(pinned.fd)
         if stat.S_ISDIR(found.st_mode):
             with contextlib.suppress(PermissionError):  # it may be read, and not searched
                 return open_at(pinned.fd, b".", flags & ~os.O_CREAT, mode)
             return None
-        here = msgspec.structs.replace(order.places[0], last=Last.MADE_HERE)
+        here = msgspec.structs.replace(request.places[0], last=LastComponent.MADE_HERE)
         place = self._pin(here, fds, pinner, resolve)
         if not place.name:
             return None
@@ -302,10 +312,10 @@ def _differ_in_ids() -> bool:
     return len(set(os.getresuid())) > 1 or len(set(os.getresgid())) > 1
 
 
-def _asked_for(wanted: Exception) -> Reply:
+def _asked_for(wanted: Exception) -> HelperReply:
     if isinstance(wanted, NeedLook):
-        return Reply(need=_NEEDS[wanted.how], path=wanted.path)
-    return Reply(need=Need.SELVES if isinstance(wanted, NeedSelves) else Need.TTY)
+        return HelperReply(need=_NEEDS[wanted.how], path=wanted.path)
+    return HelperReply(need=Need.SELVES if isinstance(wanted, NeedSelves) else Need.TTY)
 
 
 @contextlib.contextmanager
@@ -331,35 +341,35 @@ def _go_to(pinned: Pinned) -> bool:
     return True
 
 
-def _as_by_path(order: Order, error: OSError) -> OSError:
+def _as_by_path(request: HelperRequest, error: OSError) -> OSError:
     """The error that the call gives by a path, where a descriptor gives another."""
-    by_path = order.call == "readlinkat" and order.places[0].last != Last.ITSELF
+    by_path = request.call == "readlinkat" and request.places[0].last != LastComponent.ITSELF
     if by_path and error.errno == errno.ENOENT:
         return OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # it is no link
     return error
 
 
-def _harmless(pinned: Pinned, last: int) -> bool:
+def _has_no_effect(pinned: Pinned, last: int) -> bool:
     """Whether a name can have no effect whatever it is: the kernel refuses to make or remove it."""
-    if last in (Last.MADE, Last.MADE_HERE) and pinned.name.endswith(b"/"):
+    if last in (LastComponent.MADE, LastComponent.MADE_HERE) and pinned.name.endswith(b"/"):
         return True  # a file is never made by such a name: EISDIR
     return bool(pinned.name) and pinned.name.rstrip(b"/") in (b"", b".", b"..")
 
 
 def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
-    if use == Use.FD:
+    if use == ArgumentUse.FD:
         return (pinned.fd,)
-    if use == Use.PATH:
+    if use == ArgumentUse.PATH:
         return (b"%d" % pinned.fd,)
     if pinned.name:
         return pinned.fd, pinned.name
     return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are
 
 
-def _open_directly(order: Order, fds: Sequence[int]) -> int | None:
+def _open_directly(request: HelperRequest, fds: Sequence[int]) -> int | None:
     """Open what is there already, in one walk; None if /proc or a terminal may be on the way."""
-    place = order.places[0]
-    flags: int = order.args[0]  # type: ignore[assignment]
+    place = request.places[0]
+    flags: int = request.args[0]  # type: ignore[assignment]
     if place.seen is not None or flags & _SPECIAL:
         return None
     start = fds[place.start] if place.start >= 0 else AT_FDCWD

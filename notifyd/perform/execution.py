@@ -16,13 +16,13 @@ from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.perform import worker
-from notifyd.perform.deed import FileDeed
-from notifyd.perform.done import Done
-from notifyd.perform.draft import Draft
 from notifyd.perform.expected import Expected
-from notifyd.perform.recipes.recipe import Drawn, Recipe
-from notifyd.perform.script import DEEPEST, HEAD, Interpreter, interpreter
-from notifyd.perform.tracer import Came, Tracer
+from notifyd.perform.performed_call import PerformedCall
+from notifyd.perform.performers.performer import Performer, PreparedCall
+from notifyd.perform.request_builder import RequestBuilder
+from notifyd.perform.script import BINPRM_BUF_SIZE, MAX_INTERPRETERS, Interpreter, interpreter
+from notifyd.perform.syscall_result import SyscallResult
+from notifyd.perform.tracer import ExecResult, Tracer
 from notifyd.policy.names.path import AT_EXEC_FLAGS
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Execution"]
 
 _FLAGS = sum(AT_EXEC_FLAGS.values())
-_PIN = Drawn("pin", ())
+_PIN = PreparedCall("pin", ())
 
 
 class Execution:
@@ -79,14 +79,16 @@ class Execution:
     def __exit__(self, *_: object) -> None:
         self._owned.close()
 
-    async def prepare(self) -> Expected | Done:
-        """Pin what has to run; `Done` with the errno that the call fails with, if it does already.
+    async def prepare(self) -> Expected | SyscallResult:
+        """Pin what has to run.
+
+        `SyscallResult` with the errno that the call fails with, if it does already.
 
         Raises:
             Moved: the path means something else than the rule saw.
             CannotPerform, TargetFault, TargetGone, WouldBlock.
         """
-        pinned = await self._pin(Recipe(_named))
+        pinned = await self._pin(Performer(_named))
         if pinned.fd is None:
             return pinned
         call, seen = self._call, self._call.seen
@@ -100,7 +102,7 @@ class Execution:
             self._digests,
         )  # fmt: skip
 
-    async def run(self, expected: Expected, listener: int) -> Came:
+    async def run(self, expected: Expected, listener: int) -> ExecResult:
         """Let the kernel execute, and compare. If cancelled, the target is killed.
 
         Args:
@@ -125,12 +127,12 @@ class Execution:
             stack.pop_all()
         return await tracer.run()
 
-    async def _pin(self, recipe: Recipe) -> Done:
-        deed: FileDeed = self._files.begin(self._call, self._verdict, recipe)
+    async def _pin(self, performer: Performer) -> SyscallResult:
+        performed: PerformedCall = self._files.begin(self._call, self._verdict, performer)
         try:
-            done = deed.now() or await deed.wait()
+            done = performed.now() or await performed.wait()
         finally:
-            deed.close()
+            performed.close()
         if done.fd is not None:
             self._owned.callback(os.close, done.fd)
         return done
@@ -144,11 +146,11 @@ class Execution:
         """
         line: list[bytes] = []
         name = _script_name(self._call)
-        for _ in range(DEEPEST):
+        for _ in range(MAX_INTERPRETERS):
             found = interpreter(await self._head(file))
             if found is None:
                 break
-            pinned = await self._pin(Recipe(partial(_text, found)))
+            pinned = await self._pin(Performer(partial(_text, found)))
             if pinned.fd is None:
                 break  # the kernel will not find it either
             file = pinned.fd
@@ -181,25 +183,25 @@ def _read_head(file: int, flags: int) -> bytes:
         return b""
     fd = open_pinned(file)
     try:
-        buffer = bytearray(HEAD)
+        buffer = bytearray(BINPRM_BUF_SIZE)
         size = os.preadv(fd, [buffer], 0, flags)
         return bytes(buffer[:size])
     finally:
         os.close(fd)
 
 
-def _named(draft: Draft) -> Drawn:
+def _named(builder: RequestBuilder) -> PreparedCall:
     """What the call itself names."""
-    if draft.has("flags"):
-        draft.flags(_FLAGS)
-    draft.only_looks = True
-    draft.thing()
+    if builder.has("flags"):
+        builder.flags(_FLAGS)
+    builder.only_looks = True
+    builder.thing()
     return _PIN
 
 
-def _text(found: Interpreter, draft: Draft) -> Drawn:
+def _text(found: Interpreter, builder: RequestBuilder) -> PreparedCall:
     """What a script names."""
-    draft.text_place(found.path)
+    builder.text_place(found.path)
     return _PIN
 
 

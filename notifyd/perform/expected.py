@@ -17,7 +17,7 @@ __all__ = ["Difference", "Expected"]
 
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _PIECE = 1 << 20  # bytes
-SHOWN = 200  # bytes of what differs, in an event
+MAX_DIFFERENCE_BYTES = 200  # bytes of what differs, in an event
 
 
 class Difference(NamedTuple):
@@ -91,7 +91,7 @@ class Expected:
             if not strings and (strings is None or about == "argv"):
                 continue
             wanted = b"\0".join((*strings, b""))
-            found = _read(f"/proc/{pid}/{file}", len(wanted) + SHOWN)
+            found = _read(f"/proc/{pid}/{file}", len(wanted) + MAX_DIFFERENCE_BYTES)
             whole = about == "envp" or self.argv is not None
             if found != wanted if whole else not found.startswith(wanted):
                 return Difference(about, *_around(wanted, found))
@@ -123,4 +123,4 @@ def _around(wanted: bytes, found: bytes) -> tuple[bytes, bytes]:
         else:
             beyond = middle
     start = wanted.rfind(b"\0", 0, same) + 1
-    return wanted[start : start + SHOWN], found[start : start + SHOWN]
+    return wanted[start : start + MAX_DIFFERENCE_BYTES], found[start : start + MAX_DIFFERENCE_BYTES]

@@ -19,16 +19,16 @@ from notifyd.kernel import proc
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
-from notifyd.perform.context import Context
-from notifyd.perform.deed import FileDeed
-from notifyd.perform.draft import Draft
+from notifyd.perform.entrance import eldest, way_to
+from notifyd.perform.fd_limit import is_full
+from notifyd.perform.helper_request import HelperRequest, LastComponent, Place
 from notifyd.perform.helpers import Helper, Helpers
 from notifyd.perform.inline import Inline
-from notifyd.perform.order import Last, Order, Place
-from notifyd.perform.recipes import RECIPES, Recipe
-from notifyd.perform.room import is_full
-from notifyd.perform.way import eldest, way_to
-from notifyd.perform.where import Plan, Where, plan_for
+from notifyd.perform.performed_call import PerformedCall
+from notifyd.perform.performers import FILE_PERFORMERS, Performer
+from notifyd.perform.placement import HelperPlacement, HelperPlan, plan_for
+from notifyd.perform.process_context import ProcessContext
+from notifyd.perform.request_builder import RequestBuilder
 from notifyd.policy.call import PID, Call
 from notifyd.policy.operations import Open, Truncate
 from notifyd.policy.verdicts import Allow
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Files"]
 
-KEPT = 1024  # contexts
-MOST_GROUPS = 1 << 16  # in all of those: a thread may have as many by itself
+CONTEXT_CACHE_SIZE = 1024  # contexts
+MAX_CACHED_GROUPS = 1 << 16  # in all of those: a thread may have as many by itself
 SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
-_LOOK = os.O_PATH | os.O_CLOEXEC
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -61,20 +61,23 @@ class Files:
     def __init__(self, identities: Identities) -> None:
         self.terminals: Terminals | None = None
         self._identities = identities
-        self._contexts: dict[int, tuple[Identity, Context]] = {}
+        self._contexts: dict[int, tuple[Identity, ProcessContext]] = {}
         self._groups = 0  # in what is kept of contexts
-        self._ways: dict[int, tuple[Identity, Where, bool]] = {}  # by thread, for `open_at_once`
-        self._places: dict[tuple[Context, int], Where] = {}
+        # by thread, for `open_at_once`
+        self._ways: dict[int, tuple[Identity, HelperPlacement, bool]] = {}
+        self._places: dict[tuple[ProcessContext, int], HelperPlacement] = {}
         self._moving = False
         self._inline: Inline | None = None
-        self._own: Context | None = None
+        self._own: ProcessContext | None = None
         self._asked: tuple[Call, Helper] | None = None  # what was asked for and is not over
         self._opened: tuple[Call, int] | None = None  # what was opened, and closing it may wait
         self.closing = Closing()
         self.helpers = Helpers(self.closing.let_go)
 
-    def begin(self, call: Call, verdict: Allow, recipe: Recipe | None = None) -> FileDeed:
-        """Draft the order for a call; by another recipe than its own, if there is one.
+    def begin(
+        self, call: Call, verdict: Allow, performer: Performer | None = None
+    ) -> PerformedCall:
+        """Draft the request for a call; by another performer than its own, if there is one.
 
         Raises:
             CannotPerform, TargetFault, TargetGone, WouldBlock.
@@ -82,7 +85,9 @@ class Files:
         helper, opened = self._at_it(call), self._opened_for(call)
         try:
             self.closing.check_room()
-            return self._draft(call, verdict, recipe or RECIPES[type(call)], helper, opened)
+            return self._builder(
+                call, verdict, performer or FILE_PERFORMERS[type(call)], helper, opened
+            )
         except BaseException:
             if helper is not None:
                 self.helpers.drop(helper)
@@ -110,25 +115,29 @@ class Files:
         self.closing.let_go(opened[1])
         return None
 
-    def _draft(
+    def _builder(
         self,
         call: Call,
         verdict: Allow,
-        recipe: Recipe,
+        performer: Performer,
         helper: Helper | None,
         opened: int | None,
-    ) -> FileDeed:
+    ) -> PerformedCall:
         with ExitStack() as stack:
-            draft = Draft(call, verdict.changes, recipe.answer, stack, self.closing)
-            drawn = recipe.draw(draft)
-            umask = self._umask(draft) if recipe.makes and _makes(drawn.args, drawn.call) else -1
-            limit = self._limit(draft, b"Max file size") if isinstance(call, Truncate) else -1
+            builder = RequestBuilder(call, verdict.changes, performer.answer, stack, self.closing)
+            drawn = performer.draw(builder)
+            umask = (
+                self._umask(builder) if performer.makes and _makes(drawn.args, drawn.call) else -1
+            )
+            limit = self._limit(builder, b"Max file size") if isinstance(call, Truncate) else -1
             if isinstance(call, Open) and (call.creates or call.flags & os.O_TRUNC):
-                self._check_room(draft)
-            places = tuple(draft.places)
-            order = Order(drawn.call, places, drawn.args, umask, limit, drawn.fill)
-            grant, owned = verdict.grant, draft.hand_over()
-            return FileDeed(self, recipe, draft, order, drawn.cloexec, grant, owned, helper, opened)
+                self._check_room(builder)
+            places = tuple(builder.places)
+            request = HelperRequest(drawn.call, places, drawn.args, umask, limit, drawn.fill)
+            grant, owned = verdict.grant, builder.hand_over()
+            return PerformedCall(
+                self, performer, builder, request, drawn.cloexec, grant, owned, helper, opened
+            )
 
     def open_at_once(self, call: Open, flags: int) -> tuple[int, int] | None:
         """Open an existing file, if nothing about it is special.
@@ -140,7 +149,8 @@ class Files:
             flags: the call's own.
 
         Returns:
-            A descriptor, which the caller owns, or -1 and an errno; None if it is for a `FileDeed`.
+            A descriptor, which the caller owns, or -1 and an errno; None if it is for a
+            `PerformedCall`.
         """
         tid = call.note[PID]
         way = self._ways.get(tid)
@@ -157,7 +167,7 @@ class Files:
             if call.dirfd != AT_FDCWD:
                 return None
             try:
-                start = os.open(f"/proc/{tid}/cwd", _LOOK)
+                start = os.open(f"/proc/{tid}/cwd", _PATH_FLAGS)
             except OSError:
                 return None
         try:
@@ -175,7 +185,7 @@ class Files:
     def _ask_at_once(
         self,
         call: Open,
-        where: Where,
+        where: HelperPlacement,
         pathname: bytes,
         start: int,
         flags: int,
@@ -184,11 +194,14 @@ class Files:
         helper = self.helpers.take(where.key)
         if helper is None:
             return None
-        last = Last.NOFOLLOW if flags & os.O_NOFOLLOW else Last.FOLLOW
+        last = LastComponent.NOFOLLOW if flags & os.O_NOFOLLOW else LastComponent.FOLLOW
         place = Place(-1 if start < 0 else 0, pathname, last, seen)
-        order, thread = Order("open", (place,), (flags, 0, 0)), cast("StoppedThread", call.target)
+        request, thread = (
+            HelperRequest("open", (place,), (flags, 0, 0)),
+            cast("StoppedThread", call.target),
+        )
         try:
-            self.send(helper, order, [] if start < 0 else [start], where, thread)
+            self.send(helper, request, [] if start < 0 else [start], where, thread)
             sent = self.helpers.answer_soon(helper)
         except (OSError, CannotPerform):
             self.helpers.drop(helper)  # it has gone in the meantime
@@ -225,27 +238,27 @@ class Files:
             stack.pop_all()
         return True
 
-    def _umask(self, draft: Draft) -> int:
+    def _umask(self, builder: RequestBuilder) -> int:
         try:
-            status = proc.read_status(draft.directory, groups=False)
+            status = proc.read_status(builder.directory, groups=False)
         except OSError as error:
-            raise draft.thread.failure(error) from error
+            raise builder.thread.failure(error) from error
         return max(status.umask, 0)
 
-    def _limit(self, draft: Draft, name: bytes) -> int:
+    def _limit(self, builder: RequestBuilder, name: bytes) -> int:
         """A soft limit of the target; -1 for none."""
         try:
-            return proc.limit(draft.directory, name)
+            return proc.limit(builder.directory, name)
         except OSError as error:
-            raise draft.thread.failure(error) from error
+            raise builder.thread.failure(error) from error
 
-    def _check_room(self, draft: Draft) -> None:
+    def _check_room(self, builder: RequestBuilder) -> None:
         """EMFILE before anything is made or cut, as the kernel has it, and not after."""
-        limit = self._limit(draft, b"Max open files")
+        limit = self._limit(builder, b"Max open files")
         try:
-            full = is_full(draft.directory, limit)
+            full = is_full(builder.directory, limit)
         except OSError as error:
-            raise draft.thread.failure(error) from error
+            raise builder.thread.failure(error) from error
         if full:
             raise TargetFault("no descriptor left", errno.EMFILE)
 
@@ -272,7 +285,7 @@ class Files:
 
     # -- contexts
 
-    def context(self, thread: StoppedThread) -> Context:
+    def context(self, thread: StoppedThread) -> ProcessContext:
         """Where a target is, and who; looked at again whenever it may have changed.
 
         Raises:
@@ -286,7 +299,7 @@ class Files:
         try:
             directory = proc.open_dir(tid)
             try:
-                context = Context.of(directory)
+                context = ProcessContext.of(directory)
             finally:
                 os.close(directory)
         except OSError as error:
@@ -305,21 +318,21 @@ class Files:
         self._places.clear()
         self._groups = 0
 
-    def tidy(self) -> None:
+    def prune(self) -> None:
         """End helpers that have nothing to do any more, and forget threads that are gone."""
-        self.helpers.tidy()
+        self.helpers.prune()
         for tid in self._contexts.keys() - self._identities.entries.keys():
             del self._contexts[tid]
             self._ways.pop(tid, None)
 
-    def _make_room(self, context: Context) -> None:
+    def _make_room(self, context: ProcessContext) -> None:
         """Before one more context is kept: a target can have any number of them."""
         most = max(len(self._contexts), len(self._places))
-        if most >= KEPT or self._groups > MOST_GROUPS:
+        if most >= CONTEXT_CACHE_SIZE or self._groups > MAX_CACHED_GROUPS:
             self._forget()
-        self._groups += len(context.persona.groups)
+        self._groups += len(context.creds.groups)
 
-    def where(self, context: Context, more: int) -> Where:
+    def where(self, context: ProcessContext, more: int) -> HelperPlacement:
         """Where a helper for a context with `more` powers has to be."""
         found = self._places.get((context, more))
         if found is None:
@@ -328,11 +341,11 @@ class Files:
             # What stays is for one place; all others are home again before they answer.
             shared = plan, (context.namespaces, context.root) if plan.stays else None
             # A digest, since a target can have any number of them.
-            found = Where(blake2b(_encode(shared), digest_size=32).digest(), plan)
+            found = HelperPlacement(blake2b(_encode(shared), digest_size=32).digest(), plan)
             self._places[context, more] = found
         return found
 
-    def inline(self, context: Context) -> Inline | None:
+    def inline(self, context: ProcessContext) -> Inline | None:
         """What does calls at once for a target with this context; None if it is not ours."""
         if context != self.own():
             return None
@@ -340,19 +353,19 @@ class Files:
             self._inline = Inline()
         return self._inline
 
-    def own(self) -> Context:
+    def own(self) -> ProcessContext:
         """The supervisor's own context, looked at once."""
         if self._own is None:
             directory = proc.open_dir(os.getpid())
             try:
-                self._own = Context.of(directory)
+                self._own = ProcessContext.of(directory)
             finally:
                 os.close(directory)
         return self._own
 
     def plan(
-        self, context: Context, thread: StoppedThread, more: int, stack: ExitStack
-    ) -> tuple[Plan, list[int]]:
+        self, context: ProcessContext, thread: StoppedThread, more: int, stack: ExitStack
+    ) -> tuple[HelperPlan, list[int]]:
         """What a helper for a context has to be, and the descriptors that make it so."""
         plan = self.where(context, more).plan
         if not plan.stays:
@@ -361,21 +374,26 @@ class Files:
         return plan, [*way_to(thread, stack), eldest(thread, identity, context.user, stack)]
 
     def send(
-        self, helper: Helper, order: Order, fds: list[int], where: Where, thread: StoppedThread
+        self,
+        helper: Helper,
+        request: HelperRequest,
+        fds: list[int],
+        where: HelperPlacement,
+        thread: StoppedThread,
     ) -> None:
-        """Give a helper an order, and what it needs to get to its target.
+        """Give a helper a request, and what it needs to get to its target.
 
         Raises:
             OSError: EPIPE, ECONNRESET: the helper is gone.
             TargetGone, RuleError.
         """
         if where.plan.stays:
-            order = msgspec.structs.replace(order, pid=self._identities.of(thread.tid).pid)
+            request = msgspec.structs.replace(request, pid=self._identities.of(thread.tid).pid)
         if not where.plan.travels:
-            helper.send(order, fds)
+            helper.send(request, fds)
             return
         with ExitStack() as stack:
-            helper.send(order, [*fds, *way_to(thread, stack)])
+            helper.send(request, [*fds, *way_to(thread, stack)])
 
 
 def _stands(thread: Any, start: int, seen: bytes) -> bool:

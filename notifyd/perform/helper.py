@@ -1,10 +1,10 @@
-"""A helper: a process that is in a target's context and does orders until its channel closes.
+"""A helper: a process that is in a target's context and does requests until its channel closes.
 
 It has the target's root, namespaces, file-system ids and capabilities; where it can come home
-again, for one order at a time (`travel`). Its memory and descriptors are closed to the target: it
+again, for one request at a time (`travel`). Its memory and descriptors are closed to the target: it
 is not dumpable, and its real user id stays ours, so that a target with another user id can neither
 trace nor signal it (but for one call at a time: `apart.as_one_user`). It blocks wherever it has to;
-the supervisor gives its next order to another one, or kills it.
+the supervisor gives its next request to another one, or kills it.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ import msgspec
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, namespaces, prctl, proc, unix
-from notifyd.perform.company import Company
+from notifyd.perform.credentials import Credentials
 from notifyd.perform.execute import Executor
-from notifyd.perform.order import Need, Order, Reply
-from notifyd.perform.persona import Persona
+from notifyd.perform.helper_request import HelperReply, HelperRequest, Need
+from notifyd.perform.placement import HelperPlan
 from notifyd.perform.travel import Traveller, powers
-from notifyd.perform.where import Plan
+from notifyd.perform.watched_processes import WatchedProcesses
 from notifyd.perform.worker import NUDGE
 
-__all__ = ["CLOSED", "MAX_FDS", "MAX_ORDER", "READY", "serve"]
+__all__ = ["CLOSED", "MAX_REQUEST_BYTES", "MAX_REQUEST_FDS", "READY", "serve"]
 
-MAX_ORDER = 1 << 17  # bytes; an attribute of 64 KiB is the longest thing that is sent
-MAX_FDS = 8
-EVERY = (1 << 64) - 1  # capabilities; as many as there are to be had
+MAX_REQUEST_BYTES = 1 << 17  # bytes; an attribute of 64 KiB is the longest thing that is sent
+MAX_REQUEST_FDS = 8
+ALL_CAPABILITIES = (1 << 64) - 1  # capabilities; as many as there are to be had
 READY = b"ready"
 CLOSED = b"."  # in the place of a reply: a descriptor was given, and is open here no more
 
 
-def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
-    """Become what the plan says, tell so, and do orders until the other end is closed.
+def serve(channel: socket.socket, plan: HelperPlan, fds: Sequence[int]) -> None:
+    """Become what the plan says, tell so, and do requests until the other end is closed.
 
     Called in a process of its own with one thread, which ends afterwards.
 
@@ -56,7 +56,7 @@ def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
     try:
         _become(plan, fds, own)
         traveller = Traveller(plan, own) if plan.travels else None
-        company = Company(channel, fds[2]) if plan.stays else None
+        company = WatchedProcesses(channel, fds[2]) if plan.stays else None
     except (CannotPerform, OSError) as error:
         channel.send(str(error).encode() or b"?")
         return
@@ -65,7 +65,7 @@ def serve(channel: socket.socket, plan: Plan, fds: Sequence[int]) -> None:
     gifts, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         unix.post_fds(channel, READY, theirs.fileno())
-    _work(channel, gifts, _Desk(Executor(own, tty, whole=plan.whole), traveller, company))
+    _work(channel, gifts, _RequestLoop(Executor(own, tty, whole=plan.whole), traveller, company))
 
 
 def _own_stat() -> bytes:
@@ -76,12 +76,12 @@ def _own_stat() -> bytes:
         os.close(directory)
 
 
-def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
+def _become(plan: HelperPlan, fds: Sequence[int], own: int) -> None:
     prctl.set_keep_caps(True)
-    persona = Persona(*plan.ids, plan.groups, plan.capabilities, 0)
+    creds = Credentials(*plan.ids, plan.groups, plan.capabilities, 0)
     # Before joining: in another user namespace an id may have no name, and setgroups(2) may be
     # denied. The powers are kept until all is done that needs them.
-    replace(persona, capabilities=EVERY).put_on(Persona.own(), 0)
+    replace(creds, capabilities=ALL_CAPABILITIES).put_on(Credentials.own(), 0)
     if plan.stays:
         namespaces.join(fds[0], plan.join)
         if plan.enter:
@@ -89,7 +89,7 @@ def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
             os.chroot(".")
     os.fchdir(own)
     kept = powers(plan)
-    persona.put_on(persona, 0, kept)
+    creds.put_on(creds, 0, kept)
     held = capability.get(0)
     if held.effective & ~plan.capabilities or held.permitted & ~(plan.capabilities | kept):
         raise CannotPerform("powers that the target lacks could not be given up")
@@ -100,24 +100,24 @@ def _become(plan: Plan, fds: Sequence[int], own: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-class _Desk:
-    """Where a helper does its orders."""
+class _RequestLoop:
+    """Where a helper does its requests."""
 
     def __init__(
-        self, executor: Executor, traveller: Traveller | None, company: Company | None
+        self, executor: Executor, traveller: Traveller | None, company: WatchedProcesses | None
     ) -> None:
         self._executor = executor
         self._traveller = traveller
         self._company = company
-        self._decode = msgspec.msgpack.Decoder(Order).decode
+        self._decode = msgspec.msgpack.Decoder(HelperRequest).decode
 
     def wait(self) -> None:
-        """Wait for an order, if there is anybody else to look after meanwhile."""
+        """Wait for a request, if there is anybody else to look after meanwhile."""
         if self._company is not None:
             self._company.wait()
 
-    def do(self, data: memoryview, fds: Sequence[int]) -> tuple[Reply, int | None]:
-        """Do an order; closes the descriptors that came along."""
+    def do(self, data: memoryview, fds: Sequence[int]) -> tuple[HelperReply, int | None]:
+        """Do a request; closes the descriptors that came along."""
         away, way = self._traveller, fds[len(fds) - 2 :]
         try:
             if away is not None:
@@ -126,10 +126,10 @@ class _Desk:
             return self._executor.run(self._decode(data), fds)
         except CannotPerform as error:
             away = None
-            return Reply(need=Need.CANNOT, text=str(error)), None
+            return HelperReply(need=Need.CANNOT, text=str(error)), None
         except Exception as error:
             text = f"the helper failed: {error!r}"
-            return Reply(errno=errno.EPERM, need=Need.CANNOT, text=text), None
+            return HelperReply(errno=errno.EPERM, need=Need.CANNOT, text=text), None
         finally:
             for fd in fds:
                 os.close(fd)
@@ -137,26 +137,26 @@ class _Desk:
                 away.come_home()
 
     def remember(self, data: memoryview) -> None:
-        """The order is answered; note who it was for."""
+        """The request is answered; note who it was for."""
         if self._company is not None:
             self._company.add(self._decode(data).pid)
 
 
-def _work(channel: socket.socket, gifts: socket.socket, desk: _Desk) -> None:
+def _work(channel: socket.socket, gifts: socket.socket, loop: _RequestLoop) -> None:
     encode = msgspec.msgpack.Encoder().encode
-    buffer = bytearray(MAX_ORDER)
+    buffer = bytearray(MAX_REQUEST_BYTES)
     view = memoryview(buffer)
     while True:
-        desk.wait()
+        loop.wait()
         try:
-            size, fds, _ = unix.recv_fds_into(channel, buffer, MAX_FDS)
+            size, fds, _ = unix.recv_fds_into(channel, buffer, MAX_REQUEST_FDS)
         except OSError as error:
             if error.errno == errno.EINTR:
                 continue
             return
         if not size:
             return
-        reply, result = desk.do(view[:size], fds)
+        reply, result = loop.do(view[:size], fds)
         if result is None:
             channel.send(encode(reply))
         else:
@@ -167,4 +167,4 @@ def _work(channel: socket.socket, gifts: socket.socket, desk: _Desk) -> None:
                 os.close(result)
             # Invariant: whoever hears this knows that nothing is open here any more.
             channel.send(CLOSED)
-        desk.remember(view[:size])
+        loop.remember(view[:size])

@@ -1,7 +1,7 @@
 """The helpers of a workload: found by context, made when needed, never too many, ended in time.
 
-One helper does one order at a time. It may block where the target itself would; then the next order
-of that context goes to another helper. Owns every helper, and the zygote that makes them.
+One helper does one request at a time. It may block where the target itself would; then the next
+request of that context goes to another helper. Owns every helper, and the zygote that makes them.
 """
 
 from __future__ import annotations
@@ -23,30 +23,34 @@ import trio
 from notifyd.errors import CannotPerform, TargetGone
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
-from notifyd.perform.helper import CLOSED, MAX_ORDER, READY
-from notifyd.perform.lateness import Lateness
-from notifyd.perform.order import Order, Reply
+from notifyd.perform.backoff import Backoff
+from notifyd.perform.helper import CLOSED, MAX_REQUEST_BYTES, READY
+from notifyd.perform.helper_request import HelperReply, HelperRequest
+from notifyd.perform.placement import HelperPlan
 from notifyd.perform.travel import NOWHERE
-from notifyd.perform.where import Plan
 from notifyd.perform.zygote import Zygote
 
-__all__ = ["MOST", "MOST_IDLE", "Helper", "Helpers", "Key"]
+__all__ = ["MAX_HELPERS", "MAX_IDLE_HELPERS", "Helper", "Helpers", "Key"]
 
-MOST = 128  # helpers of one workload; those beyond it would all be waiting for something
-MOST_IDLE = 64  # kept for their context's next call
-IDLE = 5.0  # seconds without an order after which a helper ends
-PATIENCE = 10.0  # seconds that a helper may take to become one, or all to make no progress
-HURRY = 0.02  # seconds in which a busy helper is mostly free again; then another one is made
-MOST_PAUSE = 0.5  # seconds between two looks of a call that waits for a helper
-LAST = 0.1  # seconds that the end of a workload waits; whom a server of files holds is left
-SOON = 1  # milliseconds; the supervisor waits that long for what is mostly there much sooner
+MAX_HELPERS = 128  # helpers of one workload; those beyond it would all be waiting for something
+MAX_IDLE_HELPERS = 64  # kept for their context's next call
+HELPER_IDLE_TIMEOUT_S = 5.0  # seconds without a request after which a helper ends
+# seconds that a helper may take to become one, or all to make no progress
+HELPER_START_TIMEOUT_S = 10.0
+# seconds in which a busy helper is mostly free again; then another one is made
+BUSY_HELPER_WAIT_S = 0.02
+MAX_HELPER_POLL_INTERVAL_S = 0.5  # seconds between two looks of a call that waits for a helper
+# seconds that the end of a workload waits; whom a server of files holds is left
+HELPER_CLOSE_TIMEOUT_S = 0.1
+# milliseconds; the supervisor waits that long for what is mostly there much sooner
+INLINE_REPLY_TIMEOUT_MS = 1
 
 Key: TypeAlias = bytes
-Sent: TypeAlias = tuple[Reply, int | None]
+Sent: TypeAlias = tuple[HelperReply, int | None]
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Reply).decode
-_OPENED = Reply()
+_decode = msgspec.msgpack.Decoder(HelperReply).decode
+_OPENED = HelperReply()
 
 
 class Helper:
@@ -54,7 +58,7 @@ class Helper:
 
     Attributes:
         key: its context.
-        used: when it got its last order, in seconds of the monotonic clock.
+        used: when it got its last request, in seconds of the monotonic clock.
     """
 
     __slots__ = ("_buffer", "_channel", "_gifts", "_let_go", "_pidfd", "_poll", "key", "used")
@@ -72,7 +76,7 @@ class Helper:
         self._pidfd = process
         self._let_go = let_go  # closes a descriptor where that may wait
         self._gifts = channel  # until it has said which
-        self._buffer = bytearray(MAX_ORDER)
+        self._buffer = bytearray(MAX_REQUEST_BYTES)
         channel.setblocking(True)
         # Not SO_RCVTIMEO, which counts in the kernel's ticks: 1 ms is 8 if there are 250 a second.
         self._poll = select.poll()
@@ -84,7 +88,7 @@ class Helper:
         Raises:
             CannotPerform: it cannot be.
         """
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(HELPER_START_TIMEOUT_S):
             await trio.lowlevel.wait_readable(self._channel)
             said, fds, _ = unix.recv_fds(self._channel, 4096, 1)
             if fds:
@@ -95,24 +99,27 @@ class Helper:
             return
         raise CannotPerform("a helper takes too long to be where the target is")
 
-    def send(self, order: Order, fds: list[int]) -> None:
-        """Give it an order; the answer has to be taken before the next one.
+    def send(self, request: HelperRequest, fds: list[int]) -> None:
+        """Give it a request; the answer has to be taken before the next one.
 
         Raises:
             OSError: EPIPE, ECONNRESET: it is gone.
         """
         self.used = time.monotonic()
         if not fds:
-            self._channel.send(_encode(order))
+            self._channel.send(_encode(request))
         elif len(fds) == 1:
-            unix.post_fds(self._channel, _encode(order), fds[0])
+            unix.post_fds(self._channel, _encode(request), fds[0])
         else:
-            unix.send_fds(self._channel, _encode(order), fds)
+            unix.send_fds(self._channel, _encode(request), fds)
 
     def answer_soon(self) -> Sent | None:
-        """The answer, if it comes within `SOON`; the caller owns the descriptor in it."""
+        """The answer, if it comes within `INLINE_REPLY_TIMEOUT_MS`.
+
+        The caller owns the descriptor in it.
+        """
         # Waiting in the kernel hands the core over at once; looking again and again does not.
-        if not self._poll.poll(SOON):
+        if not self._poll.poll(INLINE_REPLY_TIMEOUT_MS):
             return None
         try:
             return self._receive(socket.MSG_DONTWAIT)
@@ -162,7 +169,7 @@ class Helper:
         except (msgspec.DecodeError, BlockingIOError) as error:
             raise CannotPerform(f"the helper process said nonsense: {error}") from error
         if not fds:  # no room for it here; said as the kernel says that the machine has none
-            return Reply(errno=errno.ENFILE), None
+            return HelperReply(errno=errno.ENFILE), None
         return _OPENED, fds[0]
 
     def nudge(self) -> None:
@@ -223,10 +230,10 @@ class Helpers:
         self._lots: dict[Key, trio.lowlevel.ParkingLot] = {}
         self._resting = 0  # how many are idle
         self._zygote_turn = trio.Lock()
-        self._lateness = Lateness()
+        self._lateness = Backoff()
 
     def take(self, key: Key) -> Helper | None:
-        """A helper that is free, for one order. To be given back or dropped."""
+        """A helper that is free, for one request. To be given back or dropped."""
         free = self._idle.get(key)
         if not free:
             return None
@@ -252,7 +259,7 @@ class Helpers:
             free = self._idle[helper.key] = []
         free.append(helper)
         self._resting += 1
-        if self._resting > MOST_IDLE:
+        if self._resting > MAX_IDLE_HELPERS:
             self._end_oldest()
         if self._lots:
             self._move(helper.key)
@@ -262,8 +269,10 @@ class Helpers:
         self._busy.discard(helper)
         self._forget(helper)
 
-    async def get(self, key: Key, plan: Callable[[ExitStack], tuple[Plan, list[int]]]) -> Helper:
-        """A helper for one order: a free one, or one that is made now.
+    async def get(
+        self, key: Key, plan: Callable[[ExitStack], tuple[HelperPlan, list[int]]]
+    ) -> Helper:
+        """A helper for one request: a free one, or one that is made now.
 
         Args:
             key: the context.
@@ -273,17 +282,17 @@ class Helpers:
             CannotPerform: it cannot become what it has to be, or too many are busy.
             OSError: EAGAIN: no more processes. ESRCH and others: as `plan` raises.
         """
-        pause, begun = HURRY, time.monotonic()
+        pause, begun = BUSY_HELPER_WAIT_S, time.monotonic()
         while (helper := self.take(key)) is None:
             now = time.monotonic()
             # Where there is one already, it is mostly free in no time.
-            wanted = now - begun > HURRY or key not in self._by_key
+            wanted = now - begun > BUSY_HELPER_WAIT_S or key not in self._by_key
             if wanted and key not in self._making and self._room():
                 return await self._make(key, plan)
-            if now - max(begun, self._moved) > PATIENCE:
-                raise CannotPerform(f"{MOST} calls that are performed wait already")
+            if now - max(begun, self._moved) > HELPER_START_TIMEOUT_S:
+                raise CannotPerform(f"{MAX_HELPERS} calls that are performed wait already")
             await self._park(key, pause)
-            pause = min(2 * pause, MOST_PAUSE)
+            pause = min(2 * pause, MAX_HELPER_POLL_INTERVAL_S)
         return helper
 
     async def _park(self, key: Key, seconds: float) -> None:
@@ -301,12 +310,12 @@ class Helpers:
         """How many there are."""
         return len(self._busy) + len(self._making) + self._resting
 
-    def tidy(self) -> None:
+    def prune(self) -> None:
         """End those that had nothing to do for some time. To be called now and then.
 
         With the last of them goes the zygote: of many workloads, most are idle.
         """
-        old = time.monotonic() - IDLE
+        old = time.monotonic() - HELPER_IDLE_TIMEOUT_S
         for key, free in list(self._idle.items()):
             for helper in [one for one in free if one.used <= old]:
                 self._end(helper)
@@ -320,7 +329,7 @@ class Helpers:
         everyone = [*self._busy, *(one for free in self._idle.values() for one in free)]
         for helper in everyone:
             helper.kill()
-        end = time.monotonic() + LAST
+        end = time.monotonic() + HELPER_CLOSE_TIMEOUT_S
         for helper in everyone:
             helper.close(wait=max(end - time.monotonic(), 0.0))
         self._busy.clear()
@@ -334,7 +343,9 @@ class Helpers:
             self._zygote.close()
             self._zygote = None
 
-    async def _make(self, key: Key, plan: Callable[[ExitStack], tuple[Plan, list[int]]]) -> Helper:
+    async def _make(
+        self, key: Key, plan: Callable[[ExitStack], tuple[HelperPlan, list[int]]]
+    ) -> Helper:
         self._making.add(key)
         try:
             async with self._zygote_turn:
@@ -351,7 +362,9 @@ class Helpers:
         self._move(key)
         return helper
 
-    async def _fork(self, key: Key, plan: Callable[[ExitStack], tuple[Plan, list[int]]]) -> Helper:
+    async def _fork(
+        self, key: Key, plan: Callable[[ExitStack], tuple[HelperPlan, list[int]]]
+    ) -> Helper:
         if self._zygote is None:
             self._zygote = Zygote()
         zygote = self._zygote
@@ -377,7 +390,7 @@ class Helpers:
 
     def _room(self) -> bool:
         """Whether one more may be made; ends an idle one for it if need be."""
-        return self.count < MOST or self._end_oldest()
+        return self.count < MAX_HELPERS or self._end_oldest()
 
     def _end_oldest(self) -> bool:
         """End the helper that has been idle for the longest time, if there is one."""

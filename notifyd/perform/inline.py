@@ -19,15 +19,15 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_XDEV,
     openat2,
 )
-from notifyd.perform.order import Last, Order, Reply
+from notifyd.perform.helper_request import HelperReply, HelperRequest, LastComponent
 
 __all__ = ["Inline"]
 
 _CACHED = RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
 _QUICK = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _AT_FDCWD = files.AT_FDCWD
-MOST_PLAIN = 8192  # paths
-_LOOK = os.O_PATH | os.O_CLOEXEC
+PLAIN_PATH_CACHE_SIZE = 8192  # paths
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _MAKES = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000
 _FINAL = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
 
@@ -52,27 +52,27 @@ class Inline:
         self._local.forget()
         self._plain.clear()
 
-    def run(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
-        """Do an order, if that is one of the few.
+    def run(self, request: HelperRequest, start: int) -> tuple[HelperReply, int | None] | None:
+        """Do a request, if that is one of the few.
 
         Args:
-            order: with one place.
+            request: with one place.
             start: the descriptor of its place's start, or -1.
 
         Returns:
             None if a helper has to do it, otherwise as `Executor.run`.
         """
-        if order.places[0].apart:
+        if request.places[0].apart:
             return None
-        if order.call == "open":
-            return self._open(order, start)
-        if order.call == "pin":
-            return self._keep(order, start)
-        if order.call not in ("statx", "faccessat2", "readlinkat"):
+        if request.call == "open":
+            return self._open(request, start)
+        if request.call == "pin":
+            return self._keep(request, start)
+        if request.call not in ("statx", "faccessat2", "readlinkat"):
             return None
-        if order.places[0].last not in (Last.FOLLOW, Last.NOFOLLOW):
+        if request.places[0].last not in (LastComponent.FOLLOW, LastComponent.NOFOLLOW):
             return None
-        return self._look(order, start)
+        return self._look(request, start)
 
     def open(
         self, path: bytes, start: int, flags: int, seen: bytes | None = None
@@ -146,64 +146,64 @@ class Inline:
         return fd, 0
 
     def _remember(self, path: bytes) -> None:
-        if len(self._plain) >= MOST_PLAIN:
+        if len(self._plain) >= PLAIN_PATH_CACHE_SIZE:
             self._plain.clear()
         self._plain.add(path)
 
-    def _open(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
-        flags: int = order.args[0]  # type: ignore[assignment]
+    def _open(self, request: HelperRequest, start: int) -> tuple[HelperReply, int | None] | None:
+        flags: int = request.args[0]  # type: ignore[assignment]
         if flags & _MAKES:
             return None
-        found = self.open(order.places[0].path, start, flags, order.places[0].seen)
+        found = self.open(request.places[0].path, start, flags, request.places[0].seen)
         if found is None:
             return None
-        return Reply(errno=found[1]), found[0] if found[0] >= 0 else None
+        return HelperReply(errno=found[1]), found[0] if found[0] >= 0 else None
 
-    def _keep(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
-        place = order.places[0]
+    def _keep(self, request: HelperRequest, start: int) -> tuple[HelperReply, int | None] | None:
+        place = request.places[0]
         try:
-            if place.last == Last.ITSELF:
+            if place.last == LastComponent.ITSELF:
                 fd: int | None = os.dup(start)
             else:
-                fd = self._pin(place.path, start, place.last == Last.FOLLOW)
+                fd = self._pin(place.path, start, place.last == LastComponent.FOLLOW)
         except OSError as error:
-            return Reply(errno=error.errno or errno.EIO), None
+            return HelperReply(errno=error.errno or errno.EIO), None
         if fd is None or self._named(place.seen, fd):
-            return None if fd is None else (Reply(), fd)
+            return None if fd is None else (HelperReply(), fd)
         os.close(fd)
         return None
 
-    def _look(self, order: Order, start: int) -> tuple[Reply, int | None] | None:
-        place = order.places[0]
+    def _look(self, request: HelperRequest, start: int) -> tuple[HelperReply, int | None] | None:
+        place = request.places[0]
         try:
-            fd = self._pin(place.path, start, place.last == Last.FOLLOW)
+            fd = self._pin(place.path, start, place.last == LastComponent.FOLLOW)
             if fd is None:
                 return None
         except OSError as error:
-            return Reply(errno=error.errno or errno.EIO), None
+            return HelperReply(errno=error.errno or errno.EIO), None
         try:
-            return self._ask(order, fd) if self._named(place.seen, fd) else None
+            return self._ask(request, fd) if self._named(place.seen, fd) else None
         except OSError as error:
-            return Reply(errno=error.errno or errno.EIO), None
+            return HelperReply(errno=error.errno or errno.EIO), None
         finally:
             os.close(fd)
 
-    def _ask(self, order: Order, fd: int) -> tuple[Reply, int | None] | None:
-        if order.call == "faccessat2":
-            wanted: int = order.args[1]  # type: ignore[assignment]
+    def _ask(self, request: HelperRequest, fd: int) -> tuple[HelperReply, int | None] | None:
+        if request.call == "faccessat2":
+            wanted: int = request.args[1]  # type: ignore[assignment]
             files.call("faccessat", self._own, b"%d" % fd, wanted)
-            return Reply(), None
-        if order.call == "readlinkat":
+            return HelperReply(), None
+        if request.call == "readlinkat":
             if not stat.S_ISLNK(os.fstat(fd).st_mode):
-                return Reply(errno=errno.EINVAL), None
-            size: int = order.args[3]  # type: ignore[assignment]
+                return HelperReply(errno=errno.EINVAL), None
+            size: int = request.args[3]  # type: ignore[assignment]
             text = os.readlink(b"", dir_fd=fd)[:size]
-            return Reply(len(text), outs=(text,)), None
+            return HelperReply(len(text), outs=(text,)), None
         buffer = bytearray(files.STATX_SIZE)
-        flags: int = order.args[2]  # type: ignore[assignment]
-        mask: int = order.args[3]  # type: ignore[assignment]
+        flags: int = request.args[2]  # type: ignore[assignment]
+        mask: int = request.args[3]  # type: ignore[assignment]
         files.call("statx", fd, b"", flags, mask, buffer)
-        return Reply(outs=(bytes(buffer),)), None
+        return HelperReply(outs=(bytes(buffer),)), None
 
     def _pin(self, path: bytes, start: int, follow: bool) -> int | None:
         """An O_PATH descriptor of a local file; None if it has to be looked for elsewhere.
@@ -214,7 +214,7 @@ class Inline:
         absolute = start < 0
         if absolute and not self._root_is_local:
             return None
-        flags = _LOOK if follow else _LOOK | os.O_NOFOLLOW
+        flags = _PATH_FLAGS if follow else _PATH_FLAGS | os.O_NOFOLLOW
         try:
             fd = openat2(start, path, flags, resolve=_CACHED | RESOLVE_NO_XDEV)
         except OSError as error:

@@ -1,8 +1,8 @@
 """Performing Connect, Bind and SendTo: on the target's own socket, to the address that was copied.
 
 The socket is taken with pidfd_getfd(2), so what is performed happens to the same open socket. The
-call itself runs in a thread that has put on the target's persona and that can be left behind, since
-a connect may hang for minutes.
+call itself runs in a thread that has put on the target's credentials and that can be left behind,
+since a connect may hang for minutes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from notifyd.kernel import pidfd, proc
 from notifyd.kernel import socket as raw
 from notifyd.perform import worker
 from notifyd.perform.closing import Closing
-from notifyd.perform.done import Done, Signals
+from notifyd.perform.credentials import Credentials, enter, granted
+from notifyd.perform.fd_limit import keep_spare
 from notifyd.perform.messages import Message, copy_messages
-from notifyd.perform.persona import Persona, enter, granted
-from notifyd.perform.room import keep_spare
 from notifyd.perform.sender import POWERS, Sender, in_effect
 from notifyd.perform.stage import Stage
-from notifyd.perform.unix import LOOKING, UnixPlace
+from notifyd.perform.syscall_result import Signals, SyscallResult
+from notifyd.perform.unix import CAP_PTRACE_BIT, UnixPlace
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
@@ -48,7 +48,7 @@ _WAYS_OUT = {
     "of later calls, which are resolved from where it is",
 }
 
-Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], Done]]"
+Prepare: TypeAlias = "Callable[[Any, Taken], Callable[[], SyscallResult]]"
 
 
 class Taken(NamedTuple):
@@ -57,7 +57,7 @@ class Taken(NamedTuple):
     Attributes:
         task: a pidfd of its thread.
         socket: its socket.
-        persona: who it is.
+        creds: who it is.
         sender: the same, as a receiver of its messages may know it.
         local: whether the socket is of AF_UNIX.
         place: the path that a rule judged or changed; None if it did neither, or there is none.
@@ -72,13 +72,13 @@ class Taken(NamedTuple):
 
 
 @dataclass(slots=True)
-class Deed:
+class SocketCall:
     """One call, ready to be done in a thread: everything is copied or opened already.
 
     Attributes:
         act: does it.
         check: raises TargetGone if the target is no longer in its call.
-        persona: who to be.
+        creds: who to be.
         directory: the open /proc/TID of the target, where its root and cwd are needed.
         grant: the power that the rule lends, by name.
         pipe: the target's thread (pidfd), which gets SIGPIPE where the kernel would send it.
@@ -87,9 +87,9 @@ class Deed:
         sender: whose name it is done in, if a message says so, and `tid` the target's thread.
     """
 
-    act: Callable[[], Done]
+    act: Callable[[], SyscallResult]
     check: Callable[[], None]
-    persona: Persona
+    creds: Credentials
     directory: int | None
     grant: Grants
     pipe: int | None
@@ -99,20 +99,20 @@ class Deed:
     tid: int
     owned: ExitStack = field(default_factory=ExitStack)
 
-    def __call__(self) -> Done:
+    def __call__(self) -> SyscallResult:
         """Do it. Runs in a thread of its own, which ends with it; closes what is owned."""
         with self.owned:
             if self.stage is not None:
                 self.stage.build()
             kept = self.stage.powers if self.stage is not None else 0
             if self.directory is not None:
-                kept |= LOOKING
+                kept |= CAP_PTRACE_BIT
             if self.sender is not None:
                 kept |= POWERS
                 self.sender.hold(self.tid)
-            change = self.persona.change(self.grant, kept)
+            change = self.creds.change(self.grant, kept)
             if self.directory is not None:
-                enter(self.directory, self.persona.umask)
+                enter(self.directory, self.creds.umask)
             change()
             # Invariant: no effect before the id is known to be valid.
             self.check()
@@ -121,10 +121,10 @@ class Deed:
             except OSError as error:
                 if error.errno == errno.EPIPE and self.pipe is not None:
                     _send_sigpipe(self.pipe)
-                return Done(0, error.errno or errno.EIO)
+                return SyscallResult(0, error.errno or errno.EIO)
 
 
-async def perform(call: Call, verdict: Allow, closing: Closing) -> Done:
+async def perform(call: Call, verdict: Allow, closing: Closing) -> SyscallResult:
     """Do a call for its target.
 
     Args:
@@ -140,7 +140,7 @@ async def perform(call: Call, verdict: Allow, closing: Closing) -> Done:
         TargetGone: the target is no longer in its call.
         TargetFault: a pointer of the call cannot be read.
     """
-    prepare = PERFORMERS.get(type(call))
+    prepare = SOCKET_PERFORMERS.get(type(call))
     if prepare is None:
         raise CannotPerform(
             f"{call.operation} cannot be performed, and the rule looked at memory or asked for a "
@@ -154,7 +154,7 @@ async def perform(call: Call, verdict: Allow, closing: Closing) -> Done:
     closing.check_room()
     stack = ExitStack()
     try:
-        deed = _deed(call, prepare, verdict, stack)
+        performed = _socket_call(call, prepare, verdict, stack)
     except BaseException:
         # What was taken is mostly a socket, but may be a file that somebody serves.
         await closing.run(stack.close)
@@ -162,20 +162,20 @@ async def perform(call: Call, verdict: Allow, closing: Closing) -> Done:
     # The kernel would end the call for a signal that the target does not block.
     signals = Signals(call.process.tid)
     try:
-        done = await worker.run(deed, disturbed=signals, to_its_end=True)
+        done = await worker.run(performed, disturbed=signals, to_its_end=True)
     except OSError:
         await closing.run(stack.close)  # it was not begun; otherwise nothing is left to close
         raise
-    return signals.interrupted() if done.errno == errno.EINTR and deed.again else done
+    return signals.interrupted() if done.errno == errno.EINTR and performed.again else done
 
 
-def _deed(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) -> Deed:
+def _socket_call(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) -> SocketCall:
     """Open and copy all that the deed needs, while the target stands still; `stack` owns it."""
     thread: StoppedThread = call.target
     try:
         directory = proc.open_dir(thread.tid)
         stack.callback(os.close, directory)
-        persona, sender = Persona.of(directory), Sender.of(directory)
+        creds, sender = Credentials.of(directory), Sender.of(directory)
         _check_socket(directory, call.fd)
         task = thread.open()
         stack.callback(os.close, task)
@@ -199,8 +199,8 @@ def _deed(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) -> Deed
     stage = place.stage if place is not None and isinstance(call, Bind) else None
     named = sender if isinstance(call, SendTo) else None
     # fmt: off
-    return Deed(
-        act, thread.check, persona, where, verdict.grant, pipe, again, stage, named, thread.tid,
+    return SocketCall(
+        act, thread.check, creds, where, verdict.grant, pipe, again, stage, named, thread.tid,
         stack,
     )
     # fmt: on
@@ -253,38 +253,38 @@ def _address(call: Any) -> bytes:
     return call.address.raw if call.address is not None else b""
 
 
-def _connect(call: Connect, taken: Taken) -> Callable[[], Done]:
+def _connect(call: Connect, taken: Taken) -> Callable[[], SyscallResult]:
     return _reach(call, taken, raw.connect, makes=False)
 
 
-def _bind(call: Bind, taken: Taken) -> Callable[[], Done]:
+def _bind(call: Bind, taken: Taken) -> Callable[[], SyscallResult]:
     return _reach(call, taken, raw.bind, makes=True)
 
 
 def _reach(
     call: Connect | Bind, taken: Taken, function: Callable[[int, bytes], None], *, makes: bool
-) -> Callable[[], Done]:
+) -> Callable[[], SyscallResult]:
     """Do what takes a socket and an address; `makes` says whether it makes the path in it."""
     address = _address(call)
 
-    def act() -> Done:
+    def act() -> SyscallResult:
         if taken.place is not None:
             taken.place.reach(partial(function, taken.socket), makes=makes)
         else:
             function(taken.socket, address)
-        return Done(0)
+        return SyscallResult(0)
 
     return act
 
 
-def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
+def _send(call: SendTo, taken: Taken) -> Callable[[], SyscallResult]:
     whole = raw.socket_info(taken.socket)[1] != socket_module.SOCK_STREAM
     messages = copy_messages(call, taken.task, taken.sender, taken.stack, whole=whole)
     flags = _flags(call, taken)
     # AF_UNIX tells the real ids otherwise, which are ours.
     sender = taken.sender.said() if taken.local else b""
 
-    def act() -> Done:
+    def act() -> SyscallResult:
         sizes: list[int] = []
         try:
             for one in messages:
@@ -293,8 +293,8 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], Done]:
             if not sizes:  # sendmmsg(2) fails only if the first message does
                 raise
         if not call.is_several:
-            return Done(sizes[0])
-        return Done(len(sizes), memory=_sizes(call, sizes))
+            return SyscallResult(sizes[0])
+        return SyscallResult(len(sizes), memory=_sizes(call, sizes))
 
     return act
 
@@ -348,6 +348,6 @@ def _send_sigpipe(task: int) -> None:
         raise TargetGone("the target is gone") from error
 
 
-PERFORMERS: Mapping[type[Call], Prepare] = MappingProxyType(
+SOCKET_PERFORMERS: Mapping[type[Call], Prepare] = MappingProxyType(
     {Connect: _connect, Bind: _bind, SendTo: _send}
 )

@@ -12,8 +12,8 @@ import stat
 from notifyd.kernel import files
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
-from notifyd.perform.order import Order
-from notifyd.perform.pin import Cannot, Pinned
+from notifyd.perform.helper_request import HelperRequest
+from notifyd.perform.pin import Pinned, Unperformable
 
 __all__ = [
     "TTY",
@@ -60,7 +60,7 @@ def open_path(fd: int, mode: int, flags: int) -> int:
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         if flags & os.O_NOFOLLOW:
             raise unsupported
-        raise Cannot("O_PATH of what is no regular file and no directory")
+        raise Unperformable("O_PATH of what is no regular file and no directory")
     try:
         return open_at(AT_FDCWD, b"%d" % fd, os.O_RDONLY | flags & os.O_DIRECTORY, 0)
     except PermissionError:
@@ -74,26 +74,26 @@ def is_tty(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == TTY
 
 
-def open_tty(order: Order, own: tuple[int, int], flags: int) -> int:
+def open_tty(request: HelperRequest, own: tuple[int, int], flags: int) -> int:
     """Open the target's own terminal.
 
     Args:
-        order: says which it is.
+        request: says which it is.
         own: the device number of ours, and our session.
         flags: of open(2).
 
     Raises:
-        NeedTty: the order does not say.
+        NeedTty: the request does not say.
         OSError: ENXIO: it has none.
         Cannot: it is not where it should be.
     """
-    if order.tty is None:
+    if request.tty is None:
         raise NeedTty
-    tty, session = order.tty
+    tty, session = request.tty
     if tty == 0:
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
     # By the session too: each devpts counts from 0, so a container's has the numbers of ours.
-    if session and order.tty == own:
+    if session and request.tty == own:
         return open_at(AT_FDCWD, b"/dev/tty", flags, 0)
     major, minor = os.major(tty), os.minor(tty)
     name = b"/dev/tty%d" % minor
@@ -102,7 +102,7 @@ def open_tty(order: Order, own: tuple[int, int], flags: int) -> int:
     fd = open_at(AT_FDCWD, name, flags | os.O_NOCTTY, 0)
     if os.fstat(fd).st_rdev != tty:
         os.close(fd)
-        raise Cannot("a terminal that is not where it should be")
+        raise Unperformable("a terminal that is not where it should be")
     return fd
 
 

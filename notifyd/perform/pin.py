@@ -34,20 +34,21 @@ from notifyd.kernel.openat2 import (
 )
 from notifyd.kernel.statmount import mount_of, spot
 from notifyd.kernel.strides import Strides
-from notifyd.perform.context import Selves
-from notifyd.perform.tasks import PROC_ROOT_INODE, NeedLook, NeedSelves, OwnTask, tells_of_tasks
+from notifyd.perform.process_context import Selves
+from notifyd.perform.tasks import NeedLook, NeedSelves, OwnTask, tells_of_tasks
+from notifyd.policy.fields import PATH_MAX
+from notifyd.policy.redirect import MAX_LINKS
+from notifyd.target.stepwise import PROC_ROOT_INODE
 
-__all__ = ["ELSEWHERE", "Cannot", "NeedLook", "NeedSelves", "Pinned", "Pinner"]
+__all__ = ["ELSEWHERE", "NeedLook", "NeedSelves", "Pinned", "Pinner", "Unperformable"]
 
-MAX_LINKS = 40  # path_resolution(7)
-PATH_MAX = 4096  # bytes, with the NUL
-_LOOK = os.O_PATH | os.O_CLOEXEC
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _NOTHING: Mapping[tuple[bytes, bool], int] = MappingProxyType({})
 # How a walk fails where /proc/self may have been on the way: ours is not the target's.
 ELSEWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 
-class Cannot(Exception):
+class Unperformable(Exception):
     """This cannot be done for somebody else. The text says what."""
 
 
@@ -68,7 +69,7 @@ class Pinner:
 
     Args:
         own: the open directory /proc/self/fd of this process.
-        selves: as in `Order`.
+        selves: as in `HelperRequest`.
         looked: what `NeedLook` asked for: by path, and whether it is what is behind a link.
 
     Attributes:
@@ -104,9 +105,9 @@ class Pinner:
             OSError: as the kernel.
             NeedSelves, Cannot.
         """
-        flags = _LOOK if follow else _LOOK | os.O_NOFOLLOW
+        flags = _PATH_FLAGS if follow else _PATH_FLAGS | os.O_NOFOLLOW
         if resolve & RESOLVE_IN_ROOT and start == AT_FDCWD:
-            raise Cannot("openat2 with RESOLVE_IN_ROOT, of a path that a rule gave")
+            raise Unperformable("openat2 with RESOLVE_IN_ROOT, of a path that a rule gave")
         try:
             fd = self._keep(openat2(start, path, flags, resolve=resolve | RESOLVE_NO_MAGICLINKS))
         except OSError as error:
@@ -119,7 +120,7 @@ class Pinner:
             if filesystem(fd) != PROC_SUPER_MAGIC:
                 return fd
             if resolve & RESOLVE_IN_ROOT:
-                raise Cannot("openat2 with RESOLVE_IN_ROOT, in /proc")
+                raise Unperformable("openat2 with RESOLVE_IN_ROOT, in /proc")
         return self._walk(start, path, follow, resolve)
 
     def name(self, start: int, path: bytes, resolve: int = 0) -> Pinned:
@@ -206,7 +207,7 @@ class Pinner:
 
     def _is_same(self, name: bytes, fd: int) -> bool:
         """Whether a name leads to the very file, if on another mount."""
-        flags = _LOOK | os.O_NOFOLLOW
+        flags = _PATH_FLAGS | os.O_NOFOLLOW
         try:
             found = self._keep(open_long(AT_FDCWD, name, flags, RESOLVE_NO_SYMLINKS))
         except OSError:
@@ -219,7 +220,9 @@ class Pinner:
         if place.name and last != place.name.rstrip(b"/"):
             return False
         path = (head or b"/") if place.name else name
-        found = self._keep(open_long(AT_FDCWD, path, _LOOK | os.O_NOFOLLOW, RESOLVE_NO_SYMLINKS))
+        found = self._keep(
+            open_long(AT_FDCWD, path, _PATH_FLAGS | os.O_NOFOLLOW, RESOLVE_NO_SYMLINKS)
+        )
         return spot(found) == spot(place.fd)
 
     def named(self, place: Pinned) -> bytes:
@@ -266,7 +269,7 @@ class Pinner:
             return self.thing(start, path, True, resolve)
         except FileNotFoundError as error:
             why = "openat2 that makes a file behind a link, with limits on the way"
-            raise Cannot(why) from error
+            raise Unperformable(why) from error
         except NotADirectoryError as error:
             raise (_error(errno.EISDIR) if text.endswith(b"/") else error) from None
 
@@ -340,7 +343,7 @@ class Pinner:
         self._keep(found)
         if filesystem(found) == PROC_SUPER_MAGIC:
             try:
-                os.close(openat2(found, b".", _LOOK))
+                os.close(openat2(found, b".", _PATH_FLAGS))
             except PermissionError:  # which needs to be known by the way that leads there
                 todo[:] = before
                 return -1
@@ -360,7 +363,7 @@ class Pinner:
 
     def _step(self, here: int, part: bytes, flags: int, resolve: int) -> int:
         try:
-            step = self._keep(openat2(here, part, _LOOK | flags, resolve=resolve))
+            step = self._keep(openat2(here, part, _PATH_FLAGS | flags, resolve=resolve))
         except PermissionError:
             if resolve:
                 raise
@@ -380,7 +383,7 @@ class Pinner:
         return root
 
     def _root(self) -> int:
-        return self._keep(os.open("/", _LOOK))
+        return self._keep(os.open("/", _PATH_FLAGS))
 
     def _text(self, directory: int, part: bytes, link: int) -> bytes | None:
         """What a link says to the target; None where it says nothing and leads somewhere."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["DEEPEST", "HEAD", "Interpreter", "interpreter"]
+__all__ = ["BINPRM_BUF_SIZE", "MAX_INTERPRETERS", "Interpreter", "interpreter"]
 
-HEAD = 256  # bytes that the kernel looks at: BINPRM_BUF_SIZE, since Linux 5.1
-DEEPEST = 5  # scripts whose interpreter is a script; beyond it is ELOOP
+BINPRM_BUF_SIZE = 256  # bytes that the kernel looks at: BINPRM_BUF_SIZE, since Linux 5.1
+MAX_INTERPRETERS = 5  # scripts whose interpreter is a script; beyond it is ELOOP
 _BLANK = b" \t"
 
 
@@ -27,14 +27,14 @@ def interpreter(head: bytes) -> Interpreter | None:
     """Who executes a file that begins with `head`; None if it is no script, or a broken one.
 
     Args:
-        head: the first `HEAD` bytes, fewer if the file is shorter.
+        head: the first `BINPRM_BUF_SIZE` bytes, fewer if the file is shorter.
     """
     if not head.startswith(b"#!"):
         return None
-    buffer = head[:HEAD].ljust(HEAD, b"\0")
+    buffer = head[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
     line, newline, _ = buffer[2:].partition(b"\n")
     if not newline or b"\0" in line:  # the kernel looks for the newline up to a NUL
-        line = buffer[2 : HEAD - 1]
+        line = buffer[2 : BINPRM_BUF_SIZE - 1]
         # A name that ends where the buffer does may have been cut.
         if not _has_end(line.lstrip(_BLANK)):
             return None

@@ -18,12 +18,13 @@ from struct import Struct
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import capability, credentials, proc, ptrace
 from notifyd.kernel import socket as raw
-from notifyd.perform.persona import shares_user
+from notifyd.perform.credentials import shares_user
 
 __all__ = ["POWERS", "Sender", "in_effect", "may_name"]
 
 _ADMIN, _SETUID, _SETGID = (
-    1 << capability.NUMBERS[name] for name in ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID")
+    1 << capability.CAPABILITY_NUMBERS[name]
+    for name in ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID")
 )
 POWERS = _ADMIN | _SETUID | _SETGID
 """What has to be in effect while a message is sent in somebody else's name."""
@@ -44,7 +45,7 @@ class Sender:
         names: whether messages can name it: we may name others, and it is in sight.
     """
 
-    status: proc.Status
+    status: proc.TaskStatus
     capabilities: int
     maps: tuple[bytes, bytes] | None
     names: bool

@@ -16,14 +16,14 @@ from mmap import PAGESIZE
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import procmap
-from notifyd.kernel.memfd import Shown
+from notifyd.kernel.memfd import SharedMemfd
 
 __all__ = ["PLACE", "SIZE", "Sheet", "Sheets"]
 
 PLACES = 8  # calls of one process at a time
 PLACE = 4096  # bytes for one of them
 SIZE = -(-PLACES * PLACE // PAGESIZE) * PAGESIZE
-MOST = 128  # processes of a workload that have one
+MAX_SHEETS = 128  # processes of a workload that have one
 # Where nothing else is put by itself: above heaps, below libraries; of 47 bits, without a page.
 _LOWEST, _HIGHEST = 0x2000_0000_0000, 0x5000_0000_0000
 
@@ -39,7 +39,7 @@ class Sheet:
     def __init__(self, address: int) -> None:
         self.address = address
         self.laying = threading.Lock()
-        self._memory = Shown("notifyd", SIZE)
+        self._memory = SharedMemfd("notifyd", SIZE)
         self._lock = threading.Lock()
         self._free = list(range(PLACES))
         self._retired = False
@@ -140,13 +140,13 @@ class Sheets:
                 old.retire()
 
     def _make_room(self) -> None:
-        full = len(self._sheets) >= MOST
+        full = len(self._sheets) >= MAX_SHEETS
         for pid, sheet in list(self._sheets.items()):
             # Few are not laid: calls that wait to be, and those of targets that were killed then.
             if (full or sheet.descriptor >= 0) and not os.path.exists(f"/proc/{pid}"):
                 del self._sheets[pid]
                 sheet.retire()
-        if len(self._sheets) >= MOST:
+        if len(self._sheets) >= MAX_SHEETS:
             raise CannotPerform("too many processes that call by themselves")
 
     def close(self) -> None:

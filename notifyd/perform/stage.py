@@ -15,11 +15,11 @@ from notifyd.kernel import capability, credentials, mounts
 
 __all__ = ["Stage"]
 
-_ADMIN = 1 << capability.NUMBERS["CAP_SYS_ADMIN"]
-_CHROOT = 1 << capability.NUMBERS["CAP_SYS_CHROOT"]
+_ADMIN = 1 << capability.CAPABILITY_NUMBERS["CAP_SYS_ADMIN"]
+_CHROOT = 1 << capability.CAPABILITY_NUMBERS["CAP_SYS_CHROOT"]
 _NEEDED = _ADMIN | _CHROOT
 _LINKS = b"links".ljust(200, b"-")  # longer than any part of an address
-_LOOK = os.O_PATH | os.O_CLOEXEC
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 
 
 class Stage:
@@ -101,7 +101,9 @@ class Stage:
                 pass
         elif os.path.samestat(os.fstat(directory), os.fstat(self._top)):
             return directory
-        return self._kept(os.open(name, _LOOK | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory))
+        return self._kept(
+            os.open(name, _PATH_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        )
 
     def _kept(self, fd: int) -> int:
         self._stack.callback(os.close, fd)

@@ -19,12 +19,12 @@ from typing import NamedTuple
 from notifyd.kernel import files, mountinfo, proc
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.openat2 import RESOLVE_NO_XDEV, openat2
-from notifyd.perform.context import Selves
+from notifyd.perform.process_context import Selves
+from notifyd.target.stepwise import PROC_ROOT_INODE
 
-__all__ = ["PROC_ROOT_INODE", "Look", "NeedLook", "NeedSelves", "OwnTask", "tells_of_tasks"]
+__all__ = ["PROC_ROOT_INODE", "NeedLook", "NeedSelves", "OwnTask", "ProcAccess", "tells_of_tasks"]
 
-PROC_ROOT_INODE = 1
-_MOST = 16  # directories below each other in /proc that are about a task; there are five
+_MAX_PROC_DEPTH = 16  # directories below each other in /proc that are about a task; there are five
 _UP = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _AT_EACCESS = 0x200
 _WANTED = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK}
@@ -38,7 +38,7 @@ class NeedSelves(Exception):
     """The walk met /proc/self, and nobody said whose."""
 
 
-class Look(enum.Enum):
+class ProcAccess(enum.Enum):
     """How something of the target's own /proc/TID is wanted."""
 
     ITSELF = "itself, if it is a link"
@@ -49,7 +49,7 @@ class Look(enum.Enum):
 class NeedLook(Exception):
     """Something of the target's own /proc/TID is closed to us, and not to the target itself."""
 
-    def __init__(self, path: bytes, how: Look) -> None:
+    def __init__(self, path: bytes, how: ProcAccess) -> None:
         super().__init__(f"{os.fsdecode(path)} of its own, which is closed to all others")
         self.path = path
         self.how = how
@@ -67,7 +67,7 @@ class OwnTask:
 
     Args:
         own: the open directory /proc/self/fd of this process.
-        selves: as in `Order`.
+        selves: as in `HelperRequest`.
         looked: what `NeedLook` asked for: by path, and whether it is what is behind a link.
     """
 
@@ -134,7 +134,7 @@ class OwnTask:
             return directory if part == b"." else self._from.get(directory, (None, b""))[0]
         path += b"/" + part
         if (path, behind) not in self._looked:
-            raise NeedLook(path, Look.BEHIND if behind else Look.ITSELF) from None
+            raise NeedLook(path, ProcAccess.BEHIND if behind else ProcAccess.ITSELF) from None
         found = self._looked[path, behind]
         self.came(found, directory, part, jumped=behind)
         return found
@@ -175,7 +175,7 @@ class OwnTask:
             path += b"/" + part
         elif last not in _LISTS:
             return
-        raise NeedLook(path, Look.OPEN) from None
+        raise NeedLook(path, ProcAccess.OPEN) from None
 
     def _own_path(self, directory: int) -> bytes | None:
         """The path of a directory below the target's own /proc/TID, as we see that.
@@ -242,7 +242,7 @@ class OwnTask:
             PermissionError: EACCES: a directory on the way may not be searched.
         """
         here, parts = directory, list[bytes]()
-        for _ in range(_MOST):
+        for _ in range(_MAX_PROC_DEPTH):
             if os.fstat(here).st_ino == PROC_ROOT_INODE:
                 return _Spot(here, tuple(reversed(parts)))
             name = os.fsencode(os.readlink(str(here), dir_fd=self._own))

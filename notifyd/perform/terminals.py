@@ -19,7 +19,7 @@ from notifyd.kernel.files import PROC_SUPER_MAGIC, filesystem, status_flags
 
 __all__ = ["Terminals"]
 
-MOST = 1000  # descriptors looked at for one answer: it is given on the loop
+MAX_TERMINAL_FDS = 1000  # descriptors looked at for one answer: it is given on the loop
 _INDEX = b"tty-index:\t"  # in the fdinfo of a master, since Linux 4.14
 _File: TypeAlias = tuple[int, int]  # st_dev, st_ino
 
@@ -61,7 +61,7 @@ class Terminals:
     def _is_made(self, fd: int) -> bool:
         """Whether somebody of the workload holds the other end of a terminal."""
         number = b"%s%d\n" % (_INDEX, os.minor(os.fstat(fd).st_rdev))
-        left = MOST
+        left = MAX_TERMINAL_FDS
         for pid in _descendants(os.getpid()):
             with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
                 task = pidfd.open_process(pid)

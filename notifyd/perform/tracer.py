@@ -29,9 +29,9 @@ from notifyd.kernel import pidfd, proc, ptrace
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 from notifyd.perform.expected import Difference, Expected
 
-__all__ = ["Came", "Fate", "Tracer"]
+__all__ = ["ExecResult", "Fate", "Tracer"]
 
-LAST = 1.0  # seconds that the end of a run waits for a target that was killed
+KILLED_TARGET_TIMEOUT_S = 1.0  # seconds that the end of a run waits for a target that was killed
 RESTARTS = range(512, 517)  # linux/errno.h: ERESTARTSYS and its kin, never seen by programs
 
 
@@ -44,7 +44,7 @@ class Fate(enum.Enum):
     GONE = "the target died, or was gone before"
 
 
-class Came(NamedTuple):
+class ExecResult(NamedTuple):
     """What came of a call.
 
     Attributes:
@@ -94,7 +94,7 @@ class Tracer:
         self._turn = threading.Lock()
         self._given_up = False
         self._answered = False
-        self._came: Came | Exception | None = None
+        self._came: ExecResult | Exception | None = None
         self._let_go = let_go
         # A copy, since the workload may end before the thread, and the number be another's.
         self._listener = os.dup(listener)
@@ -102,7 +102,7 @@ class Tracer:
         self._over = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
 
-    async def run(self) -> Came:
+    async def run(self) -> ExecResult:
         """Let it execute, and wait for what comes of it. If cancelled, it is killed.
 
         Raises:
@@ -121,9 +121,9 @@ class Tracer:
             await self._over.wait()
         except trio.Cancelled:
             self._give_up()
-            with trio.move_on_after(LAST, shield=True):
+            with trio.move_on_after(KILLED_TARGET_TIMEOUT_S, shield=True):
                 await self._over.wait()
-            if not isinstance(self._came, Came):
+            if not isinstance(self._came, ExecResult):
                 raise
         if isinstance(self._came, Exception):
             raise self._came
@@ -140,14 +140,14 @@ class Tracer:
     # -- in the thread
 
     def _work(self) -> None:
-        came: Came | Exception
+        came: ExecResult | Exception
         try:
             came = self._trace()
         except Exception as error:
             came = error
             if self._answered:
                 reason = f"it could not be compared: {error}"
-                came = Came(Fate.KILLED, 0, self._tid, None, reason)
+                came = ExecResult(Fate.KILLED, 0, self._tid, None, reason)
         with self._turn:  # from here on nobody kills by a descriptor that is being closed
             self._came = came
         self._close()
@@ -160,7 +160,7 @@ class Tracer:
         os.close(self._process)
         self._let_go()
 
-    def _trace(self) -> Came:
+    def _trace(self) -> ExecResult:
         self._seize()
         with suppress(ProcessLookupError):
             ptrace.interrupt(self._tid)
@@ -181,16 +181,16 @@ class Tracer:
         except PermissionError as error:
             raise CannotPerform(_why_not(self._tid)) from error
 
-    def _follow(self) -> Came:
+    def _follow(self) -> ExecResult:
         while True:
             try:
                 stop = ptrace.wait()
             except ChildProcessError:  # another thread has executed, and taken its place
-                return Came(Fate.GONE)
+                return ExecResult(Fate.GONE)
             if stop.ended:
                 if not self._leads and stop.pid == self._tid:
                     ptrace.reap(self._tid)
-                return Came(Fate.GONE)
+                return ExecResult(Fate.GONE)
             try:
                 if stop.event == ptrace.EVENT_EXEC:
                     return self._at_exec(stop.pid)
@@ -200,21 +200,21 @@ class Tracer:
             except ProcessLookupError:
                 continue  # killed just now, and the next wait says so
 
-    def _at_exec(self, pid: int) -> Came:
+    def _at_exec(self, pid: int) -> ExecResult:
         if not self._answered:  # a stranger that was seized in place of the target
             ptrace.detach(pid)
-            return Came(Fate.GONE)
+            return ExecResult(Fate.GONE)
         difference = self._compare(pid)
         self._let_go()
         with self._turn:
             if difference is None and not self._given_up:
                 # Invariant: nobody lets go of a program but who compared it.
-                came = Came(Fate.RUNS)
+                came = ExecResult(Fate.RUNS)
                 ptrace.detach(pid)
                 self._came = came
                 return came
         self._kill()
-        return Came(Fate.KILLED, 0, pid, difference)
+        return ExecResult(Fate.KILLED, 0, pid, difference)
 
     def _compare(self, pid: int) -> Difference | None:
         """Compare; a process that was killed meanwhile has no memory and no file any more.
@@ -235,16 +235,16 @@ class Tracer:
         with suppress(OSError):  # where we may not, the end of the tracer does it all the same
             pidfd.send_signal(self._process, signal.SIGKILL)
 
-    def _failed(self, pid: int) -> Came:
+    def _failed(self, pid: int) -> ExecResult:
         result = ptrace.result(pid)
         self._let_go()
         ptrace.detach(pid)
         if not self._answered or result is None:
-            return Came(Fate.FAILED if self._answered else Fate.GONE)
+            return ExecResult(Fate.FAILED if self._answered else Fate.GONE)
         number = -result if -4096 < result < 0 else 0
         if number in RESTARTS:
-            return Came(Fate.FAILED, reason="interrupted; the call comes again")
-        return Came(Fate.FAILED, number)
+            return ExecResult(Fate.FAILED, reason="interrupted; the call comes again")
+        return ExecResult(Fate.FAILED, number)
 
 
 def _why_not(tid: int) -> str:

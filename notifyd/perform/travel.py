@@ -1,4 +1,4 @@
-"""Going where a target is for one order, and home again, so that nothing there is kept alive.
+"""Going where a target is for one request, and home again, so that nothing there is kept alive.
 
 A process keeps its namespaces and its root, and by them mounts, devices and network interfaces.
 Natively these are gone when the last process in them has ended, before anybody can wait(2) for it.
@@ -13,16 +13,16 @@ from contextlib import ExitStack
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials, namespaces
-from notifyd.perform.where import Plan
+from notifyd.perform.placement import HelperPlan
 
 __all__ = ["NOWHERE", "Traveller", "powers"]
 
 NOWHERE = "no helper can be where the target is"
-_LOOK = os.O_PATH | os.O_CLOEXEC
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 
 
 def _powers(*names: str) -> int:
-    return sum(1 << capability.NUMBERS[f"CAP_{name}"] for name in names)
+    return sum(1 << capability.CAPABILITY_NUMBERS[f"CAP_{name}"] for name in names)
 
 
 # To enter a root directory: chroot(2), and searching it whatever its mode is.
@@ -31,7 +31,7 @@ _ENTER = _powers("SYS_CHROOT", "DAC_READ_SEARCH")
 _JOIN = _powers("SYS_ADMIN", "SYS_PTRACE")
 
 
-def powers(plan: Plan) -> int:
+def powers(plan: HelperPlan) -> int:
     """Capabilities that have to stay permitted, and not in effect, to travel by a plan."""
     if not plan.travels:
         return 0
@@ -49,10 +49,10 @@ class Traveller:
             there. Stays the caller's.
     """
 
-    def __init__(self, plan: Plan, own: int) -> None:
+    def __init__(self, plan: HelperPlan, own: int) -> None:
         self._plan = plan
         self._own = own
-        self._root = os.open("/", _LOOK)
+        self._root = os.open("/", _PATH_FLAGS)
         # In effect on the way only.
         held = capability.get()
         raised = held.effective | powers(plan) & held.permitted
@@ -61,7 +61,7 @@ class Traveller:
         # Not by a pidfd of whoever is at home: that asks for more than these.
         self._namespaces = [
             (os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), flag)
-            for kind, flag in namespaces.KINDS.items()
+            for kind, flag in namespaces.NAMESPACE_TYPES.items()
             if plan.join & flag
         ]
 

@@ -19,19 +19,19 @@ from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
-from notifyd.perform.context import Selves
-from notifyd.perform.deed import Moved, selves
-from notifyd.perform.pin import Cannot, NeedLook, NeedSelves, Pinned, Pinner
+from notifyd.perform.performed_call import Moved, selves
+from notifyd.perform.pin import NeedLook, NeedSelves, Pinned, Pinner, Unperformable
+from notifyd.perform.process_context import Selves
 from notifyd.perform.stage import Stage
-from notifyd.perform.tasks import Look
+from notifyd.perform.tasks import ProcAccess
 from notifyd.policy.operations import SendTo
 
-__all__ = ["LOOKING", "UnixPlace"]
+__all__ = ["CAP_PTRACE_BIT", "UnixPlace"]
 
 # What the thread has to keep, not in effect, to see what of /proc/TID is the target's alone.
-LOOKING = 1 << capability.NUMBERS["CAP_SYS_PTRACE"]
-LOOKING |= 1 << capability.NUMBERS["CAP_DAC_READ_SEARCH"]
-MOST_LOOKED = 2
+CAP_PTRACE_BIT = 1 << capability.CAPABILITY_NUMBERS["CAP_SYS_PTRACE"]
+CAP_PTRACE_BIT |= 1 << capability.CAPABILITY_NUMBERS["CAP_DAC_READ_SEARCH"]
+MAX_PROC_LINKS = 2
 MAX_PATH = 107  # bytes of sockaddr_un.sun_path without its NUL: unix(7)
 _FAMILY = Struct("=H")
 
@@ -45,7 +45,7 @@ class UnixPlace:
         path: the text, from the root or the working directory.
         seen: the name that the rule saw, absolute; None if it changed the path, or saw the text.
         stage: where the text is walked again, once it is known where it leads.
-        selves: what /proc/self is to the target, as in `Order`.
+        selves: what /proc/self is to the target, as in `HelperRequest`.
         directory: the open /proc/TID of the target; -1 if it is not needed.
         mounts: with `seen`, where the path may begin, and links of /proc may lead to.
         apart: as in `Place`.
@@ -130,21 +130,21 @@ class UnixPlace:
                     return pinner.name(start, self.path)
                 return Pinned(pinner.thing(start, self.path, True))
             except NeedLook as wanted:
-                key = wanted.path, wanted.how is Look.BEHIND
-                if key in looked or len(looked) > MOST_LOOKED:
+                key = wanted.path, wanted.how is ProcAccess.BEHIND
+                if key in looked or len(looked) > MAX_PROC_LINKS:
                     raise CannotPerform(f"a socket's path that leads through {wanted}") from wanted
                 looked[key] = self._look(wanted)
                 stack.callback(os.close, looked[key])
-            except (NeedSelves, Cannot) as error:
+            except (NeedSelves, Unperformable) as error:
                 raise CannotPerform(f"a socket's path that leads through /proc: {error}") from error
 
     def _look(self, wanted: NeedLook) -> int:
         """Open what of /proc/TID only the target itself may see, with the powers kept for that."""
         flags = os.O_PATH | os.O_CLOEXEC
-        if wanted.how is not Look.BEHIND:
+        if wanted.how is not ProcAccess.BEHIND:
             flags |= os.O_NOFOLLOW
         held = capability.get(0)
-        more = held.effective | LOOKING & held.permitted
+        more = held.effective | CAP_PTRACE_BIT & held.permitted
         credentials.set_capabilities(more, held.permitted)
         try:
             return os.open(wanted.path, flags, dir_fd=self.directory)

@@ -23,25 +23,35 @@ from notifyd.errors import NotifydError
 from notifyd.kernel import threads
 from notifyd.threads import start_thread
 
-__all__ = ["CREW", "MOST", "MOST_LEFT", "NUDGE", "Crew", "Crowded", "run"]
+__all__ = [
+    "CREW",
+    "MAX_ABANDONED_THREADS",
+    "MAX_THREADS",
+    "NUDGE",
+    "ThreadPool",
+    "TooManyThreads",
+    "run",
+]
 
 T = TypeVar("T")
 
 # Ends a system call and does nothing else, as long as the watchdog has a handler for it; without
 # one it is not sent. Linux itself never sends it.
 NUDGE = signal.SIGSTKFLT
-LOOK = 0.1  # seconds between two looks at whether a target has a signal to attend to
-ENDING = 0.0005  # seconds between two looks at whether a thread that has nothing to do is gone
-NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost
-MOST = 1024  # threads of one workload; a connect that waits has one
-MOST_LEFT = 64  # of those, threads that were left behind and will not go
+# seconds between two looks at whether a target has a signal to attend to
+THREAD_POLL_INTERVAL_S = 0.1
+# seconds between two looks at whether a thread that has nothing to do is gone
+THREAD_EXIT_POLL_INTERVAL_S = 0.0005
+MAX_NUDGES = 50  # at most, ever further apart; a nudge that comes too early is lost
+MAX_THREADS = 1024  # threads of one workload; a connect that waits has one
+MAX_ABANDONED_THREADS = 64  # of those, threads that were left behind and will not go
 
 
-class Crowded(NotifydError):
+class TooManyThreads(NotifydError):
     """A workload has as many threads as it may have. The call is refused."""
 
 
-class Crew:
+class ThreadPool:
     """The threads of one workload: a target can see to it that they never come back."""
 
     def __init__(self) -> None:
@@ -56,10 +66,15 @@ class Crew:
         Raises:
             Crowded: there are too many.
         """
-        if len(self._jobs) >= MOST:
-            raise Crowded(f"{MOST} threads wait for this workload already")
-        if len(self._jobs) >= MOST_LEFT and sum(one.left for one in tuple(self._jobs)) >= MOST_LEFT:
-            raise Crowded(f"{MOST_LEFT} threads of this workload were left behind, and do not end")
+        if len(self._jobs) >= MAX_THREADS:
+            raise TooManyThreads(f"{MAX_THREADS} threads wait for this workload already")
+        if (
+            len(self._jobs) >= MAX_ABANDONED_THREADS
+            and sum(one.left for one in tuple(self._jobs)) >= MAX_ABANDONED_THREADS
+        ):
+            raise TooManyThreads(
+                f"{MAX_ABANDONED_THREADS} threads of this workload were left behind, and do not end"
+            )
         self._jobs.add(job)
 
     def leave(self, job: _Job[Any]) -> None:
@@ -68,7 +83,7 @@ class Crew:
 
 
 # Whose threads a task starts; by default they are nobody's, and not counted.
-CREW: ContextVar[Crew | None] = ContextVar("CREW", default=None)
+CREW: ContextVar[ThreadPool | None] = ContextVar("CREW", default=None)
 
 
 async def run(
@@ -95,7 +110,7 @@ async def run(
     """
     crew = CREW.get()
     if crew is None:
-        crew = Crew()
+        crew = ThreadPool()
     job: _Job[T] = _Job(function, crew)
     crew.enter(job)
     try:
@@ -105,7 +120,9 @@ async def run(
         raise
     try:
         while not job.done.is_set():
-            with trio.move_on_after(LOOK if disturbed is not None else float("inf")):
+            with trio.move_on_after(
+                THREAD_POLL_INTERVAL_S if disturbed is not None else float("inf")
+            ):
                 await job.done.wait()
             if disturbed is not None and not job.done.is_set() and disturbed():
                 job.nudge()
@@ -129,13 +146,13 @@ async def _end_of(thread: threading.Thread) -> None:
             return
         os.sched_yield()  # it may only be waiting for this very core
     while threads.is_there(thread.native_id):
-        await trio.sleep(ENDING)
+        await trio.sleep(THREAD_EXIT_POLL_INTERVAL_S)
 
 
 class _Job(Generic[T]):
     """One thread and what comes of it."""
 
-    def __init__(self, function: Callable[[], T], crew: Crew) -> None:
+    def __init__(self, function: Callable[[], T], crew: ThreadPool) -> None:
         self.done = trio.Event()
         self.left = False  # whether nobody waits for it any more
         self._crew = crew
@@ -164,8 +181,8 @@ class _Job(Generic[T]):
 
     def drive_out(self) -> None:
         """Nudge until the thread is gone, or will not go."""
-        for at in range(NUDGES):
+        for at in range(MAX_NUDGES):
             self.nudge()
-            self.thread.join(min(0.001 * 2**at, LOOK))
+            self.thread.join(min(0.001 * 2**at, THREAD_POLL_INTERVAL_S))
             if not self.thread.is_alive():
                 return

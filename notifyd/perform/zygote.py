@@ -21,12 +21,12 @@ import msgspec
 from notifyd.kernel import pidfd, prctl, unix
 from notifyd.kernel.memfd import sealed
 from notifyd.perform.helper import serve
-from notifyd.perform.where import Plan
+from notifyd.perform.placement import HelperPlan
 
 __all__ = ["Zygote"]
 
-_MOST = 1 << 19  # bytes of a plan: 65,536 groups
-_LOOK = 1000  # milliseconds between two looks at children that ended
+_MAX_PLAN_BYTES = 1 << 19  # bytes of a plan: 65,536 groups
+_REAP_INTERVAL_MS = 1000  # milliseconds between two looks at children that ended
 
 
 class Zygote:
@@ -49,7 +49,7 @@ class Zygote:
                 _live(theirs)
         self._channel = ours
 
-    def make(self, plan: Plan, fds: list[int], channel: socket.socket) -> int:
+    def make(self, plan: HelperPlan, fds: list[int], channel: socket.socket) -> int:
         """Make a helper; it says on `channel` how that went. Waits some milliseconds.
 
         Args:
@@ -128,11 +128,11 @@ def _make_next(channel: socket.socket) -> bool:
     """Make a helper, if one is asked for soon; False if nobody will ask any more."""
     asked = select.poll()
     asked.register(channel, select.POLLIN)
-    ready = asked.poll(_LOOK)
+    ready = asked.poll(_REAP_INTERVAL_MS)
     _reap()
     if not ready:
         return True
-    data, fds, _ = unix.recv_fds(channel, _MOST, 4)
+    data, fds, _ = unix.recv_fds(channel, _MAX_PLAN_BYTES, 4)
     if not data:
         return False
     try:
@@ -150,7 +150,7 @@ def _make(channel: socket.socket, data: bytes, fds: list[int]) -> None:
     if not pid:
         try:
             channel.close()
-            plan = msgspec.msgpack.decode(data, type=Plan)
+            plan = msgspec.msgpack.decode(data, type=HelperPlan)
             serve(socket.socket(fileno=fds[0]), plan, fds[1:])
         finally:
             os._exit(0)

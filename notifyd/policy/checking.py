@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from notifyd.policy.rule import MAX_ERRNO, Rule, is_errno
+from notifyd.bpf.profile import MAX_ERRNO
+from notifyd.policy.rule import Rule, is_errno
 from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny, Kill, Return, Supply
 
 __all__ = ["shown", "wrong_with"]

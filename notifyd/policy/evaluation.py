@@ -35,10 +35,10 @@ from notifyd.policy.verdicts import (
     Verdict,
 )
 
-__all__ = ["MAX_TRACE", "Decision", "Evaluation", "explain", "shown"]
+__all__ = ["MAX_TRACEBACK_CHARS", "Decision", "Evaluation", "explain", "shown"]
 
 _NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
-MAX_TRACE = 4096  # characters of a traceback in an event
+MAX_TRACEBACK_CHARS = 4096  # characters of a traceback in an event
 
 
 class Decision(NamedTuple):
@@ -325,5 +325,5 @@ def explain(error: BaseException, declaration: Declaration | None = None) -> str
         line = line_in(error, claim.file) or claim.line
         text = f"{claim.file.rpartition('/')[2]}:{line}: {text}"
     trace = "".join(traceback.format_exception(error)).strip()
-    trace = trace if len(trace) <= MAX_TRACE else "..." + trace[-MAX_TRACE:]
+    trace = trace if len(trace) <= MAX_TRACEBACK_CHARS else "..." + trace[-MAX_TRACEBACK_CHARS:]
     return f"{trace}\n{text}"

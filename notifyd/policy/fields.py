@@ -12,14 +12,13 @@ from pathlib import PurePosixPath
 from typing import Any, Generic, Self, TypeVar, overload
 
 from notifyd.errors import TargetFault
+from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
 
 T = TypeVar("T")
 
-AT_EMPTY_PATH = 0x1000
-AT_FDCWD = -100  # relative paths start at the working directory: openat(2)
 PATH_MAX = 4096  # bytes with the NUL; limits.h, and what the kernel's getname() takes
 
 

@@ -20,14 +20,14 @@ from notifyd.policy.call import Call, Operation
 from notifyd.policy.conditions import as_condition, has_any
 from notifyd.policy.groups import BYPASSES, FILE_REQUESTS, WRITING_OPERATIONS
 from notifyd.policy.operations import OPERATIONS
-from notifyd.policy.rule import PATIENCE, Always, Claim, Declaration, Rule
+from notifyd.policy.rule import RULE_TIMEOUT_S, Always, Claim, Declaration, Rule
 from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.verdicts import Allow, Deny
 
 __all__ = ["guarded"]
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-KEPT = Deny(errno.EACCES, reason="answers are a person's to give, and so is their record")
+DENY_GUARDED = Deny(errno.EACCES, reason="answers are a person's to give, and so is their record")
 _FREE = ("Umount", "Chroot", "PivotRoot", "Setns")  # of the bypasses: names stay what they are
 _PLACE = "guard.py"
 
@@ -51,7 +51,7 @@ def _declarations(store: PurePosixPath, rules: RuleSet) -> Iterable[Declaration]
     for operation in WRITING_OPERATIONS:
         conditions = {"flags": has_any(WRITES)} if operation is OPERATIONS["Open"] else {}
         function = _rule_for(store, operation, rules)
-        yield Rule(function, _claim((operation,), **conditions), PATIENCE, Deny(errno.EPERM))
+        yield Rule(function, _claim((operation,), **conditions), RULE_TIMEOUT_S, Deny(errno.EPERM))
 
 
 def _rule_for(
@@ -62,9 +62,9 @@ def _rule_for(
     def keep_answers(call: Call) -> Allow | Deny | None:
         for path in call.written_paths.values():
             if _is_record(path, store) or (moves and _leads_to(path, store)):
-                return KEPT
+                return DENY_GUARDED
             if _is_memory(path) and not path.is_relative_to(call.resolve(-1, b"/proc/self", True)):
-                return KEPT  # another process could be made to write
+                return DENY_GUARDED  # another process could be made to write
         return nothing_against(rules, call)
 
     return keep_answers

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from notifyd.policy.redirect import MAX_LINKS
+
 __all__ = ["PROGRAMS", "command_places"]
 
 PROGRAMS = "__notifyd_programs__"  # in a rule file's namespace: the command, and PATH's Python
 
-MAX_LINKS = 40  # as the kernel: path_resolution(7)
-MAX_TEXT = 1 << 16  # bytes of a pyvenv.cfg; Python writes some hundred
-LONGEST_LINE = 256  # bytes of the first line of a script: BINPRM_BUF_SIZE
+MAX_PYVENV_CFG_BYTES = 1 << 16  # bytes of a pyvenv.cfg; Python writes some hundred
+MAX_SHEBANG_BYTES = 256  # bytes of the first line of a script: BINPRM_BUF_SIZE
 
 # What belongs to an installation. Its directory may be somebody's home or project: no more of it.
 _PARTS = ("bin", "include", "lib", "lib32", "lib64", "libexec", "share", "pyvenv.cfg", "pip.conf")
@@ -106,7 +107,7 @@ def _home(settings: Path) -> Path | None:
     """The directory of the Python that a virtual environment was made from: PEP 405."""
     try:
         with settings.open("rb") as file:
-            lines = file.read(MAX_TEXT).splitlines()
+            lines = file.read(MAX_PYVENV_CFG_BYTES).splitlines()
     except OSError:
         return None
     said = (line.partition(b"=") for line in lines)
@@ -118,7 +119,7 @@ def _interpreter(script: Path) -> Path | None:
     """The interpreter that the first line of a script names; None if there is no such line."""
     try:
         with script.open("rb") as file:
-            line = file.read(LONGEST_LINE).partition(b"\n")[0]
+            line = file.read(MAX_SHEBANG_BYTES).partition(b"\n")[0]
     except OSError:
         return None
     words = line[2:].split() if line.startswith(b"#!") else []

@@ -30,7 +30,7 @@ from notifyd.policy.ruleset import RuleSet
 from notifyd.policy.trusted import check_imports, read_trusted
 from notifyd.policy.verdicts import Verdict
 
-MAX_TEXT = 500  # characters of what an exception says
+MAX_ERROR_CHARS = 500  # characters of what an exception says
 
 T = TypeVar("T")
 Read = Callable[[Path], bytes]
@@ -245,7 +245,7 @@ def one_line(error: BaseException) -> str:
         text = " ".join(str(error).split())
     except Exception:
         return "its text cannot be shown"
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+    return text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}…"
 
 
 def line_in(error: BaseException, path: str) -> int:

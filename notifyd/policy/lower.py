@@ -21,9 +21,9 @@ from notifyd.bpf.profile import (
     KILL_PROCESS,
     NOTIFY,
     Action,
+    ArchTable,
     Clause,
     Cube,
-    Entry,
     Profile,
     errno_action,
 )
@@ -33,7 +33,7 @@ from notifyd.policy.rule import Always
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.verdicts import Allow, Deny
 
-MOST_PIECES = 1024  # cubes that what an `always` leaves of a rule is cut into
+MAX_RULE_CUBES = 1024  # cubes that what an `always` leaves of a rule is cut into
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def lower(rules: RuleSet, *, watch: Sequence[tuple[str, tuple[Cube, ...]]] = ())
         _add_watched(by_arch.setdefault(arch.name, {}), arch, watch)
     profile = Profile(
         default=ALLOW,
-        entries=tuple(Entry(arch.name, by_arch[arch.name]) for arch in arches),
+        entries=tuple(ArchTable(arch.name, by_arch[arch.name]) for arch in arches),
         # Invariant: what the program does not know is refused (x32, foreign architectures).
         unknown_arch=errno_action(errno.ENOSYS),
     )
@@ -174,7 +174,7 @@ def _file_clauses(file: Sequence[Step], told: bool, *, last: bool) -> Iterator[C
             continue
         if passed and cubes:
             cubes = _minus(cubes, passed)
-            if len(cubes) > MOST_PIECES:
+            if len(cubes) > MAX_RULE_CUBES:
                 # Too many to test: the supervisor does, by the same declarations in their order.
                 cubes, action = cubes_of(step), NOTIFY
         if told and action == ALLOW:
@@ -212,6 +212,6 @@ def _minus(mine: tuple[Cube, ...], decided: Iterable[Cube]) -> tuple[Cube, ...]:
     """What of `mine` is not in `decided`; if that is cut into too many pieces, too many of them."""
     for cube in decided:
         mine = tuple(piece for one in mine for piece in subtract(one, cube))
-        if len(mine) > MOST_PIECES:
+        if len(mine) > MAX_RULE_CUBES:
             break
     return mine

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from notifyd.errors import TargetFault
+from notifyd.kernel.files import AT_FDCWD
 from notifyd.policy.call import Call
-from notifyd.policy.fields import AT_FDCWD, Path
+from notifyd.policy.fields import Path
 
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
 

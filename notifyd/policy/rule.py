@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
+from notifyd.bpf.profile import MAX_ERRNO
 from notifyd.errors import UsageError
 from notifyd.policy.call import Call, Operation, Raw, RawCall
 from notifyd.policy.conditions import NOTHING, Condition, as_condition, cut
@@ -25,11 +26,10 @@ WANTED = "__notifyd_wanted__"  # dict of the options that the file asked for
 ORIGIN = "__notifyd_origin__"  # which file it is, as the loader knows it
 ASKS = "__notifyd_asks__"  # whether the file names `Ask`, as the loader knows it
 
-PATIENCE = (
+RULE_TIMEOUT_S = (
     30.0  # seconds; what a rule may take before its on_error speaks, unless it says otherwise
 )
 
-MAX_ERRNO = 4095  # what the kernel takes for an errno: errno(3), include/linux/err.h
 
 RuleFunction: TypeAlias = Callable[[Any], Any]
 F = TypeVar("F", bound=RuleFunction)
@@ -116,7 +116,7 @@ Declaration: TypeAlias = Rule | Always
 
 def on(
     *operations: Operation,
-    patience: float | None = PATIENCE,
+    patience: float | None = RULE_TIMEOUT_S,
     on_error: Verdict | None = None,
     **conditions: object,
 ) -> Callable[[F], F]:

@@ -24,9 +24,9 @@ from notifyd.kernel import proc
 
 __all__ = ["check_imports", "check_trusted", "open_trusted", "read_trusted"]
 
-MOST_BYTES = 1 << 24  # of one file
-_PIECE = 1 << 16  # bytes that are read at once
-MOST_LINKS = 40  # on one way: path_resolution(7)
+MAX_RULE_FILE_BYTES = 1 << 24  # of one file
+_CHUNK_BYTES = 1 << 16  # bytes that are read at once
+MAX_TRUSTED_LINKS = 40  # on one way: path_resolution(7)
 
 _AT: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _ACL: Final = "system.posix_acl_access"
@@ -49,10 +49,12 @@ def read_trusted(path: Path | str, *, unmapped: bool = False) -> bytes:
     """
     with open(open_trusted(path, unmapped=unmapped), "rb") as file:
         data = bytearray()
-        while piece := file.read(_PIECE):
+        while piece := file.read(_CHUNK_BYTES):
             data += piece
-            if len(data) > MOST_BYTES:
-                raise UsageError(f"{path}: more than {MOST_BYTES:,} bytes: too many for what it is")
+            if len(data) > MAX_RULE_FILE_BYTES:
+                raise UsageError(
+                    f"{path}: more than {MAX_RULE_FILE_BYTES:,} bytes: too many for what it is"
+                )
     return bytes(data)
 
 
@@ -64,7 +66,7 @@ def check_trusted(path: Path | str, *, unmapped: bool = False) -> None:
 
 def open_trusted(path: Path | str, *, unmapped: bool = False) -> int:
     """Open what is obeyed, for reading; raises as `read_trusted`. The caller owns it."""
-    found = _Walk(os.fspath(path), unmapped).end()
+    found = _TrustedWalk(os.fspath(path), unmapped).end()
     try:
         if not stat.S_ISREG(os.fstat(found).st_mode):
             raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
@@ -116,7 +118,7 @@ class _Place(NamedTuple):
     link: str | None
 
 
-class _Walk:
+class _TrustedWalk:
     """The way to one file, and who may be trusted on it."""
 
     def __init__(self, path: str, unmapped: bool) -> None:
@@ -152,7 +154,7 @@ class _Walk:
 
     def _followed(self, link: str) -> list[str]:
         self._links += 1
-        if self._links > MOST_LINKS:
+        if self._links > MAX_TRUSTED_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
         return link.split("/")[::-1]
 

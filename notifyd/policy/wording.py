@@ -18,7 +18,7 @@ from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
 
 _six = Struct(">6Q").pack
-MOST_KNOWN = 1024  # words kept of one argument; a hostile target makes as many as it likes
+WORDING_CACHE_SIZE = 1024  # words kept of one argument; a hostile target makes as many as it likes
 
 
 class Part(NamedTuple):
@@ -98,7 +98,7 @@ def _gate(field: Field[Any], variant: Variant) -> tuple[int, int]:
 
 
 def _learn(call: BoundCall, field: Field[Any], known: dict[Any, Any], key: Any) -> Any:
-    if len(known) >= MOST_KNOWN:
+    if len(known) >= WORDING_CACHE_SIZE:
         known.clear()
     value = known[key] = field.render(call)
     return value

@@ -10,18 +10,19 @@ from trio.testing import MockClock
 
 from notifyd.errors import UsageError
 from notifyd.policy.ruleset import RuleSet
-from notifyd.replay.compare import Finding
+from notifyd.replay.compare import ReplayedCall
 from notifyd.replay.decide import Decider
 from notifyd.replay.event import CALL, Event
-from notifyd.replay.reading import Lines, read
+from notifyd.replay.reading import ReadStatistics, read
 from notifyd.replay.summary import Summary
 
 __all__ = ["replay"]
 
-IDLE = 0.02  # seconds with nothing to do before the clock jumps; what a rule really waits is less
+# seconds with nothing to do before the clock jumps; what a rule really waits is less
+CLOCK_JUMP_IDLE_S = 0.02
 
-Heard = Callable[[Event, Finding], None]
-Tick = Callable[[Summary, Lines, str], None]
+Heard = Callable[[Event, ReplayedCall], None]
+Tick = Callable[[Summary, ReadStatistics, str], None]
 
 
 def replay(
@@ -31,7 +32,7 @@ def replay(
     heard: Heard,
     tick: Tick,
     workloads: Collection[str] = (),
-) -> tuple[Summary, Lines]:
+) -> tuple[Summary, ReadStatistics]:
     """Decide every call of some files again.
 
     Args:
@@ -45,14 +46,14 @@ def replay(
         UsageError: a file cannot be read, or none of them has an event of notifyd.
     """
     # A rule that sleeps has slept at once; one that waits for something real has a moment.
-    clock = MockClock(autojump_threshold=IDLE)
+    clock = MockClock(autojump_threshold=CLOCK_JUMP_IDLE_S)
     return trio.run(_replay, rules, paths, heard, tick, workloads, clock=clock)
 
 
 async def _replay(
     rules: RuleSet, paths: Sequence[str], heard: Heard, tick: Tick, workloads: Collection[str]
-) -> tuple[Summary, Lines]:
-    summary, lines, decider = Summary(rules), Lines(), Decider(rules)
+) -> tuple[Summary, ReadStatistics]:
+    summary, lines, decider = Summary(rules), ReadStatistics(), Decider(rules)
     for path in paths:
         for event in read(path, lines, partial(tick, summary, lines, path)):
             if workloads and event.workload not in workloads:

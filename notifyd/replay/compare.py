@@ -6,20 +6,21 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from notifyd.engine.answer import GONE, MAX_ERRNO
+from notifyd.bpf.profile import MAX_ERRNO
+from notifyd.engine.answer import HOW_GONE
 from notifyd.events.errnos import errno_name
 from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Return
 from notifyd.replay.event import Event
 
-__all__ = ["KINDS", "Finding", "Kind", "compared", "recorded", "untold"]
+__all__ = ["VERDICT_KINDS", "ReplayStatus", "ReplayedCall", "compared", "recorded", "untold"]
 
-KINDS = frozenset(str(vars(one)["kind"]) for one in VERDICTS) | {"ask"}
+VERDICT_KINDS = frozenset(str(vars(one)["kind"]) for one in VERDICTS) | {"ask"}
 _VERDICT = frozenset({"how", "errno", "value"})  # without these nothing can be compared
 OUTCOME = "what became of it"
 UNDONE = "undone"  # the cause of a refusal of what a rule had allowed: see `engine.answer.CAUSES`
 
 
-class Kind(enum.Enum):
+class ReplayStatus(enum.Enum):
     """What replaying a call comes to."""
 
     SAME = "same"
@@ -29,7 +30,7 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReplayedCall:
     """One call, replayed.
 
     Attributes:
@@ -40,7 +41,7 @@ class Finding:
         broken: whether that rule failed.
     """
 
-    kind: Kind
+    kind: ReplayStatus
     before: str
     after: str
     rule: str | None = None
@@ -54,7 +55,7 @@ def recorded(event: Event) -> str | None:
     The target went away before, or the event has a cause other than a rule.
     """
     verdict = event.verdict
-    if verdict == "deny" and (event.how == GONE or event.cause not in (None, UNDONE)):
+    if verdict == "deny" and (event.how == HOW_GONE or event.cause not in (None, UNDONE)):
         return None
     if verdict == "kill" and event.how == "verified":
         return "allow"  # and what was about to run was not what the rule had seen
@@ -65,12 +66,14 @@ def recorded(event: Event) -> str | None:
     return verdict
 
 
-def untold(event: Event, missing: str) -> Finding:
+def untold(event: Event, missing: str) -> ReplayedCall:
     """The finding for a call of which something is missing."""
-    return Finding(Kind.UNTOLD, recorded(event) or "nothing", missing)
+    return ReplayedCall(ReplayStatus.UNTOLD, recorded(event) or "nothing", missing)
 
 
-def compared(event: Event, verdict: Any, *, asked: bool = True, performs: bool = False) -> Finding:
+def compared(
+    event: Event, verdict: Any, *, asked: bool = True, performs: bool = False
+) -> ReplayedCall:
     """The finding for a call that got a verdict again.
 
     Args:
@@ -84,15 +87,15 @@ def compared(event: Event, verdict: Any, *, asked: bool = True, performs: bool =
         return untold(event, min(hidden))
     before, after = recorded(event), _words(verdict)
     if before is None:
-        return Finding(Kind.UNDECIDED, "nothing", after)
+        return ReplayedCall(ReplayStatus.UNDECIDED, "nothing", after)
     if not asked and before in ("continue", "allow"):
-        return Finding(Kind.SAME, before, after)
+        return ReplayedCall(ReplayStatus.SAME, before, after)
     if before != after:
         if event.cause == UNDONE and isinstance(verdict, Allow) and (performs or _lends(verdict)):
             return untold(event, OUTCOME)  # a rule said so before, and it could not be done
-        return Finding(Kind.CHANGE, before, after)
+        return ReplayedCall(ReplayStatus.CHANGE, before, after)
     unsaid = _not_in_events(verdict)
-    return untold(event, unsaid) if unsaid else Finding(Kind.SAME, before, after)
+    return untold(event, unsaid) if unsaid else ReplayedCall(ReplayStatus.SAME, before, after)
 
 
 def _words(verdict: Any) -> str:

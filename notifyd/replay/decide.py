@@ -6,21 +6,22 @@ from collections.abc import Sequence
 
 import trio
 
-from notifyd.engine.decide import Decision, Inquiry
+from notifyd.engine.decide import Decision, ResumableEvaluation
 from notifyd.kernel.arch import Arch, entries, native
 from notifyd.policy.call import Call, Note
 from notifyd.policy.rule import Always
 from notifyd.policy.ruleset import RuleSet, Step
 from notifyd.policy.verdicts import Allow
-from notifyd.replay.compare import Finding, compared, untold
+from notifyd.replay.compare import ReplayedCall, compared, untold
 from notifyd.replay.event import Event
 from notifyd.replay.missing import NotRecorded
-from notifyd.replay.record import Record
+from notifyd.replay.record import RecordedCall
 
 __all__ = ["Decider"]
 
-LIMIT = 86400.0  # seconds of the replay's clock, which jumps: a rule that waits longer never ends
-LATE = "how long a rule waits"
+# seconds of the replay's clock, which jumps: a rule that waits longer never ends
+REPLAY_TIMEOUT_S = 86400.0
+RULE_WAIT = "how long a rule waits"
 
 
 class Decider:
@@ -33,7 +34,7 @@ class Decider:
         self._rules = rules
         self._arches = {arch.name: arch for arch in entries(native())}
 
-    async def decide(self, event: Event) -> Finding:
+    async def decide(self, event: Event) -> ReplayedCall:
         """What the rules want for a recorded call, against what it got."""
         arch = self._arches.get(event.arch or "")
         if arch is None:
@@ -46,28 +47,30 @@ class Decider:
             return compared(event, Allow(), asked=False)
         return await self._ask(event, arch, number, steps)
 
-    async def _ask(self, event: Event, arch: Arch, number: int, steps: Sequence[Step]) -> Finding:
-        record = Record(event, arch, number)
+    async def _ask(
+        self, event: Event, arch: Arch, number: int, steps: Sequence[Step]
+    ) -> ReplayedCall:
+        record = RecordedCall(event, arch, number)
         missed = record.missing.names
         decision = None
         try:
             if not _concern(steps, record.note):
                 return compared(event, Allow(), asked=False)
-            inquiry = _Inquiry(record, steps, self._rules)
-            decision = inquiry.ask()
+            evaluation = _RecordedEvaluation(record, steps, self._rules)
+            decision = evaluation.ask()
             if decision is None:
-                with trio.move_on_after(LIMIT):
-                    decision = await inquiry.ask_async()
+                with trio.move_on_after(REPLAY_TIMEOUT_S):
+                    decision = await evaluation.ask_async()
         except NotRecorded:
             pass
         if missed or decision is None:
-            return untold(event, missed[0] if missed else LATE)
+            return untold(event, missed[0] if missed else RULE_WAIT)
         return _found(event, decision)
 
 
-def _found(event: Event, decision: Decision) -> Finding:
+def _found(event: Event, decision: Decision) -> ReplayedCall:
     found = compared(event, decision.verdict, performs=decision.looked)
-    return Finding(
+    return ReplayedCall(
         found.kind, found.before, found.after, decision.rule, decision.reason, decision.broken
     )
 
@@ -87,12 +90,12 @@ def _allows_blindly(step: Step) -> bool:
     return kernel and bool(step.hidden)
 
 
-class _Inquiry(Inquiry):
-    """An inquiry whose calls are made of a record."""
+class _RecordedEvaluation(ResumableEvaluation):
+    """An evaluation whose calls are made of a record."""
 
     __slots__ = ("_record",)
 
-    def __init__(self, record: Record, steps: Sequence[Step], rules: RuleSet) -> None:
+    def __init__(self, record: RecordedCall, steps: Sequence[Step], rules: RuleSet) -> None:
         super().__init__(record.note, steps, rules, record)
         self._record = record
 
@@ -104,5 +107,5 @@ class _Inquiry(Inquiry):
         if isinstance(error, KeyboardInterrupt):
             raise error  # whoever waits for the replay has had enough: no fault of the rule
         if isinstance(error, TimeoutError):
-            self._record.missing.names.append(LATE)
+            self._record.missing.names.append(RULE_WAIT)
         super().failed(error)

@@ -12,7 +12,8 @@ __all__ = ["Missing", "NotRecorded"]
 class NotRecorded(TargetGone):
     """A rule read something that the record of the call does not have.
 
-    As a `TargetGone` it ends the inquiry: a rule cannot be asked about a target that is not there.
+    As a `TargetGone` it ends the evaluation: a rule cannot be asked about a target that is not
+    there.
     """
 
 

@@ -13,16 +13,17 @@ from functools import singledispatch
 from pathlib import PurePosixPath
 from typing import Any
 
+from notifyd.kernel.files import AT_FDCWD
 from notifyd.policy import fields as kinds
 from notifyd.policy.address import SocketAddress
 from notifyd.policy.call import Call
-from notifyd.policy.fields import AT_FDCWD, Field
+from notifyd.policy.fields import Field
 from notifyd.policy.names.limits import QUOTA_COMMANDS, QUOTA_TYPES
 from notifyd.policy.names.socket import IP_PROTOCOLS, NETLINK_PROTOCOLS, SOCKET_FLAGS
 from notifyd.policy.operations.executing import Digest
 from notifyd.policy.operations.identity import CapabilitySets, Groups
-from notifyd.policy.operations.layouts import SHOWN
-from notifyd.policy.operations.limiting import Quota
+from notifyd.policy.operations.layouts import MAX_SHOWN_ITEMS
+from notifyd.policy.operations.resource_limits import Quota
 from notifyd.policy.operations.sending import Destinations, Headers
 from notifyd.policy.operations.sockets import AF_NETLINK, Socket
 from notifyd.replay.missing import Missing
@@ -174,7 +175,7 @@ def _address(field: SocketAddress, shown: Any, call: Call, missing: Missing) -> 
 
 @value_of.register
 def _goals(field: Destinations, shown: Any, call: Call, missing: Missing) -> Any:  # noqa: ARG001
-    items = _items(shown, SHOWN)
+    items = _items(shown, MAX_SHOWN_ITEMS)
     return tuple(None if one is None else address_of(one, missing) for one in items)
 
 
@@ -187,7 +188,7 @@ def _headers(field: Headers, shown: Any, call: Call, missing: Missing) -> Any:  
 
 @value_of.register
 def _groups(field: Groups, shown: Any, call: Call, missing: Missing) -> Any:  # noqa: ARG001
-    return tuple(map(_whole, _items(shown, SHOWN)))
+    return tuple(map(_whole, _items(shown, MAX_SHOWN_ITEMS)))
 
 
 @value_of.register

@@ -16,17 +16,17 @@ from typing import BinaryIO
 import msgspec
 
 from notifyd.errors import UsageError
-from notifyd.replay.compare import KINDS
+from notifyd.replay.compare import VERDICT_KINDS
 from notifyd.replay.event import CALL, Event, event_of
 
-__all__ = ["Lines", "read"]
+__all__ = ["ReadStatistics", "read"]
 
-MOST = 1 << 24  # bytes of a line; an event is cut long before
+MAX_EVENT_LINE_BYTES = 1 << 24  # bytes of a line; an event is cut long before
 _GZIP = b"\x1f\x8b"
 
 
 @dataclass(slots=True)
-class Lines:
+class ReadStatistics:
     """What was read so far.
 
     Attributes:
@@ -53,7 +53,7 @@ class Lines:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.bad("torn", place)
             return None
-        if event.event == CALL and (event.verdict not in KINDS or not event.syscall):
+        if event.event == CALL and (event.verdict not in VERDICT_KINDS or not event.syscall):
             self.bad("foreign", place)
             return None
         self.events += 1
@@ -65,7 +65,7 @@ class Lines:
         self.first_bad = self.first_bad or place
 
 
-def read(path: str, lines: Lines, tick: Callable[[], None]) -> Iterator[Event]:
+def read(path: str, lines: ReadStatistics, tick: Callable[[], None]) -> Iterator[Event]:
     """The events of a file, in order; `tick` is called for every line.
 
     Raises:
@@ -93,7 +93,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines of any length; of one that is too long only a piece, which is no JSON."""
     start = file.peek(2)[:2] if hasattr(file, "peek") else b""
     source: BinaryIO = gzip.GzipFile(fileobj=file) if start == _GZIP else file  # type: ignore[assignment]
-    while line := source.readline(MOST):
+    while line := source.readline(MAX_EVENT_LINE_BYTES):
         yield line
-        while len(line) == MOST and not line.endswith(b"\n"):
-            line = source.readline(MOST)
+        while len(line) == MAX_EVENT_LINE_BYTES and not line.endswith(b"\n"):
+            line = source.readline(MAX_EVENT_LINE_BYTES)

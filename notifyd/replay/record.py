@@ -27,13 +27,13 @@ from notifyd.replay.register import Registers
 from notifyd.replay.texts import Inexact, bytes_of
 from notifyd.replay.thread import RecordedTarget, Replayed, Seen
 
-__all__ = ["Record"]
+__all__ = ["RecordedCall"]
 
 _PROCESS = re.compile(r"([0-9]{1,10})@([0-9]{1,20})")
 _REGISTERS = re.compile(r"(?:[0-9a-f]{16} ){5}[0-9a-f]{16}")
 
 
-class Record:
+class RecordedCall:
     """One recorded call, ready to be shown to rules. It is also where those calls come from.
 
     Args:

@@ -6,22 +6,23 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from notifyd.events.harmless import printable
+from notifyd.events.sanitize import printable
 from notifyd.kernel.arch import native
 from notifyd.policy.call import RawCall
 from notifyd.policy.ruleset import RuleSet
-from notifyd.replay.compare import Finding, Kind
+from notifyd.replay.compare import ReplayedCall, ReplayStatus
 from notifyd.replay.event import Event
 
-__all__ = ["Row", "Summary", "operation_of"]
+__all__ = ["Summary", "SummaryRow", "operation_of"]
 
-MOST_ROWS = 1000  # kinds of rows; beyond these, `OTHERS` of an operation that is called so, too
+# kinds of rows; beyond these, `OTHERS` of an operation that is called so, too
+MAX_SUMMARY_ROWS = 1000
 OTHERS = "(others)"
-SHOWN = 200  # characters of an example's arguments
+MAX_EXAMPLE_CHARS = 200  # characters of an example's arguments
 
 
 @dataclass(slots=True)
-class Row:
+class SummaryRow:
     """Calls of one operation that came to one thing.
 
     Attributes:
@@ -33,7 +34,7 @@ class Row:
     """
 
     operation: str
-    kind: Kind
+    kind: ReplayStatus
     before: str
     after: str
     example: dict[str, Any]
@@ -41,7 +42,7 @@ class Row:
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
-        what = "missing" if self.kind is Kind.UNTOLD else "after"
+        what = "missing" if self.kind is ReplayStatus.UNTOLD else "after"
         named = {"operation": self.operation, "result": self.kind.value, "before": self.before}
         return {**named, what: self.after, "count": self.count, "example": self.example}
 
@@ -59,8 +60,8 @@ class Summary:
     """
 
     rules: RuleSet
-    counts: Counter[Kind] = field(default_factory=Counter)
-    rows: dict[tuple[str, ...], Row] = field(default_factory=dict)
+    counts: Counter[ReplayStatus] = field(default_factory=Counter)
+    rows: dict[tuple[str, ...], SummaryRow] = field(default_factory=dict)
     broken: int = 0
     failure: str | None = None
     recorded_rules: dict[str, None] = field(default_factory=dict)
@@ -75,16 +76,16 @@ class Summary:
     @property
     def changed(self) -> int:
         """How many calls would get something else."""
-        return self.counts[Kind.CHANGE]
+        return self.counts[ReplayStatus.CHANGE]
 
     def note(self, event: Event) -> None:
         """An event other than a call: whose verdicts the record has."""
         for known, names in ((self.recorded_rules, event.rules), (self.kernel, event.kernel)):
-            for name in (names or [])[:MOST_ROWS]:
-                if len(known) < MOST_ROWS:
+            for name in (names or [])[:MAX_SUMMARY_ROWS]:
+                if len(known) < MAX_SUMMARY_ROWS:
                     known[printable(name)] = None
 
-    def add(self, event: Event, finding: Finding) -> None:
+    def add(self, event: Event, finding: ReplayedCall) -> None:
         """Count a call."""
         self.counts[finding.kind] += 1
         name = event.syscall or ""
@@ -93,7 +94,7 @@ class Summary:
         if finding.broken:
             self.broken += 1
             self.failure = self.failure or f"{finding.rule}: {_last_line(finding.reason)}"
-        if finding.kind in (Kind.CHANGE, Kind.UNTOLD):
+        if finding.kind in (ReplayStatus.CHANGE, ReplayStatus.UNTOLD):
             self._row(event, finding).count += 1
 
     def unseen(self) -> list[str]:
@@ -107,15 +108,15 @@ class Summary:
                 found[title] = found.get(title, False) or name in self._syscalls
         return sorted(title for title, seen in found.items() if not seen)
 
-    def _row(self, event: Event, finding: Finding) -> Row:
+    def _row(self, event: Event, finding: ReplayedCall) -> SummaryRow:
         operation = operation_of(event)
         key = (operation, finding.kind.value, finding.before, finding.after)
-        if key not in self.rows and len(self.rows) >= MOST_ROWS:
+        if key not in self.rows and len(self.rows) >= MAX_SUMMARY_ROWS:
             key = (OTHERS, finding.kind.value, OTHERS, OTHERS)
         row = self.rows.get(key)
         if row is None:
             shown = example(event, finding)
-            row = self.rows[key] = Row(key[0], finding.kind, key[2], key[3], shown)
+            row = self.rows[key] = SummaryRow(key[0], finding.kind, key[2], key[3], shown)
         return row
 
 
@@ -125,7 +126,7 @@ def operation_of(event: Event) -> str:
     return printable((event.syscall if raw else event.operation) or "")
 
 
-def example(event: Event, finding: Finding) -> dict[str, Any]:
+def example(event: Event, finding: ReplayedCall) -> dict[str, Any]:
     """One call, for people: who, what, and why it would be so."""
     args = ", ".join(f"{name}={value}" for name, value in (event.args or {}).items())
     named = {
@@ -139,9 +140,9 @@ def example(event: Event, finding: Finding) -> dict[str, Any]:
         "reason": _last_line(finding.reason),
         "recorded_rule": event.rule,
     }
-    return {name: printable(text, SHOWN) for name, text in named.items() if text}
+    return {name: printable(text, MAX_EXAMPLE_CHARS) for name, text in named.items() if text}
 
 
 def _last_line(text: str | None) -> str:
     """Of a traceback the error."""
-    return printable((text or "").strip().rpartition("\n")[2], SHOWN)
+    return printable((text or "").strip().rpartition("\n")[2], MAX_EXAMPLE_CHARS)

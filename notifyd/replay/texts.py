@@ -11,7 +11,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from notifyd.events.harmless import LIMIT
+from notifyd.events.sanitize import MAX_TEXT_BYTES
 from notifyd.kernel.socket import SockAddr
 from notifyd.replay.missing import Missing
 
@@ -40,7 +40,7 @@ def bytes_of(shown: object) -> bytes:
     if shown == UNREADABLE or _ESCAPE.search(shown):
         raise Inexact("several bytes read so")
     data = shown.encode("utf-8", "surrogatepass")
-    if len(data) > LIMIT - _NEAR and _CUT.search(shown):
+    if len(data) > MAX_TEXT_BYTES - _NEAR and _CUT.search(shown):
         raise Inexact("it was cut")
     return data
 

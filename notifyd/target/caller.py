@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from notifyd.kernel import namespaces, proc
 from notifyd.target.digests import Digests
 
-__all__ = ["UNKNOWN", "Caller", "Look"]
+__all__ = ["UNKNOWN_UID", "Caller", "CallerProbe"]
 
-UNKNOWN = -1  # an owner who cannot be told: no user's id
+UNKNOWN_UID = -1  # an owner who cannot be told: no user's id
 OURS = ""
 HOST = "host"
-KINDS = ("mnt", "net", "ipc", "pid", "user")  # those that decide what a name or a number means
-DEEPEST = 40  # user namespaces in each other; the kernel allows 32: user_namespaces(7)
+# those that decide what a name or a number means
+CALLER_NAMESPACES = ("mnt", "net", "ipc", "pid", "user")
+MAX_USER_NAMESPACES = 40  # user namespaces in each other; the kernel allows 32: user_namespaces(7)
 _DELETED = b" (deleted)"
 
 
@@ -29,7 +30,8 @@ class Caller:
         note: how its file is not the one that its path names for us; "" where it is.
         world: whose names it uses: "" ours, `host` those of process 1, or the namespaces' numbers.
         owners: the ids of the users whose process it is, in our user namespace: its own ids, and
-            whoever owns a user namespace from its own up to ours. `UNKNOWN` where that is not told.
+            whoever owns a user namespace from its own up to ours. `UNKNOWN_UID` where that is not
+            told.
     """
 
     digest: str
@@ -43,7 +45,7 @@ class Caller:
         return self.world in (OURS, HOST)
 
 
-class Look:
+class CallerProbe:
     """A look at the process behind a thread id, which has to be its target's as long as it opens.
 
     A context manager that closes what it has opened. `read` may wait, as for a slow file.
@@ -63,7 +65,7 @@ class Look:
                 self._exe = -1
             self._owned = ours.pop_all()
 
-    def __enter__(self) -> Look:
+    def __enter__(self) -> CallerProbe:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,7 +115,7 @@ class Look:
             pass
         try:
             root = os.stat(f"{own}/root")
-            numbers = [os.stat(f"{own}/ns/{kind}").st_ino for kind in KINDS]
+            numbers = [os.stat(f"{own}/ns/{kind}").st_ino for kind in CALLER_NAMESPACES]
         except OSError:
             return "unknown"
         return " ".join(map(str, (*numbers, root.st_dev, root.st_ino)))
@@ -122,7 +124,7 @@ class Look:
         try:
             return frozenset(proc.read_status(self._directory).uid) | self._namespace_owners()
         except OSError:
-            return frozenset({UNKNOWN})
+            return frozenset({UNKNOWN_UID})
 
     def _namespace_owners(self) -> set[int]:
         """Who owns its user namespace, and those around it up to ours: ioctl_ns(2)."""
@@ -131,7 +133,7 @@ class Look:
         flags = os.O_RDONLY | os.O_CLOEXEC
         space = os.open("ns/user", flags, dir_fd=self._directory)
         try:
-            for _ in range(DEEPEST):
+            for _ in range(MAX_USER_NAMESPACES):
                 if os.path.samestat(os.fstat(space), ours):
                     return found
                 found.add(namespaces.owner(space))
@@ -140,7 +142,7 @@ class Look:
                 space = above
         finally:
             os.close(space)
-        return {UNKNOWN}
+        return {UNKNOWN_UID}
 
 
 def _same(one: str, other: str) -> bool:
@@ -148,4 +150,4 @@ def _same(one: str, other: str) -> bool:
 
 
 def _in_one(one: str, other: str) -> bool:
-    return all(_same(f"{one}/ns/{kind}", f"{other}/ns/{kind}") for kind in KINDS)
+    return all(_same(f"{one}/ns/{kind}", f"{other}/ns/{kind}") for kind in CALLER_NAMESPACES)

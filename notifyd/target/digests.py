@@ -19,13 +19,14 @@ from typing import NamedTuple
 
 from notifyd.kernel import mountinfo
 
-__all__ = ["MOST", "Digests", "Version", "open_pinned"]
+__all__ = ["MAX_HASHED_BYTES", "Digests", "Version", "open_pinned"]
 
-MOST_AT_ONCE = 1 << 16  # bytes that are read without leaving the loop, if they are in memory
-MOST = 1 << 30  # bytes of a file; a digest of more takes too long
-KEPT = 4096  # digests
-SETTLED = 3_000_000_000  # nanoseconds; longer than the grain of any file system's times
-_PIECE = 1 << 20  # bytes
+# bytes that are read without leaving the loop, if they are in memory
+MAX_INLINE_HASH_BYTES = 1 << 16
+MAX_HASHED_BYTES = 1 << 30  # bytes of a file; a digest of more takes too long
+DIGEST_CACHE_SIZE = 4096  # digests
+TIMESTAMP_SETTLE_NS = 3_000_000_000  # nanoseconds; longer than the grain of any file system's times
+_CHUNK_BYTES = 1 << 20  # bytes
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -64,7 +65,7 @@ class Digests:
             return None
         version = Version.of(fd)
         known = self._known.get(version)
-        if known is None and version.size <= MOST_AT_ONCE:
+        if known is None and version.size <= MAX_INLINE_HASH_BYTES:
             return _digest_at_once(fd)
         return known
 
@@ -85,19 +86,20 @@ class Digests:
             go_on: called for each piece; may raise.
 
         Raises:
-            OSError: EACCES: no regular file, or closed to us. EFBIG: more than `MOST` bytes.
+            OSError: EACCES: no regular file, or closed to us. EFBIG: more than `MAX_HASHED_BYTES`
+                bytes.
         """
         local = self.is_local(fd)
         before, now = Version.of(fd), time.time_ns()
         if held and local and before in self._known:
             return self._known[before]
-        if before.size > MOST:
+        if before.size > MAX_HASHED_BYTES:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         digest = _digest(fd, go_on)
-        settled = before.ctime_ns < now - SETTLED and Version.of(fd) == before
+        settled = before.ctime_ns < now - TIMESTAMP_SETTLE_NS and Version.of(fd) == before
         if held and local and settled:
             self._known[before] = digest
-            if len(self._known) > KEPT:
+            if len(self._known) > DIGEST_CACHE_SIZE:
                 self._known.popitem(last=False)
         return digest
 
@@ -118,9 +120,9 @@ def _digest_at_once(fd: int) -> str | None:
     except BlockingIOError:
         return None
     try:
-        buffer = bytearray(MOST_AT_ONCE + 1)
+        buffer = bytearray(MAX_INLINE_HASH_BYTES + 1)
         size = os.preadv(file, [buffer], 0, os.RWF_NOWAIT)
-        whole = size == os.fstat(file).st_size <= MOST_AT_ONCE
+        whole = size == os.fstat(file).st_size <= MAX_INLINE_HASH_BYTES
         return hashlib.sha256(memoryview(buffer)[:size]).hexdigest() if whole else None
     except OSError:  # EAGAIN: it has to be fetched; EOPNOTSUPP
         return None
@@ -129,10 +131,10 @@ def _digest_at_once(fd: int) -> str | None:
 
 
 def _digest(fd: int, go_on: Callable[[], object]) -> str:
-    found, left = hashlib.sha256(), MOST
+    found, left = hashlib.sha256(), MAX_HASHED_BYTES
     file = open_pinned(fd)
     try:
-        while piece := os.read(file, _PIECE):
+        while piece := os.read(file, _CHUNK_BYTES):
             found.update(piece)
             left -= len(piece)
             if left < 0:  # it grows while it is read

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from notifyd.errors import RuleError, TargetFault
 from notifyd.kernel.openat2 import RESOLVE_CACHED, RESOLVE_IN_ROOT, openat2
 from notifyd.kernel.statmount import mode_of
-from notifyd.target.digests import MOST, Digests
+from notifyd.target.digests import MAX_HASHED_BYTES, Digests
 
 __all__ = ["known", "read", "without"]
 
-_LOOK = os.O_PATH | os.O_CLOEXEC
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _NONE = (errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -61,7 +61,7 @@ def read(tid: int, dirfd: int, path: bytes, digests: Digests, go_on: Callable[[]
 def without(error: OSError) -> str | Exception:
     """What is said instead of a digest."""
     if error.errno == errno.EFBIG:
-        return RuleError(f"the file has more than {MOST} bytes: too many for a digest")
+        return RuleError(f"the file has more than {MAX_HASHED_BYTES} bytes: too many for a digest")
     if error.errno == errno.EBADF:
         return TargetFault(os.strerror(error.errno), error.errno)
     if error.errno in _NONE:
@@ -72,10 +72,10 @@ def without(error: OSError) -> str | Exception:
 def _pin(tid: int, dirfd: int, path: bytes, cached: int) -> int:
     """An O_PATH descriptor of a file."""
     if not path:
-        return os.open(f"/proc/{tid}/fd/{dirfd}", _LOOK)
-    root = os.open(f"/proc/{tid}/root", _LOOK)
+        return os.open(f"/proc/{tid}/fd/{dirfd}", _PATH_FLAGS)
+    root = os.open(f"/proc/{tid}/root", _PATH_FLAGS)
     try:
-        fd = openat2(root, path, _LOOK | os.O_NOFOLLOW, resolve=RESOLVE_IN_ROOT | cached)
+        fd = openat2(root, path, _PATH_FLAGS | os.O_NOFOLLOW, resolve=RESOLVE_IN_ROOT | cached)
     finally:
         os.close(root)
     if not stat.S_ISLNK(mode_of(fd)):

@@ -19,7 +19,7 @@ from signal import pidfd_send_signal
 from notifyd.errors import TargetGone
 from notifyd.kernel import pidfd, proc
 
-KEPT = 512  # threads; each costs a descriptor
+IDENTITY_CACHE_SIZE = 512  # threads; each costs a descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Identities:
         To be said after the last `of` for its notification.
         """
         if execs and self._watched:
-            self._tidy_executing()
+            self._prune_executing()
             self.executing.setdefault(identity.pid, set()).add(identity.tid)
         self.forget(identity.tid)
 
@@ -138,7 +138,7 @@ class Identities:
         if entry is not None:
             os.close(entry[0])
 
-    def tidy(self) -> None:
+    def prune(self) -> None:
         """Drop the dead: a pidfd keeps the number, and the pid namespace that it is of."""
         poll = select.poll()
         tids = {entry[0]: tid for tid, entry in self.entries.items()}
@@ -174,7 +174,7 @@ class Identities:
             raise
         if descriptor >= 0 and self._settled(identity):
             self.entries[tid] = descriptor, identity
-            self._tidy()
+            self._prune()
         elif descriptor >= 0:
             os.close(descriptor)
         return identity
@@ -187,15 +187,15 @@ class Identities:
                 raise
             return -1  # before Linux 6.9, a thread that is no leader: read it every time
 
-    def _tidy(self) -> None:
+    def _prune(self) -> None:
         """Look at the two oldest entries: the dead go, so that there are never many of them."""
         for tid in list(islice(self.entries, 2)):
-            if len(self.entries) > KEPT or not pidfd.alive(self.entries[tid][0]):
+            if len(self.entries) > IDENTITY_CACHE_SIZE or not pidfd.alive(self.entries[tid][0]):
                 self.forget(tid)
             else:
                 self.entries.move_to_end(tid)
 
-    def _tidy_executing(self) -> None:
+    def _prune_executing(self) -> None:
         """The same of the processes that were about to exec, and may never have called again."""
         for pid in list(islice(self.executing, 2)):
             threads = self.executing.pop(pid)

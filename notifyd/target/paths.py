@@ -26,12 +26,12 @@ from notifyd.kernel.openat2 import (
     openat2,
 )
 from notifyd.target.rooted import Rooted
-from notifyd.target.steps import Steps
-from notifyd.target.stepwise import Stepwise, TooFar, must_wait, parts_of
+from notifyd.target.stepwise import Stepwise, WalkTooLong, must_wait, parts_of
 from notifyd.target.view import NameTooLong, View, no_name
+from notifyd.target.walk_state import Steps
 
-MOST_TIME = 500_000  # nanoseconds, after which no other walk begins while everybody waits
-TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
+MAX_INLINE_WALK_NS = 500_000  # nanoseconds, after which no other walk begins while everybody waits
+MAX_WALK_TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = os.O_PATH | os.O_CLOEXEC
 _Key: TypeAlias = tuple[int, bytes, bool, bool]  # descriptor, text, to be followed, rooted
@@ -85,11 +85,11 @@ class Resolver:
         key = dirfd, pathname, follow, rooted
         found = self._found.get(key)
         if found is None:
-            until = clock() + MOST_TIME // 4
-            for _ in range(TRIES):
+            until = clock() + MAX_INLINE_WALK_NS // 4
+            for _ in range(MAX_WALK_TRIES):
                 try:
-                    return self._run(_Walk(self._tid, RESOLVE_CACHED, self._is_local), key)
-                except TooFar:
+                    return self._run(_Resolution(self._tid, RESOLVE_CACHED, self._is_local), key)
+                except WalkTooLong:
                     self.far = True
                     break
                 except BlockingIOError:
@@ -103,11 +103,11 @@ class Resolver:
 
     def _look(self, key: _Key) -> None:
         try:
-            self._found[key] = self._run(_Walk(self._tid, 0, self._is_local), key)
+            self._found[key] = self._run(_Resolution(self._tid, 0, self._is_local), key)
         except (OSError, TargetFault, CannotPerform) as error:
             self._found[key] = error
 
-    def _run(self, walk: _Walk, key: _Key) -> bytes:
+    def _run(self, walk: _Resolution, key: _Key) -> bytes:
         found = walk.run(*key)
         if walk.mounts:
             self.mounts[found] = self.mounts.get(found, ()) + walk.mounts
@@ -116,7 +116,7 @@ class Resolver:
         return found
 
 
-class _Walk:
+class _Resolution:
     """One resolution: a root, and a walk below it or from a descriptor.
 
     Attributes:
@@ -128,7 +128,7 @@ class _Walk:
         self._tid = tid
         self._is_local = is_local
         self._flags = cached
-        self._until = clock() + MOST_TIME
+        self._until = clock() + MAX_INLINE_WALK_NS
         self.mounts: tuple[int, ...] = ()
         self.strayed = False
         self._root = -1
@@ -276,7 +276,7 @@ class _Walk:
 
     def _open(self, start: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
         if self._flags and clock() > self._until:
-            raise TooFar
+            raise WalkTooLong
         within = RESOLVE_IN_ROOT if start == self._root else 0
         try:
             return openat2(start, path, flags, 0, within | self._flags | resolve)

@@ -18,10 +18,12 @@ __all__ = ["Pending", "Readers"]
 
 T = TypeVar("T")
 
-SOON = 0.0005  # seconds that the loop waits for what is mostly there much sooner
-HASTE = 0.01, 1.0  # seconds after a look that took longer, in which the loop waits for none; each
+INLINE_READ_TIMEOUT_S = 0.0005  # seconds that the loop waits for what is mostly there much sooner
+# seconds after a look that took longer, in which the loop waits for none; each
+READ_BACKOFF_RANGE_S = 0.01, 1.0
 # that follows doubles them, each that is there in time halves them
-MOST = 4  # threads of one workload that take longer; then the loop waits for none either
+# threads of one workload that take longer; then the loop waits for none either
+MAX_SLOW_READERS = 4
 
 
 class Pending(Generic[T]):
@@ -97,7 +99,7 @@ class Readers:
         self._lock = threading.Lock()
         self._warm: _Reader | None = None
         self._late = 0
-        self._haste = HASTE[0]
+        self._haste = READ_BACKOFF_RANGE_S[0]
         self._hasty_until = 0.0
 
     def start(self, look: Callable[[], T]) -> Pending[T] | None:
@@ -106,7 +108,9 @@ class Readers:
         Returns:
             It, mostly `over`; None if it was not begun, and has to be done elsewhere.
         """
-        if self._late >= MOST or (self._hasty_until and time.monotonic() < self._hasty_until):
+        if self._late >= MAX_SLOW_READERS or (
+            self._hasty_until and time.monotonic() < self._hasty_until
+        ):
             return None
         pending = Pending(look)
         reader, self._warm = self._warm, None
@@ -116,7 +120,7 @@ class Readers:
             return None
         reader.give(pending)
         try:
-            pending.wait(SOON)
+            pending.wait(INLINE_READ_TIMEOUT_S)
         finally:  # the watchdog may have raised
             self._keep_or_leave(reader, pending)
         return pending
@@ -138,9 +142,9 @@ class Readers:
         with self._lock:
             if pending.over:
                 self._warm = reader
-                self._haste = max(self._haste / 2, HASTE[0])
+                self._haste = max(self._haste / 2, READ_BACKOFF_RANGE_S[0])
                 return
             pending.left = True
             self._late += 1
         self._hasty_until = time.monotonic() + self._haste
-        self._haste = min(self._haste * 2, HASTE[1])
+        self._haste = min(self._haste * 2, READ_BACKOFF_RANGE_S[1])

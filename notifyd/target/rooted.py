@@ -18,7 +18,7 @@ from notifyd.target.view import View, no_name
 
 __all__ = ["Rooted"]
 
-MOST_LINKS = 40  # as the kernel: path_resolution(7)
+MAX_ROOTED_LINKS = 40  # as the kernel: path_resolution(7)
 _LIMITS = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _PLAIN = os.O_PATH | os.O_CLOEXEC
 
@@ -54,7 +54,7 @@ class Rooted:
             TargetFault: EACCES: what it leads to has no name.
         """
         try:
-            for _ in range(MOST_LINKS):
+            for _ in range(MAX_ROOTED_LINKS):
                 try:
                     return self._named(path, 0 if follow else os.O_NOFOLLOW)
                 except FileNotFoundError:

@@ -14,20 +14,20 @@ from collections.abc import Callable
 from notifyd.kernel import proc, statmount
 from notifyd.kernel.files import PROC_SUPER_MAGIC
 from notifyd.kernel.openat2 import openat2
-from notifyd.kernel.strides import FULL, Strides
-from notifyd.target.steps import Steps
+from notifyd.kernel.strides import FD_LIMIT_ERRNOS, Strides
+from notifyd.policy.redirect import MAX_LINKS
 from notifyd.target.view import View
+from notifyd.target.walk_state import Steps
 
-__all__ = ["MOST_AT_ONCE", "Stepwise", "TooFar", "must_wait", "parts_of"]
+__all__ = ["MAX_INLINE_STEPS", "Stepwise", "WalkTooLong", "must_wait", "parts_of"]
 
-MAX_LINKS = 40  # as the kernel: path_resolution(7)
 PROC_ROOT_INODE = 1
-MOST_AT_ONCE = 48  # steps while everybody waits: some 10 us each
-PARTS = 128  # components that cost as much as a step by themselves
+MAX_INLINE_STEPS = 48  # steps while everybody waits: some 10 us each
+COMPONENTS_PER_STEP = 128  # components that cost as much as a step by themselves
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class TooFar(Exception):
+class WalkTooLong(Exception):
     """A walk has more steps than may be taken while everybody waits."""
 
 
@@ -88,10 +88,10 @@ class Stepwise:
             todo.extend(reversed(more))
         return True
 
-    def _pace(self, parts: int = PARTS) -> None:
+    def _pace(self, parts: int = COMPONENTS_PER_STEP) -> None:
         self._taken += parts
-        if self._cached and self._taken > MOST_AT_ONCE * PARTS:
-            raise TooFar
+        if self._cached and self._taken > MAX_INLINE_STEPS * COMPONENTS_PER_STEP:
+            raise WalkTooLong
 
     def _up_or_along(self, part: bytes) -> None:
         steps = self._steps
@@ -132,7 +132,7 @@ class Stepwise:
         try:
             return openat2(self._steps.here, part, _ANY, 0, self._cached)
         except OSError as error:
-            if must_wait(error, self._cached) or error.errno in FULL:
+            if must_wait(error, self._cached) or error.errno in FD_LIMIT_ERRNOS:
                 raise
             return -1
 
@@ -145,7 +145,7 @@ class Stepwise:
         try:
             found = os.open(part, _ANY & ~os.O_NOFOLLOW, dir_fd=self._steps.here)
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in FD_LIMIT_ERRNOS:
                 raise
             self._steps.tail.append(part)
             return

@@ -22,11 +22,11 @@ from notifyd.target.digests import Digests
 from notifyd.target.identity import Identity, read_identity
 from notifyd.target.paths import Resolver, WouldBlock
 from notifyd.target.process import TargetProcess
-from notifyd.target.vectors import TooMany, Vector
+from notifyd.target.vectors import TooManyStrings, Vector
 
 T = TypeVar("T")
 
-MAX_READ = 1 << 24  # bytes a rule may read at once
+MAX_READ_BYTES = 1 << 24  # bytes a rule may read at once
 _VectorKey = tuple[int, int, int, int, bool]  # the arguments of `read_strings`
 
 
@@ -117,8 +117,8 @@ class StoppedThread:
             TargetGone: the target is no longer in its call.
             RuleError: its memory is closed to us, or `size` is beyond reason.
         """
-        if size > MAX_READ:
-            raise RuleError(f"{size} bytes of memory are too many; at most {MAX_READ}")
+        if size > MAX_READ_BYTES:
+            raise RuleError(f"{size} bytes of memory are too many; at most {MAX_READ_BYTES}")
         try:
             data = process_vm.read(self.tid, address, size)
         except OSError as error:
@@ -129,7 +129,7 @@ class StoppedThread:
     def read_some(self, address: int, size: int) -> bytes:
         """Up to `size` bytes at `address`, fewer before an unmapped page; raises as `read` does."""
         try:
-            data = process_vm.read_some(self.tid, address, min(size, MAX_READ))
+            data = process_vm.read_some(self.tid, address, min(size, MAX_READ_BYTES))
         except OSError as error:
             raise self.failure(error) from error
         self.check()
@@ -164,7 +164,7 @@ class StoppedThread:
         if found is None:
             try:
                 found = self._vector(key, at_once=True)
-            except TooMany:
+            except TooManyStrings:
                 raise WouldBlock(partial(self._look_at_vector, key)) from None
         if isinstance(found, Exception):
             raise found
@@ -272,7 +272,7 @@ class StoppedThread:
             WouldBlock: it has to be read first, or looking for it may wait.
             TargetFault: EBADF: no such descriptor.
             TargetGone: the target is no longer in its call.
-            RuleError: it has more than `digests.MOST` bytes, or cannot be read.
+            RuleError: it has more than `digests.MAX_HASHED_BYTES` bytes, or cannot be read.
         """
         key = dirfd, pathname, follow
         found = self._hashed.get(key)

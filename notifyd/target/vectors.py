@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from typing import Literal
 
 from notifyd.errors import TargetFault
-from notifyd.kernel.process_vm import PAGE, read, read_string
+from notifyd.kernel.process_vm import PAGE_SIZE, read, read_string
 
-__all__ = ["MOST_AT_ONCE", "TooMany", "Vector"]
+__all__ = ["MAX_INLINE_STRINGS", "TooManyStrings", "Vector"]
 
-MAX_STRING = 32 * PAGE  # MAX_ARG_STRLEN: execve(2)
-MOST_AT_ONCE = 512  # strings that are read while everybody waits, about 1 us each
-MOST_BYTES_AT_ONCE = 1 << 17
+MAX_STRING = 32 * PAGE_SIZE  # MAX_ARG_STRLEN: execve(2)
+MAX_INLINE_STRINGS = 512  # strings that are read while everybody waits, about 1 us each
+MAX_INLINE_STRING_BYTES = 1 << 17
 _WORDS: dict[int, Literal["I", "Q"]] = {8: "Q", 4: "I"}
 
 
-class TooMany(Exception):
+class TooManyStrings(Exception):
     """There are more strings than may be read while everybody waits."""
 
 
@@ -59,8 +59,8 @@ class Vector:
                 if cut:
                     break
                 raise TargetFault("argument list without an end", errno.E2BIG)
-            if at_once and (len(found) == MOST_AT_ONCE or size > MOST_BYTES_AT_ONCE):
-                raise TooMany
+            if at_once and (len(found) == MAX_INLINE_STRINGS or size > MAX_INLINE_STRING_BYTES):
+                raise TooManyStrings
             found.append(self._string(pointer))
             size += len(found[-1]) + 1
         return tuple(found)
@@ -69,7 +69,7 @@ class Vector:
         """The pointers up to the null pointer that ends them, a page at a time."""
         address, word = self._address, self._word
         while address:
-            size = PAGE - address % PAGE
+            size = PAGE_SIZE - address % PAGE_SIZE
             size = size // word * word or word  # a pointer may lie across two pages
             for pointer in memoryview(read(self._tid, address, size)).cast(_WORDS[word]):
                 if not pointer:
@@ -79,15 +79,15 @@ class Vector:
 
     def _string(self, pointer: int) -> bytes:
         """One string. They mostly lie one behind the other: a page is read once, and no other."""
-        start = pointer - pointer % PAGE
+        start = pointer - pointer % PAGE_SIZE
         if start != self._at:
-            self._page, self._at = read(self._tid, start, PAGE), start
+            self._page, self._at = read(self._tid, start, PAGE_SIZE), start
         end = self._page.find(b"\0", pointer - start)
         if end >= 0:
             return self._page[pointer - start : end]
         first = self._page[pointer - start :]
         try:
-            return first + read_string(self._tid, start + PAGE, MAX_STRING - len(first))
+            return first + read_string(self._tid, start + PAGE_SIZE, MAX_STRING - len(first))
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise

@@ -14,16 +14,17 @@ from functools import lru_cache
 from notifyd.errors import TargetFault
 from notifyd.kernel import files, mountinfo, proc, statmount
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_long, openat2
-from notifyd.kernel.statmount import Kind
+from notifyd.kernel.statmount import MountKind
 
 __all__ = ["NameTooLong", "View", "below", "check_named", "no_name"]
 
 NO_NAME = "it has no name in the program's own view"
-MOST_LEVELS = 512  # directories that are climbed where a name is too long for the kernel to tell
-MOST_ENTRIES = 1 << 17  # of all of them together
+# directories that are climbed where a name is too long for the kernel to tell
+MAX_CLIMBED_LEVELS = 512
+MAX_SCANNED_ENTRIES = 1 << 17  # of all of them together
 MOST_POINTS, MOST_TAILS = 4, 16  # of names that are tried
-GONE = b" (deleted)"  # what the kernel adds to the name of what has none any more
-_LOOK = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+DELETED_SUFFIX = b" (deleted)"  # what the kernel adds to the name of what has none any more
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
 _PLAIN_BELOW = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -97,7 +98,7 @@ class View:
     def leads(self, name: bytes, fd: int) -> bool:
         """Whether a name leads to the very file in the thread's own view, if by another mount."""
         try:
-            found = openat2(self._root, name, _LOOK, 0, _PLAIN_BELOW | self._cached)
+            found = openat2(self._root, name, _PATH_FLAGS, 0, _PLAIN_BELOW | self._cached)
         except BlockingIOError:
             raise
         except OSError:
@@ -129,7 +130,7 @@ class View:
                         return point.rstrip(b"/") + tail
         raise no_name()
 
-    def kind(self, fd: int) -> Kind:
+    def kind(self, fd: int) -> MountKind:
         """What is mounted where an open file (O_PATH too) is.
 
         Raises:
@@ -143,11 +144,11 @@ class View:
         if self._cached and not self._is_local(fd):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         magic, flags = files.mounted(fd)
-        return Kind(magic, not flags & files.ST_NOSYMFOLLOW)
+        return MountKind(magic, not flags & files.ST_NOSYMFOLLOW)
 
     def text(self, link: int, magic: int) -> bytes:
         """What a link says, which may be its server's to tell; raises as `kind`."""
-        quiet = magic in mountinfo.QUIET or not self._cached or self._is_local(link)
+        quiet = magic in mountinfo.LOCAL_FILE_SYSTEMS or not self._cached or self._is_local(link)
         if not quiet:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return os.readlink(b"", dir_fd=link)
@@ -177,14 +178,14 @@ class View:
             raise NameTooLong from error
         if self.top or found == b"/":
             found = below(found, self.top)
-        if found.endswith(GONE) and self._is_taken(found) and not self.leads(found, fd):
+        if found.endswith(DELETED_SUFFIX) and self._is_taken(found) and not self.leads(found, fd):
             raise no_name()
         return found or b"/"
 
     def _is_taken(self, name: bytes) -> bool:
         """Whether there is something by the name that the kernel made up for what is deleted."""
         try:
-            os.close(openat2(self._root, name, _LOOK, 0, _PLAIN_BELOW | self._cached))
+            os.close(openat2(self._root, name, _PATH_FLAGS, 0, _PLAIN_BELOW | self._cached))
         except BlockingIOError:
             raise
         except OSError:
@@ -200,14 +201,14 @@ class View:
         if self._cached:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         parts: list[bytes] = []
-        left = MOST_ENTRIES
+        left = MAX_SCANNED_ENTRIES
         here = os.dup(fd)
         try:
-            for _ in range(MOST_LEVELS):
+            for _ in range(MAX_CLIMBED_LEVELS):
                 try:
                     return self.name(here).rstrip(b"/") + b"".join(b"/" + p for p in parts[::-1])
                 except NameTooLong:
-                    above = open_long(here, b"..", _LOOK)
+                    above = open_long(here, b"..", _PATH_FLAGS)
                 part, left = _name_in(above, here, left)
                 os.close(here)
                 here = above
@@ -238,7 +239,7 @@ def check_named(tid: int, link: str) -> None:
     """
     directory = proc.open_dir(tid)
     try:
-        found = os.open(link, _LOOK & ~os.O_NOFOLLOW, dir_fd=directory)
+        found = os.open(link, _PATH_FLAGS & ~os.O_NOFOLLOW, dir_fd=directory)
         try:
             mount = statmount.mount_of(found)
             if mount in (statmount.own_root().mount, statmount.private_mount()):
@@ -276,7 +277,7 @@ def _name_in(directory: int, child: int, most: int) -> tuple[bytes, int]:
         if number > most:
             break
         try:
-            found = os.open(name, _LOOK, dir_fd=directory)
+            found = os.open(name, _PATH_FLAGS, dir_fd=directory)
         except OSError:
             continue
         try:

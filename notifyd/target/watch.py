@@ -22,7 +22,9 @@ class Change(enum.Enum):
     IDS = "the thread has other user ids"
     PLACE = "the thread, and those that share with it, have another root or other namespaces"
     CONFINED = "the thread gives up rights that performing for it would not give up"
-    LAZY = "memory of the workload can make whoever reads it wait for ever: userfaultfd(2), FUSE"
+    MAY_BLOCK = (
+        "memory of the workload can make whoever reads it wait for ever: userfaultfd(2), FUSE"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ CONTEXT = (
 
 USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h, on /dev/userfaultfd since Linux 6.1
 LAZINESS = (
-    Watched("userfaultfd", Change.LAZY),
-    Watched("ioctl", Change.LAZY, USERFAULTFD_IOC_NEW),
+    Watched("userfaultfd", Change.MAY_BLOCK),
+    Watched("ioctl", Change.MAY_BLOCK, USERFAULTFD_IOC_NEW),
     # A file system that the workload serves itself: its files, mapped, wait as long as it likes.
-    *(Watched(name, Change.LAZY) for name in ("mount", "fsmount", "move_mount", "setns")),
+    *(Watched(name, Change.MAY_BLOCK) for name in ("mount", "fsmount", "move_mount", "setns")),
 )

@@ -22,8 +22,9 @@ from notifyd.testing.addresses import as_bytes, as_sockaddr
 
 __all__ = ["Layout", "has_place"]
 
-FIRST = 0x1000_0000  # where the memory of a made call begins; a 32-bit program can have it too
-APART = 0x10_0000  # bytes between two pieces, so that reading beyond one is a fault
+# where the memory of a made call begins; a 32-bit program can have it too
+FIRST_ADDRESS = 0x1000_0000
+PIECE_DISTANCE = 0x10_0000  # bytes between two pieces, so that reading beyond one is a fault
 STRUCT = 256  # bytes of a struct or of socketcall's words; the largest is struct clone_args
 _HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
 _STRIDE = {8: 64, 4: 32}  # struct mmsghdr
@@ -107,7 +108,7 @@ class Layout:
         return self._structs[register]
 
     def _place(self, data: bytes) -> int:
-        address = FIRST + APART * len(self._pieces)
+        address = FIRST_ADDRESS + PIECE_DISTANCE * len(self._pieces)
         self._pieces[address] = bytearray(data)
         return address
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
-from notifyd.target.thread import MAX_READ
+from notifyd.kernel.files import AT_FDCWD
+from notifyd.policy.redirect import MAX_LINKS
+from notifyd.target.thread import MAX_READ_BYTES
+from notifyd.target.vectors import MAX_STRING
 
 __all__ = ["FakeProcess", "FakeTarget"]
 
-AT_FDCWD = -100
 _EXE, _CWD = PurePosixPath("/usr/bin/program"), PurePosixPath("/home/user")
-MAX_LINKS = 40  # path_resolution(7)
-MAX_STRING = 1 << 17  # bytes of one string of argv: MAX_ARG_STRLEN, execve(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ class FakeTarget:
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes; TargetFault where there are not so many."""
         self._check()
-        if size > MAX_READ:
-            raise RuleError(f"{size} bytes of memory are too many; at most {MAX_READ}")
+        if size > MAX_READ_BYTES:
+            raise RuleError(f"{size} bytes of memory are too many; at most {MAX_READ_BYTES}")
         self.reads.append((address, size))
         data = self._from(address, size)
         if len(data) < size:

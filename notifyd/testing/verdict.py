@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import trio
 
-from notifyd.engine.decide import Inquiry
+from notifyd.engine.decide import ResumableEvaluation
 from notifyd.policy.call import ARCH, NR, Call
 from notifyd.policy.load import load
 from notifyd.policy.rule import Rule
@@ -49,8 +49,8 @@ async def wait_verdict(rule: Rules, call: Call) -> Verdict | None:
     """The same as `verdict_of` where trio runs already."""
     if not isinstance(rule, RuleSet):
         return await _ask(rule, call)
-    inquiry = _Inquiry(call, rule)
-    decision = inquiry.ask() or await inquiry.ask_async()
+    evaluation = _GivenEvaluation(call, rule)
+    decision = evaluation.ask() or await evaluation.ask_async()
     return decision.verdict
 
 
@@ -71,8 +71,8 @@ def load_rules(*names: str, **options: object) -> RuleSet:
     return load(names, options=texts, read=Path.read_bytes)  # tests run what they lie beside
 
 
-class _Inquiry(Inquiry):
-    """An inquiry about a call that is there already."""
+class _GivenEvaluation(ResumableEvaluation):
+    """An evaluation about a call that is there already."""
 
     __slots__ = ("_given",)
 

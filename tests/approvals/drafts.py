@@ -43,7 +43,7 @@ def draft(**changes) -> Question:
 
 
 def run(desk, work):
-    """Run an async function with a nursery while the desk lives."""
+    """Run an async function with a nursery while the queue lives."""
 
     async def main():
         with trio.fail_after(20):
@@ -59,14 +59,14 @@ class Asker:
     """Somebody who asks, and what they got."""
 
     def __init__(self, desk, question):
-        self.desk, self.question = desk, question
+        self.queue, self.question = desk, question
         self.scope = trio.CancelScope()
         self.got = None
         self.over = trio.Event()
 
     async def run(self):
         with self.scope:
-            self.got = await self.desk.ask(self.question)
+            self.got = await self.queue.ask(self.question)
         self.over.set()
 
 

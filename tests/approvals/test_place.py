@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from notifyd.approvals.place import BESIDE, claim
+from notifyd.approvals.place import SIDE_FILES, claim
 from notifyd.approvals.store import Store
 from notifyd.errors import UsageError
 
@@ -56,7 +56,7 @@ def test_links(path, up, tmp_path):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("more", BESIDE)
+@pytest.mark.parametrize("more", SIDE_FILES)
 def test_what_lies_beside(path, more):
     """What SQLite would obey beside the file has to be ours as well, and a file."""
     beside = path.with_name(path.name + more)

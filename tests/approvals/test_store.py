@@ -1,4 +1,4 @@
-"""A desk with a store: what survives, what is lost, and what is written while others answer."""
+"""A queue with a store: what survives, what is lost, and what is written while others answer."""
 
 import sqlite3
 import threading
@@ -9,10 +9,10 @@ import trio
 import trio.testing
 from drafts import ADMIN, NO, SUBJECT, YES, asked, draft, run, shown
 
-from notifyd.approvals.desk import UNKEPT, Desk
+from notifyd.approvals.answer_cache import StoredAnswer
 from notifyd.approvals.history import HistoryFilter
-from notifyd.approvals.memory import Grant
-from notifyd.approvals.question import Answer, Scope, State
+from notifyd.approvals.question import Answer, QuestionState, Scope
+from notifyd.approvals.queue import FIRST_UNSTORED_ID, ApprovalQueue
 from notifyd.approvals.store import Store
 from notifyd.errors import UsageError
 
@@ -21,7 +21,7 @@ def test_what_survives(tmp_path, told):
     """Grants and history are there after a restart; revoked ones are not."""
     tell = lambda name, level, **fields: told.append((name, fields))  # noqa: E731
     with Store(tmp_path / "a" / "n.db") as store:
-        first = Desk(tell, store)
+        first = ApprovalQueue(tell, store)
         first.attended = 1
 
         async def work(nursery):
@@ -36,7 +36,7 @@ def test_what_survives(tmp_path, told):
 
         run(first, work)
     with Store(tmp_path / "a" / "n.db") as store:
-        second = Desk(tell, store)
+        second = ApprovalQueue(tell, store)
 
         async def later(nursery):
             known = [await second.ask(draft(subject={"key": str(n)})) for n in range(3)]
@@ -58,7 +58,7 @@ def test_what_survives(tmp_path, told):
 def test_whoever_shows_the_history_looks_again(tmp_path, told, monkeypatch):
     """The answer goes out before it is written; when it is, there is a change once more."""
     with Store(tmp_path / "n.db") as store:
-        found = Desk(lambda name, level, **fields: told.append((name, fields)), store)
+        found = ApprovalQueue(lambda name, level, **fields: told.append((name, fields)), store)
         found.attended = 1
         end, versions = store.end, []
 
@@ -82,7 +82,7 @@ def test_a_store_that_fails(tmp_path, told):
     """What a person decides holds; what would have to be kept is not promised."""
     tell = lambda name, level, **fields: told.append((name, fields))  # noqa: E731
     with Store(tmp_path / "n.db") as store:
-        found = Desk(tell, store)
+        found = ApprovalQueue(tell, store)
         found.attended = 1
         store._db.execute("DROP TABLE question")
         store._db.execute("DROP TABLE granted")
@@ -119,7 +119,7 @@ def test_a_store_that_is_removed(tmp_path):
 
 def test_a_store_that_is_locked(tmp_path, monkeypatch):
     """One question waits for whoever holds it, those behind it do not; afterwards all is well."""
-    monkeypatch.setattr("notifyd.approvals.store.BUSY", 0.2)
+    monkeypatch.setattr("notifyd.approvals.store.BUSY_TIMEOUT_S", 0.2)
     with Store(tmp_path / "n.db") as store, closing(sqlite3.connect(tmp_path / "n.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         for _ in range(2):
@@ -153,9 +153,9 @@ class Slow(Store):
 
 @pytest.fixture
 def slow(tmp_path, told):
-    """A desk with a slow store, and the store."""
+    """A queue with a slow store, and the store."""
     with Slow(tmp_path / "n.db") as store:
-        found = Desk(lambda name, level, **fields: told.append((name, fields)), store)
+        found = ApprovalQueue(lambda name, level, **fields: told.append((name, fields)), store)
         found.attended = 1
         yield found, store
         store.writes.set()
@@ -203,7 +203,7 @@ def test_an_answer_that_is_written_when_the_time_is_over(slow):
         await trio.testing.wait_all_tasks_blocked(0.005)
         store.writes.set()
         await one.over.wait()
-        assert one.got.state is State.GRANTED
+        assert one.got.state is QuestionState.GRANTED
 
     run(desk, work)
 
@@ -217,8 +217,13 @@ def test_ids_of_what_the_store_does_not_take(slow, told):
             await asked(nursery, desk, draft(subject={"key": str(number)}))
             while len(desk.pending) <= number:
                 await trio.sleep(0.005)
-        assert [one.id for one in desk.pending] == [1, 2, UNKEPT + 1, UNKEPT + 2]
-        await desk.answer(UNKEPT + 1, YES)
+        assert [one.id for one in desk.pending] == [
+            1,
+            2,
+            FIRST_UNSTORED_ID + 1,
+            FIRST_UNSTORED_ID + 2,
+        ]
+        await desk.answer(FIRST_UNSTORED_ID + 1, YES)
         assert not [one for one in store.history(HistoryFilter()) if one["state"] == "granted"]
 
     run(desk, work)
@@ -247,7 +252,7 @@ def test_answers_of_an_older_notifyd(tmp_path):
     """What does not say which file, section and call it is about holds no more, and is told."""
     path = tmp_path / "old.db"
     with Store(path) as store:
-        store.grant(Grant(0, SUBJECT, True, ADMIN, "", 1, 1.0))
+        store.grant(StoredAnswer(0, SUBJECT, True, ADMIN, "", 1, 1.0))
         for table, names in (
             ("question", ("origin", "bound", "world")),
             ("granted", ("origin", "section", "bound", "world")),
@@ -257,6 +262,6 @@ def test_answers_of_an_older_notifyd(tmp_path):
         store._db.execute("PRAGMA user_version = 1")
     with Store(path) as store:
         assert (store.dropped, store.grants()) == (1, [])
-        store.grant(Grant(0, SUBJECT, True, ADMIN, "", 1, 1.0))
+        store.grant(StoredAnswer(0, SUBJECT, True, ADMIN, "", 1, 1.0))
     with Store(path) as store:
         assert (store.dropped, [one.subject for one in store.grants()]) == (0, [SUBJECT])

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from notifyd.events.background import Background
+from notifyd.events.background import BackgroundSink
 from notifyd.events.database import Database, read_events
-from notifyd.events.jsonl import JsonLines, Manner
+from notifyd.events.jsonl import JsonLines, LogSettings
 from notifyd.events.reading import files_of, lines_of
-from notifyd.events.record import Record
-from notifyd.events.rotation import Keeping
+from notifyd.events.record import CallRecord
+from notifyd.events.rotation import RotationPolicy
 from notifyd.events.select import Selection
 from notifyd.events.signing import Signer
 from notifyd.events.verify import verify
@@ -30,11 +30,11 @@ from notifyd.target.identity import Identity
 WHO = Identity(4711, 4712, 1, 123456, b"/usr/bin/curl", 1000, 1000)
 
 
-def record(number: int) -> Record:
+def record(number: int) -> CallRecord:
     """A refused open."""
     args = {"path": f"/etc/{number % 1000}", "flags": "O_RDONLY|O_CLOEXEC", "mode": None}
     # fmt: off
-    return Record(
+    return CallRecord(
         1_700_000_000_000_000_000 + number * 20_000, f"web-{number % 7}", WHO, 4712, "Open",
         "openat", "x86_64", args, "deny", "answered", 13, None, "secrets.py:keep", None, False,
         12_345,
@@ -42,11 +42,11 @@ def record(number: int) -> Record:
     # fmt: on
 
 
-def write(path: Path, records: list[Record], manner: Manner, database: str = "") -> None:
+def write(path: Path, records: list[CallRecord], manner: LogSettings, database: str = "") -> None:
     """Write them."""
     with JsonLines.open(path, print, manner) as sink:
         if database:
-            sink.send_to(Background(lambda: Database(database), "database", print))
+            sink.send_to(BackgroundSink(lambda: Database(database), "database", print))
         for one in records:
             sink.add(one)
 
@@ -75,10 +75,13 @@ def main() -> None:
         path, packed, both = (Path(folder) / name for name in ("a", "b", "c"))
         signer = Signer.open(f"{folder}/key")
         database = f"{folder}/events.db"
-        timed("written, chained, signed", lambda: write(path, records, Manner(signer=signer)))
-        small = Manner(Keeping(max_size=8 << 20, compress=True), signer)
+        timed("written, chained, signed", lambda: write(path, records, LogSettings(signer=signer)))
+        small = LogSettings(RotationPolicy(max_size=8 << 20, compress=True), signer)
         timed("rotated and packed, too", lambda: write(packed, records, small))
-        timed("into a database, too", lambda: write(both, records, Manner(signer=signer), database))
+        timed(
+            "into a database, too",
+            lambda: write(both, records, LogSettings(signer=signer), database),
+        )
         timed("audit verify", lambda: verify([str(path)], key=signer.public))
         timed("audit verify of packed ones", lambda: verify(files_of([str(packed)])))
         timed("audit show with filters", lambda: show(path))

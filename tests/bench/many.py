@@ -13,9 +13,9 @@ import trio
 from commands import HERE
 
 from notifyd.bpf.build import compile_profile
+from notifyd.engine.listener import Listener
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
-from notifyd.engine.workload import Workload
 from notifyd.kernel.seccomp import FILTER_FLAG_NEW_LISTENER
 from notifyd.launch.spawn import spawn
 from notifyd.policy.load import load
@@ -36,7 +36,7 @@ async def main(count: int, rules_file: str, command: list[str]) -> None:
                 listener, one.listener = one.listener, None
                 assert listener is not None
                 name = f"bench-{number}"
-                workloads.append(Workload(name, listener, rules, reporter, watched=LAZINESS))
+                workloads.append(Listener(name, listener, rules, reporter, watched=LAZINESS))
                 supervisor.add(workloads[-1])
             for workload in workloads:
                 await workload.ended.wait()

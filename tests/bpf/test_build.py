@@ -15,8 +15,8 @@ from notifyd.bpf.profile import (
     ALLOW,
     KILL_PROCESS,
     NOTIFY,
+    ArchTable,
     Clause,
-    Entry,
     Masked,
     Profile,
     decide,
@@ -59,7 +59,7 @@ CALLS = st.dictionaries(
 )
 PROFILES = st.builds(
     lambda default, first, second, unknown: Profile(
-        default, (Entry("x86_64", first), Entry("i386", second)), unknown
+        default, (ArchTable("x86_64", first), ArchTable("i386", second)), unknown
     ),
     *(ACTIONS, CALLS, CALLS, ACTIONS),
 )
@@ -72,7 +72,9 @@ def errors(**errnos):
     """A profile for both x86 entries that refuses calls by name and allows the others."""
     arches = [ARCHES[AUDIT[name]] for name in ("x86_64", "i386")]
     entries = tuple(
-        Entry(one.name, {one.numbers[name]: errnos[name] for name in errnos.keys() & one.numbers})
+        ArchTable(
+            one.name, {one.numbers[name]: errnos[name] for name in errnos.keys() & one.numbers}
+        )
         for one in arches
     )
     return Profile(ALLOW, entries, errno_action(errno.E2BIG))
@@ -139,7 +141,7 @@ def test_many_calls_with_many_conditions_still_fit():
     def many(value):
         return (Clause(NOTIFY, cubes.both(cubes.none_of(0, 32, [value]), cubes.has_any(1, 7))),)
 
-    made = Profile(ALLOW, (Entry("x86_64", {nr: many(nr) for nr in range(60)}),), ENOSYS)
+    made = Profile(ALLOW, (ArchTable("x86_64", {nr: many(nr) for nr in range(60)}),), ENOSYS)
     built = compile_profile(made)
     assert len(built.widened) == 60
     assert len(built.program) <= 4096
@@ -155,7 +157,7 @@ def test_what_does_not_fit_and_may_not_notify_is_an_error():
 def test_an_unknown_architecture_is_named():
     """The error says what would be known."""
     with pytest.raises(FilterError, match=r"'vax'.*x86_64"):
-        compile_profile(Profile(ALLOW, (Entry("vax", {}),), ENOSYS))
+        compile_profile(Profile(ALLOW, (ArchTable("vax", {}),), ENOSYS))
 
 
 def test_compiling_leaves_no_descriptor_behind():
@@ -209,7 +211,7 @@ def test_the_kernel_kills_where_the_profile_says_so(kernel_says):
     """A killed child dies of SIGSYS."""
     arch = native()
     clauses = {arch.numbers["getppid"]: (Clause(KILL_PROCESS, ALWAYS),)}
-    made = Profile(ALLOW, (Entry(arch.name, clauses),), ENOSYS)
+    made = Profile(ALLOW, (ArchTable(arch.name, clauses),), ENOSYS)
     calls = [("native", arch.numbers["getppid"], ())]
     assert kernel_says(compile_profile(made).program, calls) == -signal.SIGSYS
 
@@ -227,7 +229,7 @@ def test_the_kernel_agrees_with_the_reference(kernel_says, clauses, data):
     """Random conditions on a call that ignores its arguments, decided by the kernel itself."""
     arch = native()
     nr = arch.numbers["getppid"]
-    made = Profile(ALLOW, (Entry(arch.name, {nr: clauses}),), ENOSYS)
+    made = Profile(ALLOW, (ArchTable(arch.name, {nr: clauses}),), ENOSYS)
     points = []
     for one in [cube for clause in clauses for cube in clause.cubes]:
         args = data.draw(st.lists(WORD, min_size=6, max_size=6))
@@ -246,7 +248,7 @@ def test_a_register_of_the_i386_entry_has_32_bits():
     wide, beyond = Masked(1, (1 << 64) - 1, 5), Masked(1, (1 << 64) - 1, 1 << 32 | 5)
     above = Masked(2, 0xFFFF_FFFF << 32, 0)
     clauses = Clause(errno_action(1), ((beyond,),)), Clause(errno_action(2), ((wide, above),))
-    made = Profile(ALLOW, (Entry("i386", {54: clauses}),), KILL_PROCESS)
+    made = Profile(ALLOW, (ArchTable("i386", {54: clauses}),), KILL_PROCESS)
     machine = Machine(compile_profile(made).program)
     for rubbish in (0, 1 << 32, 0xFFFF_FFFF << 32):
         args = [rubbish | 5] * 6

@@ -8,7 +8,7 @@ from notifyd.bpf.build import compile_profile
 from notifyd.bpf.check import check
 from notifyd.bpf.cubes import both, equal, has_any
 from notifyd.bpf.disassemble import disassemble
-from notifyd.bpf.profile import ALLOW, NOTIFY, Clause, Entry, Profile, errno_action
+from notifyd.bpf.profile import ALLOW, NOTIFY, ArchTable, Clause, Profile, errno_action
 from notifyd.bpf.program import Instruction, Program
 from notifyd.errors import FilterError
 
@@ -51,7 +51,7 @@ def test_the_shape_of_a_line():
 
 def test_names_follow_the_architecture_in_force():
     """The same number is named per entry, by the path that leads to it."""
-    entries = tuple(Entry(arch, {41: (Clause(NOTIFY, ((),)),)}) for arch in ("x86_64", "i386"))
+    entries = tuple(ArchTable(arch, {41: (Clause(NOTIFY, ((),)),)}) for arch in ("x86_64", "i386"))
     built = compile_profile(Profile(ALLOW, entries, errno_action(38)))
     text = "\n".join(disassemble(built.program))
     assert "nr == 41 (socket)" in text
@@ -62,7 +62,7 @@ def test_names_follow_the_architecture_in_force():
 def test_conditions_name_the_argument():
     """A masked test says which half of which argument, and the mask."""
     clause = Clause(NOTIFY, both(equal(0, 64, 1 << 32 | 2), has_any(1, 4)))
-    made = Profile(ALLOW, (Entry("x86_64", {41: (clause,)}),), errno_action(38))
+    made = Profile(ALLOW, (ArchTable("x86_64", {41: (clause,)}),), errno_action(38))
     text = "\n".join(disassemble(compile_profile(made).program))
     for words in ("args[0] low == 0x2", "args[0] high == 0x1", "(args[1] low & 0x4) == 0x4"):
         assert words in text

@@ -60,7 +60,7 @@ def test_the_first_clause_that_holds_decides():
         p.Clause(p.errno_action(1), ((p.Masked(0, 3, 1),), (p.Masked(1, 1, 1),))),
         p.Clause(p.NOTIFY, ((p.Masked(0, 1, 1),),)),
     )
-    profile = p.Profile(p.ALLOW, (p.Entry("i386", {5: clauses}),), p.errno_action(38))
+    profile = p.Profile(p.ALLOW, (p.ArchTable("i386", {5: clauses}),), p.errno_action(38))
     assert p.decide(profile, "i386", 5, (1, 0, 0, 0, 0, 0)) == p.errno_action(1)
     assert p.decide(profile, "i386", 5, (0, 1, 0, 0, 0, 0)) == p.errno_action(1)
     assert p.decide(profile, "i386", 5, (3, 0, 0, 0, 0, 0)) == p.NOTIFY
@@ -70,7 +70,7 @@ def test_the_first_clause_that_holds_decides():
 
 def test_x32_and_unknown_entries_get_what_was_chosen_for_them():
     """A number with the x32 bit is no x86-64 number; -1, a tracer's mark, is no x32 number."""
-    profile = p.Profile(p.ALLOW, (p.Entry("x86_64", {}),), p.errno_action(38))
+    profile = p.Profile(p.ALLOW, (p.ArchTable("x86_64", {}),), p.errno_action(38))
     assert p.decide(profile, "i386", 1, NONE) == p.errno_action(38)
     assert p.decide(profile, "x86_64", 0x40000001, NONE) == p.errno_action(38)
     assert p.decide(profile, "x86_64", -1, NONE) == p.ALLOW

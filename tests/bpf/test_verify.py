@@ -5,7 +5,7 @@ import pytest
 from notifyd.bpf.build import compile_profile
 from notifyd.bpf.cubes import equal
 from notifyd.bpf.ordered import Ordered
-from notifyd.bpf.profile import ALLOW, NOTIFY, Clause, Entry, Profile, errno_action
+from notifyd.bpf.profile import ALLOW, NOTIFY, ArchTable, Clause, Profile, errno_action
 from notifyd.bpf.program import Program
 from notifyd.bpf.verify import Compiled, verify
 from notifyd.errors import FilterError
@@ -13,7 +13,7 @@ from notifyd.kernel.arch import AUDIT_ARCH_X86_64
 
 EPERM = errno_action(1)
 CLAUSES = (Clause(EPERM, equal(1, 32, 7)), Clause(NOTIFY, equal(0, 64, 1 << 32)))
-PROFILE = Profile(ALLOW, (Entry("x86_64", {9: CLAUSES}),), errno_action(38))
+PROFILE = Profile(ALLOW, (ArchTable("x86_64", {9: CLAUSES}),), errno_action(38))
 ENTRIES = (Compiled("x86_64", AUDIT_ARCH_X86_64, {9: Ordered(CLAUSES, ALLOW)}),)
 GOOD = compile_profile(PROFILE).program
 
@@ -38,7 +38,7 @@ def test_a_widened_call_may_notify_but_not_do_anything_else():
     """Where a call is widened, NOTIFY is right everywhere, and another action is still wrong."""
     calls = {9: Ordered(CLAUSES, NOTIFY, widened=True)}
     widened = (Compiled("x86_64", AUDIT_ARCH_X86_64, calls),)
-    always = Entry("x86_64", {9: (Clause(NOTIFY, ((),)),)})
+    always = ArchTable("x86_64", {9: (Clause(NOTIFY, ((),)),)})
     notifying = Profile(ALLOW, (always,), errno_action(38))
     program = compile_profile(notifying).program
     verify(program, PROFILE, widened)

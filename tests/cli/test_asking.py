@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from notifyd.approvals.question import Scope
-from notifyd.cli.asking import Said, parse_answer
+from notifyd.cli.asking import TypedAnswer, parse_answer
 
 pytestmark = pytest.mark.usefixtures("whole")  # at a terminal
 
@@ -293,12 +293,12 @@ EVERY = tuple(Scope)
 @pytest.mark.parametrize(
     ("text", "scopes", "said"),
     [
-        ("y", EVERY, Said(True, Scope.ONCE)),
-        ("no", EVERY, Said(False, Scope.ONCE)),
-        ("process", EVERY, Said(True, Scope.PROCESS)),
-        ("10m", EVERY, Said(True, Scope.MINUTES, 10)),
-        ("no 5 minutes", EVERY, Said(False, Scope.MINUTES, 5)),
-        ("never", EVERY, Said(False, Scope.ALWAYS)),
+        ("y", EVERY, TypedAnswer(True, Scope.ONCE)),
+        ("no", EVERY, TypedAnswer(False, Scope.ONCE)),
+        ("process", EVERY, TypedAnswer(True, Scope.PROCESS)),
+        ("10m", EVERY, TypedAnswer(True, Scope.MINUTES, 10)),
+        ("no 5 minutes", EVERY, TypedAnswer(False, Scope.MINUTES, 5)),
+        ("never", EVERY, TypedAnswer(False, Scope.ALWAYS)),
         ("always", (Scope.ONCE,), None),
         ("10m", (Scope.ONCE,), None),
         ("", EVERY, None),

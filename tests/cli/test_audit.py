@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.events.background import Background
+from notifyd.events.background import BackgroundSink
 from notifyd.events.database import Database
-from notifyd.events.jsonl import JsonLines, Manner
-from notifyd.events.rotation import Keeping
+from notifyd.events.jsonl import JsonLines, LogSettings
+from notifyd.events.rotation import RotationPolicy
 from notifyd.events.signing import Signer
 
 HOSTILE = "/tmp/\x1b[2J\u202eevil\n2026"
@@ -24,9 +24,9 @@ HOSTILE = "/tmp/\x1b[2J\u202eevil\n2026"
 def log(tmp_path: Path) -> Path:
     """A log of three files, the older ones packed, with 30 calls; signed."""
     path = tmp_path / "events.jsonl"
-    manner = Manner(Keeping(compress=True), Signer.open(f"{path}.key"))
+    manner = LogSettings(RotationPolicy(compress=True), Signer.open(f"{path}.key"))
     with JsonLines.open(path, print, manner) as sink:
-        sink.send_to(Background(partial(Database, f"{path}.db"), "database", print))
+        sink.send_to(BackgroundSink(partial(Database, f"{path}.db"), "database", print))
         for number in range(30):
             verdict, by = ("deny", None) if number % 3 else ("allow", "alice")
             args = {"path": HOSTILE if number == 7 else f"/etc/{number}"}
@@ -127,7 +127,9 @@ def test_the_check_of_the_reference(log, tmp_path):
     """The few lines that check a chain without notifyd do so."""
     page = (Path(__file__).parents[2] / "docs" / "reference" / "audit.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    with JsonLines.open(tmp_path / "one", print, Manner(signer=Signer.open(f"{log}.key"))) as sink:
+    with JsonLines.open(
+        tmp_path / "one", print, LogSettings(signer=Signer.open(f"{log}.key"))
+    ) as sink:
         for number in range(50):
             sink.event("odd", number=number)
     data = (tmp_path / "one").read_bytes()

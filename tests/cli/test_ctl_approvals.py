@@ -43,10 +43,10 @@ def store(tmp_path):
 
 async def ask_one(ground, name: str = "web") -> int:
     """Have a workload ask; the question's id."""
-    known = len(ground.daemon.desk.pending)
+    known = len(ground.daemon.queue.pending)
     ground.call(name, b"n")
-    await ground.until(lambda: len(ground.daemon.desk.pending) > known)
-    return ground.daemon.desk.pending[-1].id
+    await ground.until(lambda: len(ground.daemon.queue.pending) > known)
+    return ground.daemon.queue.pending[-1].id
 
 
 def test_answers(live, store, tmp_path):
@@ -120,7 +120,7 @@ def test_mistakes(live):
             assert text in done.err
             assert done.err.count("\n") == 1
         ground.daemon.workloads["web"].kill()
-        await ground.until(lambda: not ground.daemon.desk.pending)
+        await ground.until(lambda: not ground.daemon.queue.pending)
         gone = await ctl(ground.path, "approve", number)
         assert f"question {number} waits no more, it is withdrawn: whoever asked" in gone.err
 
@@ -227,9 +227,9 @@ def test_watch_minutes_and_always(live, store):
         await terminal.reads("minutes: ")
         terminal.types("10\n")
         await terminal.reads("approved (minutes) question 1")
-        (grant,) = ground.daemon.desk.grants
+        (grant,) = ground.daemon.queue.grants
         assert round(grant.until - grant.made) == 600
-        await ground.daemon.desk.revoke(grant.id, "test")
+        await ground.daemon.queue.revoke(grant.id, "test")
         await ask_one(ground, "web")
         await terminal.reads("[q] quit")
         terminal.types("a")
@@ -256,7 +256,7 @@ def test_watch_skips_and_what_goes(live):
         await terminal.reads("waiting for questions")
         terminal.types("\x03")  # Ctrl-C
         await terminal.ends()
-        assert [one.id for one in ground.daemon.desk.pending] == [1]
+        assert [one.id for one in ground.daemon.queue.pending] == [1]
 
     live(work, children=("web", "db"), rules=asks("process"), top=OWN)
 
@@ -290,7 +290,7 @@ def test_completion(live):
         number = await ask_one(ground)
         assert await complete(ground, "notifyd ctl approve ") == [str(number)]
         await ctl(ground.path, "approve", str(number), "--scope", "always")
-        (grant,) = ground.daemon.desk.grants
+        (grant,) = ground.daemon.queue.grants
         assert await complete(ground, "notifyd ctl revoke ") == [str(grant.id)]
 
     live(work, children=("web",), rules=asks(*ALL), top=OWN)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.cli import COMMANDS
+from notifyd.cli import SUBCOMMANDS
 from notifyd.cli.options import options_of
 from notifyd.errors import UsageError
 
@@ -18,13 +18,13 @@ def test_help_names_every_command(notifyd):
     """With a line about each, sorted."""
     said = notifyd("--help")
     assert said.status == 0
-    places = [said.out.index(f"  {name} ") for name in sorted(COMMANDS)]
+    places = [said.out.index(f"  {name} ") for name in sorted(SUBCOMMANDS)]
     assert places == sorted(places)
     shown = " ".join(said.out.split())
-    assert all(summary in shown for summary in COMMANDS.values())
+    assert all(summary in shown for summary in SUBCOMMANDS.values())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_every_command_has_help(notifyd, name):
     """The line in the table is about the command that there is."""
     said = notifyd(name, "-h")

@@ -66,7 +66,7 @@ def test_a_key_for_a_question_that_went_away(ends, monkeypatch, capsys):
     watch._waiting = [view(1), view(2)]
     watch._show()
     daemon.sendall(encode_result([view(2)]))
-    monkeypatch.setattr(watching, "SETTLE", 3600.0)
+    monkeypatch.setattr(watching, "KEY_GRACE_S", 3600.0)
     watch._news()
     watch._show()
     with watching._single_keys(watch._fd):

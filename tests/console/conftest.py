@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import trio
 
-from notifyd.console.api import Desk
+from notifyd.console.api import WebContext
 from notifyd.console.app import make_app
 from notifyd.console.hub import Hub
-from notifyd.console.listening import Listen, listening
+from notifyd.console.listening import ListenAddress, listening
 from notifyd.console.server import serve_http
 from notifyd.console.sessions import Login, Sessions
 from notifyd.console.stream import Streams
@@ -106,10 +106,12 @@ def start(daemon: FakeDaemon, caplog: pytest.LogCaptureFixture) -> Iterator[Star
     with ExitStack() as stack:
 
         def starter(**limits: float) -> Console:
-            server = stack.enter_context(listening(Listen.parse("127.0.0.1:0")))
+            server = stack.enter_context(listening(ListenAddress.parse("127.0.0.1:0")))
             console = Console(server.getsockname()[1], daemon)
             hub = Hub(str(daemon.path))
-            desk = Desk(hub, console.sessions, Streams(hub, console.sessions), f"nd{console.port}")
+            desk = WebContext(
+                hub, console.sessions, Streams(hub, console.sessions), f"nd{console.port}"
+            )
             app = make_app(desk, LOOPBACK_NAMES)
             begun, scope = threading.Event(), trio.CancelScope()
 

@@ -119,7 +119,7 @@ class FakeDaemon:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.asked: list[protocol.Request] = []
+        self.asked: list[protocol.ControlRequest] = []
         self.questions: list[messages.QuestionView] = []
         self.workloads = [workload("web-1"), workload("batch-77", pending=0, refused=0)]
         self.grants = [grant(1), grant(2, granted=False, until=time.time() + 900)]
@@ -181,7 +181,7 @@ class FakeDaemon:
         for line in lines:
             handler.wfile.write(line)
 
-    def _reply(self, request: protocol.Request) -> bytes:
+    def _reply(self, request: protocol.ControlRequest) -> bytes:
         command = protocol.command_of(request)
         try:
             made = self._events_ if command == "events" else getattr(self, f"_{command}")
@@ -215,7 +215,7 @@ class FakeDaemon:
 
     def _status(self, _request: Any) -> Any:
         since = time.time() - 86_000
-        return protocol.Status(
+        return protocol.DaemonStatus(
             "0.1.0", 1, since, "/etc/notifyd/notifyd.toml", since, {}, "", 2, 2, 987_654, 321, 1, 0,
             {}, 1,
         )  # fmt: skip

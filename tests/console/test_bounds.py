@@ -49,7 +49,7 @@ def until(holds) -> None:
 def test_a_huge_body(console):
     """It is refused as soon as it is too long; nobody waits for its end."""
     login = console.login()
-    body = json.dumps({"id": 1, "granted": True, "reason": "x" * bodies.MOST_BYTES}).encode()
+    body = json.dumps({"id": 1, "granted": True, "reason": "x" * bodies.MAX_BODY_BYTES}).encode()
     assert console.ask("POST", "/api/answer", body, login)[0] == 413
     with raw(
         console, head(console, login, "POST", "/api/answer", "content-length: 9999999999")
@@ -107,7 +107,7 @@ def test_a_huge_head(console):
 
 def test_a_slow_body(console, monkeypatch):
     """It has its time, and no more."""
-    monkeypatch.setattr(bodies, "PATIENCE", 0.3)
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.3)
     login = console.login()
     with raw(console, head(console, login, "POST", "/api/stay", "content-length: 5") + b"{") as one:
         assert rest(one).startswith(b"HTTP/1.1 408")
@@ -158,8 +158,8 @@ def test_two_hundred_streams(start, daemon):
         for at in range(200):
             request = head(console, logins[at % 25], "GET", "/api/stream")
             told.append(stack.enter_context(raw(console, request)).recv(12))
-        assert told.count(b"HTTP/1.1 200") == stream.MOST
-        assert told.count(b"HTTP/1.1 503") == 200 - stream.MOST
+        assert told.count(b"HTTP/1.1 200") == stream.MAX_STREAMS
+        assert told.count(b"HTTP/1.1 503") == 200 - stream.MAX_STREAMS
         until(lambda: any(isinstance(one, QuestionsRequest) for one in daemon.asked))
         assert sum(isinstance(one, QuestionsRequest) for one in daemon.asked) == 1
         assert sum(isinstance(one, EventsRequest) for one in daemon.asked) <= 1
@@ -174,7 +174,7 @@ def test_streams_of_one_session(console):
     with contextlib.ExitStack() as stack:
         told = [
             stack.enter_context(raw(console, head(console, login, "GET", "/api/stream"))).recv(12)
-            for _ in range(stream.MOST_PER_SESSION + 1)
+            for _ in range(stream.MAX_STREAMS_PER_SESSION + 1)
         ]
         assert told[-2:] == [b"HTTP/1.1 200", b"HTTP/1.1 503"]
         with raw(console, head(console, other, "GET", "/api/stream")) as one:

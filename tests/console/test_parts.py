@@ -7,8 +7,8 @@ from importlib.resources import files
 import pytest
 from faking import METRICS
 
-from notifyd.console.listening import Listen
-from notifyd.console.samples import KEPT, Samples
+from notifyd.console.listening import ListenAddress
+from notifyd.console.samples import MAX_SAMPLES, Samples
 from notifyd.errors import UsageError
 
 STATIC = list(files("notifyd.console").joinpath("static").iterdir())
@@ -20,7 +20,7 @@ STATIC = list(files("notifyd.console").joinpath("static").iterdir())
 )
 def test_loopback(text, host, port):
     """Addresses of this machine alone."""
-    listen = Listen.parse(text)
+    listen = ListenAddress.parse(text)
     assert (listen.host, listen.port, listen.is_loopback) == (host, port, True)
 
 
@@ -28,21 +28,21 @@ def test_loopback(text, host, port):
 def test_others_have_to_be_asked_for(text):
     """Whoever can be reached from elsewhere has to have said so."""
     with pytest.raises(UsageError, match="--insecure-listen"):
-        Listen.parse(text)
-    assert not Listen.parse(text, insecure=True).is_loopback
+        ListenAddress.parse(text)
+    assert not ListenAddress.parse(text, insecure=True).is_loopback
 
 
 @pytest.mark.parametrize("text", ["", "8470", "localhost:1", "127.0.0.1", "127.0.0.1:99999", "::"])
 def test_what_is_no_place(text):
     """One line says how to write it."""
     with pytest.raises(UsageError, match="write it as"):
-        Listen.parse(text)
+        ListenAddress.parse(text)
 
 
 def test_the_token_is_behind_the_hash():
     """Browsers send that to nobody."""
-    assert Listen.parse("[::1]:0").url(81, "t") == "http://[::1]:81/#token=t"
-    assert Listen.parse("unix:/a").url(0, "t").partition("#")[2] == "token=t"
+    assert ListenAddress.parse("[::1]:0").url(81, "t") == "http://[::1]:81/#token=t"
+    assert ListenAddress.parse("unix:/a").url(0, "t").partition("#")[2] == "token=t"
 
 
 def counts(allow: int, deny: int) -> str:
@@ -61,9 +61,9 @@ def test_samples():
     assert samples.add(counts(2, 1), 106.0).verdicts == {"allow": 1, "deny": 0}
     samples.forget()
     assert samples.add(counts(9, 9), 108.0) is None
-    for at in range(2 * KEPT):
+    for at in range(2 * MAX_SAMPLES):
         samples.add(counts(9 + at, 9), 110.0 + at)
-    assert len(samples.kept) == KEPT
+    assert len(samples.kept) == MAX_SAMPLES
     assert all(math.isfinite(one.seconds) for one in samples.kept)
 
 

@@ -123,9 +123,9 @@ def test_others_may_not_embed(console):
 def test_a_session_idles(console):
     """Reading does not keep it; what a person does, does."""
     login = console.login()
-    console.now += sessions.IDLE - 1
+    console.now += sessions.SESSION_IDLE_TIMEOUT_S - 1
     assert console.ask("POST", "/api/stay", {}, login)[0] == 200
-    console.now += sessions.IDLE - 1
+    console.now += sessions.SESSION_IDLE_TIMEOUT_S - 1
     assert console.ask("GET", "/api/me", login=login)[0] == 200
     console.now += 2
     assert console.ask("GET", "/api/me", login=login)[0] == 401
@@ -135,7 +135,7 @@ def test_a_session_idles(console):
 def test_a_session_ends_after_a_day(console):
     """However busy somebody is."""
     login = console.login()
-    for _ in range(int(sessions.LASTS / 1000)):
+    for _ in range(int(sessions.SESSION_LIFETIME_S / 1000)):
         console.now += 1000
         assert console.ask("POST", "/api/stay", {}, login)[0] == 200
     console.now += 1000
@@ -175,9 +175,9 @@ def test_too_many_wrong_tokens(console):
     token = console.sessions.mint(0, "root")
     seen = [
         console.ask("POST", "/api/login", {"token": f"wrong-{at}"})[0]
-        for at in range(sessions.MOST_WRONG + 2)
+        for at in range(sessions.MAX_WRONG_TOKENS_PER_MINUTE + 2)
     ]
-    assert seen == [403] * sessions.MOST_WRONG + [429] * 2
+    assert seen == [403] * sessions.MAX_WRONG_TOKENS_PER_MINUTE + [429] * 2
     assert console.ask("POST", "/api/login", {"token": token})[0] == 200
     console.now += 61
     assert console.ask("POST", "/api/login", {"token": "wrong"})[0] == 403

@@ -40,7 +40,7 @@ def test_only_both_secrets_are_somebody():
 def test_tokens_are_few():
     """The oldest goes when there are too many."""
     ours = Sessions(Clock())
-    tokens = [ours.mint(0, "root") for _ in range(sessions.MOST_TOKENS + 1)]
+    tokens = [ours.mint(0, "root") for _ in range(sessions.MAX_TOKENS + 1)]
     with pytest.raises(LoginRefused):
         ours.redeem(tokens[0])
     assert ours.redeem(tokens[1]).session.uid == 0
@@ -51,7 +51,7 @@ def test_sessions_are_few():
     clock = Clock()
     ours = Sessions(clock)
     logins = []
-    for _ in range(sessions.MOST_SESSIONS):
+    for _ in range(sessions.MAX_SESSIONS):
         clock.now += 1
         logins.append(ours.redeem(ours.mint(0, "root")))
     clock.now += 1
@@ -59,14 +59,14 @@ def test_sessions_are_few():
     ours.redeem(ours.mint(0, "root"))
     assert ours.find(logins[0].cookie, logins[0].page)
     assert ours.find(logins[1].cookie, logins[1].page) is None
-    assert len(ours.present) == sessions.MOST_SESSIONS
+    assert len(ours.present) == sessions.MAX_SESSIONS
 
 
 def test_the_limit_on_guesses_counts_a_minute():
     """A wrong one a minute ago counts no more, and those that were too many do not add up."""
     clock = Clock()
     ours = Sessions(clock)
-    for _ in range(sessions.MOST_WRONG):
+    for _ in range(sessions.MAX_WRONG_TOKENS_PER_MINUTE):
         with pytest.raises(LoginRefused):
             ours.redeem("wrong")
     for _ in range(100):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.container.wrapper import Words, WrapperError, find_runtime, parse
+from notifyd.container.wrapper import RuntimeCommandLine, WrapperError, find_runtime, parse
 
 WRAPPER = str(Path(sys.executable).with_name("notifyd-runtime"))
 SHIM = "--root /run/r --log /b/log.json --log-format json"
@@ -20,20 +20,32 @@ LOGGED = ("/b/log.json", True)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (f"{SHIM} create --bundle /b --pid-file /p c", Words("create", *LOGGED, Path("/b") / HERE)),
-        (f"{SHIM} --systemd-cgroup create -b /b c", Words("create", *LOGGED, Path("/b") / HERE)),
-        (f"{SHIM} state c", Words("state", *LOGGED, HERE)),
-        ("--log=/l --debug run --bundle=/b -d c", Words("run", "/l", False, Path("/b") / HERE)),
-        ("-root /r run -bundle /b c", Words("run", "", False, Path("/b") / HERE)),
-        ("--cgroup-manager=systemd run -b/b c", Words("run", "", False, Path("/b") / HERE)),
-        ("--cgroup-manager systemd run c", Words("run", "", False, HERE)),
-        ("run -b /b -f other.json c", Words("run", "", False, Path("/b/other.json"))),
-        ("--root /r -- run -b /b c", Words("run", "", False, Path("/b") / HERE)),
-        ("--root create state c", Words("state", "", False, HERE)),
-        ("exec c sh -b /x", Words("exec", "", False, Path("/x") / HERE)),
-        ("--new-option kill c", Words("kill", "", False, HERE)),
-        ("--version", Words()),
-        ("", Words()),
+        (
+            f"{SHIM} create --bundle /b --pid-file /p c",
+            RuntimeCommandLine("create", *LOGGED, Path("/b") / HERE),
+        ),
+        (
+            f"{SHIM} --systemd-cgroup create -b /b c",
+            RuntimeCommandLine("create", *LOGGED, Path("/b") / HERE),
+        ),
+        (f"{SHIM} state c", RuntimeCommandLine("state", *LOGGED, HERE)),
+        (
+            "--log=/l --debug run --bundle=/b -d c",
+            RuntimeCommandLine("run", "/l", False, Path("/b") / HERE),
+        ),
+        ("-root /r run -bundle /b c", RuntimeCommandLine("run", "", False, Path("/b") / HERE)),
+        (
+            "--cgroup-manager=systemd run -b/b c",
+            RuntimeCommandLine("run", "", False, Path("/b") / HERE),
+        ),
+        ("--cgroup-manager systemd run c", RuntimeCommandLine("run", "", False, HERE)),
+        ("run -b /b -f other.json c", RuntimeCommandLine("run", "", False, Path("/b/other.json"))),
+        ("--root /r -- run -b /b c", RuntimeCommandLine("run", "", False, Path("/b") / HERE)),
+        ("--root create state c", RuntimeCommandLine("state", "", False, HERE)),
+        ("exec c sh -b /x", RuntimeCommandLine("exec", "", False, Path("/x") / HERE)),
+        ("--new-option kill c", RuntimeCommandLine("kill", "", False, HERE)),
+        ("--version", RuntimeCommandLine()),
+        ("", RuntimeCommandLine()),
     ],
 )
 def test_a_command_line(line, words):

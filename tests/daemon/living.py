@@ -21,9 +21,9 @@ from notifyd.approvals.store import Store
 from notifyd.daemon.control import Reload, serve_control
 from notifyd.daemon.daemon import Daemon
 from notifyd.daemon.policies import Policies, load_policies
-from notifyd.daemon.supervised import Supervised
+from notifyd.daemon.workload import Workload
 from notifyd.events.jsonl import JsonLines
-from notifyd.intake.arrival import Arrival, Kind, Peer
+from notifyd.intake.arrival import Arrival, ArrivalKind, Peer
 
 PATIENCE = 60.0  # seconds for all the work of a test: some start twenty processes in turn
 
@@ -160,7 +160,7 @@ class Ground:
 
     daemon: Daemon
     path: Path
-    start: Callable[..., Supervised]
+    start: Callable[..., Workload]
     told: dict[str, int] = field(default_factory=dict)
 
     def client(self) -> Client:
@@ -191,15 +191,15 @@ class Ground:
         while not holds():
             await trio.sleep(0.01)
 
-    async def counted(self, supervised: Supervised, calls: int) -> None:
+    async def counted(self, supervised: Workload, calls: int) -> None:
         """Wait until so many calls of a workload are answered."""
-        tally = supervised.reporter.tally
-        await self.until(lambda: sum(one.count for one in tally.sums().values()) >= calls)
+        counters = supervised.reporter.counters
+        await self.until(lambda: sum(one.count for one in counters.sums().values()) >= calls)
 
 
 def results(supervised) -> list[str]:
     """What the calls of a workload got."""
-    return [row.result for row in supervised.reporter.tally.rows() for _ in range(row.count)]
+    return [row.result for row in supervised.reporter.counters.rows() for _ in range(row.count)]
 
 
 Work = Callable[[Ground], Awaitable[None]]
@@ -250,17 +250,17 @@ def live(
             server.bind(str(tmp_path / "control.sock"))
             server.listen(1024)
             daemon = Daemon(found, sink, store)
-            daemon.desk.attended = 1
+            daemon.queue.attended = 1
             told: dict[str, int] = {}
 
-            def start(name: str) -> Supervised:
+            def start(name: str) -> Workload:
                 reading, told[name] = os.pipe()
                 stack.callback(os.close, told[name])
                 child = start_child(lambda: _obey(reading), found.sections[0].program)
                 os.close(reading)
                 peer = Peer(os.getpid(), os.geteuid(), os.getegid(), "test")
                 arrival = Arrival(
-                    Kind.NATIVE, peer, name, child.listener, pid=child.pid, killable=True
+                    ArrivalKind.NATIVE, peer, name, child.listener, pid=child.pid, killable=True
                 )
                 handed = daemon.arrivals.take_handover(arrival, found.sections[0].digest)
                 return daemon.workloads[handed.workload]

@@ -13,9 +13,9 @@ from living import ASKS, results
 
 from notifyd.approvals.question import Question, Scope, Subject
 from notifyd.approvals.store import Store
-from notifyd.daemon.approval_messages import OnBehalf
+from notifyd.daemon.approval_messages import ActingFor
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.rights import Desk, Forbidden
+from notifyd.daemon.rights import ControlContext, Forbidden
 from notifyd.daemon.subordinate import users_behind
 from notifyd.intake.arrival import Peer
 
@@ -33,7 +33,7 @@ def store(tmp_path):
 async def asked(ground, client, name: str = "web") -> dict:
     """The only question that waits, after a workload has made a call."""
     ground.call(name, b"n")
-    await ground.until(lambda: ground.daemon.desk.pending)
+    await ground.until(lambda: ground.daemon.queue.pending)
     (question,) = await client.ask("pending")
     return question
 
@@ -145,12 +145,14 @@ def question_of(uid: int) -> Question:
 )
 def test_who_may_answer(policies, users, approvals, may):
     """Whom the configuration names, by user or group; not those who may only read."""
-    desk = Desk(Daemon(policies(users=users, top=f"[approvals]\n{approvals}"), None), None)
+    desk = ControlContext(
+        Daemon(policies(users=users, top=f"[approvals]\n{approvals}"), None), None
+    )
     if may:
         desk.check_reads(ALICE)
         desk.check_answers(ALICE, "approve", None)
         with pytest.raises(Forbidden, match="on behalf of others"):
-            desk.check_answers(ALICE, "approve", OnBehalf("root", "console"))
+            desk.check_answers(ALICE, "approve", ActingFor("root", "console"))
     else:
         with pytest.raises(Forbidden, match="uid 1234 may not approve"):
             desk.check_answers(ALICE, "approve", None)
@@ -158,7 +160,7 @@ def test_who_may_answer(policies, users, approvals, may):
 
 def test_whose_program_it_is(policies):
     """It is theirs who own its user namespaces; where that cannot be told, root alone approves."""
-    desk = Desk(Daemon(policies(top="[approvals]\nusers = [1234]"), None), None)
+    desk = ControlContext(Daemon(policies(top="[approvals]\nusers = [1234]"), None), None)
     others = replace(question_of(700_000), owners=frozenset({0, 4321}))
     desk.check_own(ALICE, others, None)
     with pytest.raises(Forbidden, match="uid 1234 may not approve what its own programs"):
@@ -183,30 +185,30 @@ def test_subordinate_ids(tmp_path):
 )
 def test_a_front_end_lends_nobody_its_rights(policies, approvals, may):
     """Root's word that a user decides is believed; whether that user may is looked at."""
-    desk = Desk(Daemon(policies(top=f"[approvals]\n{approvals}"), None), None)
+    desk = ControlContext(Daemon(policies(top=f"[approvals]\n{approvals}"), None), None)
     root = Peer(1, 0, 0, "console")
-    desk.check_answers(root, "approve", OnBehalf("root", "console", uid=0))
-    desk.check_answers(root, "approve", OnBehalf("a bot", "webhook"))
+    desk.check_answers(root, "approve", ActingFor("root", "console", uid=0))
+    desk.check_answers(root, "approve", ActingFor("a bot", "webhook"))
     if may:
-        desk.check_answers(root, "approve", OnBehalf("alice", "console", uid=1234))
+        desk.check_answers(root, "approve", ActingFor("alice", "console", uid=1234))
     else:
         with pytest.raises(
             Forbidden, match=r"uid 1234, whom console .* speaks for, may not approve"
         ):
-            desk.check_answers(root, "approve", OnBehalf("alice", "console", uid=1234))
+            desk.check_answers(root, "approve", ActingFor("alice", "console", uid=1234))
 
 
 def test_who_may_approve_their_own(policies):
     """Only root, unless the configuration says so; a front end's word counts against it, too."""
-    desk = Desk(Daemon(policies(), None), None)
+    desk = ControlContext(Daemon(policies(), None), None)
     root = Peer(1, 0, 0, "console")
     desk.check_own(ALICE, question_of(4321), None)
     desk.check_own(root, question_of(0), None)
-    desk.check_own(root, question_of(1234), OnBehalf("bob", "console"))
-    for peer, person in ((ALICE, None), (root, OnBehalf("alice", "console", uid=1234))):
+    desk.check_own(root, question_of(1234), ActingFor("bob", "console"))
+    for peer, person in ((ALICE, None), (root, ActingFor("alice", "console", uid=1234))):
         with pytest.raises(Forbidden, match="uid 1234 may not approve what its own programs"):
             desk.check_own(peer, question_of(1234), person)
-    desk = Desk(Daemon(policies(top=OWN), None), None)
+    desk = ControlContext(Daemon(policies(top=OWN), None), None)
     desk.check_own(ALICE, question_of(1234), None)
 
 
@@ -299,12 +301,12 @@ def test_strangers(live, capsys):
 
     async def work(ground):
         ground.call("web", b"n")
-        await ground.until(lambda: ground.daemon.desk.pending)
+        await ground.until(lambda: ground.daemon.queue.pending)
         (question,) = (await ground.as_nobody("pending"))["result"]
         for command in ("approve", "deny", "revoke"):
             told = await ground.as_nobody(command, id=question["id"])
             assert "may not" in told["error"]
-        assert ground.daemon.desk.pending
+        assert ground.daemon.queue.pending
 
     live(work, children=("web",), rules=ASKS, users="any")
     err = capsys.readouterr().err

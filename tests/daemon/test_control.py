@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.protocol import COMMANDS
-from notifyd.daemon.rights import Desk
+from notifyd.daemon.protocol import CONTROL_COMMANDS
+from notifyd.daemon.rights import ControlContext
 from notifyd.errors import PeerError, UsageError
 from notifyd.intake.arrival import Peer
 
@@ -138,7 +138,7 @@ def test_an_error_of_ours(live, capsys):
 def test_who_may_what(policies):
     """Those who are named may all; where anybody may come, strangers only read."""
     for users, reads, changes in (([], False, False), ([12345], True, True), ("any", True, False)):
-        desk = Desk(Daemon(policies(users=users), None), None)
+        desk = ControlContext(Daemon(policies(users=users), None), None)
         for check, allowed in (
             (lambda desk=desk: desk.check_reads(STRANGER), reads),
             (lambda desk=desk: desk.check_changes(STRANGER, "kill"), changes),
@@ -323,5 +323,5 @@ def test_a_crowd(live, capsys):
 
 def test_changes_are_marked():
     """Whoever may only read cannot ask for these."""
-    changing = {name for name, one in COMMANDS.items() if one.changes}
+    changing = {name for name, one in CONTROL_COMMANDS.items() if one.changes}
     assert changing == {"reload", "rotate", "detach", "kill", "approve", "deny", "revoke"}

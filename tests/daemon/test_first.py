@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from notifyd.daemon.belonging import part_of
-from notifyd.daemon.first import First, first_of, is_ours, start_of, surroundings
-from notifyd.intake.arrival import Arrival, Kind, Peer
+from notifyd.daemon.first import FirstProcess, first_of, is_ours, start_of, surroundings
+from notifyd.intake.arrival import Arrival, ArrivalKind, Peer
 
 
 class Known:
@@ -25,12 +25,12 @@ def process():
         found.kill()
 
 
-def _arrival(init, *, near=True, pid=0, kind=Kind.OCI, cookie=""):
+def _arrival(init, *, near=True, pid=0, kind=ArrivalKind.OCI, cookie=""):
     peer = Peer(os.getpid(), os.getuid(), 0, "test", near=near)
     return Arrival(kind, peer, "c1", -1, pid=pid, init=init, joins=True, metadata=cookie)
 
 
-def _key(kind=Kind.OCI, cookie=""):
+def _key(kind=ArrivalKind.OCI, cookie=""):
     return kind, os.getuid(), "c1", cookie
 
 
@@ -39,7 +39,7 @@ def test_a_pid_that_is_used_again(process):
     arrival = _arrival(process.pid)
     first = first_of(arrival)
     assert first == (process.pid, start_of(process.pid))
-    same, older = Known(first, _key()), Known(First(process.pid, first.start - 1), _key())
+    same, older = Known(first, _key()), Known(FirstProcess(process.pid, first.start - 1), _key())
     assert part_of(arrival, [older, same]) is same
     assert part_of(arrival, [older]) is None
     assert part_of(arrival, [same, Known(first, _key())]) is None  # nobody can say which
@@ -47,9 +47,9 @@ def test_a_pid_that_is_used_again(process):
 
 def test_a_cookie_tells_apart(process):
     """Of LXC's containers."""
-    known = Known(First(process.pid, start_of(process.pid)), _key(Kind.LXC, "a"))
-    assert part_of(_arrival(process.pid, kind=Kind.LXC, cookie="a"), [known]) is known
-    assert part_of(_arrival(process.pid, kind=Kind.LXC, cookie="b"), [known]) is None
+    known = Known(FirstProcess(process.pid, start_of(process.pid)), _key(ArrivalKind.LXC, "a"))
+    assert part_of(_arrival(process.pid, kind=ArrivalKind.LXC, cookie="a"), [known]) is known
+    assert part_of(_arrival(process.pid, kind=ArrivalKind.LXC, cookie="b"), [known]) is None
 
 
 @pytest.mark.parametrize("near", [False, None])
@@ -73,8 +73,8 @@ def test_where_a_process_lives():
         with subprocess.Popen(other, stdin=subprocess.PIPE) as entered:
             while surroundings(entered.pid) is None and entered.poll() is None:
                 os.sched_yield()
-            known = Known(First(one.pid, start), _key())
-            gone = Known(First(one.pid, start - 1), _key())
+            known = Known(FirstProcess(one.pid, start), _key())
+            gone = Known(FirstProcess(one.pid, start - 1), _key())
             assert part_of(_arrival(entered.pid, pid=entered.pid), [known, gone]) is known
             assert part_of(_arrival(0, near=None, pid=entered.pid), [known]) is known
             entered.stdin.close()

@@ -5,8 +5,8 @@ import time
 
 import trio
 
-from notifyd.daemon.control import MOST_FOLLOWERS
-from notifyd.events.followers import MOST_WAITING
+from notifyd.daemon.control import MAX_FOLLOWERS
+from notifyd.events.followers import MAX_FOLLOWER_BACKLOG_BYTES
 
 
 def recording(daemon) -> bool:
@@ -28,7 +28,7 @@ def test_following(live):
         ground.call("web", b"p")
         await ground.counted(web, 1)
         async with ground.client() as client:
-            assert await client.ask("events") == {"keeps": MOST_WAITING}
+            assert await client.ask("events") == {"keeps": MAX_FOLLOWER_BACKLOG_BYTES}
             ground.call("web", b"pgs")
             lines = [await client.line() for _ in range(3)]
             assert [line["syscall"] for line in lines] == ["getppid", "getpgrp", "getsid"]
@@ -149,12 +149,12 @@ def test_whoever_never_reads(live):
             begun = time.monotonic()
             for _ in range(calls // 1000):
                 ground.call("web", b"p" * 1000)
-            while sum(one.count for one in web.reporter.tally.sums().values()) < calls:
+            while sum(one.count for one in web.reporter.counters.sums().values()) < calls:
                 assert (await other.ask("status"))["workloads"] == 1
                 await trio.sleep(0.05)
             assert time.monotonic() - begun < 15
             (follower,) = ground.daemon._stream._followers
-            assert follower._size <= MOST_WAITING
+            assert follower._size <= MAX_FOLLOWER_BACKLOG_BYTES
             told = 0
             while told < calls:
                 line = await deaf.line()
@@ -169,18 +169,18 @@ def test_not_too_many(live):
     """Each may make the daemon keep something, so there is a limit; the place of one is free."""
 
     async def work(ground):
-        clients = [ground.client() for _ in range(MOST_FOLLOWERS)]
+        clients = [ground.client() for _ in range(MAX_FOLLOWERS)]
         for one in clients:
             await one.__aenter__()
             await one.ask("events")
         async with ground.client() as late:
             assert "end one of them first" in await late.ask("events")
             clients.pop().socket.close()
-            await ground.until(lambda: ground.daemon.followers < MOST_FOLLOWERS)
-            assert await late.ask("events") == {"keeps": MOST_WAITING}
+            await ground.until(lambda: ground.daemon.followers < MAX_FOLLOWERS)
+            assert await late.ask("events") == {"keeps": MAX_FOLLOWER_BACKLOG_BYTES}
         for one in clients:
             one.socket.close()
         await ground.until(lambda: ground.daemon.followers == 0)
-        assert len(os.listdir("/proc/self/fd")) < MOST_FOLLOWERS + 40
+        assert len(os.listdir("/proc/self/fd")) < MAX_FOLLOWERS + 40
 
     live(work)

@@ -169,9 +169,9 @@ def test_a_pile_of_descriptors(service, unharmed):
     """Half a request with many of them is not waited for: they would be kept meanwhile."""
     before = service.fds()
     with service.connect("native") as connection, open("/dev/null") as null:
-        unix.send_fds(connection, b'{"notifyd": 1', [null.fileno()] * unix.MAX_FDS)
+        unix.send_fds(connection, b'{"notifyd": 1', [null.fileno()] * unix.SCM_MAX_FD)
         answer = json.loads(connection.makefile().readline())
-        assert answer["error"] == f"{unix.MAX_FDS} descriptors: too many"
+        assert answer["error"] == f"{unix.SCM_MAX_FD} descriptors: too many"
         assert service.settled_fds(before) <= before
     unharmed()
 

@@ -34,7 +34,7 @@ def test_a_hundred_from_twenty(live):
     async def work(ground):
         for name in names:
             ground.call(name, b"5")
-        await ground.until(lambda: len(ground.daemon.desk.pending) == 100)
+        await ground.until(lambda: len(ground.daemon.queue.pending) == 100)
         busy = ground.daemon.workloads["busy"]
         async with ground.client() as client, ground.client() as stream:
             assert len(await stream.ask("questions")) == 100
@@ -46,13 +46,13 @@ def test_a_hundred_from_twenty(live):
             ground.call("busy", b"p" * 500)
             await ground.counted(busy, 500)
             assert trio.current_time() - begun < 5.0
-            assert len(ground.daemon.desk.pending) == 100
+            assert len(ground.daemon.queue.pending) == 100
             for one in questions:
                 if one["workload"] in names[:10]:
                     await client.ask("approve", id=one["id"])
             for name in names[10:]:
                 ground.daemon.workloads[name].kill()
-            await ground.until(lambda: not ground.daemon.desk.pending)
+            await ground.until(lambda: not ground.daemon.queue.pending)
             assert await client.ask("pending") == []
             while (await stream.line())["result"]:
                 pass

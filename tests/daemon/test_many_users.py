@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from notifyd.daemon import complaints
+from notifyd.daemon import refusal_log
 from notifyd.intake import reception
 
 CONFIGURATION = """
@@ -43,10 +43,10 @@ def _asked(connection) -> dict:
 @pytest.mark.root
 def test_room_for_root(service):
     """All connections that others may have are taken, and root still comes in."""
-    users = reception.MOST // reception.MOST_PER_USER + 1
+    users = reception.MAX_CONNECTIONS // reception.MAX_CONNECTIONS_PER_USER + 1
     with contextlib.ExitStack() as stack:
         for uid in range(100_000, 100_000 + users):
-            for _ in range(reception.MOST_PER_USER):
+            for _ in range(reception.MAX_CONNECTIONS_PER_USER):
                 _connect(service, uid, stack)
         service.wait_for("arrival.refused")
         assert "offer" in _asked(_connect(service, 0, stack))
@@ -55,8 +55,8 @@ def test_room_for_root(service):
 @pytest.mark.root
 def test_the_log(service):
     """What is refused is told one by one a few times, then counted."""
-    for uid in range(100_000, 100_000 + complaints.MOST_IN_ALL + 30):
+    for uid in range(100_000, 100_000 + refusal_log.MAX_REFUSALS + 30):
         with contextlib.ExitStack() as stack:
             assert "no section" in _asked(_connect(service, uid, stack))["error"]
     service.wait_for("arrivals.refused")
-    assert len(service.events("arrival.refused")) <= 2 * complaints.MOST_IN_ALL
+    assert len(service.events("arrival.refused")) <= 2 * refusal_log.MAX_REFUSALS

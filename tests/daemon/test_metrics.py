@@ -8,11 +8,11 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from notifyd.daemon.metrics import BOUNDS, METRICS, MOST_WORKLOADS, metrics_text
-from notifyd.daemon.metrics_port import MOST, open_port, serve_metrics
+from notifyd.daemon.metrics import BOUNDS, MAX_WORKLOAD_SERIES, METRICS, metrics_text
+from notifyd.daemon.metrics_port import MAX_METRICS_CONNECTIONS, open_port, serve_metrics
 from notifyd.errors import UsageError
-from notifyd.events.tally import Sum
-from notifyd.intake.arrival import Kind, Peer
+from notifyd.events.counters import Counter
+from notifyd.intake.arrival import ArrivalKind, Peer
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -35,7 +35,7 @@ def test_what_is_counted(live):
         await ground.counted(daemon.workloads["db"], 2)
         ground.call("db", b"u")
         await ground.until(lambda: daemon.workloads["db"].pending)
-        daemon.arrivals.refuse(Kind.OCI, Peer(1, 2, 3, "x"), "nobody wants it")
+        daemon.arrivals.refuse(ArrivalKind.OCI, Peer(1, 2, 3, "x"), "nobody wants it")
         text = metrics_text(daemon)
         assert {line.split()[2] for line in text.splitlines() if line[:6] == "# TYPE"} == set(
             METRICS
@@ -92,12 +92,12 @@ def test_labels_are_bounded(live):
 
     async def work(ground):
         one = ground.daemon.workloads["web"]
-        for number in range(MOST_WORKLOADS + 10):
+        for number in range(MAX_WORKLOAD_SERIES + 10):
             ground.daemon.workloads[f"more-{number}"] = one
         found = samples(metrics_text(ground.daemon))
-        assert len([key for key in found if key[0] == "notifyd_pending"]) <= MOST_WORKLOADS
-        assert found["notifyd_workloads",] == MOST_WORKLOADS + 11
-        for number in range(MOST_WORKLOADS + 10):
+        assert len([key for key in found if key[0] == "notifyd_pending"]) <= MAX_WORKLOAD_SERIES
+        assert found["notifyd_workloads",] == MAX_WORKLOAD_SERIES + 11
+        for number in range(MAX_WORKLOAD_SERIES + 10):
             del ground.daemon.workloads[f"more-{number}"]
 
     live(work, children=("web",))
@@ -119,7 +119,7 @@ def test_names_are_anybodys(live):
 @pytest.mark.parametrize("took", [0, 1, 4095, 4096, 4097, 10**6, 2**33, 10**12, 2**63])
 def test_buckets(took):
     """A time is in the bucket that its bound says, and in all above."""
-    one = Sum()
+    one = Counter()
     one.add([took])
     for power in BOUNDS:
         assert sum(one.scale[: power + 1]) == (took < 2**power)
@@ -129,7 +129,7 @@ def test_buckets(took):
 def test_merging():
     """Sums of parts are the sum of all."""
     times = [int(math.exp(n)) for n in range(20)]
-    whole, left, right = Sum(), Sum(), Sum()
+    whole, left, right = Counter(), Counter(), Counter()
     whole.add(times)
     left.add(times[::2])
     right.add(times[1::2])
@@ -200,11 +200,11 @@ def test_a_crowd_at_the_port(live, said):
 
     async def work(ground, port):
         crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(200)]
-        for one in crowd[-MOST:]:
+        for one in crowd[-MAX_METRICS_CONNECTIONS:]:
             await one.send_all(said)
         with trio.fail_after(60):
             assert (await fetch(port, GET % b"/metrics")).startswith(b"HTTP/1.1 200")
-            for one in crowd[:-MOST]:
+            for one in crowd[:-MAX_METRICS_CONNECTIONS]:
                 assert await one.receive_some(1) == b""  # at once: patience is longer than this
         for one in crowd:
             await one.aclose()

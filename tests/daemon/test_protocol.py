@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifyd.daemon import control, protocol
-from notifyd.daemon.protocol import COMMANDS, parse_reply, parse_request
+from notifyd.daemon.protocol import CONTROL_COMMANDS, parse_reply, parse_request
 from notifyd.errors import PeerError, UsageError
 
-PLAIN = {name: {"notifyd": 1, "command": name} for name in COMMANDS}
+PLAIN = {name: {"notifyd": 1, "command": name} for name in CONTROL_COMMANDS}
 for _name in ("detach", "kill"):
     PLAIN[_name]["id"] = "web"
 for _name in ("approve", "deny", "revoke"):
@@ -27,19 +27,19 @@ def encoded(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", CONTROL_COMMANDS)
 def test_every_command_is_understood(name):
     """And is written as it is read."""
     request = parse_request(encoded(PLAIN[name]))
-    assert type(request) is COMMANDS[name].request
+    assert type(request) is CONTROL_COMMANDS[name].request
     assert protocol.command_of(request) == name
     assert parse_request(protocol.encode_request(request)) == request
-    assert inspect.getdoc(COMMANDS[name].request)
+    assert inspect.getdoc(CONTROL_COMMANDS[name].request)
 
 
 def test_every_command_is_done():
     """All but those that are a conversation of their own have a handler."""
-    assert {*control.HANDLERS, "events", "questions"} == set(COMMANDS)
+    assert {*control.COMMAND_HANDLERS, "events", "questions"} == set(CONTROL_COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_what_is_no_request(line, said):
 def test_any_bytes(line):
     """Whatever comes is a request or the peer's fault."""
     with contextlib.suppress(PeerError):
-        assert protocol.command_of(parse_request(line)) in COMMANDS
+        assert protocol.command_of(parse_request(line)) in CONTROL_COMMANDS
 
 
 @given(
-    st.sampled_from([*COMMANDS, "aprove"]),
+    st.sampled_from([*CONTROL_COMMANDS, "aprove"]),
     st.dictionaries(st.sampled_from(["notifyd", "id", "workload", "event", "x"]), JSON),
 )
 def test_any_fields(name, fields):
@@ -91,7 +91,7 @@ def test_any_fields(name, fields):
     assert "x" not in fields
 
 
-@given(st.binary(max_size=200), st.sampled_from(list(COMMANDS)))
+@given(st.binary(max_size=200), st.sampled_from(list(CONTROL_COMMANDS)))
 def test_any_reply(line, name):
     """A client is as careful."""
     with pytest.raises((PeerError, UsageError)):

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from notifyd.daemon.daemon import Daemon
-from notifyd.daemon.reload import _HURRIED, _QUIET, Reloader
+from notifyd.daemon.reload import _HURRIED, _SETTLE_S, Reloader
 from notifyd.daemon.sd_notify import Manager
 from notifyd.errors import UsageError
 
@@ -128,7 +128,7 @@ def test_written_in_pieces(reloading, asking, tmp_path):
             time.sleep(0.03)
             found, now = said.read_text().strip(), time.monotonic()
             # Whoever pauses, or goes on for ever, cannot be told from one who has finished.
-            slow = max(pause, now - last) > _QUIET or now - begun > _QUIET * _HURRIED
+            slow = max(pause, now - last) > _SETTLE_S or now - begun > _SETTLE_S * _HURRIED
             assert slow or found in ("", "one")
     _says(said, "whole")
 

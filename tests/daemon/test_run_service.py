@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from notifyd.intake.handover import ask_program
-from notifyd.intake.native_wire import Reply
+from notifyd.intake.native_wire import NativeReply
 
 pytestmark = pytest.mark.usefixtures("whole")  # starts notifyd as a command
 
@@ -337,7 +337,7 @@ def test_a_daemon_that_hangs(serve, number):
         ) as command:
             with trap.accept()[0] as connection:
                 connection.recv(4096)
-                connection.sendall(Reply(offer=offer).encode())
+                connection.sendall(NativeReply(offer=offer).encode())
             with trap.accept()[0] as connection:
                 assert b"handover" in connection.recv(4096)
                 os.killpg(command.pid, number)

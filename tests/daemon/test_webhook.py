@@ -99,7 +99,7 @@ def broken(_told):
 @pytest.fixture
 def hooked(live, monkeypatch):
     """A daemon with a webhook: `hooked(server, work)`."""
-    monkeypatch.setattr(module, "PAUSES", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(module, "RETRY_DELAYS_S", (0.01, 0.02, 0.03))
 
     def run(server, work, timeout=20.0, **more):
         async def hooked_work(ground):
@@ -188,7 +188,7 @@ def test_bad_answers(hooked, capsys, error):
 
         ground.call("web", b"n")
         await ground.until(said)
-        assert len(ground.daemon.desk.pending) == 1
+        assert len(ground.daemon.queue.pending) == 1
 
     with bot(BAD[error]) as server:
         hooked(server, work)
@@ -209,9 +209,9 @@ def test_a_webhook_that_hangs(hooked):
         db = ground.start("db")
         ground.call("db", b"p" * 100)
         await ground.counted(db, 100)
-        assert len(ground.daemon.desk.pending) == 1
+        assert len(ground.daemon.queue.pending) == 1
         ground.daemon.workloads["web"].kill()
-        await ground.until(lambda: not ground.daemon.desk.pending)
+        await ground.until(lambda: not ground.daemon.queue.pending)
         ground.call("db", b"n")
         await ground.until(lambda: len(server.got) == 2)
         left.set()

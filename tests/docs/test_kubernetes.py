@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from notifyd.container.bundle import PREFIX, requested
-from notifyd.container.compose import LISTENER
+from notifyd.container.compose import DEFAULT_LISTENER_PATH
 from notifyd.container.settings import read_settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "kubernetes"
@@ -68,5 +68,7 @@ def test_the_node_gives_what_the_pod_asks_for() -> None:
     request = requested(manifests("pod.yaml")[0]["metadata"]["annotations"], settings)
     assert (request.rules, request.metadata) == (("harmless-devices",), "builders")
     daemon = manifests("notifyd.yaml")[1]["spec"]["template"]["spec"]
-    assert settings.listener == LISTENER
-    assert str(Path(LISTENER).parent) in [one["hostPath"]["path"] for one in daemon["volumes"]]
+    assert settings.listener == DEFAULT_LISTENER_PATH
+    assert str(Path(DEFAULT_LISTENER_PATH).parent) in [
+        one["hostPath"]["path"] for one in daemon["volumes"]
+    ]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import trio
 
-from notifyd.approvals.desk import Desk
+from notifyd.approvals.queue import ApprovalQueue
 from notifyd.bpf.build import compile_profile
+from notifyd.engine.listener import Listener
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
-from notifyd.engine.workload import Workload
 from notifyd.events.jsonl import JsonLines
 from notifyd.policy.lower import lower
 from notifyd.policy.rule import DECLARED
@@ -45,7 +45,7 @@ def rules_of() -> Callable[..., tuple[RuleSet, types.ModuleType]]:
     return _rules_of
 
 
-Start = Callable[..., tuple[Any, Workload, types.ModuleType]]
+Start = Callable[..., tuple[Any, Listener, types.ModuleType]]
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def start(reporter: Reporter, start_child: Callable[..., Any]) -> Iterator[Start
 
         def starter(
             work: Callable[[], int], text: str | tuple[str, ...], **more: int
-        ) -> tuple[Any, Workload, types.ModuleType]:
+        ) -> tuple[Any, Listener, types.ModuleType]:
             rules, module = _rules_of(*((text,) if isinstance(text, str) else text))
             program = compile_profile(lower(rules).profile).program.to_bytes()
             child = start_child(work, program, **more)
-            workload = Workload(
+            workload = Listener(
                 f"child-{child.pid}", child.listener, rules, reporter, watched=LAZINESS
             )
             stack.callback(workload.close)
@@ -82,7 +82,7 @@ def start(reporter: Reporter, start_child: Callable[..., Any]) -> Iterator[Start
 def supervise() -> Callable[..., None]:
     """Run a supervisor with workloads while an async function is at work: `supervise(work, *w)`."""
 
-    def runner(work: Callable[[Supervisor], object], *workloads: Workload) -> None:
+    def runner(work: Callable[[Supervisor], object], *workloads: Listener) -> None:
         async def main() -> None:
             supervisor = Supervisor()
             for workload in workloads:
@@ -118,9 +118,9 @@ def asking(start, supervise, told):
 
     def run(work, text, person, attended=1, **more):
         child, workload, _ = start(work, text, **more)
-        desk = Desk(lambda name, level, **fields: told.append((name, fields)))
+        desk = ApprovalQueue(lambda name, level, **fields: told.append((name, fields)))
         desk.attended = attended
-        workload.desk, desk.workload = desk, workload
+        workload.queue, desk.workload = desk, workload
 
         statuses = []
 

@@ -11,9 +11,9 @@ import time
 import pytest
 import trio
 
-from notifyd.approvals import desk as desks
-from notifyd.approvals.desk import Desk
+from notifyd.approvals import queue as desks
 from notifyd.approvals.question import Answer, Person, Scope
+from notifyd.approvals.queue import ApprovalQueue
 from notifyd.errors import TargetGone
 from notifyd.kernel import seccomp
 from notifyd.target.digests import Digests
@@ -227,7 +227,8 @@ def test_stopped_while_it_is_asked(asking, told):
 @pytest.mark.parametrize("flags", [KILLABLE, seccomp.FILTER_FLAG_NEW_LISTENER])
 def test_signalled_while_it_is_asked(asking, told, flags, monkeypatch):
     """A handler runs: once it is answered, or at once, and the call that comes again joins it."""
-    monkeypatch.setattr(desks, "LINGER", 20.0)  # seconds; until it joins its program is hashed
+    # seconds; until it joins its program is hashed
+    monkeypatch.setattr(desks, "QUESTION_LINGER_S", 20.0)
 
     def with_handler() -> int:
         caught = []
@@ -322,9 +323,9 @@ def ask(call):
 def test_the_supervisor_ends_while_it_is_asked(start, supervise, told):
     """The call is refused, as any that waits."""
     child, workload, _ = start(_uname, RULE.format(more=""))
-    desk = Desk(lambda name, level, **fields: told.append((name, fields)))
+    desk = ApprovalQueue(lambda name, level, **fields: told.append((name, fields)))
     desk.attended = 1
-    workload.desk = desk
+    workload.queue = desk
 
     async def live(supervisor):
         await _question(desk)

@@ -81,14 +81,14 @@ def test_a_target_that_is_killed_is_no_failure(start, supervise, reporter, tmp_p
     (event,) = events(reporter, tmp_path)
     assert (event["how"], event.get("cause")) == ("gone", None)
     assert "Traceback" not in event.get("reason", "")
-    assert reporter.tally.errors == 0
+    assert reporter.counters.errors == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_call_is_left_for_a_successor(start, supervise, reporter, tmp_path, way):
     """A supervisor that leaves answers nothing: whoever has the listener next does."""
     child, workload, rules = start(os.getppid, rule(WAYS[way]), flags=KILLABLE)
-    kept = os.dup(workload.listener)
+    kept = os.dup(workload.descriptor)
     try:
 
         async def work(_):
@@ -97,7 +97,7 @@ def test_a_call_is_left_for_a_successor(start, supervise, reporter, tmp_path, wa
 
         supervise(work, workload)
         assert events(reporter, tmp_path) == []
-        assert reporter.tally.errors == 0
+        assert reporter.counters.errors == 0
         assert Notifier(kept).respond(rules.asked[0].note[0], 7, 0, 0)
         assert trio.run(child.status) == 7
     finally:
@@ -116,7 +116,7 @@ def test_patience_counts_in_whatever_it_waits(start, supervise, reporter, tmp_pa
     supervise(work, workload)
     (event,) = events(reporter, tmp_path)
     assert (event["verdict"], event["errno"]) == ("deny", "EPERM")
-    assert reporter.tally.errors == 1
+    assert reporter.counters.errors == 1
     assert len(rules.ended) == 1
 
 
@@ -171,7 +171,7 @@ def test_what_is_raised_within_a_nursery_counts_as_without(
     number, said, errors = FAULTS[fault]
     assert event["errno"] == errno.errorcode[number]
     assert said in event["reason"]
-    assert reporter.tally.errors == errors
+    assert reporter.counters.errors == errors
 
 
 def test_a_slow_look_within_a_nursery_is_done_and_the_rule_asked_again(

@@ -5,10 +5,10 @@ import errno
 import pytest
 import trio
 
-from notifyd.engine.decide import MAX_TRACE, Inquiry, explain
+from notifyd.engine.decide import MAX_TRACEBACK_CHARS, ResumableEvaluation, explain
 from notifyd.errors import CannotPerform, StaleCall
 from notifyd.kernel.arch import native
-from notifyd.policy.load import MAX_TEXT
+from notifyd.policy.load import MAX_ERROR_CHARS
 from notifyd.policy.verdicts import Allow, Continue, Deny
 
 
@@ -26,7 +26,7 @@ class Nobody:
 
 @pytest.fixture
 def decide(rules_of):
-    """Decide a native call: `decide(text, "kill", 1, 9)`; returns decision and inquiry."""
+    """Decide a native call: `decide(text, "kill", 1, 9)`; returns decision and evaluation."""
 
     def decider(text, syscall, *args, strict=False):
         from notifyd.policy.ruleset import RuleSet
@@ -37,9 +37,9 @@ def decide(rules_of):
         registers = (*args, *[0] * (6 - len(args)))
         note = (1, 1, 0, arch.numbers[syscall], arch.audit, 0, *registers)
         steps = rules.plans.get((arch.audit, note[3]), ())
-        inquiry = Inquiry(note, steps, rules, Nobody())
-        found = inquiry.ask()
-        return trio.run(inquiry.ask_async) if found is None else found
+        evaluation = ResumableEvaluation(note, steps, rules, Nobody())
+        found = evaluation.ask()
+        return trio.run(evaluation.ask_async) if found is None else found
 
     return decider
 
@@ -109,10 +109,10 @@ def test_an_explanation_is_one_line_where_that_is_enough():
     assert explain(StaleCall("late")) == "StaleCall: late"
     assert explain(CannotPerform("no")) == "CannotPerform: no"
     try:
-        raise ValueError("x" * 2 * MAX_TRACE)
+        raise ValueError("x" * 2 * MAX_TRACEBACK_CHARS)
     except ValueError as error:
         text = explain(error)
-    assert len(text) <= MAX_TRACE + 3 + len("\nValueError: …") + MAX_TEXT
+    assert len(text) <= MAX_TRACEBACK_CHARS + 3 + len("\nValueError: …") + MAX_ERROR_CHARS
     assert text.startswith("...")
 
 

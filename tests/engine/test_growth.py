@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from notifyd.bpf.build import compile_profile
+from notifyd.engine.listener import Listener
 from notifyd.engine.watching import watched_for
-from notifyd.engine.workload import Workload
 from notifyd.policy.lower import lower
 
 TIMES, FEW = 66, 30  # more than there are idle helpers; enough where each is large
@@ -97,7 +97,7 @@ def test_what_is_known_of_a_workload_does_not_grow(
         return 0
 
     child = start_child(work, program)
-    workload = Workload("grows", child.listener, rules, reporter, watched=watched, killable=True)
+    workload = Listener("grows", child.listener, rules, reporter, watched=watched, killable=True)
 
     async def live(_):
         while not phase[0]:
@@ -117,8 +117,8 @@ def test_what_is_known_of_a_workload_does_not_grow(
 
 def size_of_all(workload):
     """What a workload's calls leave with us."""
-    workload.identities.tidy()
-    workload.files.tidy()
+    workload.identities.prune()
+    workload.files.prune()
     kept = workload.files, workload.identities, workload.digests, workload.crew, workload.waiting
     seen = set()
     return sum(size_of(one, seen) for one in kept)

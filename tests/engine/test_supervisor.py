@@ -97,7 +97,7 @@ def test_a_workload_has_ended_when_its_last_call_is_told(start, supervise, repor
         await until(lambda: rules.asked)
         supervisor.remove(workload)
         await workload.ended.wait()
-        assert [row.count for row in reporter.tally.rows()] == [1]
+        assert [row.count for row in reporter.counters.rows()] == [1]
 
     supervise(work, workload)
 
@@ -107,15 +107,15 @@ def test_a_call_whose_workload_ends_before_its_task_begins(start, supervise, rep
     _, workload, _ = start(refused, WAITS)
     give = Supervisor._attend
 
-    def give_and_remove(supervisor, case):
-        give(supervisor, case)
+    def give_and_remove(supervisor, notification):
+        give(supervisor, notification)
         supervisor.remove(workload)
 
     monkeypatch.setattr(Supervisor, "_attend", give_and_remove)
 
     async def work(_):
         await workload.ended.wait()
-        assert [row.count for row in reporter.tally.rows()] == [1]
+        assert [row.count for row in reporter.counters.rows()] == [1]
 
     supervise(work, workload)
 
@@ -260,4 +260,4 @@ def test_what_cannot_be_watched_stays_the_callers(start):
     with pytest.raises(ValueError):
         supervisor.add(workload)
     assert supervisor.workloads == ()
-    assert workload.listener >= 0
+    assert workload.descriptor >= 0

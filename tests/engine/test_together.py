@@ -161,4 +161,4 @@ def test_a_fault_of_ours_is_not_the_rule_s(start, supervise, reporter, tmp_path,
     assert (call["errno"], call["cause"], call.get("rule")) == ("EPERM", "fault", None)
     (fault,) = [one for one in lines if one["event"] == "supervisor.error"]
     assert "ours" in fault["traceback"]
-    assert reporter.tally.errors == 0
+    assert reporter.counters.errors == 0

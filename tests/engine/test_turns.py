@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifyd.engine.turns import CREDIT, Turns
+from notifyd.engine.turns import MAX_CREDIT_NS, Turns
 
 US = 1000  # nanoseconds
 MS = 1000 * US
@@ -102,7 +102,7 @@ def test_nobody_is_kept_from_its_turn_for_ever():
         if of:
             away[crowd[int(of.split()[1])]] = world.now
         assert world.now > before
-    assert world.got[0] > 3000 * MS / 61 / 2 - 2 * CREDIT
+    assert world.got[0] > 3000 * MS / 61 / 2 - 2 * MAX_CREDIT_NS
 
 
 def test_a_new_one_does_not_have_all_that_others_had():
@@ -127,7 +127,7 @@ def test_being_away_pays_back_no_more_than_a_credit():
     world.got = [0, 0, 0]
     world.turns.enter(away, world.now)
     world.for_some_time(100 * MS)
-    assert world.got[2] <= 100 * MS / 3 + 2 * CREDIT
+    assert world.got[2] <= 100 * MS / 3 + 2 * MAX_CREDIT_NS
 
 
 def test_nobody_is_queued_twice():

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from notifyd import Uname, on
-from notifyd.engine.ledger import Ledger
+from notifyd.engine.in_flight import InFlightTable
 from notifyd.engine.watchdog import Watchdog
 
 
@@ -82,9 +82,9 @@ def test_a_recv_that_somebody_robbed_is_ended(start, supervise, kept):
 
     _, workload, _ = start(call_and_stay, "@on(Uname)\ndef allows(call):\n    return Allow()\n")
     if kept:
-        workload.ledger = Ledger.create(b"")
-        workload.receive = workload.ledger.receiver(workload.listener)
-    truthful, promised = workload.poll, [(workload.listener, select.POLLIN)]
+        workload.in_flight = InFlightTable.create(b"")
+        workload.receive = workload.in_flight.receiver(workload.descriptor)
+    truthful, promised = workload.poll, [(workload.descriptor, select.POLLIN)]
     workload.poll = lambda timeout: truthful(timeout) or promised
 
     async def work(supervisor):

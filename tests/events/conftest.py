@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from notifyd.events.jsonl import JsonLines
-from notifyd.events.record import Record
+from notifyd.events.record import CallRecord
 from notifyd.target.identity import Identity
 
 CURL = Identity(4711, 4712, 1, 123456, b"/usr/bin/curl", 1000, 1000)
 
 
 @pytest.fixture
-def make_record() -> Callable[..., Record]:
+def make_record() -> Callable[..., CallRecord]:
     """A refused open of /etc/shadow by curl; keywords change it."""
 
-    def make(**changes: Any) -> Record:
+    def make(**changes: Any) -> CallRecord:
         fields: dict[str, Any] = {
             "time_ns": 1_700_000_000_000_123_999,
             "workload": "w1",
@@ -39,7 +39,7 @@ def make_record() -> Callable[..., Record]:
             "racy": False,
             "took_ns": 12_345,
         }
-        return Record(**{**fields, **changes})
+        return CallRecord(**{**fields, **changes})
 
     return make
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifyd.events.followers import Follower, Wanted
+from notifyd.events.followers import EventFilter, Follower
 from notifyd.events.jsonl import JsonLines
-from notifyd.events.stream import BATCH, EventStream
+from notifyd.events.stream import FLUSH_BATCH_SIZE, EventStream
 
 
 def texts(data: bytes) -> list[dict]:
@@ -26,7 +26,7 @@ def stream() -> EventStream:
 def test_in_order(stream, make_record):
     """A reader gets calls and other events as they come, from when it came to when it left."""
     stream.add(make_record(tid=1))
-    follower = stream.follow(Wanted(), lambda: None)
+    follower = stream.follow(EventFilter(), lambda: None)
     stream.event("workload.started", workload="w1")
     stream.add(make_record(tid=2))
     stream.add(make_record(tid=3))
@@ -43,16 +43,16 @@ def test_in_order(stream, make_record):
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        (Wanted(), [1, 2, 3, "workload.ended", "arrival.refused"]),
-        (Wanted(workload="web-*"), [1, 2, "workload.ended"]),
-        (Wanted(workload="web-1"), [1, "workload.ended"]),
-        (Wanted(operation="Conn*"), [2]),
-        (Wanted(verdict="deny"), [1, 3]),
-        (Wanted(verdict="[!d]*"), [2]),
-        (Wanted(event="call"), [1, 2, 3]),
-        (Wanted(event="workload.*"), ["workload.ended"]),
-        (Wanted(workload="web-?", verdict="deny"), [1]),
-        (Wanted(event="workload.*", verdict="deny"), []),
+        (EventFilter(), [1, 2, 3, "workload.ended", "arrival.refused"]),
+        (EventFilter(workload="web-*"), [1, 2, "workload.ended"]),
+        (EventFilter(workload="web-1"), [1, "workload.ended"]),
+        (EventFilter(operation="Conn*"), [2]),
+        (EventFilter(verdict="deny"), [1, 3]),
+        (EventFilter(verdict="[!d]*"), [2]),
+        (EventFilter(event="call"), [1, 2, 3]),
+        (EventFilter(event="workload.*"), ["workload.ended"]),
+        (EventFilter(workload="web-?", verdict="deny"), [1]),
+        (EventFilter(event="workload.*", verdict="deny"), []),
     ],
 )
 def test_filters(stream, make_record, wanted, told):
@@ -70,7 +70,7 @@ def test_filters(stream, make_record, wanted, told):
 def test_a_slow_reader(make_record):
     """What does not fit is counted, and told where the gap is; then all goes on."""
     stream = EventStream()
-    follower = Follower(Wanted(), lambda: None, most=1000)
+    follower = Follower(EventFilter(), lambda: None, most=1000)
     stream._followers.append(follower)
     for tid in range(100):
         stream.add(make_record(tid=tid))
@@ -87,7 +87,7 @@ def test_a_slow_reader(make_record):
 def test_it_is_woken_for_what_it_wants_alone(stream, make_record):
     """And not for what others do."""
     rung = []
-    follower = stream.follow(Wanted(verdict="allow"), lambda: rung.append(1))
+    follower = stream.follow(EventFilter(verdict="allow"), lambda: rung.append(1))
     stream.add(make_record())
     stream.flush()
     assert rung == []
@@ -99,10 +99,10 @@ def test_it_is_woken_for_what_it_wants_alone(stream, make_record):
 
 def test_a_full_batch_is_handed_on(stream, make_record):
     """Without being asked."""
-    follower = stream.follow(Wanted(), lambda: None)
-    for tid in range(BATCH):
+    follower = stream.follow(EventFilter(), lambda: None)
+    for tid in range(FLUSH_BATCH_SIZE):
         stream.add(make_record(tid=tid))
-    assert len(texts(follower.take())) == BATCH
+    assert len(texts(follower.take())) == FLUSH_BATCH_SIZE
     stream.leave(follower)
 
 
@@ -110,7 +110,7 @@ def test_the_file_and_all_readers_get_the_same(tmp_path, make_record):
     """Byte for byte, whatever targets have put into it; only the file has numbers and digests."""
     path = tmp_path / "audit.jsonl"
     with JsonLines.open(path) as sink:
-        readers = [sink.follow(Wanted(), lambda: None) for _ in range(2)]
+        readers = [sink.follow(EventFilter(), lambda: None) for _ in range(2)]
         for tid, text in enumerate(("/a\nb\r\x1b[31m", "\ud800", "x" * 20_000, "/\u2028é")):
             sink.add(make_record(tid=tid, args={"path": text}))
         sink.event("odd", text="\x85\n")
@@ -124,7 +124,7 @@ def test_the_file_and_all_readers_get_the_same(tmp_path, make_record):
 @given(st.text(max_size=256), st.text(max_size=300))
 def test_any_glob(glob, workload):
     """No pattern breaks the daemon."""
-    follower = Follower(Wanted(workload=glob), lambda: None)
+    follower = Follower(EventFilter(workload=glob), lambda: None)
     follower.event("x", {"workload": workload}, b"{}\n")
     follower.event("x", {}, b"{}\n")
     assert follower.take() in ((b"", b"{}\n") if glob else (b"{}\n" * 2,))

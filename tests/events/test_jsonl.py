@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from notifyd.errors import UsageError
-from notifyd.events import jsonl, ledger
+from notifyd.events import chain_writer, jsonl
 from notifyd.events.jsonl import JsonLines
-from notifyd.events.stream import BATCH
+from notifyd.events.stream import FLUSH_BATCH_SIZE
 
 
 @contextmanager
@@ -82,11 +82,11 @@ def test_field_names_are_free(sink, tmp_path, parse):
 def test_batches(sink, tmp_path, make_record, parse):
     """Nothing is written before the batch is full, and then all of it."""
     path = tmp_path / "audit.jsonl"
-    for tid in range(BATCH - 1):
+    for tid in range(FLUSH_BATCH_SIZE - 1):
         sink.add(make_record(tid=tid))
     assert path.stat().st_size == 0
-    sink.add(make_record(tid=BATCH - 1))
-    assert len(parse(path.read_bytes())) == BATCH
+    sink.add(make_record(tid=FLUSH_BATCH_SIZE - 1))
+    assert len(parse(path.read_bytes())) == FLUSH_BATCH_SIZE
 
 
 def test_close_flushes_and_is_repeatable(tmp_path, make_record, parse, complaints):
@@ -200,7 +200,7 @@ def test_backlog_is_bounded(tmp_path, make_record, parse, complaints):
             sink.add(make_record(tid=tid))
         sink.flush()
         assert sink.lost > 0
-        assert len(sink._ledger._waiting) <= ledger.BACKLOG
+        assert len(sink._ledger._waiting) <= chain_writer.MAX_UNWRITTEN_BYTES
         lost = sink.lost
         data = read_all(reader)
         while sink._ledger.waiting:
@@ -254,7 +254,7 @@ def test_close_waits_for_a_reader_that_reads(tmp_path, make_record, parse, compl
 
 def test_close_does_not_wait_for_ever(tmp_path, make_record, complaints, monkeypatch):
     """Closing gives up on a reader that does not read."""
-    monkeypatch.setattr(jsonl, "PATIENCE", 0.01)
+    monkeypatch.setattr(jsonl, "LOG_CLOSE_TIMEOUT_S", 0.01)
     with fifo(tmp_path, complaints.append) as (_, sink):
         for _ in range(100):
             sink.add(make_record())
@@ -266,13 +266,13 @@ def test_close_does_not_wait_for_ever(tmp_path, make_record, complaints, monkeyp
 def test_full_disk(make_record, complaints):
     """On a full disk the engine goes on; the first loss and the total are told, once each."""
     with JsonLines.open("/dev/full", complaints.append) as sink:
-        for _ in range(BATCH * 2 + 5):
+        for _ in range(FLUSH_BATCH_SIZE * 2 + 5):
             sink.add(make_record())
         sink.event("workload.ended", status=0)
-    assert sink.lost == BATCH * 2 + 6
+    assert sink.lost == FLUSH_BATCH_SIZE * 2 + 6
     assert complaints == [
         "audit: '/dev/full': No space left on device; events are being lost",
-        f"audit: {BATCH * 2 + 6} events in all are missing in '/dev/full'",
+        f"audit: {FLUSH_BATCH_SIZE * 2 + 6} events in all are missing in '/dev/full'",
     ]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from notifyd.errors import UsageError
-from notifyd.events.jsonl import JsonLines, Manner
+from notifyd.events.jsonl import JsonLines, LogSettings
 from notifyd.events.reading import files_of, lines_of
-from notifyd.events.rotation import Keeping
+from notifyd.events.rotation import RotationPolicy
 from notifyd.events.signing import Signer
 from notifyd.events.verify import verify
 
@@ -40,9 +40,9 @@ def whole(path: Path, **more) -> list[str]:
 def test_rotation_by_size(tmp_path, make_record, complaints, compress):
     """No event is lost, no file is much larger, and each is the continuation of the one before."""
     path = tmp_path / "audit.jsonl"
-    keeping = Keeping(max_size=20_000, compress=compress)
+    keeping = RotationPolicy(max_size=20_000, compress=compress)
     signer = Signer.open(str(tmp_path / "key"))
-    with JsonLines.open(path, complaints.append, Manner(keeping, signer)) as sink:
+    with JsonLines.open(path, complaints.append, LogSettings(keeping, signer)) as sink:
         for tid in range(2000):
             sink.add(make_record(tid=tid))
             if tid % 7 == 0:
@@ -58,7 +58,7 @@ def test_rotation_by_size(tmp_path, make_record, complaints, compress):
 def test_only_some_are_kept(tmp_path, make_record):
     """The oldest go first; what is left says where it begins, and is good."""
     path = tmp_path / "audit.jsonl"
-    with JsonLines.open(path, print, Manner(Keeping(keep=2))) as sink:
+    with JsonLines.open(path, print, LogSettings(RotationPolicy(keep=2))) as sink:
         for tid in range(60):
             sink.add(make_record(tid=tid))
             if tid % 10 == 9:
@@ -72,7 +72,7 @@ def test_only_some_are_kept(tmp_path, make_record):
 def test_rotation_by_age(tmp_path, make_record, monkeypatch):
     """A file that is old enough is followed by another, without an event if need be."""
     path = tmp_path / "audit.jsonl"
-    with JsonLines.open(path, print, Manner(Keeping(max_age=3600))) as sink:
+    with JsonLines.open(path, print, LogSettings(RotationPolicy(max_age=3600))) as sink:
         sink.add(make_record())
         sink.tick()
         assert len(files_of([str(path)])) == 1
@@ -100,7 +100,9 @@ def test_rotation_that_fails(tmp_path, make_record, complaints):
     """The old file grows on; it is told once."""
     path = tmp_path / "folder" / "audit.jsonl"
     path.parent.mkdir()
-    with JsonLines.open(path, complaints.append, Manner(Keeping(max_size=4096))) as sink:
+    with JsonLines.open(
+        path, complaints.append, LogSettings(RotationPolicy(max_size=4096))
+    ) as sink:
         for tid in range(100):
             if tid == 5:
                 path.parent.rename(tmp_path / "moved")
@@ -133,11 +135,11 @@ def test_a_log_that_is_written_needs_no_end(sink, tmp_path, make_record):
 
 WRITER = """
     import sys
-    from notifyd.events.jsonl import JsonLines, Manner
-    from notifyd.events.rotation import Keeping
+    from notifyd.events.jsonl import JsonLines, LogSettings
+    from notifyd.events.rotation import RotationPolicy
     from notifyd.events.signing import Signer
     path, size = sys.argv[1], int(sys.argv[2])
-    manner = Manner(Keeping(max_size=size, compress=True), Signer.open(path + ".key"))
+    manner = LogSettings(RotationPolicy(max_size=size, compress=True), Signer.open(path + ".key"))
     sink = JsonLines.open(path, manner=manner)
     number = 0
     while True:
@@ -217,7 +219,9 @@ def test_a_killed_rotation(tmp_path, make_record):
 def test_rotation_under_load(tmp_path, make_record):
     """While one thread asks for new files, the other loses nothing."""
     path = tmp_path / "audit.jsonl"
-    with JsonLines.open(path, print, Manner(Keeping(max_size=50_000, compress=True))) as sink:
+    with JsonLines.open(
+        path, print, LogSettings(RotationPolicy(max_size=50_000, compress=True))
+    ) as sink:
         stop = threading.Event()
         readers = threading.Thread(target=lambda: _read_until(stop, path))
         readers.start()
@@ -242,13 +246,13 @@ def _read_until(stop: threading.Event, path: Path) -> None:
 
 FILLED = """
     import os, sys
-    from notifyd.events.jsonl import JsonLines, Manner
+    from notifyd.events.jsonl import JsonLines, LogSettings
     from notifyd.events.signing import Signer
     from notifyd.events.verify import verify
     folder, patient = sys.argv[1], sys.argv[2] == "refuse"
     signer = Signer.open(folder + "/key")
     said, told = [], []
-    sink = JsonLines.open(folder + "/a", told.append, Manner(signer=signer, patient=patient))
+    sink = JsonLines.open(folder + "/a", told.append, LogSettings(signer=signer, patient=patient))
     sink.on_full = said.append
     filler = open(folder + "/filler", "wb", buffering=0)
 

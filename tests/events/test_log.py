@@ -80,7 +80,7 @@ def test_structlog_comes_late():
     """Importing all of audit imports neither structlog nor rich nor logging."""
     code = (
         "import sys, notifyd.events.encode, notifyd.events.event, notifyd.events.jsonl\n"
-        "import notifyd.events.log, notifyd.events.tally, notifyd.events.terminal\n"
+        "import notifyd.events.log, notifyd.events.counters, notifyd.events.terminal\n"
         "print(sorted({'structlog', 'rich', 'logging', 'trio'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from notifyd.events.event import undeclared
-from notifyd.events.followers import Wanted
-from notifyd.events.jsonl import JsonLines, Manner
+from notifyd.events.followers import EventFilter
+from notifyd.events.jsonl import JsonLines, LogSettings
 from notifyd.events.record import Line
-from notifyd.events.redact import HIDDEN, KEPT, Redactor
+from notifyd.events.redact import HIDDEN, UNREDACTED_FIELDS, Redactor
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def hiding(tmp_path):
 
     def write(record, *globs):
         path = tmp_path / "a"
-        with JsonLines.open(path, print, Manner(redactor=Redactor(globs))) as sink:
-            reader = sink.follow(Wanted(), lambda: None)
+        with JsonLines.open(path, print, LogSettings(redactor=Redactor(globs))) as sink:
+            reader = sink.follow(EventFilter(), lambda: None)
             sink.add(record)
             sink.event("workload.started", command=["a", "secret"], annotations={"token": "secret"})
             sink.flush()
@@ -45,7 +45,7 @@ def test_everything(hiding, make_record):
     """What a record cannot do without stays."""
     call, _ = hiding(make_record(), "*")
     shown = {name for name, value in call.items() if value != HIDDEN and name != "args"}
-    assert shown <= KEPT
+    assert shown <= UNREDACTED_FIELDS
     assert set(call["args"].values()) == {HIDDEN}
 
 

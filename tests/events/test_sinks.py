@@ -10,7 +10,7 @@ import pytest
 
 from notifyd.errors import UsageError
 from notifyd.events import background
-from notifyd.events.background import Background, KeeperError
+from notifyd.events.background import BackgroundSink, EventWriterError
 from notifyd.events.database import COLUMNS, Database, read_events
 from notifyd.events.encode import encode_event
 from notifyd.events.journal import Journal, entry
@@ -23,7 +23,7 @@ def lines(count: int, start: int = 0) -> bytes:
 
 
 class Slow:
-    """A keeper that waits until it may go on."""
+    """A writer that waits until it may go on."""
 
     def __init__(self) -> None:
         self.kept = b""
@@ -41,7 +41,7 @@ def test_in_order(complaints):
     """Everything that was put is kept, in order, before closing returns."""
     keeper = Slow()
     keeper.may.set()
-    sink = Background(lambda: keeper, "slow", complaints.append)
+    sink = BackgroundSink(lambda: keeper, "slow", complaints.append)
     for at in range(100):
         sink.put(lines(3, at * 3))
     sink.close()
@@ -52,9 +52,9 @@ def test_in_order(complaints):
 
 def test_too_slow(complaints, monkeypatch):
     """What there is no room for is lost, counted, told, and marked where it is missing."""
-    monkeypatch.setattr(background, "MOST_WAITING", 4000)
+    monkeypatch.setattr(background, "MAX_SINK_BACKLOG_BYTES", 4000)
     keeper = Slow()
-    sink = Background(lambda: keeper, "slow", complaints.append)
+    sink = BackgroundSink(lambda: keeper, "slow", complaints.append)
     for at in range(100):
         sink.put(lines(1, at))
     keeper.may.set()
@@ -76,9 +76,9 @@ def test_a_keeper_that_fails(complaints):
     """The engine does not notice; people do."""
 
     def make():
-        raise KeeperError("is not there")
+        raise EventWriterError("is not there")
 
-    sink = Background(make, "journal", complaints.append)
+    sink = BackgroundSink(make, "journal", complaints.append)
     sink.put(lines(3))
     sink.close()
     assert sink.lost == 3
@@ -95,7 +95,7 @@ def test_database(tmp_path, make_record, complaints):
     """Calls and other events by their columns, and whole."""
     path = str(tmp_path / "events.db")
     stream = EventStream()
-    stream.send_to(Background(lambda: Database(path), "database", complaints.append))
+    stream.send_to(BackgroundSink(lambda: Database(path), "database", complaints.append))
     for tid in range(600):
         stream.add(make_record(tid=tid, args={"path": f"/etc/{tid}", "flags": ["a"]}))
     stream.event("arrival.refused", peer="nobody", value=1 << 63)
@@ -131,7 +131,7 @@ def test_no_database(tmp_path):
     """Anything else is refused in one line."""
     file = tmp_path / "a"
     file.write_text("not a database, but long enough to look like one" * 40)
-    with pytest.raises(KeeperError):
+    with pytest.raises(EventWriterError):
         Database(str(file))
     with pytest.raises(UsageError, match="not a database of events"):
         list(read_events(str(file)))
@@ -140,7 +140,7 @@ def test_no_database(tmp_path):
     newer = sqlite3.connect(tmp_path / "newer")
     newer.execute("PRAGMA user_version = 7")
     newer.close()
-    with pytest.raises(KeeperError, match="of version 7"):
+    with pytest.raises(EventWriterError, match="of version 7"):
         Database(str(tmp_path / "newer"))
 
 
@@ -183,7 +183,7 @@ def test_journal(tmp_path, complaints):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(path)
         journal.settimeout(20)
-        sink = Background(lambda: Journal(path), "journal", complaints.append)
+        sink = BackgroundSink(lambda: Journal(path), "journal", complaints.append)
         sink.put(lines(1))
         sink.put(encode_event("odd", {f"text{at}": "x" * 8000 for at in range(100)}))
         small, descriptors, _, _ = socket.recv_fds(journal, 1 << 20, 1)
@@ -202,7 +202,7 @@ def test_journal(tmp_path, complaints):
 
 def test_no_journal(tmp_path, complaints):
     """Where there is none, it is told."""
-    sink = Background(lambda: Journal(str(tmp_path / "none")), "journal", complaints.append)
+    sink = BackgroundSink(lambda: Journal(str(tmp_path / "none")), "journal", complaints.append)
     sink.put(lines(2))
     sink.close()
     assert "is systemd-journald there?" in complaints[0]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from notifyd.events.terminal import MOST, Failures, Refusals, colorful, describe
+from notifyd.events.terminal import MAX_SHOWN_KINDS, Failures, Refusals, colorful, describe
 from notifyd.target.identity import Identity
 
 
@@ -88,13 +88,13 @@ def test_once(make_record, screen):
 def test_at_most_so_many(make_record, screen):
     """After twenty different lines one more says that the rest is only counted."""
     refusals = Refusals(screen)
-    for number in range(MOST + 100):
+    for number in range(MAX_SHOWN_KINDS + 100):
         refusals.add(make_record(args={"path": f"/{number}"}))
     lines = screen.getvalue().splitlines()
-    assert len(lines) == MOST + 1
+    assert len(lines) == MAX_SHOWN_KINDS + 1
     assert lines[-1] == "notifyd: further refusals are only counted"
     assert refusals.summary() == ["100 further refusals were not shown"]
-    assert len(refusals._seen) == MOST
+    assert len(refusals._seen) == MAX_SHOWN_KINDS
 
 
 def test_rules_that_fail(screen):
@@ -104,7 +104,7 @@ def test_rules_that_fail(screen):
         failures.add("a.py:f", f"Traceback\n  File\na.py:3: KeyError: {number}")
     failures.add("a.py:f", "a.py:4: TypeError: no")
     failures.add("b.py:f", "a.py:4: TypeError: no\x1b[2J")
-    for number in range(MOST * 2):
+    for number in range(MAX_SHOWN_KINDS * 2):
         failures.add(f"{number}.py:f", "TimeoutError: no verdict")
     failures.end()
     first, second, third, *_, last = screen.getvalue().splitlines()
@@ -112,7 +112,7 @@ def test_rules_that_fail(screen):
     assert second == "notifyd: a.py:f failed: a.py:4: TypeError: no"
     assert third.isprintable()
     assert last == "notifyd: 5 times: a.py:f failed: a.py:3: KeyError: 0"
-    assert len(screen.getvalue().splitlines()) == MOST + 1
+    assert len(screen.getvalue().splitlines()) == MAX_SHOWN_KINDS + 1
 
 
 def test_hostile_text(make_record, screen):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from notifyd.events.chain import START, last_link, parse, seal
 from notifyd.events.findings import Report
-from notifyd.events.jsonl import JsonLines, Manner
+from notifyd.events.jsonl import JsonLines, LogSettings
 from notifyd.events.reading import files_of
 from notifyd.events.signing import Signer
 from notifyd.events.verify import Verifier, verify
@@ -48,7 +48,7 @@ def log(tmp_path, make_record, signer) -> list[bytes]:
     """The lines of a signed log of two writers; 42 of them, the first and three more its own."""
     path = tmp_path / "audit.jsonl"
     for part in range(2):
-        with JsonLines.open(path, print, Manner(signer=signer)) as sink:
+        with JsonLines.open(path, print, LogSettings(signer=signer)) as sink:
             for tid in range(19):
                 sink.add(make_record(tid=part * 19 + tid))
     lines = path.read_bytes().splitlines(keepends=True)
@@ -248,7 +248,7 @@ test_anything_in_its_place.log = (whole + closing).splitlines(keepends=True)
 def test_over_rotated_files(tmp_path, make_record, signer):
     """Older files are read before the one that is written, packed or not."""
     path = tmp_path / "a"
-    with JsonLines.open(path, print, Manner(signer=signer)) as sink:
+    with JsonLines.open(path, print, LogSettings(signer=signer)) as sink:
         for tid in range(40):
             sink.add(make_record(tid=tid))
             if tid % 10 == 9:
@@ -268,7 +268,7 @@ def test_over_rotated_files(tmp_path, make_record, signer):
 
 def test_a_file_of_nothing_but_findings(tmp_path, monkeypatch):
     """Verifying ends where too much is wrong, and says so: a small file can have many lines."""
-    monkeypatch.setattr("notifyd.events.verify.MOST", 100)
+    monkeypatch.setattr("notifyd.events.verify.MAX_FINDINGS", 100)
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(b"\n" * 1_000_000))
     report = verify([str(path)])

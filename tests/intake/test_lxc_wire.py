@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from notifyd.errors import PeerError
 from notifyd.intake.lxc_wire import (
-    HEADER,
     MAX_COOKIE,
     MAX_PACKET,
     MAX_STRUCT,
-    Request,
+    MESSAGE_HEADER,
+    LxcRequest,
     decode,
     encode,
 )
@@ -31,7 +31,7 @@ def packet(
     more=b"",
 ):
     """A request as LXC writes it, but for what is asked for."""
-    data = HEADER.pack(*header, len(cookie) if length is None else length)
+    data = MESSAGE_HEADER.pack(*header, len(cookie) if length is None else length)
     notif = NOTIF.pack(*note).ljust(header[3], b"\0")[: header[3]]
     response = RESPONSE.pack(answers, 0, 0, 0).ljust(header[4], b"\0")[: header[4]]
     return data + notif + response + cookie + more
@@ -40,7 +40,7 @@ def packet(
 def test_the_layout_of_lxc():
     """Byte for byte, as struct seccomp_notify_proxy_msg has it on 64 bits."""
     data = packet()
-    assert HEADER.size == 32
+    assert MESSAGE_HEADER.size == 32
     assert len(data) == 32 + 80 + 24 + 4
     assert struct.unpack_from("=Qii", data) == (0, 100, 101)
     assert struct.unpack_from("=HHH", data, 16) == (80, 24, 64)
@@ -145,7 +145,7 @@ def test_nearly(data):
     cut = data.draw(st.integers(0, len(good) + 20))
     request = read(bytes(good).ljust(cut, b"\0")[:cut])
     if request is not None:
-        assert isinstance(request, Request)
+        assert isinstance(request, LxcRequest)
         assert len(encode(request, 0, -1, 0)) <= MAX_PACKET
 
 

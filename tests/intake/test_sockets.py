@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from notifyd.errors import UsageError
-from notifyd.intake.sockets import LONGEST, SocketAt, Sockets, open_socket
+from notifyd.intake.sockets import MAX_SOCKET_PATH_BYTES, ListeningSockets, SocketAt, open_socket
 
 pytestmark = pytest.mark.usefixtures("no_fd_left")
 
 OPENS = """
 import sys
 from notifyd.errors import UsageError
-from notifyd.intake.sockets import SocketAt, Sockets
+from notifyd.intake.sockets import SocketAt, ListeningSockets
 sys.stdin.readline()
 try:
-    sockets = Sockets({"one": SocketAt(sys.argv[1])})
+    sockets = ListeningSockets({"one": SocketAt(sys.argv[1])})
 except UsageError as error:
     print("refused:", error, flush=True)
     sys.exit(2)
@@ -99,7 +99,7 @@ def test_the_mode_is_what_was_asked_for(tmp_path: Path, umask: int) -> None:
     path = tmp_path / "made" / "s"
     before = os.umask(umask)
     try:
-        sockets = Sockets({"one": SocketAt(str(path), mode=0o620)})
+        sockets = ListeningSockets({"one": SocketAt(str(path), mode=0o620)})
     finally:
         os.umask(before)
     with sockets:
@@ -180,7 +180,7 @@ def test_a_stale_one_is_replaced(tmp_path: Path) -> None:
     """Its server died without a word."""
     path = tmp_path / "s"
     stale(path)
-    with Sockets({"one": SocketAt(str(path))}), socket.socket(socket.AF_UNIX) as client:
+    with ListeningSockets({"one": SocketAt(str(path))}), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     assert list(tmp_path.iterdir()) == []
 
@@ -214,15 +214,15 @@ def test_a_killed_daemon_holds_nothing(tmp_path: Path, daemons) -> None:
     first.send_signal(signal.SIGKILL)
     first.wait(20)
     (tmp_path / "s.lock").touch()
-    with Sockets({"one": SocketAt(str(path))}):
+    with ListeningSockets({"one": SocketAt(str(path))}):
         assert [one.name for one in tmp_path.iterdir()] == ["s"]
 
 
 def test_too_long(tmp_path: Path) -> None:
     """107 bytes are possible, one more is not."""
     path = f"{tmp_path}/éé"
-    path += "x" * (LONGEST - len(os.fsencode(path)))
-    with Sockets({"one": SocketAt(path)}):
+    path += "x" * (MAX_SOCKET_PATH_BYTES - len(os.fsencode(path)))
+    with ListeningSockets({"one": SocketAt(path)}):
         assert os.path.exists(path)
     assert "108 bytes long; 107 are possible" in refusal(SocketAt(path + "x"))
 
@@ -270,7 +270,7 @@ def test_nothing_is_left_when_a_later_one_fails(tmp_path: Path) -> None:
     }
     with socket.socket(socket.AF_UNIX) as given:
         with pytest.raises(UsageError, match="file"):
-            Sockets(wanted, {"given": given})
+            ListeningSockets(wanted, {"given": given})
         assert given.fileno() == -1
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
@@ -280,7 +280,7 @@ def test_given_ones_are_used_and_stay(tmp_path: Path) -> None:
     path = tmp_path / "theirs"
     given = open_socket(SocketAt(str(path)))
     wanted = {"one": SocketAt(str(tmp_path / "one")), "two": SocketAt(str(tmp_path / "two"))}
-    with Sockets(wanted, {"one": given}) as sockets:
+    with ListeningSockets(wanted, {"one": given}) as sockets:
         assert sockets["one"] is given
         assert sorted(sockets) == ["one", "two"]
         assert sorted(one.name for one in tmp_path.iterdir()) == ["theirs", "two"]
@@ -291,7 +291,7 @@ def test_given_ones_are_used_and_stay(tmp_path: Path) -> None:
 def test_only_what_is_still_ours_is_removed(tmp_path: Path) -> None:
     """Somebody put another file there: it stays."""
     path = tmp_path / "s"
-    with Sockets({"one": SocketAt(str(path))}):
+    with ListeningSockets({"one": SocketAt(str(path))}):
         path.unlink()
         stale(path)
     assert path.is_socket()

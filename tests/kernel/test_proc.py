@@ -33,7 +33,7 @@ Seccomp:\t2
 def test_status():
     """Every field is read, and a name with escapes forges none of them."""
     status = proc.parse_status(TEXT)
-    assert status == proc.Status(
+    assert status == proc.TaskStatus(
         name=b"bad\nTgid:\\t1\\n",
         umask=0o27,
         tgid=100,

@@ -11,20 +11,20 @@ import pytest
 
 from notifyd.kernel import process_vm
 from notifyd.kernel.libc import LIBC
-from notifyd.kernel.process_vm import PAGE
+from notifyd.kernel.process_vm import PAGE_SIZE
 
 
 @pytest.fixture(scope="module")
 def pages():
     """Three pages of which the child has only the first two, as (pid, address)."""
-    memory = mmap.mmap(-1, 3 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = mmap.mmap(-1, 3 * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     hold = ctypes.c_char.from_buffer(memory)
     address = ctypes.addressof(hold)
-    memory[:] = b"a" * (3 * PAGE)
+    memory[:] = b"a" * (3 * PAGE_SIZE)
     ready, say = os.pipe()
     pid = os.fork()
     if not pid:
-        LIBC.munmap(ctypes.c_void_p(address + 2 * PAGE), ctypes.c_size_t(PAGE))
+        LIBC.munmap(ctypes.c_void_p(address + 2 * PAGE_SIZE), ctypes.c_size_t(PAGE_SIZE))
         os.write(say, b"!")
         signal.pause()
         os._exit(0)
@@ -44,7 +44,7 @@ def fault(call, *arguments):
     return caught.value.errno
 
 
-SIZES = [0, 1, 100, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE]
+SIZES = [0, 1, 100, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 2 * PAGE_SIZE]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -57,52 +57,56 @@ def test_write_then_read(pages, size):
     assert process_vm.read_some(pid, address, size) == data
 
 
-@pytest.mark.parametrize("size", [1, 10, PAGE, 3 * PAGE])
+@pytest.mark.parametrize("size", [1, 10, PAGE_SIZE, 3 * PAGE_SIZE])
 def test_read_is_all_or_nothing(pages, size):
     """A read that reaches an unmapped page is EFAULT."""
     pid, address = pages
-    assert fault(process_vm.read, pid, address + 2 * PAGE - size + 1, size) == errno.EFAULT
+    assert fault(process_vm.read, pid, address + 2 * PAGE_SIZE - size + 1, size) == errno.EFAULT
 
 
 def test_read_some_stops_at_the_hole(pages):
     """A read that may be short ends where the mapping ends."""
     pid, address = pages
-    process_vm.write(pid, address, b"b" * (2 * PAGE))
-    assert process_vm.read_some(pid, address + PAGE - 5, 3 * PAGE) == b"b" * (PAGE + 5)
-    assert fault(process_vm.read_some, pid, address + 2 * PAGE, 10) == errno.EFAULT
+    process_vm.write(pid, address, b"b" * (2 * PAGE_SIZE))
+    assert process_vm.read_some(pid, address + PAGE_SIZE - 5, 3 * PAGE_SIZE) == b"b" * (
+        PAGE_SIZE + 5
+    )
+    assert fault(process_vm.read_some, pid, address + 2 * PAGE_SIZE, 10) == errno.EFAULT
 
 
 def test_write_into_the_hole(pages):
     """A write that reaches an unmapped page is EFAULT."""
     pid, address = pages
-    assert fault(process_vm.write, pid, address + 2 * PAGE - 5, b"123456") == errno.EFAULT
+    assert fault(process_vm.write, pid, address + 2 * PAGE_SIZE - 5, b"123456") == errno.EFAULT
 
 
-@pytest.mark.parametrize("length", [0, 1, 254, 255, 256, 257, PAGE - 1, PAGE, PAGE + 300])
-@pytest.mark.parametrize("start", [0, 1, PAGE - 1, PAGE - 256])
+@pytest.mark.parametrize(
+    "length", [0, 1, 254, 255, 256, 257, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 300]
+)
+@pytest.mark.parametrize("start", [0, 1, PAGE_SIZE - 1, PAGE_SIZE - 256])
 def test_strings(pages, start, length):
     """A string of any length at any place in a page comes whole and without its NUL."""
     pid, address = pages
-    if start + length + 1 > 2 * PAGE:
-        length = 2 * PAGE - start - 1
-    process_vm.write(pid, address, b"z" * (2 * PAGE))
+    if start + length + 1 > 2 * PAGE_SIZE:
+        length = 2 * PAGE_SIZE - start - 1
+    process_vm.write(pid, address, b"z" * (2 * PAGE_SIZE))
     process_vm.write(pid, address + start, b"x" * length + b"\0")
-    assert process_vm.read_string(pid, address + start, 2 * PAGE) == b"x" * length
+    assert process_vm.read_string(pid, address + start, 2 * PAGE_SIZE) == b"x" * length
 
 
 def test_string_that_ends_with_the_mapping(pages):
     """The page after the one with the NUL is never touched."""
     pid, address = pages
-    process_vm.write(pid, address + 2 * PAGE - 4, b"end\0")
-    assert process_vm.read_string(pid, address + 2 * PAGE - 4, 4096) == b"end"
+    process_vm.write(pid, address + 2 * PAGE_SIZE - 4, b"end\0")
+    assert process_vm.read_string(pid, address + 2 * PAGE_SIZE - 4, 4096) == b"end"
 
 
 def test_string_without_end(pages):
     """A string that runs into an unmapped page is EFAULT."""
     pid, address = pages
-    process_vm.write(pid, address + PAGE, b"y" * PAGE)
-    for start in (2 * PAGE - 4, 2 * PAGE - 300, PAGE):
-        assert fault(process_vm.read_string, pid, address + start, 3 * PAGE) == errno.EFAULT
+    process_vm.write(pid, address + PAGE_SIZE, b"y" * PAGE_SIZE)
+    for start in (2 * PAGE_SIZE - 4, 2 * PAGE_SIZE - 300, PAGE_SIZE):
+        assert fault(process_vm.read_string, pid, address + start, 3 * PAGE_SIZE) == errno.EFAULT
 
 
 @pytest.mark.parametrize("limit", [1, 3, 256, 257, 300])
@@ -120,16 +124,18 @@ def test_old_bytes_are_no_part_of_a_string(pages):
     pid, address = pages
     process_vm.write(pid, address, b"a" * 200 + b"\0" + b"b" * 100)
     process_vm.read_string(pid, address, 300)
-    process_vm.write(pid, address + 2 * PAGE - 10, b"c" * 10)
-    assert fault(process_vm.read_string, pid, address + 2 * PAGE - 10, 10) == errno.ENAMETOOLONG
+    process_vm.write(pid, address + 2 * PAGE_SIZE - 10, b"c" * 10)
+    assert (
+        fault(process_vm.read_string, pid, address + 2 * PAGE_SIZE - 10, 10) == errno.ENAMETOOLONG
+    )
 
 
-@pytest.mark.parametrize("address", [0, 1, 2**47, 2**63, 2**64 - PAGE, 2**64 - 1, 2**64])
+@pytest.mark.parametrize("address", [0, 1, 2**47, 2**63, 2**64 - PAGE_SIZE, 2**64 - 1, 2**64])
 def test_wild_addresses(pages, address):
     """Addresses that no process has are EFAULT for every function."""
     pid, _ = pages
     assert fault(process_vm.read, pid, address, 8) == errno.EFAULT
-    assert fault(process_vm.read, pid, address, 2 * PAGE) == errno.EFAULT
+    assert fault(process_vm.read, pid, address, 2 * PAGE_SIZE) == errno.EFAULT
     assert fault(process_vm.read_some, pid, address, 8) == errno.EFAULT
     assert fault(process_vm.read_string, pid, address, 4096) == errno.EFAULT
     assert fault(process_vm.write, pid, address, b"12345678") == errno.EFAULT

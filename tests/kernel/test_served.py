@@ -57,11 +57,11 @@ def test_local_devices_have_no_served_ones():
 
 def test_a_page_is_there_once_it_is_touched():
     """Neither a page that was not, nor what no process can have."""
-    memory = mmap.mmap(-1, 4 * process_vm.PAGE)
+    memory = mmap.mmap(-1, 4 * process_vm.PAGE_SIZE)
     start = ctypes.addressof(view := ctypes.c_char.from_buffer(memory))
-    second = start + 2 * process_vm.PAGE
+    second = start + 2 * process_vm.PAGE_SIZE
     assert not process_vm.is_there(os.getpid(), second)
-    memory[2 * process_vm.PAGE] = 1
+    memory[2 * process_vm.PAGE_SIZE] = 1
     assert process_vm.is_there(os.getpid(), second + 7)
     assert not process_vm.is_there(os.getpid(), (1 << 64) - 1)
     assert not process_vm.is_there(1 << 22, second)

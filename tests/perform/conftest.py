@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from notifyd.perform.execute import Executor
-from notifyd.perform.order import Order, Place, Reply
+from notifyd.perform.helper_request import HelperReply, HelperRequest, Place
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @pytest.fixture
-def execute(own: int, no_fd_left: None) -> Callable[..., tuple[Reply, int | None]]:
+def execute(own: int, no_fd_left: None) -> Callable[..., tuple[HelperReply, int | None]]:
     """Do an order: `execute("mkdirat", [Place(...)], [args])`."""
     executor = Executor(own, (0, 0))
 
     def run(
         call: str, places: list[Place], args: list, *fds: int, **more
-    ) -> tuple[Reply, int | None]:
-        return executor.run(Order(call, tuple(places), tuple(args), **more), fds)
+    ) -> tuple[HelperReply, int | None]:
+        return executor.run(HelperRequest(call, tuple(places), tuple(args), **more), fds)
 
     return run
 

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from notifyd.errors import CannotPerform
-from notifyd.perform.closing import MOST, Closing
+from notifyd.perform.closing import MAX_UNAWAITED_CLOSES, Closing
 
 PATIENCE = 20.0  # seconds
 
@@ -50,7 +50,7 @@ def test_what_is_in_no_tree():
 def test_closings_that_wait_are_bounded(no_fd_left):
     """Nobody waits for them; too many, and there is no room until one is over."""
     closing, go = Closing(), threading.Event()
-    for _ in range(MOST - 1):
+    for _ in range(MAX_UNAWAITED_CLOSES - 1):
         closing.later(go.wait)
     closing.check_room()
     closing.later(go.wait)
@@ -72,7 +72,7 @@ async def _cancelled(closing: Closing, go: threading.Event) -> None:
 
 def test_who_does_not_wait_any_more_leaves_it_behind():
     """A target that is killed: what it waited for counts from then on, until it is over."""
-    closing, gos = Closing(), [threading.Event() for _ in range(MOST)]
+    closing, gos = Closing(), [threading.Event() for _ in range(MAX_UNAWAITED_CLOSES)]
 
     async def main() -> None:
         for go in gos:

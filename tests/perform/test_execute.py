@@ -12,14 +12,14 @@ from notifyd.kernel.openat2 import (
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
 )
-from notifyd.perform.order import Last, Need, Place, Slot, Use
+from notifyd.perform.helper_request import ArgumentUse, LastComponent, Need, Place, Slot
 
 FLAGS_READ = (os.O_RDONLY, 0, 0)
 MAKE = (os.O_CREAT | os.O_WRONLY, 0o666, 0)
-MKDIR = (Slot(Use.AT, 0), 0o777)
+MKDIR = (Slot(ArgumentUse.AT, 0), 0o777)
 
 
-def place(path, last=Last.FOLLOW, seen=None):
+def place(path, last=LastComponent.FOLLOW, seen=None):
     return Place(-1, os.fsencode(path), last, os.fsencode(seen) if seen else None)
 
 
@@ -71,9 +71,11 @@ def test_an_open_gives_a_descriptor(execute, tree):
 )
 def test_an_open_fails_as_the_kernels(name, flags, number, execute, tree):
     """Each with the errno that open(2) has for it; the last two are notifyd's own."""
-    last = Last.NOFOLLOW if flags & os.O_NOFOLLOW else Last.FOLLOW
+    last = LastComponent.NOFOLLOW if flags & os.O_NOFOLLOW else LastComponent.FOLLOW
     if flags & os.O_CREAT:
-        last = Last.MADE_HERE if flags & (os.O_EXCL | os.O_NOFOLLOW) else Last.MADE
+        last = (
+            LastComponent.MADE_HERE if flags & (os.O_EXCL | os.O_NOFOLLOW) else LastComponent.MADE
+        )
     reply, descriptor = execute("open", [place(f"{tree}/{name}", last)], (flags, 0o600, 0))
     assert (reply.errno, descriptor) == (number, None)
 
@@ -82,7 +84,9 @@ def test_a_file_is_made_behind_a_link_with_the_umask(execute, tree):
     """A dangling link names the file to make; the mode is cut by the umask."""
     before = os.umask(0)
     try:
-        reply, descriptor = execute("open", [place(tree / "dangling", Last.MADE)], MAKE, umask=0o27)
+        reply, descriptor = execute(
+            "open", [place(tree / "dangling", LastComponent.MADE)], MAKE, umask=0o27
+        )
     finally:
         os.umask(before)
     os.close(descriptor)
@@ -96,7 +100,9 @@ def test_what_moved_is_left_alone(execute, tree):
     reply, descriptor = execute("open", [place(tree / "link", seen=seen)], FLAGS_READ)
     assert (reply.need, descriptor) == (Need.MOVED, None)
     reply, _ = execute(
-        "mkdirat", [place(tree / "dirlink/new", Last.NAME, seen)], [Slot(Use.AT, 0), 0o777]
+        "mkdirat",
+        [place(tree / "dirlink/new", LastComponent.NAME, seen)],
+        [Slot(ArgumentUse.AT, 0), 0o777],
     )
     assert reply.need == Need.MOVED
     assert list((tree / "dir").iterdir()) == []
@@ -106,7 +112,9 @@ def test_what_the_rule_saw_is_done(execute, tree):
     """A path through a link, by the name that it resolves to."""
     seen = tree / "dir/new"
     reply, _ = execute(
-        "mkdirat", [place(tree / "dirlink/new", Last.NAME, seen)], [Slot(Use.AT, 0), 0o777]
+        "mkdirat",
+        [place(tree / "dirlink/new", LastComponent.NAME, seen)],
+        [Slot(ArgumentUse.AT, 0), 0o777],
     )
     assert reply.errno == 0
     assert seen.is_dir()
@@ -120,11 +128,13 @@ def test_proc_self_is_somebody_elses(execute, child):
     selves = ((child.pid,),) * 2
     _, descriptor = execute("open", [path], FLAGS_READ, selves=selves)
     assert f"Pid:\t{child.pid}\n".encode() in read(descriptor)
-    link = [Slot(Use.FD, 0), b"", Slot(Use.OUT, 64), 64]
-    reply, _ = execute("readlinkat", [place("/proc/self", Last.NOFOLLOW)], link, selves=selves)
+    link = [Slot(ArgumentUse.FD, 0), b"", Slot(ArgumentUse.OUT, 64), 64]
+    reply, _ = execute(
+        "readlinkat", [place("/proc/self", LastComponent.NOFOLLOW)], link, selves=selves
+    )
     assert reply.outs == (str(child.pid).encode(),)
     reply, _ = execute(
-        "readlinkat", [place("/proc/thread-self/exe", Last.NOFOLLOW)], link, selves=selves
+        "readlinkat", [place("/proc/thread-self/exe", LastComponent.NOFOLLOW)], link, selves=selves
     )
     assert reply.outs[0][: reply.value].endswith(b"sleep")
 
@@ -143,14 +153,14 @@ def test_a_descriptor_of_proc_is_the_targets(execute, child):
 
 def test_readlink_of_no_link_is_einval(execute, tree):
     """As readlink(2) has it for what is no link."""
-    args = [Slot(Use.FD, 0), b"", Slot(Use.OUT, 64), 64]
-    reply, _ = execute("readlinkat", [place(tree / "file", Last.NOFOLLOW)], args)
+    args = [Slot(ArgumentUse.FD, 0), b"", Slot(ArgumentUse.OUT, 64), 64]
+    reply, _ = execute("readlinkat", [place(tree / "file", LastComponent.NOFOLLOW)], args)
     assert reply.errno == errno.EINVAL
 
 
 def test_a_file_does_not_grow_beyond_the_limit(execute, tree):
     """RLIMIT_FSIZE of the target, for this call alone."""
-    args = [Slot(Use.PATH, 0), 1000]
+    args = [Slot(ArgumentUse.PATH, 0), 1000]
     reply, _ = execute("truncate", [place(tree / "file")], args, limit=10)
     assert reply.errno == errno.EFBIG
     reply, _ = execute("truncate", [place(tree / "file")], args)
@@ -162,7 +172,9 @@ def test_no_effect_through_dots(execute, tree):
     """The kernel refuses `.` and `..` as names, and so does an order, whatever the rule saw."""
     for name in (".", "..", "dir/..", "/"):
         path = name if name == "/" else f"{tree}/{name}"
-        reply, _ = execute("unlinkat", [place(path, Last.NAME, tree)], [Slot(Use.AT, 0), 0x200])
+        reply, _ = execute(
+            "unlinkat", [place(path, LastComponent.NAME, tree)], [Slot(ArgumentUse.AT, 0), 0x200]
+        )
         assert reply.errno in (errno.EINVAL, errno.ENOTEMPTY, errno.EBUSY)
     assert (tree / "dir").is_dir()
 
@@ -201,7 +213,7 @@ def test_what_is_made_behind_a_link_is_within_the_limits(text, limits, made, exe
     (tree / "way").symlink_to(text)
     start = os.open(tree, os.O_PATH)
     try:
-        way = Place(0, b"way", Last.MADE)
+        way = Place(0, b"way", LastComponent.MADE)
         reply, descriptor = execute("openat2", [way], (os.O_CREAT, 0o600, limits), start)
     finally:
         os.close(start)
@@ -217,8 +229,8 @@ def test_an_empty_path_is_no_name(call, execute, tree):
     """It is ENOENT, and not the entry of /proc/self/fd that its start has."""
     start = os.open(tree, os.O_PATH)
     try:
-        empty = Place(0, b"", Last.NAME)
-        reply, _ = execute(call, [empty], [Slot(Use.AT, 0), 0], start)
+        empty = Place(0, b"", LastComponent.NAME)
+        reply, _ = execute(call, [empty], [Slot(ArgumentUse.AT, 0), 0], start)
     finally:
         os.close(start)
     assert reply.errno == errno.ENOENT

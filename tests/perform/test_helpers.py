@@ -16,12 +16,14 @@ from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, proc, unix
 from notifyd.perform import helpers as pool
 from notifyd.perform.helper import CLOSED, READY
+from notifyd.perform.helper_request import HelperRequest, LastComponent, Place
 from notifyd.perform.helpers import Helper, Helpers
-from notifyd.perform.order import Last, Order, Place
-from notifyd.perform.where import Plan
+from notifyd.perform.placement import HelperPlan
 
 KEY, OTHER = b"one", b"other"
-OPEN = Order("open", (Place(-1, b"/etc/passwd", Last.FOLLOW),), (os.O_RDONLY, 0, 0))
+OPEN = HelperRequest(
+    "open", (Place(-1, b"/etc/passwd", LastComponent.FOLLOW),), (os.O_RDONLY, 0, 0)
+)
 
 
 def plan(stack):
@@ -33,13 +35,13 @@ def plan(stack):
     process = pidfd.open_process(os.getpid())
     stack.callback(os.close, process)
     ids = os.geteuid(), os.geteuid(), os.getegid(), os.getegid()
-    return Plan(0, ids, tuple(os.getgroups()), 0, False), [process, directory, root]
+    return HelperPlan(0, ids, tuple(os.getgroups()), 0, False), [process, directory, root]
 
 
 def impossible(stack):
     """A helper that cannot be: nobody has that many namespaces to join."""
     wanted, fds = plan(stack)
-    return Plan(0x7FFFFFFF, wanted.ids, wanted.groups, 0, False), fds
+    return HelperPlan(0x7FFFFFFF, wanted.ids, wanted.groups, 0, False), fds
 
 
 @asynccontextmanager
@@ -107,14 +109,16 @@ def test_what_it_gave_is_ours_alone(no_fd_left, tmp_path):
     """A helper that has answered has nothing open: each time, at once."""
     path = tmp_path / "lock"
     path.touch()
-    order = Order("open", (Place(-1, bytes(path), Last.FOLLOW),), (os.O_RDWR, 0, 0))
+    request = HelperRequest(
+        "open", (Place(-1, bytes(path), LastComponent.FOLLOW),), (os.O_RDWR, 0, 0)
+    )
 
     async def body():
         async with helping() as helpers:
             helper = await helpers.get(KEY, plan)
             with path.open() as held:
                 for _ in range(300):
-                    helper.send(order, [])
+                    helper.send(request, [])
                     _, fd = await helper.answer()
                     fcntl.flock(fd, fcntl.LOCK_EX)
                     os.close(fd)
@@ -199,13 +203,14 @@ def test_a_busy_helper_holds_up_nobody(no_fd_left):
 
 def test_there_are_never_too_many(no_fd_left, monkeypatch):
     """Where all wait, one more call is refused in the end."""
-    monkeypatch.setattr(pool, "MOST", 2)
+    monkeypatch.setattr(pool, "MAX_HELPERS", 2)
 
     async def body():
         async with helping() as helpers:
             for _ in range(2):
                 await helpers.get(KEY, plan)
-            monkeypatch.setattr(pool, "PATIENCE", 0.3)  # to become a helper may take longer
+            # to become a helper may take longer
+            monkeypatch.setattr(pool, "HELPER_START_TIMEOUT_S", 0.3)
             with pytest.raises(CannotPerform, match="2 calls that are performed wait"):
                 await helpers.get(KEY, plan)
 
@@ -214,7 +219,7 @@ def test_there_are_never_too_many(no_fd_left, monkeypatch):
 
 def test_an_idle_one_makes_room(no_fd_left, monkeypatch):
     """For a context that has none yet."""
-    monkeypatch.setattr(pool, "MOST", 2)
+    monkeypatch.setattr(pool, "MAX_HELPERS", 2)
 
     async def body():
         async with helping() as helpers:
@@ -234,10 +239,10 @@ def test_the_idle_end(no_fd_left, monkeypatch):
         async with helping() as helpers:
             busy = await helpers.get(KEY, plan)
             helpers.give_back(await helpers.get(KEY, plan))
-            helpers.tidy()
+            helpers.prune()
             assert helpers.count == 2
-            monkeypatch.setattr(pool, "IDLE", 0.0)
-            helpers.tidy()
+            monkeypatch.setattr(pool, "HELPER_IDLE_TIMEOUT_S", 0.0)
+            helpers.prune()
             assert helpers.count == 1
             helpers.give_back(busy)
 
@@ -273,7 +278,7 @@ def test_what_cannot_be_is_told(no_fd_left):
 
 def test_idle_ones_go_and_the_zygote_with_them(no_fd_left, monkeypatch):
     """Nothing is left of a workload that does nothing; its next call makes all of it anew."""
-    monkeypatch.setattr(pool, "IDLE", 0.0)
+    monkeypatch.setattr(pool, "HELPER_IDLE_TIMEOUT_S", 0.0)
 
     def children() -> str:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
@@ -284,10 +289,10 @@ def test_idle_ones_go_and_the_zygote_with_them(no_fd_left, monkeypatch):
         async with helping() as helpers:
             for _ in range(2):
                 helper = await helpers.get(KEY, plan)
-                helpers.tidy()
+                helpers.prune()
                 assert children() != before  # it is busy
                 helpers.give_back(helper)
-                helpers.tidy()
+                helpers.prune()
                 assert children() == before
 
     run(body)

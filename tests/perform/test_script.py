@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from notifyd.perform.script import HEAD, interpreter
+from notifyd.perform.script import BINPRM_BUF_SIZE, interpreter
 
 NAME = b"/i"
 LINES = {
@@ -16,7 +16,7 @@ LINES = {
     b"#!/i arg": (NAME, b"arg"),
     b"#!/i\0arg\n": (NAME, None),
     b"#!/i a\0b\n": (NAME, b"a"),
-    b"#!/i " + b"x" * 300: (NAME, b"x" * (HEAD - 1 - 5)),
+    b"#!/i " + b"x" * 300: (NAME, b"x" * (BINPRM_BUF_SIZE - 1 - 5)),
     b"#!" + b"/" * 300: None,
     b"#!" + b"/" * 300 + b"\n": None,
     b"#!" + b" " * 300: None,
@@ -30,7 +30,7 @@ LINES = {
 @pytest.mark.parametrize("head", LINES, ids=lambda head: repr(head[:20]))
 def test_a_first_line(head):
     """The name ends at a blank or a NUL, all else is one argument, and a cut name is none."""
-    assert interpreter(head[:HEAD]) == LINES[head]
+    assert interpreter(head[:BINPRM_BUF_SIZE]) == LINES[head]
 
 
 @pytest.mark.parametrize("head", LINES, ids=lambda head: repr(head[:20]))
@@ -43,7 +43,7 @@ def test_the_kernel_reads_it_so(head, tmp_path):
     # A name as long as the one that is tested would be cut elsewhere: a short relative one.
     script.write_bytes(head.replace(b"/i", b"./i"))
     script.chmod(0o755)
-    found = interpreter(script.read_bytes()[:HEAD])
+    found = interpreter(script.read_bytes()[:BINPRM_BUF_SIZE])
     try:
         done = subprocess.run(["./script", "last"], cwd=tmp_path, capture_output=True, check=False)
     except OSError:

@@ -8,13 +8,13 @@ import pytest
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials, namespaces, pidfd
+from notifyd.perform.placement import HelperPlan
 from notifyd.perform.travel import Traveller, powers
-from notifyd.perform.where import Plan
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="joining namespaces needs root")
 KINDS = ("mnt", "uts", "ipc")
-JOIN = sum(namespaces.KINDS[kind] for kind in KINDS)
-PLAN = Plan(JOIN, (0, 0, 0, 0), (), 0, True)
+JOIN = sum(namespaces.NAMESPACE_TYPES[kind] for kind in KINDS)
+PLAN = HelperPlan(JOIN, (0, 0, 0, 0), (), 0, True)
 
 
 @pytest.fixture

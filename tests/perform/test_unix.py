@@ -10,8 +10,8 @@ import pytest
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials, statmount
-from notifyd.perform.deed import Moved
-from notifyd.perform.persona import Persona
+from notifyd.perform.credentials import Credentials
+from notifyd.perform.performed_call import Moved
 from notifyd.perform.stage import Stage
 from notifyd.perform.unix import UnixPlace
 
@@ -107,12 +107,12 @@ def test_a_socket_is_called_what_it_was_bound_to(a_place, tmp_path_factory, text
     place = dataclasses.replace(
         a_place(told.encode(), seen.encode()), mounts=(statmount.mount_of(start),)
     )
-    persona = Persona(ids[0], ids[0], ids[1], ids[1], (), 0, 0)
+    creds = Credentials(ids[0], ids[0], ids[1], ids[1], (), 0, 0)
     names = []
 
     def work():
         place.stage.build()
-        change = persona.change(None, place.stage.powers)
+        change = creds.change(None, place.stage.powers)
         credentials.unshare(credentials.CLONE_FS)
         os.fchdir(start)
         os.umask(0o077)

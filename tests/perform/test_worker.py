@@ -96,17 +96,17 @@ def test_the_end_of_the_supervisor_does_not_disturb_a_late_one():
 
 def test_a_workload_has_so_many_threads_and_no_more(monkeypatch):
     """Whoever wants one more is told so; others, and it itself later, get theirs."""
-    monkeypatch.setattr(worker, "MOST", 5)
+    monkeypatch.setattr(worker, "MAX_THREADS", 5)
     gate, begun = threading.Event(), []
 
     async def main():
         async with trio.open_nursery() as nursery:
-            token = worker.CREW.set(worker.Crew())
+            token = worker.CREW.set(worker.ThreadPool())
             for _ in range(5):
                 nursery.start_soon(worker.run, lambda: (begun.append(1), gate.wait(20)))
             while len(begun) < 5:
                 await trio.sleep(0.002)
-            with pytest.raises(worker.Crowded, match="5 threads wait"):
+            with pytest.raises(worker.TooManyThreads, match="5 threads wait"):
                 await worker.run(lambda: 42)
             crew = worker.CREW.get()
             worker.CREW.reset(token)
@@ -121,16 +121,16 @@ def test_a_workload_has_so_many_threads_and_no_more(monkeypatch):
 
 def test_threads_that_do_not_come_back_are_bounded(monkeypatch):
     """Targets that are killed leave some behind; beyond that, no more are made for the workload."""
-    monkeypatch.setattr(worker, "MOST_LEFT", 3)
+    monkeypatch.setattr(worker, "MAX_ABANDONED_THREADS", 3)
     gate = threading.Event()
 
     async def main():
-        crew = worker.Crew()
+        crew = worker.ThreadPool()
         worker.CREW.set(crew)
         for _ in range(3):
             with trio.move_on_after(0.01):
                 await worker.run(lambda: gate.wait(20))
-        with pytest.raises(worker.Crowded, match="left behind"):
+        with pytest.raises(worker.TooManyThreads, match="left behind"):
             await worker.run(lambda: 42)
         gate.set()
         while len(crew):

@@ -30,7 +30,7 @@ from notifyd import (
     on,
 )
 from notifyd.bpf import profile
-from notifyd.engine.decide import Decision, Inquiry
+from notifyd.engine.decide import Decision, ResumableEvaluation
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import entries, native
 from notifyd.policy.call import ARCH, NR
@@ -114,7 +114,7 @@ def outcome(lowered, rules, call):
     if action != profile.NOTIFY:
         return action
     steps = rules.plans.get((call.note[ARCH], call.note[NR]), ())
-    return Inquiry(call.note, steps, rules, call.origin).ask()
+    return ResumableEvaluation(call.note, steps, rules, call.origin).ask()
 
 
 def allowed(found, yes: bool) -> bool:
@@ -171,7 +171,7 @@ def test_the_kernel_decides_what_the_supervisor_would(files_):
             if action == profile.NOTIFY:
                 continue
             steps = rules.plans.get((call.note[ARCH], call.note[NR]), ())
-            verdict = Inquiry(call.note, steps, rules, call.origin).ask().verdict
+            verdict = ResumableEvaluation(call.note, steps, rules, call.origin).ask().verdict
             assert _action(verdict) == action, (call, verdict)
 
 

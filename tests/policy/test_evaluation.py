@@ -21,7 +21,7 @@ from notifyd import (
     always,
     on,
 )
-from notifyd.engine.decide import Inquiry
+from notifyd.engine.decide import ResumableEvaluation
 from notifyd.policy.call import ARCH, NR
 from notifyd.policy.load import load, shipped
 from notifyd.policy.rule import DECLARED
@@ -58,7 +58,7 @@ def decided(files, call=None, **more):
     rules = RuleSet.build(*files, **more)
     call = call or make_call(Open, path="/asked")
     steps = rules.plans.get((call.note[ARCH], call.note[NR]), ())
-    return Inquiry(call.note, steps, rules, call.origin).ask()
+    return ResumableEvaluation(call.note, steps, rules, call.origin).ask()
 
 
 @pytest.mark.parametrize("first", PASSING)
@@ -191,10 +191,12 @@ def test_the_event_tells_what_the_target_asked_for(file_of):
     """The record is of the program's call, with or without changes."""
     rules = RuleSet.build(file_of(Allow(path="/b")), file_of(lambda call: call.path and None))
     call = make_call(Open, path="/asked")
-    inquiry = Inquiry(call.note, rules.plans[call.note[ARCH], call.note[NR]], rules, call.origin)
-    found = inquiry.ask()
+    evaluation = ResumableEvaluation(
+        call.note, rules.plans[call.note[ARCH], call.note[NR]], rules, call.origin
+    )
+    found = evaluation.ask()
     assert found.call.pathname == b"/b"
-    assert inquiry.as_made(found.call).pathname == b"/asked"
+    assert evaluation.as_made(found.call).pathname == b"/asked"
 
 
 # -- questions

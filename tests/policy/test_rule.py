@@ -26,7 +26,7 @@ from notifyd import (
 from notifyd.errors import UsageError
 from notifyd.policy.call import Call
 from notifyd.policy.conditions import Bits, OneOf
-from notifyd.policy.rule import DECLARED, OPTIONS, PATIENCE, WANTED, Always, Rule, Setting
+from notifyd.policy.rule import DECLARED, OPTIONS, RULE_TIMEOUT_S, WANTED, Always, Rule, Setting
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,11 @@ def test_on_notes_a_rule_and_returns_the_function(declared):
     assert found.claim.operations == (Open, Mknod)
     assert found.claim.file == __file__
     assert found.name == "test_rule.py:rule"
-    assert (found.patience, found.on_error, found.is_async) == (PATIENCE, Deny(errno.EPERM), False)
+    assert (found.patience, found.on_error, found.is_async) == (
+        RULE_TIMEOUT_S,
+        Deny(errno.EPERM),
+        False,
+    )
 
 
 def test_on_takes_its_settings(declared):

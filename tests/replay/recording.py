@@ -3,7 +3,7 @@
 from typing import Any
 
 from notifyd.events.encode import encode_calls
-from notifyd.events.record import Record
+from notifyd.events.record import CallRecord
 from notifyd.policy.call import Call
 from notifyd.target.identity import Identity
 
@@ -30,4 +30,4 @@ def record_of(call: Call, verdict: str = "allow", **fields: Any) -> bytes:
         "racy": False,
         "took_ns": 1000,
     }
-    return encode_calls([Record(**{**known, **fields})])
+    return encode_calls([CallRecord(**{**known, **fields})])

@@ -8,7 +8,7 @@ from recording import record_of
 
 from notifyd import Connect, Open
 from notifyd.engine.answer import CAUSES
-from notifyd.replay.compare import Kind
+from notifyd.replay.compare import ReplayStatus
 from notifyd.testing import make_call
 
 NO_WRITING = """
@@ -58,8 +58,8 @@ def test_a_misspelt_attribute_is_a_fault_of_the_rule(found, operation, look):
     text = f"@on({operation.__name__})\ndef r(call):\n    {look}\n"
     (finding,) = found(text, record_of(made, "deny", errno=errno.EPERM, how="answered"))
     assert finding.broken
-    assert finding.kind is Kind.SAME
+    assert finding.kind is ReplayStatus.SAME
     assert "AttributeError" in finding.reason
     spelt = f"@on({operation.__name__})\ndef r(call):\n    call.process.cwd\n"
     (known,) = found(spelt, record_of(made))
-    assert (known.kind, known.broken) == (Kind.UNTOLD, False)
+    assert (known.kind, known.broken) == (ReplayStatus.UNTOLD, False)

@@ -14,7 +14,7 @@ from recording import record_of
 
 from notifyd import Connect, Exec, GetRandom, Mknod, Open, SetHostname, Socket
 from notifyd.policy.verdicts import Allow
-from notifyd.replay.compare import Kind, compared
+from notifyd.replay.compare import ReplayStatus, compared
 from notifyd.replay.event import event_of
 from notifyd.testing import FakeProcess, make_call
 
@@ -208,7 +208,7 @@ def test_async_rules_wait_for_nothing(one):
 
 
 def test_async_rules_miss_as_plain_ones_do(one):
-    """A look at what is not there ends the inquiry."""
+    """A look at what is not there ends the evaluation."""
     rule = "@on(Open)\nasync def r(call):\n    await trio.sleep(1)\n    return call.path\n"
     assert one(rule, line("read")) == ("untold", "allow", "path")
 
@@ -217,7 +217,7 @@ def test_a_rule_that_fails_gives_its_on_error(found):
     """As it would in a run; that it failed is told."""
     rule = "@on(Open, on_error=Deny(errno.EIO))\ndef r(call):\n    raise ValueError('oh')\n"
     (finding,) = found(rule, line("read"))
-    assert (finding.kind, finding.after, finding.broken) == (Kind.CHANGE, "deny EIO", True)
+    assert (finding.kind, finding.after, finding.broken) == (ReplayStatus.CHANGE, "deny EIO", True)
     assert "ValueError: oh" in finding.reason
     (finding,) = found("@on(Open)\ndef r(call): return 'yes'\n", line("read"))
     assert (finding.after, finding.broken) == ("deny EPERM", True)
@@ -267,9 +267,9 @@ def test_asking_is_a_verdict_of_its_own():
     """What a person said is not what a person would say, and is not compared."""
     asks = SimpleNamespace(kind="ask")
     asked = event_of(line("read", "ask", errno=errno.EPERM))
-    assert compared(asked, asks).kind is Kind.SAME
-    assert compared(event_of(line("read")), asks).kind is Kind.CHANGE
-    assert compared(asked, Allow()).kind is Kind.CHANGE
+    assert compared(asked, asks).kind is ReplayStatus.SAME
+    assert compared(event_of(line("read")), asks).kind is ReplayStatus.CHANGE
+    assert compared(asked, Allow()).kind is ReplayStatus.CHANGE
 
 
 def test_the_keyboard_is_no_fault_of_the_rule(found):

@@ -21,7 +21,7 @@ from notifyd.policy.call import ARG0, Call, Raw, RawCall
 from notifyd.policy.operations import OPERATIONS
 from notifyd.replay.event import event_of
 from notifyd.replay.missing import NotRecorded
-from notifyd.replay.record import Record
+from notifyd.replay.record import RecordedCall
 from notifyd.replay.register import Register
 
 LINES = [
@@ -127,9 +127,9 @@ def made(operation: type[Call], variant: Variant, arch: Arch, six: list[int], se
     return operation(note, variant, Memory(seed))  # type: ignore[arg-type]
 
 
-def recorded(call: Call, arch: Arch) -> Record:
+def recorded(call: Call, arch: Arch) -> RecordedCall:
     """The call, written down and read again."""
-    return Record(event_of(record_of(call)), arch, call.note[3])
+    return RecordedCall(event_of(record_of(call)), arch, call.note[3])
 
 
 numbers = st.integers(0, (1 << 64) - 1) | st.integers(0, 40) | st.sampled_from([1 << 32, 0o102101])

@@ -9,7 +9,7 @@ from recording import record_of
 from notifyd import Open
 from notifyd.errors import UsageError
 from notifyd.replay import reading
-from notifyd.replay.reading import Lines, read
+from notifyd.replay.reading import ReadStatistics, read
 from notifyd.testing import make_call
 
 GOOD = record_of(make_call(Open, path="/x", syscall="openat"))
@@ -38,7 +38,7 @@ TORN = [
 
 def counted(path):
     """The events of a file, and what was counted."""
-    lines = Lines()
+    lines = ReadStatistics()
     return list(read(str(path), lines, lambda: None)), lines
 
 
@@ -84,7 +84,7 @@ def test_a_cut_file_loses_its_last_line_only(bench):
 
 def test_a_line_without_an_end_is_no_reason_to_fill_the_memory(bench, monkeypatch):
     """What is longer than any event is passed over in pieces."""
-    monkeypatch.setattr(reading, "MOST", len(GOOD) + 10)
+    monkeypatch.setattr(reading, "MAX_EVENT_LINE_BYTES", len(GOOD) + 10)
     events, lines = counted(bench.record(GOOD, b"x" * 100_000 + b"\n", GOOD))
     assert (len(events), lines.torn) == (2, 1)
 
@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_read_is_said_in_one_line(bench):
 
 def test_the_share_that_was_read_grows(bench):
     """For people who wait."""
-    lines, shares = Lines(), []
+    lines, shares = ReadStatistics(), []
     path = bench.record(GOOD * 5000)
     assert len(list(read(str(path), lines, lambda: shares.append(lines.share)))) == 5000
     assert shares == sorted(shares)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.perform.helpers import IDLE
+from notifyd.perform.helpers import HELPER_IDLE_TIMEOUT_S
 
 pytestmark = [
     pytest.mark.root,
@@ -20,7 +20,8 @@ def looks(call):
     assert call.path
     return Allow()
 """
-SOON = 1000 * IDLE / 4  # milliseconds; what is mostly less than one, on the busiest of machines
+# milliseconds; what is mostly less than one, on the busiest of machines
+SOON = 1000 * HELPER_IDLE_TIMEOUT_S / 4
 NEVER = ["0 0.0"]  # in no trial, not even for a moment
 
 

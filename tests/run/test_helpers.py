@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.perform.helpers import IDLE, MOST
+from notifyd.perform.helpers import HELPER_IDLE_TIMEOUT_S, MAX_HELPERS
 
 pytestmark = pytest.mark.root
 
@@ -125,7 +125,7 @@ def test_a_storm_of_forks_in_many_namespaces(build, rule, start, here):
         sampler.join()
     assert (process.returncode, out, err) == (7, "wrong 0\n", "")
     assert len(counts) > 20
-    assert 10 < max(counts) <= MOST + 2  # and notifyd itself, and the zygote
+    assert 10 < max(counts) <= MAX_HELPERS + 2  # and notifyd itself, and the zygote
 
 
 def test_a_helper_ends_with_its_target(build, rule, start, here):
@@ -152,7 +152,7 @@ def test_a_helper_without_work_ends(build, rule, start, here):
     process = start("--rules", rules, "--", "sh", "-c", script, cwd=here)
     assert process.stdout.readline() == "up\n"
     assert len(of_notifyd(process.pid)) >= 3
-    assert IDLE < PATIENCE / 2
+    assert HELPER_IDLE_TIMEOUT_S < PATIENCE / 2
     until(lambda: len(of_notifyd(process.pid)) <= 2)
     process.communicate("end\n", timeout=20)
 

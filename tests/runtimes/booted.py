@@ -41,8 +41,8 @@ rules = [
 """
 
 # In front of every script. `under SECTION COMMAND` runs it under the daemon, `the PROPERTY` asks
-# systemd of the service; `soon COMMAND` tries it until it is true; `drop LINE...` changes the
-# service, and `anew LINE...` forgets the changes before.
+# systemd of the service; `soon COMMAND` tries it until it is true; `drop MAX_EVENT_BYTES...`
+# changes the service, and `anew MAX_EVENT_BYTES...` forgets the changes before.
 PRELUDE = f"""
 install -m 644 -D -t /usr/local/lib/systemd/system {ROOT}/systemd/*.service {ROOT}/systemd/*.socket
 install -m 644 -D -t /usr/local/lib/sysusers.d {ROOT}/systemd/sysusers.d/*

@@ -47,7 +47,7 @@ def converse(connection: socket.socket, log: IO[str]) -> None:
     """Answer one container until it ends."""
     with connection:
         while True:
-            request, descriptors, _ = unix.recv_fds(connection, MOST, unix.MAX_FDS)
+            request, descriptors, _ = unix.recv_fds(connection, MOST, unix.SCM_MAX_FD)
             if not request:
                 return
             reply, told = answer(request, descriptors)

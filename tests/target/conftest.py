@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from notifyd.bpf.build import compile_profile
-from notifyd.bpf.profile import ALLOW, NOTIFY, Clause, Entry, Profile
+from notifyd.bpf.profile import ALLOW, NOTIFY, ArchTable, Clause, Profile
 from notifyd.kernel import prctl, seccomp, unix
 from notifyd.kernel.arch import native
 from notifyd.kernel.unotify import Notifier
@@ -150,7 +150,7 @@ def _be_stopped(channel: socket.socket, tree: Path, closed: int) -> None:
         ctypes.CDLL(None).mprotect(ctypes.c_void_p(closed), PAGE, 0)
         os.chdir(tree)
         clauses = {native().numbers["getppid"]: (Clause(NOTIFY, ((),)),)}
-        profile = Profile(ALLOW, (Entry(native().name, clauses),), ALLOW)
+        profile = Profile(ALLOW, (ArchTable(native().name, clauses),), ALLOW)
         program = compile_profile(profile).program.to_bytes()
         listener = seccomp.install(program, seccomp.FILTER_FLAG_NEW_LISTENER)
         unix.send_fds(channel.fileno(), b"!", [listener])

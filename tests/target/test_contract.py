@@ -10,7 +10,7 @@ import pytest
 from notifyd.errors import RuleError, TargetFault, TargetGone
 from notifyd.target.paths import WouldBlock
 from notifyd.target.thread import StoppedThread
-from notifyd.target.vectors import MOST_AT_ONCE
+from notifyd.target.vectors import MAX_INLINE_STRINGS
 
 AT_FDCWD = -100
 PAGE = mmap.PAGESIZE
@@ -100,7 +100,7 @@ def test_vectors_have_limits(stage):
 
 def test_long_vectors_are_read_where_others_do_not_wait(stage):
     """What is more than some strings is there at the second time of asking, or what is wrong."""
-    count = MOST_AT_ONCE + 2
+    count = MAX_INLINE_STRINGS + 2
     data = b"".join(one.to_bytes(8, "little") for one in [stage.base] * count + [0])
     stage.target.write(stage.base + 64, data)
     place = stage.base + 64, 8

@@ -13,7 +13,7 @@ from notifyd.target.digests import Digests
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     """A function that writes a file and pins it; and times that count at once."""
-    monkeypatch.setattr(digests, "SETTLED", -(10**12))
+    monkeypatch.setattr(digests, "TIMESTAMP_SETTLE_NS", -(10**12))
     opened = []
 
     def pin(data, name="file"):
@@ -31,7 +31,9 @@ def of(data):
     return hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("size", [0, 10, digests.MOST_AT_ONCE, digests.MOST_AT_ONCE + 1, 3 << 20])
+@pytest.mark.parametrize(
+    "size", [0, 10, digests.MAX_INLINE_HASH_BYTES, digests.MAX_INLINE_HASH_BYTES + 1, 3 << 20]
+)
 def test_a_digest_is_that_of_the_content(file, size):
     """Whatever its size; small ones at once."""
     data = os.urandom(size)
@@ -62,7 +64,7 @@ def test_a_change_is_another_version(file):
 
 def test_what_changed_a_moment_ago_is_not_kept(file, monkeypatch):
     """Its times may not tell the next change from this one."""
-    monkeypatch.setattr(digests, "SETTLED", 10**10)
+    monkeypatch.setattr(digests, "TIMESTAMP_SETTLE_NS", 10**10)
     fd, known = file(b"x" * (1 << 17)), Digests()
     known.compute(fd, held=True)
     assert known.at_once(fd) is None
@@ -70,7 +72,7 @@ def test_what_changed_a_moment_ago_is_not_kept(file, monkeypatch):
 
 def test_what_is_too_big_or_no_file_is_refused(file, tmp_path, monkeypatch):
     """EFBIG, and EACCES as execve(2) says."""
-    monkeypatch.setattr(digests, "MOST", 1000)
+    monkeypatch.setattr(digests, "MAX_HASHED_BYTES", 1000)
     with pytest.raises(OSError) as big:
         Digests().compute(file(b"x" * 1001), held=False)
     assert big.value.errno == errno.EFBIG

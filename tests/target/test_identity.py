@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from notifyd.errors import TargetGone
-from notifyd.target.identity import KEPT, Identities, read_identity
+from notifyd.target.identity import IDENTITY_CACHE_SIZE, Identities, read_identity
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_the_dead_are_not_kept(identities, other):
     identities.of(other.pid)
     other.kill()
     other.wait()
-    identities.tidy()
+    identities.prune()
     assert list(identities.entries) == [os.getpid()]
     assert identities.of(os.getpid()) is own
 
@@ -117,7 +117,7 @@ def test_only_so_many_are_kept(identities):
         tids.append(threading.get_native_id())
         gate.wait(20)
 
-    threads = [threading.Thread(target=work) for _ in range(KEPT + 20)]
+    threads = [threading.Thread(target=work) for _ in range(IDENTITY_CACHE_SIZE + 20)]
     for thread in threads:
         thread.start()
     while len(tids) < len(threads):
@@ -128,7 +128,7 @@ def test_only_so_many_are_kept(identities):
     gate.set()
     for thread in threads:
         thread.join()
-    assert 0 < kept <= KEPT
+    assert 0 < kept <= IDENTITY_CACHE_SIZE
     identities.close()
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -12,7 +12,7 @@ from notifyd.kernel import strides
 from notifyd.kernel.strides import Strides
 from notifyd.target import paths, stepwise
 from notifyd.target.paths import Resolver, WouldBlock
-from notifyd.target.vectors import MOST_AT_ONCE, TooMany, Vector
+from notifyd.target.vectors import MAX_INLINE_STRINGS, TooManyStrings, Vector
 
 HERE = -100  # AT_FDCWD
 DEEP = 1800
@@ -95,7 +95,7 @@ def test_strides_lead_where_steps_do(tree, monkeypatch):
     made = Resolver(os.getpid())
     quick = [looked(made, one) for one in some]
     monkeypatch.setattr(Strides, "leap", lambda *_: -1)
-    monkeypatch.setattr(stepwise, "MOST_AT_ONCE", 1 << 30)
+    monkeypatch.setattr(stepwise, "MAX_INLINE_STEPS", 1 << 30)
     slow = [looked(Resolver(os.getpid()), one) for one in some]
     assert [row for row in zip(some, quick, slow, strict=True) if row[1] != row[2]] == []
     there = 0
@@ -142,7 +142,7 @@ def test_what_everybody_waits_for_is_little(kind, deep, monkeypatch):
         at_once = made.resolve(HERE, path, True)
     except WouldBlock as slow:
         waits, at_once = slow, None
-    assert len(counted) <= paths.TRIES * (stepwise.MOST_AT_ONCE + 10)
+    assert len(counted) <= paths.MAX_WALK_TRIES * (stepwise.MAX_INLINE_STEPS + 10)
     made._look((HERE, path, True, False))
     found = made.resolve(HERE, path, True)
     assert at_once in (None, found)
@@ -169,8 +169,8 @@ def test_many_strings_are_read_where_nobody_waits():
     vector = (ctypes.c_char_p * (len(kept) + 1))(*kept)
     address = ctypes.addressof(vector)
     made = Vector(os.getpid(), address, 8)
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyStrings):
         made.strings(1 << 16, 1 << 21, cut=False, at_once=True)
     assert made.strings(1 << 16, 1 << 21, cut=False, at_once=False) == tuple(strings)
-    some = made.strings(MOST_AT_ONCE, 1 << 21, cut=True, at_once=True)
-    assert some == tuple(strings[:MOST_AT_ONCE])
+    some = made.strings(MAX_INLINE_STRINGS, 1 << 21, cut=True, at_once=True)
+    assert some == tuple(strings[:MAX_INLINE_STRINGS])

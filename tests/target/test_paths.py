@@ -9,9 +9,9 @@ import pytest
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import statmount
+from notifyd.policy.redirect import MAX_LINKS
 from notifyd.target import view
-from notifyd.target.paths import Resolver, WouldBlock, _Walk
-from notifyd.target.stepwise import MAX_LINKS
+from notifyd.target.paths import Resolver, WouldBlock, _Resolution
 
 HERE = -100  # AT_FDCWD
 
@@ -139,7 +139,7 @@ def test_the_kernels_walk_and_ours_agree(resolve, tmp_path, monkeypatch):
             (folder / name).symlink_to(target)
     shapes = [(path, follow) for path in SHAPES for follow in (True, False)]
     quick = [resolve(path, follow=follow) for path, follow in shapes]
-    monkeypatch.setattr(_Walk, "_led", lambda *_: None)
+    monkeypatch.setattr(_Resolution, "_led", lambda *_: None)
     resolve.forget()
     slow = [resolve(path, follow=follow) for path, follow in shapes]
     different = [
@@ -200,7 +200,7 @@ def test_names_may_be_longer_than_the_kernel_tells(deep):
 
 def test_a_name_that_is_out_of_reach_is_none(deep, monkeypatch):
     """Looking for it has its limits, and beyond them the target is refused."""
-    monkeypatch.setattr(view, "MOST_LEVELS", 2)
+    monkeypatch.setattr(view, "MAX_CLIMBED_LEVELS", 2)
     with pytest.raises(TargetFault) as caught:
         looked(Resolver(os.getpid()), "new")
     assert caught.value.errno == errno.EACCES

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from notifyd.target.reader import MOST, Readers
+from notifyd.target.reader import MAX_SLOW_READERS, Readers
 
 PATIENCE = 20.0  # seconds
 
@@ -62,14 +62,14 @@ def test_a_look_that_waits_is_left(readers):
 
 
 def test_few_are_left_at_a_time(readers):
-    """Beyond `MOST` nothing is begun until one of them comes back."""
+    """Beyond `MAX_SLOW_READERS` nothing is begun until one of them comes back."""
     go, pending = threading.Event(), []
     end = time.monotonic() + PATIENCE
-    while len(pending) < MOST:
+    while len(pending) < MAX_SLOW_READERS:
         assert time.monotonic() < end
         found = readers.start(go.wait)
         pending += [] if found is None else [found]
-    assert _threads() == MOST
+    assert _threads() == MAX_SLOW_READERS
     time.sleep(1.1)  # no haste any more
     assert readers.start(lambda: 0) is None
     go.set()

@@ -11,20 +11,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from notifyd.bpf.cubes import both, subtract
-from notifyd.bpf.oci.meaning import Said, refuses
+from notifyd.bpf.oci.meaning import EntryMeaning, refuses
 from notifyd.bpf.profile import ALLOW, KILL_PROCESS, NOTIFY, Action, Clause, Cube
 from notifyd.errors import UsageError
 
-__all__ = ["MOST_EXACT", "MOST_PIECES", "Call", "Question", "merge_call", "refusal"]
+__all__ = [
+    "MAX_CALL_PIECES",
+    "MAX_EXACT_PIECES",
+    "CallSources",
+    "MergedCall",
+    "merge_call",
+    "refusal",
+]
 
-MOST_EXACT = 128  # pieces, above which the whole call is notified instead where that is safe
-MOST_PIECES = 512  # pieces; libseccomp takes longer than anybody waits for many more
+MAX_EXACT_PIECES = 128  # pieces, above which the whole call is notified instead where that is safe
+MAX_CALL_PIECES = 512  # pieces; libseccomp takes longer than anybody waits for many more
 
 Piece = tuple[Action, Cube]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CallSources:
     """All that is said to one call.
 
     Attributes:
@@ -38,7 +45,7 @@ class Question:
     """
 
     name: str
-    base: tuple[Said, ...]
+    base: tuple[EntryMeaning, ...]
     default: Action
     rules: tuple[Clause, ...]
     watch: tuple[Cube, ...]
@@ -47,7 +54,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class MergedCall:
     """The merged entries of one call.
 
     Attributes:
@@ -61,12 +68,12 @@ class Call:
 
     clauses: tuple[Clause, ...]
     pieces: tuple[Piece, ...]
-    silenced: tuple[tuple[str, Said], ...] = ()
+    silenced: tuple[tuple[str, EntryMeaning], ...] = ()
     lifted: bool = False
     widened: bool = False
 
 
-def merge_call(asked: Question) -> Call:
+def merge_call(asked: CallSources) -> MergedCall:
     """The strictest that base and rules say, but that rules may ask where the default refuses.
 
     Raises:
@@ -84,13 +91,13 @@ def merge_call(asked: Question) -> Call:
             for clause in asked.rules
         )
     )
-    if len(pieces) > MOST_EXACT and asked.heard and _all_permitted(asked):
+    if len(pieces) > MAX_EXACT_PIECES and asked.heard and _all_permitted(asked):
         # The supervisor decides these calls again, including those that the kernel refused.
-        return Call((Clause(NOTIFY, ((),)),), ((NOTIFY, ()),), (), lifted, widened=True)
-    return Call(clauses, tuple(pieces), silenced, lifted)
+        return MergedCall((Clause(NOTIFY, ((),)),), ((NOTIFY, ()),), (), lifted, widened=True)
+    return MergedCall(clauses, tuple(pieces), silenced, lifted)
 
 
-def _ordered(asked: Question) -> Iterator[Clause]:
+def _ordered(asked: CallSources) -> Iterator[Clause]:
     earlier: list[Cube] = []
     refusals = [said for said in asked.base if refuses(said.action)]
     for clause in asked.rules:  # what kills outranks the base's refusals
@@ -108,18 +115,18 @@ def _ordered(asked: Question) -> Iterator[Clause]:
             yield Clause(said.action, said.cubes, f"syscalls[{said.at}]")
 
 
-def _permitted(asked: Question) -> tuple[Cube, ...]:
+def _permitted(asked: CallSources) -> tuple[Cube, ...]:
     """For which registers the base does not refuse the call, but for what it refuses by name."""
     if not refuses(asked.default):
         return ((),)
     return tuple(cube for said in asked.base if not refuses(said.action) for cube in said.cubes)
 
 
-def _all_permitted(asked: Question) -> bool:
+def _all_permitted(asked: CallSources) -> bool:
     return () in _permitted(asked) and not any(refuses(said.action) for said in asked.base)
 
 
-def _check_contradictions(asked: Question) -> None:
+def _check_contradictions(asked: CallSources) -> None:
     """A call that rules always allow is one that the base does not refuse."""
     refusals = [said for said in asked.base if refuses(said.action)]
     earlier: list[Cube] = []
@@ -142,18 +149,18 @@ def _check_contradictions(asked: Question) -> None:
 _MEND = "take it out there, or leave the rule out"
 
 
-def refusal(place: str, name: str, said: Said) -> str:
+def refusal(place: str, name: str, said: EntryMeaning) -> str:
     """Where a base refuses a call, as the beginning of a complaint."""
     return f"{place}: syscalls[{said.at}] refuses {name} ({said.action})"
 
 
-def _silenced(asked: Question) -> Iterator[tuple[str, Said]]:
+def _silenced(asked: CallSources) -> Iterator[tuple[str, EntryMeaning]]:
     whole = [said for said in asked.base if refuses(said.action) and () in said.cubes]
     if whole:
         yield from ((one.note, whole[0]) for one in asked.rules if one.action == NOTIFY)
 
 
-def _pieces(asked: Question, clauses: Iterable[Clause]) -> list[Piece]:
+def _pieces(asked: CallSources, clauses: Iterable[Clause]) -> list[Piece]:
     """The clauses cut so that no two meet, without those that say what the default says."""
     taken: list[Cube] = []
     made: list[Piece] = []
@@ -163,11 +170,12 @@ def _pieces(asked: Question, clauses: Iterable[Clause]) -> list[Piece]:
             taken.append(cube)
             if clause.action != asked.default:
                 made += [(clause.action, piece) for piece in rest]
-        if len(made) > MOST_PIECES:
+        if len(made) > MAX_CALL_PIECES:
             break
-    if len(made) > MOST_PIECES and not (asked.heard and _all_permitted(asked)):
+    if len(made) > MAX_CALL_PIECES and not (asked.heard and _all_permitted(asked)):
         raise UsageError(
-            f"{asked.place}: {asked.name} would need more than {MOST_PIECES} entries; put fewer "
+            f"{asked.place}: {asked.name} would need more than {MAX_CALL_PIECES} entries; put "
+            f"fewer "
             "conditions on it in the rules"
         )
     return made
@@ -177,6 +185,6 @@ def _minus(cubes: Sequence[Cube], taken: Sequence[Cube]) -> tuple[Cube, ...]:
     left = tuple(cubes)
     for cube in taken:
         left = tuple(piece for one in left for piece in subtract(one, cube))
-        if len(left) > 8 * MOST_PIECES:
+        if len(left) > 8 * MAX_CALL_PIECES:
             break  # the caller finds that there are too many
     return left

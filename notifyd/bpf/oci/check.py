@@ -16,7 +16,7 @@ import pyseccomp
 
 from notifyd.bpf.oci.meaning import action_of, default_of, refuses, said_of
 from notifyd.bpf.oci.merge import Merged, without_others
-from notifyd.bpf.oci.profile import Comparison, Op, Seccomp, Syscall
+from notifyd.bpf.oci.profile import Comparison, OciProfile, Op, Syscall
 from notifyd.bpf.ordered import order
 from notifyd.bpf.profile import Action, Clause, Cube, decide
 from notifyd.bpf.program import Program
@@ -41,7 +41,7 @@ _OPS: Mapping[Op, int] = {
 }
 
 
-def checked(merged: Merged, base: Seccomp, place: str) -> Merged:
+def checked(merged: Merged, base: OciProfile, place: str) -> Merged:
     """The profile, if a runtime gets out of it what it should; else without other architectures.
 
     libseccomp makes `socketcall` out of i386's `socket` and drops the conditions, for one, so that
@@ -62,7 +62,7 @@ def checked(merged: Merged, base: Seccomp, place: str) -> Merged:
     return merged
 
 
-def compile_oci(profile: Seccomp) -> Program:
+def compile_oci(profile: OciProfile) -> Program:
     """The program that runc and crun have libseccomp make of a profile in OCI's dialect.
 
     Source: `InitSeccomp` in runc, libcontainer/seccomp/seccomp_linux.go; crun, seccomp.c.
@@ -122,7 +122,7 @@ def _with_unknown(merged: Merged, place: str) -> Merged:
     return Merged(merged.seccomp, merged.meaning, merged.calls, merged.ruled, (*merged.notes, note))
 
 
-def _compare(merged: Merged, base: Seccomp, place: str) -> None:
+def _compare(merged: Merged, base: OciProfile, place: str) -> None:
     names = merged.seccomp.architectures
     machine = Machine(compile_oci(merged.seccomp))
     before = Machine(compile_oci(msgspec.structs.replace(base, architectures=names)))
@@ -166,7 +166,7 @@ def _as_clauses(pieces: Sequence[tuple[Action, Cube]]) -> tuple[Clause, ...]:
 
 
 def _others(
-    merged: Merged, base: Seccomp, arch: Arch, place: str
+    merged: Merged, base: OciProfile, arch: Arch, place: str
 ) -> Iterator[tuple[int, Sequence[int]]]:
     for name, nr in arch.numbers.items():
         if name not in merged.calls:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from notifyd.bpf.cubes import between, both, none_of
-from notifyd.bpf.oci.profile import Act, Comparison, Op, Seccomp, Syscall
+from notifyd.bpf.oci.profile import Act, Comparison, OciProfile, Op, Syscall
 from notifyd.bpf.profile import (
     ALLOW,
     KILL_PROCESS,
@@ -25,7 +25,15 @@ from notifyd.bpf.profile import (
 )
 from notifyd.errors import UsageError
 
-__all__ = ["Said", "action_of", "as_entries", "default_of", "refuses", "said_of", "strictness"]
+__all__ = [
+    "EntryMeaning",
+    "action_of",
+    "as_entries",
+    "default_of",
+    "refuses",
+    "said_of",
+    "strictness",
+]
 
 _EPERM = 1  # runtime-spec: errnoRet is EPERM where it is left out
 _TRACE = 0x7FF0_0000  # SECCOMP_RET_TRACE; the message is its low half
@@ -51,7 +59,7 @@ _NAMES: Mapping[Action, Act] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class EntryMeaning:
     """What one entry says to one call. `at` is its index in `syscalls`."""
 
     at: int
@@ -68,7 +76,7 @@ def action_of(act: Act, number: int | None) -> Action:
     return _PLAIN[act]
 
 
-def default_of(profile: Seccomp) -> Action:
+def default_of(profile: OciProfile) -> Action:
     """What calls get that no entry names."""
     return action_of(profile.default_action, profile.default_errno_ret)
 
@@ -92,7 +100,7 @@ def strictness(action: Action) -> int:
     return action.value - (1 << 32) if action.value >> 31 else action.value
 
 
-def said_of(profile: Seccomp, name: str, place: str) -> list[Said]:
+def said_of(profile: OciProfile, name: str, place: str) -> list[EntryMeaning]:
     """What the profile's entries say to a call, the strictest first.
 
     Raises:
@@ -103,7 +111,7 @@ def said_of(profile: Seccomp, name: str, place: str) -> list[Said]:
         if name in entry.names:
             action = action_of(entry.action, entry.errno_ret)
             try:
-                found.append(Said(at, action, cubes_of(entry.args or ())))
+                found.append(EntryMeaning(at, action, cubes_of(entry.args or ())))
             except ValueError as error:
                 raise UsageError(f"{place}: syscalls[{at}] for {name}: {error}") from error
     return sorted(found, key=lambda said: strictness(said.action))

@@ -12,23 +12,23 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from notifyd.bpf.cubes import cut
-from notifyd.bpf.oci.call import Call, Question, merge_call, refusal
+from notifyd.bpf.oci.call import CallSources, MergedCall, merge_call, refusal
 from notifyd.bpf.oci.meaning import as_entries, default_of, said_of
-from notifyd.bpf.oci.profile import ARCH_NAMES, Act, Seccomp, Syscall
-from notifyd.bpf.profile import KILL_THREAD, NOTIFY, Clause, Cube, Entry, Profile
+from notifyd.bpf.oci.profile import ARCH_NAMES, Act, OciProfile, Syscall
+from notifyd.bpf.profile import KILL_THREAD, NOTIFY, ArchTable, Clause, Cube, Profile
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import ARCHES, Arch, entries, native
 
-__all__ = ["Merged", "Wanted", "merge", "open_base", "without_others"]
+__all__ = ["Merged", "SupervisorNeeds", "merge", "open_base", "without_others"]
 
 
-def open_base() -> Seccomp:
+def open_base() -> OciProfile:
     """The base that refuses nothing, through any entry that notifyd knows on this machine."""
-    return Seccomp(Act.ALLOW, architectures=tuple(map(_scmp, entries(native()))))
+    return OciProfile(Act.ALLOW, architectures=tuple(map(_scmp, entries(native()))))
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SupervisorNeeds:
     """What a supervisor wants from the kernel.
 
     Attributes:
@@ -52,9 +52,9 @@ class Merged:
         notes: what OCI could not express, and what else a person should know; a line each.
     """
 
-    seccomp: Seccomp
+    seccomp: OciProfile
     meaning: Profile
-    calls: Mapping[str, Call]
+    calls: Mapping[str, MergedCall]
     ruled: frozenset[str]
     notes: tuple[str, ...]
 
@@ -64,7 +64,7 @@ class Merged:
         return any(entry.action is Act.NOTIFY for entry in self.seccomp.syscalls or ())
 
 
-def merge(base: Seccomp, wanted: Wanted, place: str) -> Merged:
+def merge(base: OciProfile, wanted: SupervisorNeeds, place: str) -> Merged:
     """The base with what the rules want. Nothing that the base refuses by name is allowed.
 
     Args:
@@ -116,8 +116,8 @@ def without_others(merged: Merged, why: str) -> Merged:
 
 
 def _calls(
-    base: Seccomp, wanted: Wanted, clauses: Mapping[str, tuple[Clause, ...]], place: str
-) -> dict[str, Call]:
+    base: OciProfile, wanted: SupervisorNeeds, clauses: Mapping[str, tuple[Clause, ...]], place: str
+) -> dict[str, MergedCall]:
     watch: dict[str, tuple[Cube, ...]] = {}
     for name, cubes in wanted.watch:
         watch[name] = (*watch.get(name, ()), *cubes)
@@ -126,7 +126,7 @@ def _calls(
     )
     return {
         name: merge_call(
-            Question(
+            CallSources(
                 name,
                 tuple(said_of(base, name, place)),
                 default_of(base),
@@ -141,7 +141,9 @@ def _calls(
 
 
 def _check_heard(
-    calls: Mapping[str, Call], clauses: Mapping[str, tuple[tuple[Clause, ...], ...]], place: str
+    calls: Mapping[str, MergedCall],
+    clauses: Mapping[str, tuple[tuple[Clause, ...], ...]],
+    place: str,
 ) -> None:
     """A rule may go unheard about some of an operation's calls, and not about all of them."""
     heard = {
@@ -181,9 +183,9 @@ def _cut(clauses: tuple[Clause, ...], arch: Arch) -> tuple[Clause, ...]:
     return tuple(one for one in used if one.cubes)
 
 
-def _meaning(base: Seccomp, calls: Mapping[str, Call], arches: Iterable[Arch]) -> Profile:
+def _meaning(base: OciProfile, calls: Mapping[str, MergedCall], arches: Iterable[Arch]) -> Profile:
     meant = tuple(
-        Entry(
+        ArchTable(
             arch.name,
             {
                 arch.numbers[name]: call.clauses
@@ -197,14 +199,14 @@ def _meaning(base: Seccomp, calls: Mapping[str, Call], arches: Iterable[Arch]) -
     return Profile(default_of(base), meant, KILL_THREAD)
 
 
-def _untouched(base: Seccomp, calls: Mapping[str, Call]) -> Iterator[Syscall]:
+def _untouched(base: OciProfile, calls: Mapping[str, MergedCall]) -> Iterator[Syscall]:
     for entry in base.syscalls or ():
         names = tuple(name for name in entry.names if name not in calls)
         if names:
             yield msgspec.structs.replace(entry, names=names)
 
 
-def _joined(calls: Mapping[str, Call]) -> Iterator[Syscall]:
+def _joined(calls: Mapping[str, MergedCall]) -> Iterator[Syscall]:
     """One set of entries for all the calls that want the same."""
     same: dict[object, list[str]] = {}
     for name, call in calls.items():
@@ -220,7 +222,7 @@ def _strange(named: Iterable[str], kept: Iterable[Arch]) -> Iterator[str]:
             yield f"{name} is left out, its programs are killed: notifyd does not know its calls"
 
 
-def _told(calls: Mapping[str, Call]) -> Iterator[str]:
+def _told(calls: Mapping[str, MergedCall]) -> Iterator[str]:
     if lifted := [name for name, call in calls.items() if call.lifted]:
         yield f"rules are asked where the base refuses by default: {', '.join(lifted)}"
     if silenced := [name for name, call in calls.items() if call.silenced]:
@@ -229,7 +231,7 @@ def _told(calls: Mapping[str, Call]) -> Iterator[str]:
         yield f"all of these calls are notified, as conditions were too many: {', '.join(widened)}"
 
 
-def _arch(entry: Entry) -> Arch:
+def _arch(entry: ArchTable) -> Arch:
     return next(arch for arch in ARCHES.values() if arch.name == entry.arch)
 
 

@@ -27,8 +27,8 @@ __all__ = [
     "Act",
     "ArchMap",
     "Comparison",
+    "OciProfile",
     "Op",
-    "Seccomp",
     "Syscall",
     "When",
     "read",
@@ -137,7 +137,7 @@ class ArchMap(_Value, frozen=True):
     sub_architectures: tuple[str, ...] | None = None
 
 
-class Seccomp(_Value, frozen=True):
+class OciProfile(_Value, frozen=True):
     """A whole profile, which is also `linux.seccomp` in the `config.json` of a bundle."""
 
     default_action: Act
@@ -151,7 +151,7 @@ class Seccomp(_Value, frozen=True):
     syscalls: tuple[Syscall, ...] | None = None
 
 
-def read(raw: bytes, place: str) -> Seccomp:
+def read(raw: bytes, place: str) -> OciProfile:
     """A profile from JSON: a profile file, or the `config.json` of a bundle, which has one inside.
 
     Args:
@@ -173,14 +173,14 @@ def read(raw: bytes, place: str) -> Seccomp:
         raise UsageError(f"{place}: no seccomp profile: {error}") from error
 
 
-def as_profile(data: Mapping[str, Any], place: str) -> Seccomp:
+def as_profile(data: Mapping[str, Any], place: str) -> OciProfile:
     """A profile from what JSON was decoded to.
 
     Raises:
         UsageError: it is not a profile; the text says where and what is wrong.
     """
     try:
-        found = msgspec.convert(data, Seccomp)
+        found = msgspec.convert(data, OciProfile)
     except msgspec.ValidationError as error:
         raise UsageError(f"{place}: no seccomp profile: {error}") from error
     for at, entry in enumerate(found.syscalls or ()):
@@ -206,12 +206,12 @@ def _errno(text: str | None, number: int | None) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def write(profile: Seccomp) -> bytes:
+def write(profile: OciProfile) -> bytes:
     """The JSON of a profile, indented, for people to read and for runtimes."""
     return msgspec.json.format(msgspec.json.encode(profile), indent=2) + b"\n"
 
 
-def resolve(profile: Seccomp, *, caps: Collection[str], arch: str, kernel: str) -> Seccomp:
+def resolve(profile: OciProfile, *, caps: Collection[str], arch: str, kernel: str) -> OciProfile:
     """The profile of the OCI that an engine makes of a file in Docker's dialect.
 
     Source: `setupSeccomp` in moby, profiles/seccomp/seccomp_linux.go.

@@ -50,4 +50,4 @@ _TABLE = """
 290 pkey_free statx io_pgetevents rseq kexec_file_load
 """
 
-NUMBERS: dict[str, int] = parse(_TABLE) | SHARED
+AARCH64_NUMBERS: dict[str, int] = parse(_TABLE) | SHARED

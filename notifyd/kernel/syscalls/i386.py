@@ -76,4 +76,4 @@ _TABLE = """
 420 semtimedop_time64 rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64
 """
 
-NUMBERS: dict[str, int] = parse(_TABLE) | SHARED
+I386_NUMBERS: dict[str, int] = parse(_TABLE) | SHARED

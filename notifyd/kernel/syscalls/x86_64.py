@@ -58,4 +58,4 @@ _TABLE = """
 330 pkey_alloc pkey_free statx io_pgetevents rseq uretprobe uprobe
 """
 
-NUMBERS: dict[str, int] = parse(_TABLE) | SHARED
+X86_64_NUMBERS: dict[str, int] = parse(_TABLE) | SHARED

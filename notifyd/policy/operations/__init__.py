@@ -14,11 +14,22 @@ from notifyd.policy.operations.clocks import GetTime, SetTime
 from notifyd.policy.operations.confining import LandLock, Personality, Prctl, Seccomp
 from notifyd.policy.operations.creating import Link, Mkdir, Mknod, Symlink
 from notifyd.policy.operations.executing import Exec
-from notifyd.policy.operations.extending import Bpf, IoUring, KexecLoad, ModuleLoad, PerfEventOpen
+from notifyd.policy.operations.file_status import Access, Chdir, ReadLink, Stat, StatFs
 from notifyd.policy.operations.identity import SetCaps, SetGid, SetUid
-from notifyd.policy.operations.keeping import GetRandom, Ioctl, Keyctl, MemoryFd, UserfaultFd
-from notifyd.policy.operations.limiting import Acct, Quota, SchedSetScheduler, SetRlimit
-from notifyd.policy.operations.looking import Access, Chdir, ReadLink, Stat, StatFs
+from notifyd.policy.operations.kernel_extensions import (
+    Bpf,
+    IoUring,
+    KexecLoad,
+    ModuleLoad,
+    PerfEventOpen,
+)
+from notifyd.policy.operations.keys_and_memory import (
+    GetRandom,
+    Ioctl,
+    Keyctl,
+    MemoryFd,
+    UserfaultFd,
+)
 from notifyd.policy.operations.machine import (
     IoPort,
     Reboot,
@@ -30,9 +41,10 @@ from notifyd.policy.operations.machine import (
 )
 from notifyd.policy.operations.mounting import Chroot, Mount, PivotRoot, Umount
 from notifyd.policy.operations.opening import MessageQueue, NameToHandle, Open
+from notifyd.policy.operations.other_processes import ProcessVm, Ptrace, Signal
 from notifyd.policy.operations.processes import Clone, PidFd, Setns, Unshare
-from notifyd.policy.operations.reaching import ProcessVm, Ptrace, Signal
 from notifyd.policy.operations.removing import Rename, Unlink
+from notifyd.policy.operations.resource_limits import Acct, Quota, SchedSetScheduler, SetRlimit
 from notifyd.policy.operations.sending import SendTo
 from notifyd.policy.operations.sockets import Accept, Bind, Connect, Listen, SetSockOpt, Socket
 from notifyd.policy.operations.xattrs import GetXattr, ListXattr, RemoveXattr, SetXattr

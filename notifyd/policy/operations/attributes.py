@@ -9,15 +9,15 @@ from __future__ import annotations
 import errno
 
 from notifyd.errors import TargetFault
+from notifyd.kernel.files import AT_FDCWD
 from notifyd.policy.call import Call
-from notifyd.policy.fields import AT_FDCWD, Address, DirFd, Fd, Flags, Id, Int, Mode, Path
+from notifyd.policy.fields import Address, DirFd, Fd, Flags, Id, Int, Mode, Path
 from notifyd.policy.names.path import AT_FLAGS
 from notifyd.policy.operations.layouts import MaybePathname, narrow_ids, short_size
 from notifyd.policy.sources import Pair, call
 
 __all__ = ["Chmod", "Chown", "Truncate", "Utime"]
 
-AT_EMPTY_PATH = AT_FLAGS["AT_EMPTY_PATH"]
 AT_SYMLINK_NOFOLLOW = AT_FLAGS["AT_SYMLINK_NOFOLLOW"]
 
 

@@ -6,6 +6,7 @@ from notifyd.policy.call import Call
 from notifyd.policy.fields import Device, DirFd, Flags, Mode, Path, Pathname
 from notifyd.policy.names.inode import FILE_KINDS, S_IFMT
 from notifyd.policy.names.path import AT_FLAGS
+from notifyd.policy.operations.opening import AT_SYMLINK_FOLLOW
 from notifyd.policy.sources import call
 
 __all__ = ["Link", "Mkdir", "Mknod", "Symlink"]
@@ -13,7 +14,6 @@ __all__ = ["Link", "Mkdir", "Mknod", "Symlink"]
 S_IFCHR = FILE_KINDS["S_IFCHR"]
 S_IFBLK = FILE_KINDS["S_IFBLK"]
 S_IFREG = FILE_KINDS["S_IFREG"]
-AT_SYMLINK_FOLLOW = AT_FLAGS["AT_SYMLINK_FOLLOW"]
 
 
 class Mknod(Call):

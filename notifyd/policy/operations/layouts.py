@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from notifyd.errors import TargetFault
+from notifyd.kernel.files import AT_FDCWD
 from notifyd.policy.bound import BoundCall, Source, Variant
-from notifyd.policy.fields import AT_FDCWD, PATH_MAX, Flags, Mode, Path, Pathname, Text
+from notifyd.policy.fields import PATH_MAX, Flags, Mode, Path, Pathname, Text
 from notifyd.policy.sources import Mem, Reg, Reg16
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 ABSENT_PID = -(1 << 31)  # what kill(2) refuses as ESRCH: no process, no group, not everybody
-SHOWN = 64  # items of a list in an event; the rest is counted
+MAX_SHOWN_ITEMS = 64  # items of a list in an event; the rest is counted
 _WIDE = ("x86_64", "aarch64")  # entries whose setuid(2), chown(2) and so on take 32-bit ids
 
 
@@ -62,8 +63,8 @@ class Signed32:
 
 def shorten(items: Sequence[Any]) -> list[Any]:
     """The items that an event has room for, and how many more there are."""
-    more = len(items) - SHOWN
-    return [*items[:SHOWN], f"(and {more} more)"] if more > 0 else list(items)
+    more = len(items) - MAX_SHOWN_ITEMS
+    return [*items[:MAX_SHOWN_ITEMS], f"(and {more} more)"] if more > 0 else list(items)
 
 
 def narrow_ids(

@@ -8,20 +8,10 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from notifyd.kernel.files import AT_FDCWD
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
-from notifyd.policy.fields import (
-    AT_FDCWD,
-    Address,
-    DirFd,
-    Enum,
-    Fd,
-    Flags,
-    Int,
-    Path,
-    Pathname,
-    Text,
-)
+from notifyd.policy.fields import Address, DirFd, Enum, Fd, Flags, Int, Path, Pathname, Text
 from notifyd.policy.names import mount as names
 from notifyd.policy.operations.layouts import BoundedText, MaybePathname, PathIfGiven
 from notifyd.policy.sources import Low, Mem, call

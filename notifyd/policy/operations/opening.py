@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import PATH_MAX, Address, DirFd, Fd, Flags, Path, Pathname, Text
@@ -28,8 +29,6 @@ O_TRUNC = OPEN_FLAGS["O_TRUNC"]
 O_PATH = OPEN_FLAGS["O_PATH"]
 TMPFILE_BIT = 0o20000000  # __O_TMPFILE, of which O_TMPFILE adds O_DIRECTORY
 AT_SYMLINK_FOLLOW = 0x400
-RESOLVE_NO_SYMLINKS = RESOLVE_FLAGS["RESOLVE_NO_SYMLINKS"]
-RESOLVE_IN_ROOT = RESOLVE_FLAGS["RESOLVE_IN_ROOT"]
 
 
 class OpenFlags(CellFlags):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageHeader", "SendTo"]
 
-MOST_MESSAGES = 64  # of one sendmmsg(2), which may send fewer than it was given: all others wait
+MAX_MESSAGES = 64  # of one sendmmsg(2), which may send fewer than it was given: all others wait
 _HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
 _SOMEWHERE = (1 << 64) - 1  # a destination of which registers do not say whether it is given
 _STRIDE = {8: 64, 4: 32}  # bytes of struct mmsghdr: the header, and what was sent
@@ -67,7 +67,7 @@ class Headers(Field[tuple[MessageHeader, ...]]):
         word = call.word_size
         header = _HEADER[word]
         if "count" in call.variant.sources:
-            count = min(values.count, MOST_MESSAGES)
+            count = min(values.count, MAX_MESSAGES)
             data = _as_many(call, raw, _STRIDE[word], count)
             return tuple(
                 MessageHeader(*header.unpack_from(data, at))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import errno
 
+from notifyd.kernel.files import AT_EMPTY_PATH
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, DirFd, Fd, Flags, Int, Path, Text
 from notifyd.policy.names.path import AT_FLAGS, XATTR_FLAGS
+from notifyd.policy.operations.attributes import AT_SYMLINK_NOFOLLOW
 from notifyd.policy.operations.layouts import BoundedText, MaybePathname
 from notifyd.policy.sources import Mem, call
 
 __all__ = ["GetXattr", "ListXattr", "RemoveXattr", "SetXattr"]
 
-AT_SYMLINK_NOFOLLOW = AT_FLAGS["AT_SYMLINK_NOFOLLOW"]
-AT_EMPTY_PATH = AT_FLAGS["AT_EMPTY_PATH"]
 XATTR_SIZE_MAX = 65536  # bytes of a value; limits.h
 _LINK_CALLS = ("lsetxattr", "lgetxattr", "lremovexattr", "llistxattr")
 

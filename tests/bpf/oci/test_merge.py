@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from notifyd.bpf import profile as p
 from notifyd.bpf.oci.check import checked, compile_oci
 from notifyd.bpf.oci.meaning import said_of
-from notifyd.bpf.oci.merge import Wanted, merge
-from notifyd.bpf.oci.profile import Act, Comparison, Op, Seccomp, Syscall
+from notifyd.bpf.oci.merge import SupervisorNeeds, merge
+from notifyd.bpf.oci.profile import Act, Comparison, OciProfile, Op, Syscall
 from notifyd.bpf.simulate import Machine
 from notifyd.errors import UsageError
 from notifyd.kernel.arch import ARCHES, AUDIT_ARCH_I386, AUDIT_ARCH_X86_64
@@ -24,17 +24,17 @@ EVERY = ((),)
 def wanted(calls, watch=(), arches=(X86_64, I386)):
     """Rules' clauses by a call's name, the same for each architecture."""
     entries = tuple(
-        p.Entry(
+        p.ArchTable(
             arch.name,
             {arch.numbers[name]: found for name, found in calls.items() if name in arch.numbers},
         )
         for arch in arches
     )
-    return Wanted(p.Profile(p.ALLOW, entries, p.errno_action(errno.ENOSYS)), watch)
+    return SupervisorNeeds(p.Profile(p.ALLOW, entries, p.errno_action(errno.ENOSYS)), watch)
 
 
 def base(*entries, default=Act.ERRNO, arches=BOTH):
-    return Seccomp(default, architectures=arches, syscalls=entries)
+    return OciProfile(default, architectures=arches, syscalls=entries)
 
 
 def entry(name, action, *args, number=None):
@@ -151,11 +151,11 @@ def test_a_sibling_that_the_base_refuses_is_no_contradiction():
 def test_architectures_that_differ_cost_the_others():
     """OCI has one set of conditions for all of them: what cannot be exact is killed, and told."""
     entries = (
-        p.Entry("x86_64", {X86_64.numbers["bpf"]: (clause(EACCES, ((p.Masked(0, 1, 1),),)),)}),
-        p.Entry("i386", {I386.numbers["bpf"]: (clause(EACCES),)}),
+        p.ArchTable("x86_64", {X86_64.numbers["bpf"]: (clause(EACCES, ((p.Masked(0, 1, 1),),)),)}),
+        p.ArchTable("i386", {I386.numbers["bpf"]: (clause(EACCES),)}),
     )
     before = base(entry("bpf", Act.ALLOW), arches=(*BOTH, "SCMP_ARCH_X32"))
-    merged = made(before, Wanted(p.Profile(p.ALLOW, entries, EPERM)))
+    merged = made(before, SupervisorNeeds(p.Profile(p.ALLOW, entries, EPERM)))
     assert answers(merged, "bpf", 1) == EACCES
     assert answers(merged, "bpf", 0) == p.ALLOW
     assert answers(merged, "bpf", arch=I386) == p.KILL_THREAD

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from notifyd.bpf.oci import profile as oci
-from notifyd.bpf.oci.profile import Act, Comparison, Op, Seccomp, Syscall
+from notifyd.bpf.oci.profile import Act, Comparison, OciProfile, Op, Syscall
 from notifyd.container.base import DEFAULTS
 from notifyd.errors import UsageError
 
@@ -132,7 +132,7 @@ def test_docker_s_other_words():
         {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]},
     ]
     found = resolve({"name": "open", "action": "SCMP_ACT_LOG", "comment": "why"}, archMap=arches)
-    assert found == Seccomp(
+    assert found == OciProfile(
         Act.ERRNO,
         architectures=("SCMP_ARCH_X86_64", "SCMP_ARCH_X86"),
         syscalls=(Syscall(names=("open",), action=Act.LOG),),

@@ -15,13 +15,13 @@ from functools import partial
 import pytest
 import trio
 
+from notifyd.engine.listener import Listener
 from notifyd.engine.report import Reporter
 from notifyd.engine.supervisor import Supervisor
-from notifyd.engine.workload import Workload
 from notifyd.intake import lxc_notifier
 from notifyd.intake.lxc import serve_lxc
-from notifyd.intake.lxc_notifier import Link, LxcNotifier
-from notifyd.intake.lxc_wire import HEADER
+from notifyd.intake.lxc_notifier import LxcConnection, LxcNotifier
+from notifyd.intake.lxc_wire import MESSAGE_HEADER
 from notifyd.kernel import seccomp, unix
 from notifyd.kernel.unotify import NOTIF, RESPONSE, Notifier
 from notifyd.policy.rule import DECLARED
@@ -128,7 +128,7 @@ class Monitor:
 
     def packet(self, note, cookie=b"a cookie"):
         """What LXC writes for it."""
-        header = HEADER.pack(0, os.getpid(), self.child.pid, 80, 24, 64, len(cookie))
+        header = MESSAGE_HEADER.pack(0, os.getpid(), self.child.pid, 80, 24, 64, len(cookie))
         return header + NOTIF.pack(*note) + RESPONSE.pack(note[0], 0, 0, 0) + cookie
 
     def send(self, data, note, last=None):
@@ -180,7 +180,7 @@ class Service:
     def take(self, arrival):
         """Supervise whatever comes."""
         self.arrivals.append(arrival)
-        workload = Workload(
+        workload = Listener(
             arrival.id, arrival.listener, self.rules, Reporter(), notifier=arrival.notifier
         )
         self.workloads.append(workload)
@@ -255,7 +255,7 @@ def pair(start):
             monitor.socket, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             number, told = end.fileno(), []
             unix.stamp_packets(end)
-            link = Link(
+            link = LxcConnection(
                 more.get("within", 10.0),
                 told.append,
                 lambda: told.append("closed"),

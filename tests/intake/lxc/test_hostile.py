@@ -8,7 +8,7 @@ import socket
 import pytest
 import trio
 
-from notifyd.intake.arrival import Refused
+from notifyd.intake.arrival import ArrivalRefused
 from notifyd.kernel import unix
 
 
@@ -122,7 +122,7 @@ def test_nobody_wants_it(start, serve, returns, refused):
 
     def take(arrival):
         arrival.close()
-        raise Refused("no section for it")
+        raise ArrivalRefused("no section for it")
 
     async def work(_):
         for _ in range(2):

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifyd.intake.lxc_notifier import Link, LxcNotifier
-from notifyd.intake.lxc_wire import HEADER
+from notifyd.intake.lxc_notifier import LxcConnection, LxcNotifier
+from notifyd.intake.lxc_wire import MESSAGE_HEADER
 from notifyd.kernel import unix
 from notifyd.kernel.unotify import NOTIF, RESPONSE
 
@@ -85,7 +85,7 @@ def test_a_thread_of_somebody_else(pair):
 
 
 GOOD = (
-    HEADER.pack(0, 7, 8, 80, 24, 64, 4)
+    MESSAGE_HEADER.pack(0, 7, 8, 80, 24, 64, 4)
     + NOTIF.pack(1, 9, 0, 110, 0, 0, *range(6))
     + RESPONSE.pack(1, 0, 0, 0)
     + b"text"
@@ -106,7 +106,7 @@ def test_whatever_is_sent(changes, length, picks):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, open("/proc/self/status") as file:
         told = []
-        link = Link(9.0, told.append, lambda: told.append("closed"), lambda _tid: True)
+        link = LxcConnection(9.0, told.append, lambda: told.append("closed"), lambda _tid: True)
         notifier = LxcNotifier(os.dup(ours.fileno()), (7, 8, "text"), link)
         fds = [(file, ours, theirs)[pick].fileno() for pick in picks]
         unix.send_fds(theirs, bytes(packet).ljust(length, b"!")[:length] or b"!", fds)

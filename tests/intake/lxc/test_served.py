@@ -9,8 +9,8 @@ import stat
 import pytest
 import trio
 
-from notifyd.intake.arrival import Kind
-from notifyd.intake.lxc import LOOK
+from notifyd.intake.arrival import ArrivalKind
+from notifyd.intake.lxc import REQUEST_SCAN_INTERVAL_S
 from notifyd.kernel.unotify import RESPONSE, RESPONSE_CONTINUE
 from notifyd.policy.load import load
 
@@ -34,7 +34,7 @@ def test_verdicts(start, serve, kind, verdict, rules_of, refused):
             assert await monitor.answer(await monitor.ask()) == VERDICTS[verdict]
         assert await child.status() == 1
         (arrival,) = service.arrivals
-        assert (arrival.kind, arrival.metadata) == (Kind.LXC, "a cookie")
+        assert (arrival.kind, arrival.metadata) == (ArrivalKind.LXC, "a cookie")
         assert arrival.id == f"lxc-{arrival.pid}"
 
     assert serve(work, rules).refused == []
@@ -127,7 +127,7 @@ def test_the_time_limit(start, serve, waits, refused, clock):
         note = await monitor.ask()
         await service.until(lambda: module.asked)
         clock.ahead = 50.0
-        await trio.sleep(1.2 * LOOK)
+        await trio.sleep(1.2 * REQUEST_SCAN_INTERVAL_S)
         assert not service.workloads[0].ended.is_set()
         clock.ahead = 101.0
         assert await monitor.answer(note) is None
