@@ -105,7 +105,7 @@ def only_below(call: Call) -> Allow | Deny:
     writes_all = asks_to_write or isinstance(call, notifyd.Connect)
     written = call.paths if writes_all else call.written_paths
     for name, path in call.paths.items():
-        if path in files.HARMLESS_DEVICES and isinstance(call, (Open, *ASKING)):
+        if path in files.SAFE_DEVICES and isinstance(call, (Open, *ASKING)):
             continue
         if is_listed(path, WRITABLE if name in written else READABLE) or is_own_stream(call, path):
             continue

@@ -13,7 +13,7 @@ import notifyd.rulekit
 import notifyd.testing
 from notifyd.events.event import docs_rows
 from notifyd.policy.call import Call, Raw
-from notifyd.policy.groups import SUMMARIES
+from notifyd.policy.groups import GROUP_SUMMARIES
 from notifyd.policy.load import load_file, shipped, title
 from notifyd.policy.names.ioctl import IOCTLS
 from notifyd.policy.names.socket import IP_ROUTING, IPV6_ROUTING, SOCKET_LEVELS, SOCKET_ROUTING
@@ -22,7 +22,7 @@ from notifyd.policy.verdicts import VERDICTS
 from notifyd.rulekit import files, network
 from pages.markdown import code_indented, markdown, shown, table
 
-KIT = {**files.SUMMARIES, **network.SUMMARIES}
+KIT = {**files.FILES_SUMMARIES, **network.NETWORK_SUMMARIES}
 LONGEST = 70  # characters of a signature in a heading; what a value holds is in its contract
 
 
@@ -96,12 +96,12 @@ def entry(module: Any, name: str) -> str:
         members = tuple(sorted(found)) if isinstance(found, (tuple, frozenset)) else ()
         are_places = members and isinstance(members[0], PurePosixPath)
         return "\n\n".join((f"### `{name}`", KIT[name], *([shown(members)] if are_places else ())))
-    if name in SUMMARIES:
+    if name in GROUP_SUMMARIES:
         if isinstance(found, Mapping):
             levels = table(("level", "options"), map(options_of, found))
-            return f"### `{name}`\n\n{SUMMARIES[name]}\n\n{levels}"
+            return f"### `{name}`\n\n{GROUP_SUMMARIES[name]}\n\n{levels}"
         members = ", ".join(map(member, sorted(found) if isinstance(found, frozenset) else found))
-        return f"### `{name}`\n\n{SUMMARIES[name]}\n\n{members}"
+        return f"### `{name}`\n\n{GROUP_SUMMARIES[name]}\n\n{members}"
     takes = signature(found) if not (inspect.isclass(found) and issubclass(found, Call)) else ""
     return f"### `{name}{takes}`\n\n```text\n{inspect.getdoc(found)}\n```"
 

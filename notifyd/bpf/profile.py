@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from notifyd.kernel.arch import ARCHES, X32_BIT
+from notifyd.kernel.limits import MAX_ERRNO
 
 __all__ = [
     "ALLOW",
@@ -29,7 +30,6 @@ __all__ = [
     "errno_action",
 ]
 
-MAX_ERRNO = 4095  # the kernel cuts a larger one down to this: include/linux/err.h
 NO_SYSCALL = 0xFFFFFFFF  # -1, which a tracer writes into the number to skip the call: ptrace(2)
 _MASK64 = (1 << 64) - 1
 _DATA = 0xFFFF  # the low half of an action: the errno, the trace message

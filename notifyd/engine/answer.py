@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from notifyd.bpf.profile import MAX_ERRNO
 from notifyd.engine.decide import Decision, shown
 from notifyd.errors import TargetFault, TargetGone
 from notifyd.kernel import pidfd
+from notifyd.kernel.limits import MAX_ERRNO
 from notifyd.kernel.memfd import sealed
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
 from notifyd.policy.call import ID, Note

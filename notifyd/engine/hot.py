@@ -14,7 +14,6 @@ from select import POLLIN
 from time import perf_counter_ns as clock
 from typing import Any
 
-from notifyd.bpf.profile import MAX_ERRNO
 from notifyd.engine.answer import MAX_VALUE
 from notifyd.engine.fast_plan import EventTemplate
 from notifyd.engine.listener import Listener
@@ -22,6 +21,7 @@ from notifyd.engine.notification import Notification
 from notifyd.engine.opening import open_quickly
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import native
+from notifyd.kernel.limits import MAX_ERRNO
 from notifyd.kernel.unotify import RESPONSE_CONTINUE
 from notifyd.perform.call_tracer import Expected
 from notifyd.policy.call import Call, Note

@@ -31,8 +31,7 @@ from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
 from notifyd.target.watch import Change
 
-# nanoseconds; a task that begins so long after its call looks whether it is there
-LATE_START_NS = 1_000_000
+LATE_START_NS = 1_000_000  # a task that begins so late looks whether its target is still there
 MAX_MOVES = 16  # times that a rule is asked again because what it saw has moved
 clock = time.perf_counter_ns
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import outcome
 
 from notifyd.kernel import credentials, files, mountinfo, mounts, threads
-from notifyd.perform.pin import Unperformable
+from notifyd.perform.pinned import Unperformable
 from notifyd.perform.worker import NUDGE
 from notifyd.threads import start_thread
 

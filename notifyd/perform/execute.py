@@ -40,7 +40,8 @@ from notifyd.perform.opening import (
     open_path,
     open_tty,
 )
-from notifyd.perform.pin import NeedLook, NeedSelves, Pinned, Pinner, Unperformable
+from notifyd.perform.pin import NeedLook, NeedSelves, Pinner
+from notifyd.perform.pinned import Pinned, Unperformable
 from notifyd.perform.tasks import ProcAccess
 
 __all__ = ["Executor"]

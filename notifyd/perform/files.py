@@ -5,7 +5,6 @@ Owns the helpers, and what is known of the contexts of threads.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from notifyd.errors import CannotPerform, TargetFault
+from notifyd.errors import CannotPerform
 from notifyd.kernel import proc
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
 from notifyd.perform.entrance import eldest, way_to
-from notifyd.perform.fd_limit import is_full
+from notifyd.perform.helper_process import Helper
 from notifyd.perform.helper_request import HelperRequest, LastComponent, Place
-from notifyd.perform.helpers import Helper, Helpers
+from notifyd.perform.helpers import Helpers
 from notifyd.perform.inline import Inline
 from notifyd.perform.performed_call import PerformedCall
 from notifyd.perform.performers import FILE_PERFORMERS, Performer
@@ -126,12 +125,11 @@ class Files:
         with ExitStack() as stack:
             builder = RequestBuilder(call, verdict.changes, performer.answer, stack, self.closing)
             drawn = performer.draw(builder)
-            umask = (
-                self._umask(builder) if performer.makes and _makes(drawn.args, drawn.call) else -1
-            )
-            limit = self._limit(builder, b"Max file size") if isinstance(call, Truncate) else -1
+            makes = performer.makes and _makes(drawn.args, drawn.call)
+            umask = builder.umask() if makes else -1
+            limit = builder.limit(b"Max file size") if isinstance(call, Truncate) else -1
             if isinstance(call, Open) and (call.creates or call.flags & os.O_TRUNC):
-                self._check_room(builder)
+                builder.check_room()
             places = tuple(builder.places)
             request = HelperRequest(drawn.call, places, drawn.args, umask, limit, drawn.fill)
             grant, owned = verdict.grant, builder.hand_over()
@@ -237,30 +235,6 @@ class Files:
                 return False
             stack.pop_all()
         return True
-
-    def _umask(self, builder: RequestBuilder) -> int:
-        try:
-            status = proc.read_status(builder.directory, groups=False)
-        except OSError as error:
-            raise builder.thread.failure(error) from error
-        return max(status.umask, 0)
-
-    def _limit(self, builder: RequestBuilder, name: bytes) -> int:
-        """A soft limit of the target; -1 for none."""
-        try:
-            return proc.limit(builder.directory, name)
-        except OSError as error:
-            raise builder.thread.failure(error) from error
-
-    def _check_room(self, builder: RequestBuilder) -> None:
-        """EMFILE before anything is made or cut, as the kernel has it, and not after."""
-        limit = self._limit(builder, b"Max open files")
-        try:
-            full = is_full(builder.directory, limit)
-        except OSError as error:
-            raise builder.thread.failure(error) from error
-        if full:
-            raise TargetFault("no descriptor left", errno.EMFILE)
 
     def places_change(self) -> None:
         """A target is about to change its root or a namespace, and others may share it.

@@ -13,7 +13,7 @@ from notifyd.kernel import files
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from notifyd.perform.helper_request import HelperRequest
-from notifyd.perform.pin import Pinned, Unperformable
+from notifyd.perform.pinned import Pinned, Unperformable
 
 __all__ = [
     "TTY",

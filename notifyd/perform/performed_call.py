@@ -18,8 +18,8 @@ import trio
 from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, proc
 from notifyd.perform.credentials import granted
+from notifyd.perform.helper_process import Helper
 from notifyd.perform.helper_request import HelperReply, HelperRequest, Need
-from notifyd.perform.helpers import Helper
 from notifyd.perform.performers import Performer
 from notifyd.perform.process_context import Selves
 from notifyd.perform.request_builder import RequestBuilder

@@ -13,7 +13,6 @@ import os
 import stat
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from notifyd.kernel import mountinfo
 from notifyd.kernel.files import (
@@ -23,6 +22,7 @@ from notifyd.kernel.files import (
     filesystem,
     mounted,
 )
+from notifyd.kernel.limits import MAX_LINKS, PATH_MAX, PROC_ROOT_INODE
 from notifyd.kernel.openat2 import (
     RESOLVE_BENEATH,
     RESOLVE_IN_ROOT,
@@ -34,34 +34,16 @@ from notifyd.kernel.openat2 import (
 )
 from notifyd.kernel.statmount import mount_of, spot
 from notifyd.kernel.strides import Strides
+from notifyd.perform.pinned import Pinned, Unperformable
 from notifyd.perform.process_context import Selves
 from notifyd.perform.tasks import NeedLook, NeedSelves, OwnTask, tells_of_tasks
-from notifyd.policy.fields import PATH_MAX
-from notifyd.policy.redirect import MAX_LINKS
-from notifyd.target.stepwise import PROC_ROOT_INODE
 
-__all__ = ["ELSEWHERE", "NeedLook", "NeedSelves", "Pinned", "Pinner", "Unperformable"]
+__all__ = ["ELSEWHERE", "NeedLook", "NeedSelves", "Pinner"]
 
 _PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _NOTHING: Mapping[tuple[bytes, bool], int] = MappingProxyType({})
 # How a walk fails where /proc/self may have been on the way: ours is not the target's.
 ELSEWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
-
-
-class Unperformable(Exception):
-    """This cannot be done for somebody else. The text says what."""
-
-
-class Pinned(NamedTuple):
-    """A path that was walked.
-
-    Attributes:
-        fd: O_PATH, of the thing, or of its directory where `name` is not empty.
-        name: the last component, with a slash where the path ended in one.
-    """
-
-    fd: int
-    name: bytes = b""
 
 
 class Pinner:

@@ -18,6 +18,7 @@ from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
+from notifyd.perform.fd_limit import is_full
 from notifyd.perform.helper_request import ArgumentUse, LastComponent, Place, Slot
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
@@ -75,6 +76,31 @@ class RequestBuilder:
         """The target."""
         thread: Any = self.call.target
         return thread  # type: ignore[no-any-return]
+
+    def umask(self) -> int:
+        """The target's; 0 where it cannot be told."""
+        try:
+            status = proc.read_status(self.directory, groups=False)
+        except OSError as error:
+            raise self.thread.failure(error) from error
+        return max(status.umask, 0)
+
+    def limit(self, name: bytes) -> int:
+        """A soft limit of the target; -1 for none."""
+        try:
+            return proc.limit(self.directory, name)
+        except OSError as error:
+            raise self.thread.failure(error) from error
+
+    def check_room(self) -> None:
+        """EMFILE before anything is made or cut, as the kernel has it, and not after."""
+        limit = self.limit(b"Max open files")
+        try:
+            full = is_full(self.directory, limit)
+        except OSError as error:
+            raise self.thread.failure(error) from error
+        if full:
+            raise TargetFault("no descriptor left", errno.EMFILE)
 
     def hand_over(self) -> ExitStack:
         """The owner of all that it has opened, and will open yet: the caller's to close."""

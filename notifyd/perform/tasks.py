@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from notifyd.kernel import files, mountinfo, proc
 from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
+from notifyd.kernel.limits import PROC_ROOT_INODE
 from notifyd.kernel.openat2 import RESOLVE_NO_XDEV, openat2
 from notifyd.perform.process_context import Selves
-from notifyd.target.stepwise import PROC_ROOT_INODE
 
-__all__ = ["PROC_ROOT_INODE", "NeedLook", "NeedSelves", "OwnTask", "ProcAccess", "tells_of_tasks"]
+__all__ = ["NeedLook", "NeedSelves", "OwnTask", "ProcAccess", "tells_of_tasks"]
 
 _MAX_PROC_DEPTH = 16  # directories below each other in /proc that are about a task; there are five
 _UP = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC

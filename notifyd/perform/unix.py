@@ -20,7 +20,8 @@ from notifyd.kernel import capability, credentials
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.performed_call import Moved, selves
-from notifyd.perform.pin import NeedLook, NeedSelves, Pinned, Pinner, Unperformable
+from notifyd.perform.pin import NeedLook, NeedSelves, Pinner
+from notifyd.perform.pinned import Pinned, Unperformable
 from notifyd.perform.process_context import Selves
 from notifyd.perform.stage import Stage
 from notifyd.perform.tasks import ProcAccess

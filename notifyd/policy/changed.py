@@ -12,10 +12,11 @@ from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.limits import PATH_MAX
 from notifyd.kernel.socket import parse_sockaddr
 from notifyd.policy.address import SocketAddress
 from notifyd.policy.call import Call
-from notifyd.policy.fields import PATH_MAX, Field, Path, Pathname
+from notifyd.policy.fields import Field, Path, Pathname
 
 __all__ = ["as_path", "changed", "check_changes"]
 

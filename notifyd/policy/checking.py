@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from notifyd.bpf.profile import MAX_ERRNO
+from notifyd.kernel.limits import MAX_ERRNO
 from notifyd.policy.rule import Rule, is_errno
 from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny, Kill, Return, Supply
 

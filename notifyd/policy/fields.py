@@ -13,13 +13,12 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from notifyd.errors import TargetFault
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
+from notifyd.kernel.limits import PATH_MAX
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.note import ARG0
 from notifyd.policy.sources import Reg
 
 T = TypeVar("T")
-
-PATH_MAX = 4096  # bytes with the NUL; limits.h, and what the kernel's getname() takes
 
 
 class Field(Generic[T]):

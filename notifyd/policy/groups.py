@@ -56,7 +56,7 @@ def _raw(*names: str) -> Raw:
     return Raw(*(name for name in names if any(name in one.numbers for one in entries(native()))))
 
 
-SUMMARIES = {
+GROUP_SUMMARIES = {
     "BYPASSES": "What reaches files past every rule about paths, for `always(Deny(EPERM), "
     "*BYPASSES)`: with no path or no system call of its own (io_uring, file handles, BPF, other "
     "processes' descriptors), by changing what paths mean (mounts, roots, namespaces), through "

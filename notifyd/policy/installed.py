@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from notifyd.policy.redirect import MAX_LINKS
+from notifyd.kernel.limits import MAX_LINKS
 
 __all__ = ["PROGRAMS", "command_places"]
 

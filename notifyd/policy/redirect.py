@@ -9,10 +9,9 @@ from pathlib import PurePosixPath
 
 from notifyd.errors import TargetFault
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.limits import MAX_LINKS
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Path
-
-MAX_LINKS = 40  # as the kernel: path_resolution(7)
 
 
 def redirected(

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from notifyd.bpf.profile import MAX_ERRNO
 from notifyd.errors import UsageError
+from notifyd.kernel.limits import MAX_ERRNO
 from notifyd.policy.call import Call, Operation, Raw, RawCall
 from notifyd.policy.conditions import NOTHING, Condition, as_condition, cut
 from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny, Kill, Verdict

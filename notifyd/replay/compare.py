@@ -6,9 +6,9 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from notifyd.bpf.profile import MAX_ERRNO
 from notifyd.engine.answer import HOW_GONE
 from notifyd.events.errnos import errno_name
+from notifyd.kernel.limits import MAX_ERRNO
 from notifyd.policy.verdicts import VERDICTS, Allow, Deny, Return
 from notifyd.replay.event import Event
 

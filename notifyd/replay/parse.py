@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.limits import PATH_MAX
 from notifyd.policy import fields as kinds
 from notifyd.policy.address import SocketAddress
 from notifyd.policy.call import Call
@@ -157,7 +158,7 @@ def _digest(field: Digest, shown: Any, call: Call, missing: Missing) -> str:  # 
 @value_of.register
 def _strings(field: kinds.Strings, shown: Any, call: Call, missing: Missing) -> Any:  # noqa: ARG001
     found = tuple(map(bytes_of, _items(shown, field.SHOWN)))
-    if any(len(one) >= kinds.PATH_MAX for one in found):
+    if any(len(one) >= PATH_MAX for one in found):
         raise Inexact("a text may continue")  # each is shown up to here
     return found
 

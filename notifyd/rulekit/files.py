@@ -14,8 +14,8 @@ from notifyd.policy.call import Call
 from notifyd.policy.operations import Rename
 
 __all__ = [
-    "HARMLESS_DEVICES",
     "MAKES_OR_WRITES",
+    "SAFE_DEVICES",
     "SELF_LINKS",
     "SYSTEM_PLACES",
     "changes_below",
@@ -43,7 +43,7 @@ SYSTEM_PLACES: tuple[PurePosixPath, ...] = (
     *(PurePosixPath("/etc", name) for names in _SETTINGS.values() for name in names.split()),
 )
 
-HARMLESS_DEVICES: frozenset[PurePosixPath] = frozenset(
+SAFE_DEVICES: frozenset[PurePosixPath] = frozenset(
     PurePosixPath("/dev", name) for name in ("null", "zero", "full", "random", "urandom", "tty")
 )
 
@@ -57,8 +57,8 @@ SELF_LINKS: frozenset[PurePosixPath] = frozenset(
     )
 )
 
-SUMMARIES = {
-    "HARMLESS_DEVICES": "Devices that hold nothing of anybody, and the program's own terminal.",
+FILES_SUMMARIES = {
+    "SAFE_DEVICES": "Devices that hold nothing of anybody, and the program's own terminal.",
     "MAKES_OR_WRITES": "Flags of open(2), each of which makes a file or may change one: for "
     "`@on(Open, flags=has_any(MAKES_OR_WRITES))`.",
     "SELF_LINKS": "Links that say who looks at them, and /proc, where they lie.",

@@ -30,7 +30,7 @@ PLAIN_TYPES: tuple[int, ...] = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
 # linux/in.h: L2TP, SCTP, SMC, MPTCP
 INDIRECT_PROTOCOLS: frozenset[int] = frozenset({115, 132, 256, 262})
 
-SUMMARIES = {
+NETWORK_SUMMARIES = {
     "INDIRECT_PROTOCOLS": "Protocols in which a peer may lead the connection to other addresses, "
     "with no further call: L2TP, SCTP, SMC, MPTCP. For `always(Deny(EACCES), Socket, "
     "protocol=INDIRECT_PROTOCOLS)`.",

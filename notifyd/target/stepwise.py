@@ -13,15 +13,14 @@ from collections.abc import Callable
 
 from notifyd.kernel import proc, statmount
 from notifyd.kernel.files import PROC_SUPER_MAGIC
+from notifyd.kernel.limits import MAX_LINKS, PROC_ROOT_INODE
 from notifyd.kernel.openat2 import openat2
 from notifyd.kernel.strides import FD_LIMIT_ERRNOS, Strides
-from notifyd.policy.redirect import MAX_LINKS
 from notifyd.target.view import View
 from notifyd.target.walk_state import Steps
 
 __all__ = ["MAX_INLINE_STEPS", "Stepwise", "WalkTooLong", "must_wait", "parts_of"]
 
-PROC_ROOT_INODE = 1
 MAX_INLINE_STEPS = 48  # steps while everybody waits: some 10 us each
 COMPONENTS_PER_STEP = 128  # components that cost as much as a step by themselves
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from notifyd.errors import RuleError, TargetFault, TargetGone
 from notifyd.kernel.files import AT_FDCWD
-from notifyd.policy.redirect import MAX_LINKS
+from notifyd.kernel.limits import MAX_LINKS
 from notifyd.target.thread import MAX_READ_BYTES
 from notifyd.target.vectors import MAX_STRING
 

@@ -16,8 +16,9 @@ from notifyd.errors import CannotPerform
 from notifyd.kernel import pidfd, proc, unix
 from notifyd.perform import helpers as pool
 from notifyd.perform.helper import CLOSED, READY
+from notifyd.perform.helper_process import Helper
 from notifyd.perform.helper_request import HelperRequest, LastComponent, Place
-from notifyd.perform.helpers import Helper, Helpers
+from notifyd.perform.helpers import Helpers
 from notifyd.perform.placement import HelperPlan
 
 KEY, OTHER = b"one", b"other"

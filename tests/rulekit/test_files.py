@@ -88,7 +88,7 @@ def test_memory_of_processes_is_known_by_its_name():
 
 def test_places_compare_with_paths_of_calls():
     """They are absolute, and each is there once."""
-    for places in (files.SYSTEM_PLACES, files.HARMLESS_DEVICES, files.SELF_LINKS):
+    for places in (files.SYSTEM_PLACES, files.SAFE_DEVICES, files.SELF_LINKS):
         assert all(one.is_absolute() and ".." not in one.parts for one in places)
     assert len(set(files.SYSTEM_PLACES)) == len(files.SYSTEM_PLACES)
-    assert make_call(Open, path="/dev/null").path in files.HARMLESS_DEVICES
+    assert make_call(Open, path="/dev/null").path in files.SAFE_DEVICES

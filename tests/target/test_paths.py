@@ -9,7 +9,7 @@ import pytest
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import statmount
-from notifyd.policy.redirect import MAX_LINKS
+from notifyd.kernel.limits import MAX_LINKS
 from notifyd.target import view
 from notifyd.target.paths import Resolver, WouldBlock, _Resolution
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from notifyd.errors import TargetFault
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.limits import PATH_MAX
 from notifyd.policy.bound import BoundCall, Source, Variant
-from notifyd.policy.fields import PATH_MAX, Flags, Mode, Path, Pathname, Text
+from notifyd.policy.fields import Flags, Mode, Path, Pathname, Text
 from notifyd.policy.sources import Mem, Reg, Reg16
 
 __all__ = [

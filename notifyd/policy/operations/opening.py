@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notifyd.kernel.limits import PATH_MAX
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
-from notifyd.policy.fields import PATH_MAX, Address, DirFd, Fd, Flags, Path, Pathname, Text
+from notifyd.policy.fields import Address, DirFd, Fd, Flags, Path, Pathname, Text
 from notifyd.policy.names.open import (
     ACCESS_MODES,
     OPEN_FLAGS,
