@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 
 from notifyd.daemon.config import Config, SocketConfig
 from notifyd.intake.arrival import ArrivalKind, ArrivalRefused, Peer
+from notifyd.intake.quota import UserQuota, is_trusted
 
 __all__ = ["Admission"]
 
@@ -20,12 +20,12 @@ class Admission:
     """Counts the listeners that are in, by the user who brought them."""
 
     def __init__(self) -> None:
-        self._present: Counter[int] = Counter()
+        self._present = UserQuota(MAX_LISTENERS, MAX_LISTENERS_PER_USER)
         self._banned: dict[int, float] = {}  # until when, by uid
 
     def trusts(self, peer: Peer) -> bool:
         """Whether what a peer says of its filter is believed: if it lied, it would harm us."""
-        return peer.uid in (0, os.geteuid())
+        return is_trusted(peer.uid)
 
     def welcome(self, config: Config, kind: ArrivalKind, peer: Peer) -> None:
         """See that a peer may use a socket at all.
@@ -50,25 +50,18 @@ class Admission:
         Raises:
             Refused: there is none.
         """
-        # Others can fill what is theirs, under many user ids, and root still comes in.
-        trusted = self.trusts(peer)
-        crowd = self._present[peer.uid] if trusted else self._present.total()
-        if crowd >= MAX_LISTENERS or (
-            not trusted and self._present[peer.uid] >= MAX_LISTENERS_PER_USER
-        ):
+        if not self._present.has_room(peer.uid):
             raise ArrivalRefused(
-                f"{self._present[peer.uid]} listeners of uid {peer.uid} are supervised already"
+                f"{self._present.of(peer.uid)} listeners of uid {peer.uid} are supervised already"
             )
 
     def enter(self, peer: Peer) -> None:
         """One more listener of a peer is in."""
-        self._present[peer.uid] += 1
+        self._present.enter(peer.uid)
 
     def leave(self, peer: Peer, *, shared: bool) -> None:
         """One has gone; `shared` if somebody else turned out to read it, too."""
-        self._present[peer.uid] -= 1
-        if not self._present[peer.uid]:
-            del self._present[peer.uid]
+        self._present.leave(peer.uid)
         if shared and not self.trusts(peer):
             now = time.monotonic()
             self._banned = {uid: until for uid, until in self._banned.items() if until > now}

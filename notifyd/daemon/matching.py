@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from notifyd.daemon.config import Match, Texts, as_list, uid_of
 from notifyd.daemon.first import is_ours
 from notifyd.intake.arrival import Arrival, ArrivalKind
+from notifyd.intake.quota import is_trusted
 from notifyd.kernel import proc
 
 __all__ = ["cgroups_of", "fits"]
@@ -40,7 +40,7 @@ def cgroups_of(arrival: Arrival) -> Sequence[str]:
     that is not theirs, and is looked at itself.
     """
     peer = arrival.peer
-    if arrival.kind is ArrivalKind.NATIVE or peer.uid not in (0, os.geteuid()):
+    if arrival.kind is ArrivalKind.NATIVE or not is_trusted(peer.uid):
         return peer.cgroups
     if not is_ours(arrival.pid, peer):
         return peer.cgroups  # in another pid namespace its numbers mean nothing here

@@ -14,6 +14,7 @@ from notifyd.daemon.subordinate import users_behind
 from notifyd.daemon.workload import Workload
 from notifyd.errors import PeerError, UsageError
 from notifyd.intake.arrival import Peer
+from notifyd.intake.quota import is_trusted
 
 __all__ = ["ControlContext", "Forbidden", "Reload"]
 
@@ -86,7 +87,7 @@ class ControlContext:
                 f"uid {peer.uid} may not {command}: sockets.control.users or approvals.users of "
                 "the configuration has to name the users who may"
             )
-        if person is not None and peer.uid not in (0, os.geteuid()):
+        if person is not None and not is_trusted(peer.uid):
             raise Forbidden(
                 f"uid {peer.uid} may not {command} on behalf of others: only root and the "
                 "daemon's own user are believed"
@@ -140,7 +141,7 @@ class ControlContext:
         config = self.daemon.policies.config.sockets.control
         # Users who may connect only because all may are not trusted with others' containers.
         named = config is not None and config.users != "any" and self._serves(peer)
-        return named or peer.uid in (0, os.geteuid())
+        return named or is_trusted(peer.uid)
 
     def _approves(self, peer: Peer) -> bool:
         return self.daemon.policies.config.asking.names(peer.uid, (peer.gid, *peer.groups))

@@ -8,10 +8,8 @@ connection is kept open for a container that may never call.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +22,7 @@ from notifyd.intake import lxc_peer
 from notifyd.intake.arrival import Arrival, ArrivalKind, Peer, Take
 from notifyd.intake.lxc_notifier import ANSWER_WITHIN, LxcConnection, LxcNotifier
 from notifyd.intake.lxc_wire import MAX_PACKET, LxcRequest, decode
+from notifyd.intake.quota import UserQuota
 from notifyd.intake.reception import hang_up, our_fault
 from notifyd.kernel import unix
 from notifyd.threads import start_thread
@@ -69,7 +68,7 @@ async def serve_lxc(
         task_status: started when the first connection can be made.
     """
     with _TimeLimit() as limit:
-        places = _Places(max_connections, max_per_uid)
+        places = UserQuota(max_connections, max_per_uid)
         reception = _LxcReception(take, refuse, answer_within, first_within, places, limit)
         accepting = trio.socket.from_stdlib_socket(server)
         async with trio.open_nursery() as nursery:
@@ -95,7 +94,7 @@ class _LxcReception:
         refuse: Refuse,
         answer_within: float,
         first_within: float,
-        places: _Places,
+        places: UserQuota,
         limit: _TimeLimit,
     ) -> None:
         self._take = take
@@ -105,12 +104,17 @@ class _LxcReception:
         self._places = places
         self._limit = limit
 
+    def _enter(self, uid: int) -> None:
+        if not self._places.has_room(uid):
+            raise PeerError(f"{self._places.of(uid)} connections of user {uid} are open already")
+        self._places.enter(uid)
+
     async def receive(self, connection: socket.socket) -> None:
         """Wait for the first request of a connection, and hand it over or close it."""
         peer = Peer.of(connection)
         with ExitStack() as place:
             try:
-                self._places.enter(peer.uid)
+                self._enter(peer.uid)
                 place.callback(self._places.leave, peer.uid)
                 unix.stamp_packets(connection)
                 request = await self._first(connection)
@@ -170,31 +174,6 @@ class _LxcReception:
         except BaseException:
             notifier.close()
             raise
-
-
-class _Places:
-    """How many connections there are, in all and of each user."""
-
-    def __init__(self, most: int, most_of_one: int) -> None:
-        self._most = most
-        self._most_of_one = most_of_one
-        self._taken: Counter[int] = Counter()
-
-    def enter(self, uid: int) -> None:
-        """Take a place; PeerError if all are taken."""
-        # Others can fill their places, under many user ids, and root still gets in.
-        trusted = uid in (0, os.geteuid())
-        if (self._taken[uid] if trusted else self._taken.total()) >= self._most:
-            raise PeerError(f"{self._most} connections are open already")
-        if not trusted and self._taken[uid] >= self._most_of_one:
-            raise PeerError(f"{self._most_of_one} connections of user {uid} are open already")
-        self._taken[uid] += 1
-
-    def leave(self, uid: int) -> None:
-        """Give a place back."""
-        self._taken[uid] -= 1
-        if not self._taken[uid]:
-            del self._taken[uid]
 
 
 class _TimeLimit:

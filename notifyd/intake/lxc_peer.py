@@ -11,6 +11,7 @@ import os
 
 from notifyd.errors import PeerError
 from notifyd.intake.arrival import Peer
+from notifyd.intake.quota import is_trusted
 from notifyd.kernel import namespaces
 
 __all__ = ["check_pids", "may_ask", "title_of"]
@@ -39,7 +40,7 @@ def may_ask(peer: Peer, tid: int) -> bool:
     Anybody but root and our own user: if the thread has his user id, or lives in a user namespace
     that he made, or in one below.
     """
-    if peer.uid in (0, os.geteuid()):
+    if is_trusted(peer.uid):
         return True
     try:
         return _is_user(tid, peer.uid) or _made_by(tid, peer.uid)

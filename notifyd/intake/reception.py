@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import traceback
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
@@ -16,6 +14,7 @@ import trio
 from notifyd.errors import PeerError
 from notifyd.intake.arrival import Peer
 from notifyd.intake.oci_wire import MAX_OCI_MESSAGE_BYTES, Assembly
+from notifyd.intake.quota import UserQuota
 from notifyd.kernel import unix
 from notifyd.perform import worker
 
@@ -68,7 +67,7 @@ async def reception(
         most_per_user: how many of them one user may have, other than those two.
     """
     waiting = trio.socket.from_stdlib_socket(server.dup())
-    present: Counter[int] = Counter()
+    present = UserQuota(most, most_per_user)
 
     async def one(connection: socket.socket, peer: Peer) -> None:
         try:
@@ -80,9 +79,7 @@ async def reception(
             refuse(peer, our_fault(error))
         finally:
             await hang_up(connection)
-            present[peer.uid] -= 1
-            if not present[peer.uid]:
-                del present[peer.uid]
+            present.leave(peer.uid)
 
     async with trio.open_nursery() as nursery:
         with waiting:
@@ -92,14 +89,12 @@ async def reception(
                     await trio.sleep(_RETRY_INTERVAL_S)
                     continue
                 peer = Peer.of(connection)
-                # Others can fill their places, under many user ids, and root still gets in.
-                trusted = peer.uid in (0, os.geteuid())
-                crowd = present[peer.uid] if trusted else present.total()
-                if crowd >= most or (not trusted and present[peer.uid] >= most_per_user):
+                if not present.has_room(peer.uid):
                     nursery.start_soon(hang_up, connection)
-                    refuse(peer, f"{present[peer.uid]} connections of this user are open already")
+                    number = present.of(peer.uid)
+                    refuse(peer, f"{number} connections of this user are open already")
                     continue
-                present[peer.uid] += 1
+                present.enter(peer.uid)
                 nursery.start_soon(one, connection, peer)
 
 
