@@ -76,8 +76,11 @@ def find(name: str) -> Path:
         return known[name]
     path = Path(name)
     if _is_path(name):
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except PermissionError:
+            return path  # reading it says why, also of others' links: fs.protected_symlinks, proc(5)
         raise UsageError(f"no rule file {name}: check the path")
     import difflib
 
