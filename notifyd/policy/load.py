@@ -80,7 +80,7 @@ def find(name: str) -> Path:
             if path.is_file():
                 return path
         except PermissionError:
-            return path  # reading it says why, also of others' links: fs.protected_symlinks, proc(5)
+            return path  # reading it says why; fs.protected_symlinks, proc(5)
         raise UsageError(f"no rule file {name}: check the path")
     import difflib
 
