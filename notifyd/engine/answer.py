@@ -94,8 +94,10 @@ class Answerer:
                 return None
             return self.go_on(note, "allow", decision.reason)
         try:
-            kind = next(kind for kind in _BY_VERDICT if isinstance(verdict, kind))
-            return _BY_VERDICT[kind](self, note, decision)
+            found = _BY_VERDICT.get(type(verdict)) or next(
+                one for kind, one in _BY_VERDICT.items() if isinstance(verdict, kind)
+            )
+            return found(self, note, decision)
         except TargetGone:
             return Response(verdict.kind, HOW_GONE, reason=decision.reason)
         except TargetFault as fault:

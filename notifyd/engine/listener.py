@@ -208,7 +208,10 @@ class Listener:
             note: any call.
             identity: whose it is, where that was asked for.
         """
-        changes = {one.change for one in self.watched.get((note[ARCH], note[NR]), ())}
+        watched = self.watched.get((note[ARCH], note[NR]))
+        if watched is None:
+            return
+        changes = {one.change for one in watched}
         if changes.isdisjoint((Change.EXECUTABLE, Change.IDS)):
             return
         with contextlib.suppress(TargetGone):

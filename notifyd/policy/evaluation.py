@@ -95,7 +95,7 @@ class Evaluation:
 
     __slots__ = (
         "_at", "_broken", "_calls", "_changed", "_changes", "_ended", "_grants", "_note", "_origin",
-        "_questions", "_rules", "_spoken", "asked", "failure", "steps",
+        "_questions", "_rules", "_shown", "_spoken", "asked", "failure", "steps",
     )  # fmt: skip
 
     def __init__(self, note: Note, steps: Sequence[Step], rules: RuleSet, origin: Origin) -> None:
@@ -109,6 +109,7 @@ class Evaluation:
     def _begin(self) -> None:
         self._at, self._changed = 0, 0  # the latter: whose variant's call is changed; 0 for none
         self.asked: Declaration | None = None
+        self._shown: Call | None = None  # to the rule that is asked
         self._ended: Decision | None = None  # what a file said that lets no other one be asked
         self._spoken: Decision | None = None  # what the last file said that had nothing against it
         self._questions: tuple[Decision, ...] = ()
@@ -130,7 +131,7 @@ class Evaluation:
 
     def adopt(self, call: Call) -> None:
         """Take a call that was shown to the rule of the first step already."""
-        self._calls[id(call.variant)] = call
+        self._calls[id(call.variant)] = self._shown = call
         self.asked = self.steps[0].declaration
 
     def restart(self) -> None:
@@ -179,7 +180,7 @@ class Evaluation:
             if not step.applies(self._note):
                 self._at += 1
             elif not isinstance(declaration, Always):
-                call = self._call(step)
+                call = self._shown = self._call(step)
                 if not step.hidden or self._holds(step, call):
                     return declaration, call
                 self._at += 1
@@ -206,8 +207,8 @@ class Evaluation:
             return
         wrong = wrong_with(verdict, rule)
         if wrong is None:
-            call = self._call(self.steps[self._at])
-            self._take(verdict, rule, call, getattr(verdict, "reason", None))
+            assert self._shown is not None
+            self._take(verdict, rule, self._shown, getattr(verdict, "reason", None))
         else:
             self.failed(wrong)
 
@@ -294,22 +295,34 @@ class Evaluation:
     def _decision(
         self, verdict: Any, speaker: Declaration | None, call: Call | None, reason: str | None
     ) -> Decision:
-        lookers = {id(one.variant) for one in self._calls.values() if one.looked}
-        mine = id(call.variant) if call is not None else 0
-        if isinstance(verdict, Continue) and self._rules.strict and lookers:
-            verdict, reason = Deny(errno.EPERM), "Continue() after a look at memory, in strict mode"
-        if isinstance(verdict, Allow | Ask) and lookers - {mine}:
-            verdict = Deny(errno.EPERM)
-            reason = "two operations looked at this call; what each saw cannot be told apart"
-        if isinstance(verdict, Allow | Ask) and self._changed not in (0, mine):
-            verdict = Deny(errno.EPERM)
-            reason = "a rule changed this call as one operation, and another judged it as another"
+        looked = [one for one in self._calls.values() if one.looked]
+        if looked or self._changed:
+            verdict, reason = self._reconsidered(verdict, call, looked, reason)
         name = speaker.name if speaker is not None else None
-        decision = Decision(verdict, call, bool(lookers), name, reason, self._broken)
+        decision = Decision(verdict, call, bool(looked), name, reason, self._broken)
         if not isinstance(verdict, Ask) or speaker is None:
             return decision
         seen = frozenset(call.seen if call is not None else ()) - {""}  # "" keeps the target
         return decision._replace(origin=speaker.claim.origin, seen=seen)
+
+    def _reconsidered(
+        self, verdict: Any, call: Call | None, looked: Sequence[Call], reason: str | None
+    ) -> tuple[Any, str | None]:
+        """A verdict, unless what was looked at or changed does not let it mean what it says."""
+        if isinstance(verdict, Continue) and self._rules.strict and looked:
+            return Deny(errno.EPERM), "Continue() after a look at memory, in strict mode"
+        if not isinstance(verdict, Allow | Ask):
+            return verdict, reason
+        mine = id(call.variant) if call is not None else 0
+        if self._changed not in (0, mine):
+            return Deny(errno.EPERM), (
+                "a rule changed this call as one operation, and another judged it as another"
+            )
+        if any(id(one.variant) != mine for one in looked):
+            return Deny(errno.EPERM), (
+                "two operations looked at this call; what each saw cannot be told apart"
+            )
+        return verdict, reason
 
 
 def explain(error: BaseException, declaration: Declaration | None = None) -> str:
