@@ -51,9 +51,8 @@ class Admission:
             Refused: there is none.
         """
         if not self._present.has_room(peer.uid):
-            raise ArrivalRefused(
-                f"{self._present.of(peer.uid)} listeners of uid {peer.uid} are supervised already"
-            )
+            crowd = self._present.crowd(peer.uid, "listeners")
+            raise ArrivalRefused(f"{crowd} are supervised already")
 
     def enter(self, peer: Peer) -> None:
         """One more listener of a peer is in."""

@@ -106,7 +106,7 @@ class _LxcReception:
 
     def _enter(self, uid: int) -> None:
         if not self._places.has_room(uid):
-            raise PeerError(f"{self._places.of(uid)} connections of user {uid} are open already")
+            raise PeerError(f"{self._places.crowd(uid, 'connections')} are open already")
         self._places.enter(uid)
 
     async def receive(self, connection: socket.socket) -> None:

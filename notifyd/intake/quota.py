@@ -26,9 +26,14 @@ class UserQuota:
         self._most_per_user = most_per_user
         self._taken: Counter[int] = Counter()
 
-    def of(self, uid: int) -> int:
-        """How many a user has."""
-        return self._taken[uid]
+    def crowd(self, uid: int, what: str) -> str:
+        """What leaves a user no room: `10 connections`, or `10 connections of user 7`."""
+        own = self._taken[uid]
+        if is_trusted(uid):
+            return f"{own} {what}"
+        if own >= self._most_per_user:
+            return f"{own} {what} of user {uid}"
+        return f"{self._taken.total()} {what}"
 
     def has_room(self, uid: int) -> bool:
         """Whether a user may have one more."""

@@ -91,8 +91,7 @@ async def reception(
                 peer = Peer.of(connection)
                 if not present.has_room(peer.uid):
                     nursery.start_soon(hang_up, connection)
-                    number = present.of(peer.uid)
-                    refuse(peer, f"{number} connections of this user are open already")
+                    refuse(peer, f"{present.crowd(peer.uid, 'connections')} are open already")
                     continue
                 present.enter(peer.uid)
                 nursery.start_soon(one, connection, peer)

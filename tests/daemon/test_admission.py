@@ -40,7 +40,7 @@ def test_room():
     for _ in range(admission.MAX_LISTENERS_PER_USER):
         found.check_room(USER)
         found.enter(USER)
-    with pytest.raises(ArrivalRefused, match="256 listeners of uid 4711"):
+    with pytest.raises(ArrivalRefused, match="256 listeners of user 4711"):
         found.check_room(USER)
     found.check_room(ROOT)
     found.leave(USER, shared=False)

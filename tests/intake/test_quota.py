@@ -30,7 +30,8 @@ def test_one_user_has_a_part_of_them(quota):
     quota.leave(OTHERS[0])
     assert not quota.has_room(OTHERS[1])
     assert fill(quota, OTHERS[2]) == 1
-    assert [quota.of(uid) for uid in OTHERS] == [1, 2, 2]
+    assert quota.crowd(OTHERS[1], "places") == f"2 places of user {OTHERS[1]}"
+    assert quota.crowd(OTHERS[0], "places") == "5 places"
 
 
 @pytest.mark.parametrize("uid", sorted({0, os.geteuid()}))
