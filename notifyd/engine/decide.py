@@ -6,7 +6,9 @@ coroutine, which the supervisor runs in a task of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable
+from typing import cast
 
 import trio
 
@@ -41,16 +43,25 @@ class ResumableEvaluation(Evaluation):
             self._ask_plain(rule, call)
         return self.conclusion()
 
-    async def ask_async(self) -> Decision:
+    async def ask_async(self, scope: trio.CancelScope | None = None) -> Decision:
         """Ask the rules from where it stands, and wait for those that are async; raises as `ask`.
+
+        Args:
+            scope: the caller's, which gets a rule's patience for its deadline: a scope for each
+                rule would cost a fifth of a call. If it ends by that, say so (`ran_out`), and ask
+                on in another one. By default all this is done here.
 
         Raises:
             Cancelled: as trio has it. Whatever a rule made of it, it has not failed.
         """
+        while scope is None:
+            with trio.CancelScope() as own:
+                return await self.ask_async(own)
+            self.ran_out()
         while (turn := self.advance()) is not None:
             rule, call = turn
             if rule.is_async:
-                await self._ask_waiting(rule, call)
+                await self._ask_waiting(rule, call, scope)
             else:
                 self._ask_plain(rule, call)
         return self.conclusion()
@@ -71,40 +82,40 @@ class ResumableEvaluation(Evaluation):
         else:
             self.accept(verdict)
 
-    async def _ask_waiting(self, rule: Rule, call: Call) -> None:
+    def ran_out(self) -> None:
+        """The patience with the rule that was asked is over: it has failed."""
+        assert isinstance(self.asked, Rule)
+        self.failed(TimeoutError(f"no verdict within {self.asked.patience:g} seconds"))
+
+    async def _ask_waiting(self, rule: Rule, call: Call, scope: trio.CancelScope) -> None:
+        if rule.patience is not None:
+            scope.deadline = trio.current_time() + rule.patience
         try:
-            verdict = await _patiently(rule, call)
+            verdict = await cast(Awaitable[object], rule.function(call))
         except (WouldBlock, TargetGone):
+            scope.deadline = math.inf
             raise
         except BaseException as error:
-            await self._waited_in_vain(error)
+            await self._waited_in_vain(error, scope)
         else:
-            # A rule may swallow that it is cancelled. Then its verdict is nobody's any more.
+            # A rule may swallow that it is cancelled, or come back late without having waited.
+            # Then its verdict is nobody's any more.
+            _ = scope.cancel_called  # looks at the deadline, which trio does only now and then
             await trio.lowlevel.checkpoint_if_cancelled()
+            scope.deadline = math.inf
             self.accept(verdict)
 
-    async def _waited_in_vain(self, error: BaseException) -> None:
+    async def _waited_in_vain(self, error: BaseException, scope: trio.CancelScope) -> None:
         """Tell apart what came out of an async rule: a nursery wraps what is raised within it."""
         # Invariant: a target that goes away, and a supervisor that ends, are no failure of a rule.
         await trio.lowlevel.checkpoint_if_cancelled()
+        scope.deadline = math.inf
         inner = _only(error)
         if isinstance(inner, WouldBlock | TargetGone):
             raise inner
         if isinstance(inner, trio.Cancelled):  # not ours, for that was seen above
             inner = RuntimeError("raised a trio.Cancelled that belongs to no cancellation")
         self.failed(inner)
-
-
-async def _patiently(rule: Rule, call: Call) -> object:
-    waiting: Awaitable[object] = rule.function(call)
-    if rule.patience is None:
-        return await waiting
-    # What trio.move_on_after makes, without the price of its wrappers.
-    with trio.CancelScope(deadline=trio.current_time() + rule.patience) as scope:
-        verdict = await waiting
-    if scope.cancel_called:  # also where the rule swallowed that, and came back late
-        raise TimeoutError(f"no verdict within {rule.patience:g} seconds")
-    return verdict
 
 
 def _only(error: BaseException) -> BaseException:

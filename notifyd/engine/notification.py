@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import time
+from time import perf_counter_ns as clock
 from typing import Any
 
 import trio
@@ -31,9 +31,8 @@ from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
 from notifyd.target.watch import Change
 
-LATE_START_NS = 1_000_000  # a task that begins so late looks whether its target is still there
+LATE_START_NS = 1_000_000  # a task that begins so late looks whether its target is there
 MAX_MOVES = 16  # times that a rule is asked again because what it saw has moved
-clock = time.perf_counter_ns
 
 
 class Notification:
@@ -169,18 +168,13 @@ class Notification:
         self._refuse(cause, reason=reason)
 
     async def attend(self) -> None:
-        """See the case through in a task of its own: slow looks, async rules, performing.
-
-        Cancelled from outside only when the target is gone or the supervisor ends.
-        """
+        """See it through in a task of its own, which is cancelled if its target is gone."""
         try:
-            with trio.CancelScope() as scope:
-                self.listener.wait(self.note[ID], scope)
-                if clock() - self._begun > LATE_START_NS and not self.listener.id_valid(
-                    self.note[ID]
-                ):
-                    return  # it is gone: the rest would only keep others waiting
-                await self._see_through()
+            late = clock() - self._begun > LATE_START_NS
+            if late and not self.listener.id_valid(self.note[ID]):
+                return  # it is gone: the rest would only keep others waiting
+            while await self._runs_out_of_patience():
+                self.evaluation.ran_out()
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
             self.listener.broke(self.note, error)
             self._settled()
@@ -190,13 +184,19 @@ class Notification:
             if not self.answered:
                 self._abandoned()
 
-    async def _see_through(self) -> None:
+    async def _runs_out_of_patience(self) -> bool:
+        with trio.CancelScope() as scope:
+            self.listener.wait(self.note[ID], scope)
+            await self._see_through(scope)
+        return scope.cancelled_caught and scope.deadline <= trio.current_time()
+
+    async def _see_through(self, scope: trio.CancelScope) -> None:
         while not self.answered:
             try:
                 if self._look is not None:
                     look, self._look = self._look, None
                     await worker.run(look.look)
-                decision = self._decision or await self.evaluation.ask_async()
+                decision = self._decision or await self.evaluation.ask_async(scope)
                 if isinstance(decision.verdict, Ask):
                     if not await self._fails_anyway(decision):
                         self._witness(decision.call)
