@@ -14,7 +14,7 @@ help: ## this list
 demo: .venv/.ready ## a plugin without network, and an unprivileged web server on port 80 (best as root)
 	@$(BIN)/python docs/demo/demo.py
 
-check: lint ## lint, types and unit tests: under a minute, as any user, with nothing but pip
+check: lint ## lint, types and unit tests: two minutes, as any user, with nothing but pip
 	$(BIN)/python tests/both.py -q -m unit
 
 test: tell .venv/.ready .venv/.tools lint ## all checks, then all tests: a quarter of an hour (as root, or those for root are skipped)
