@@ -19,6 +19,7 @@ from notifyd.kernel import pidfd
 from notifyd.kernel.limits import MAX_ERRNO
 from notifyd.kernel.memfd import sealed
 from notifyd.kernel.unotify import RESPONSE_CONTINUE, Notifier
+from notifyd.perform.syscall_result import SyscallResult
 from notifyd.policy.call import ID, Note
 from notifyd.policy.verdicts import Allow, Continue, Deny, Kill, Return, Supply
 from notifyd.target.thread import StoppedThread
@@ -115,7 +116,30 @@ class Answerer:
             verdict, "answered" if sent else HOW_GONE, number, reason=reason, cause=cause
         )
 
-    def performed(self, note: Note, value: int, number: int, reason: str | None) -> Response:
+    def performed(self, note: Note, decision: Decision, done: SyscallResult) -> Response:
+        """Answer with what was done for the target; takes over the descriptor of `done`.
+
+        Raises:
+            WouldBlock: memory that is written has to be waited for.
+            TargetGone.
+        """
+        if done.fd is not None:
+            flags = os.O_CLOEXEC if done.cloexec else 0
+            return self.injected(note, done.fd, flags, decision.reason)
+        try:
+            for address, data in done.memory:
+                decision.call.target.write(address, data)  # type: ignore[union-attr]
+        except TargetFault as fault:
+            return self.gave(note, 0, fault.errno, str(fault))
+        return self.gave(note, done.value, done.errno, decision.reason)
+
+    def not_performed(self, note: Note, error: Exception, cause: str) -> Response:
+        """Answer that a call could not be done; `cause` unless that is the target's own fault."""
+        if isinstance(error, TargetFault):
+            return self.gave(note, 0, error.errno, str(error))
+        return self.refuse(note, "deny", errno.EPERM, f"not done: {error}", cause)
+
+    def gave(self, note: Note, value: int, number: int, reason: str | None) -> Response:
         """Answer with what the kernel gave us for the target: a value, or an errno if not 0."""
         sent = self._notifier.respond(note[ID], 0 if number else value, -number, 0)
         how = "performed" if sent else HOW_GONE

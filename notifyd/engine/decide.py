@@ -24,7 +24,12 @@ __all__ = ["MAX_TRACEBACK_CHARS", "Decision", "ResumableEvaluation", "explain", 
 class ResumableEvaluation(Evaluation):
     """An evaluation that can be asked for: what was asked already is not asked again."""
 
-    __slots__ = ()
+    __slots__ = ("_timed", "_turn")
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._turn: tuple[Rule, Call] | None = None  # the async rule that `ask` came upon
+        self._timed = False  # whether `deadline` was asked for, for that one
 
     def ask(self) -> Decision | None:
         """Ask the rules from where it stands.
@@ -39,31 +44,47 @@ class ResumableEvaluation(Evaluation):
         while (turn := self.advance()) is not None:
             rule, call = turn
             if rule.is_async:
+                self._turn = turn
                 return None
             self._ask_plain(rule, call)
         return self.conclusion()
+
+    def deadline(self) -> float:
+        """Until when the async rule that is next may wait; of the scope for `ask_async`.
+
+        A scope that begins with it is cheaper than one that is given it.
+        """
+        self._timed = self._turn is not None
+        return _deadline_of(self._turn[0]) if self._turn is not None else math.inf
 
     async def ask_async(self, scope: trio.CancelScope | None = None) -> Decision:
         """Ask the rules from where it stands, and wait for those that are async; raises as `ask`.
 
         Args:
-            scope: the caller's, which gets a rule's patience for its deadline: a scope for each
-                rule would cost a fifth of a call. If it ends by that, say so (`ran_out`), and ask
-                on in another one. By default all this is done here.
+            scope: the caller's, which gets the patience of each rule for its deadline, and keeps
+                that of the last one: a scope for each rule would cost a fifth of a call. If it ends
+                by that, say so (`ran_out`), and ask on in another one. By default all this is done
+                here.
 
         Raises:
             Cancelled: as trio has it. Whatever a rule made of it, it has not failed.
         """
         while scope is None:
-            with trio.CancelScope() as own:
+            with trio.CancelScope(deadline=self.deadline()) as own:
                 return await self.ask_async(own)
             self.ran_out()
-        while (turn := self.advance()) is not None:
+        timed, self._timed = self._timed, False
+        turn, self._turn = self._turn or self.advance(), None
+        while turn is not None:
             rule, call = turn
-            if rule.is_async:
-                await self._ask_waiting(rule, call, scope)
-            else:
+            if not rule.is_async:
                 self._ask_plain(rule, call)
+            else:
+                if not timed:
+                    scope.deadline = _deadline_of(rule)
+                timed = False
+                await self._ask_waiting(rule, call, scope)
+            turn = self.advance()
         return self.conclusion()
 
     def judge(self, call: Call, verdict: object) -> Decision:
@@ -88,34 +109,33 @@ class ResumableEvaluation(Evaluation):
         self.failed(TimeoutError(f"no verdict within {self.asked.patience:g} seconds"))
 
     async def _ask_waiting(self, rule: Rule, call: Call, scope: trio.CancelScope) -> None:
-        if rule.patience is not None:
-            scope.deadline = trio.current_time() + rule.patience
         try:
             verdict = await cast(Awaitable[object], rule.function(call))
         except (WouldBlock, TargetGone):
-            scope.deadline = math.inf
             raise
         except BaseException as error:
-            await self._waited_in_vain(error, scope)
+            await self._waited_in_vain(error)
         else:
             # A rule may swallow that it is cancelled, or come back late without having waited.
             # Then its verdict is nobody's any more.
             _ = scope.cancel_called  # looks at the deadline, which trio does only now and then
             await trio.lowlevel.checkpoint_if_cancelled()
-            scope.deadline = math.inf
             self.accept(verdict)
 
-    async def _waited_in_vain(self, error: BaseException, scope: trio.CancelScope) -> None:
+    async def _waited_in_vain(self, error: BaseException) -> None:
         """Tell apart what came out of an async rule: a nursery wraps what is raised within it."""
         # Invariant: a target that goes away, and a supervisor that ends, are no failure of a rule.
         await trio.lowlevel.checkpoint_if_cancelled()
-        scope.deadline = math.inf
         inner = _only(error)
         if isinstance(inner, WouldBlock | TargetGone):
             raise inner
         if isinstance(inner, trio.Cancelled):  # not ours, for that was seen above
             inner = RuntimeError("raised a trio.Cancelled that belongs to no cancellation")
         self.failed(inner)
+
+
+def _deadline_of(rule: Rule) -> float:
+    return math.inf if rule.patience is None else trio.current_time() + rule.patience
 
 
 def _only(error: BaseException) -> BaseException:

@@ -15,6 +15,7 @@ from time import perf_counter_ns as clock
 from typing import Any
 
 from notifyd.engine.answer import MAX_VALUE
+from notifyd.engine.fast_answer import PlainAnswer
 from notifyd.engine.fast_plan import EventTemplate
 from notifyd.engine.listener import Listener
 from notifyd.engine.notification import Notification
@@ -143,8 +144,8 @@ class Linger:
         return poll(0)
 
 
-def _plain(call: Call, verdict: Any) -> tuple[int, int, int] | None:
-    """Value, errno (negative) and response flags of a verdict that needs no second thought."""
+def _plain(call: Call, verdict: Any) -> PlainAnswer | None:
+    """The answer of a verdict that needs no second thought."""
     kind = verdict.__class__
     if kind is Deny and verdict.errno.__class__ is int and 0 < verdict.errno <= MAX_ERRNO:
         return 0, -verdict.errno, 0

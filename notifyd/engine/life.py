@@ -1,7 +1,6 @@
-"""The life of a notification, as a table: where it can stand, and where it can go from there.
+"""The life of a received notification, as a table: where it stands, and what can follow.
 
-Most go from RECEIVED to ANSWERED with no state kept anywhere. Those that wait are in their
-workload's `waiting`, and nowhere else.
+Calls of fast plans are answered without standing anywhere.
 """
 
 from __future__ import annotations
@@ -10,27 +9,33 @@ import enum
 from collections.abc import Mapping
 from types import MappingProxyType
 
+__all__ = ["FINAL", "NEXT", "NotificationState"]
+
 
 class NotificationState(enum.Enum):
     """Where a notification stands. `value` is what it means."""
 
-    PENDING = "in the kernel, not yet received"
-    RECEIVED = "received, its rules are asked"
-    WAITING = "an async rule, a slow look or a performed call takes its time"
+    DECIDING = "its rules are asked"
+    ASKING = "a person is asked"
+    PERFORMING = "rules allowed it, and it is done as they saw it"
+    ANSWERING = "what it gets is known; memory of the target may have to be waited for"
     ANSWERED = "the kernel has its answer"
-    GONE = "the target left before the answer: killed, or interrupted by a signal"
+    GONE = "its target left before the answer: killed, or interrupted by a signal"
+    LEFT = "the supervisor ended and left it to a successor"
 
 
-# Invariant: every received notification gets exactly one answer, or is found gone.
+_S = NotificationState
+FINAL = frozenset({_S.ANSWERED, _S.GONE, _S.LEFT})
+# Invariant: every received notification gets exactly one answer, is found gone, or is left on
+# record. So it can end from anywhere, and goes nowhere from there.
 NEXT: Mapping[NotificationState, frozenset[NotificationState]] = MappingProxyType(
     {
-        NotificationState.PENDING: frozenset({NotificationState.RECEIVED, NotificationState.GONE}),
-        NotificationState.RECEIVED: frozenset(
-            {NotificationState.WAITING, NotificationState.ANSWERED, NotificationState.GONE}
-        ),
-        NotificationState.WAITING: frozenset({NotificationState.ANSWERED, NotificationState.GONE}),
-        NotificationState.ANSWERED: frozenset(),
-        NotificationState.GONE: frozenset(),
+        _S.DECIDING: FINAL | {_S.DECIDING, _S.ASKING, _S.PERFORMING, _S.ANSWERING},
+        _S.ASKING: FINAL | {_S.ASKING, _S.PERFORMING, _S.ANSWERING, _S.DECIDING},
+        _S.PERFORMING: FINAL | {_S.ANSWERING, _S.DECIDING},
+        _S.ANSWERING: FINAL | {_S.ANSWERING, _S.DECIDING},
+        _S.ANSWERED: frozenset(),
+        _S.GONE: frozenset(),
+        _S.LEFT: frozenset(),
     }
 )
-FINAL = frozenset(state for state, after in NEXT.items() if not after)

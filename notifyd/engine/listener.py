@@ -9,21 +9,19 @@ import contextlib
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from signal import pidfd_send_signal
 from time import perf_counter_ns as clock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.engine.answer import CAUSES, HOW_GONE, Answerer, cause_of
-from notifyd.engine.fast_plan import EventTemplate, fast_plan
+from notifyd.engine.answer import CAUSES, Answerer, Response, cause_of
+from notifyd.engine.fast_answer import FastAnswerer
+from notifyd.engine.fast_plan import fast_plan
 from notifyd.engine.in_flight import InFlightTable
 from notifyd.engine.report import Reporter
 from notifyd.errors import TargetGone
-from notifyd.events.errnos import errno_name
-from notifyd.events.record import CallRecord, Line
-from notifyd.events.stream import FLUSH_BATCH_SIZE, EventStream
-from notifyd.kernel.arch import ARCHES, arch_name, native
+from notifyd.events.stream import EventStream
+from notifyd.kernel.arch import ARCHES, native
 from notifyd.kernel.process_vm import read_string
 from notifyd.kernel.unotify import Notifier
 from notifyd.perform.files import Files
@@ -32,11 +30,9 @@ from notifyd.perform.worker import ThreadPool
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.ruleset import RuleSet
-from notifyd.policy.wording import registers, words
 from notifyd.target.digests import Digests
 from notifyd.target.identity import Identities, Identity
 from notifyd.target.non_blocking import MayBlock, NonBlockingThread
-from notifyd.target.paths import WouldBlock
 from notifyd.target.reader import Readers
 from notifyd.target.thread import StoppedThread
 from notifyd.target.watch import IDENTITY, LAZINESS, Change, Watched
@@ -106,8 +102,6 @@ class Listener:
         self.files = Files(self.identities)
         self.digests = Digests()
         self.crew = ThreadPool()
-        self._threads = self.identities.entries
-        self._executing = self.identities.executing
         self.watched = _by_number(watched)
         self.killable = killable
         self._leads = leads
@@ -119,6 +113,7 @@ class Listener:
         self.held = ""  # why everything is refused that would be allowed; "" where it is not
         self._told_of_laziness = set(LAZINESS) <= known
         self.unobserved = reporter.unobserved
+        self._plainly = FastAnswerer(name, self.notifier, self.identities, reporter)
         self.record(reporter.audit)
         self.waiting: dict[int, trio.CancelScope] = {}
         self.attended = 0  # calls that have a task
@@ -156,9 +151,9 @@ class Listener:
     def record(self, audit: EventStream | None) -> None:
         """Write calls down from the next one on, or only count them. Not for a silent reporter."""
         self.reporter.audit = audit
-        # How a call of a quick plan is answered where somebody wants to know of it. It is chosen
-        # here, so that a call need not ask.
-        self.answer_plainly = self._counted if audit is None else self._recorded
+        # It is chosen here, so that a call need not ask.
+        plainly = self._plainly
+        self.answer_plainly = plainly.counted if audit is None else plainly.recorded
 
     def target(self, note: Note) -> StoppedThread:
         """The stopped thread behind `note`."""
@@ -236,94 +231,18 @@ class Listener:
             self.files.places_change()
         return changes | _ANYWAY
 
-    def _counted(
-        self,
-        known: EventTemplate,
-        call: Call,
-        verdict: Any,
-        answer: tuple[int, int, int],
-        begun: int,
-    ) -> None:
-        """Answer a call of a quick plan and count it; a refusal that somebody watches is told."""
-        value, error, flags = answer
-        if error:
-            self._refused(known, call, verdict, error, begun)
-            return
-        sent = self.respond(call.note[ID], value, 0, flags)
-        how = ("continued" if flags else "answered") if sent else HOW_GONE
-        self.reporter.counters.add(known.title, verdict.kind, how, 0, clock() - begun)
-        call.close()
-
-    def _refused(
-        self, known: EventTemplate, call: Call, verdict: Any, error: int, begun: int
-    ) -> None:
-        """Refuse a call of a quick plan and tell everybody. May raise TargetGone."""
-        note, reporter = call.note, self.reporter
-        identity, args = self.identify(note[PID]), self._in_words(call)
-        sent = self.respond(note[ID], 0, error, 0)
-        # fmt: off
-        reporter.answered(CallRecord(
-            reporter.epoch + begun, self.name, identity, note[PID], known.title, known.syscall,
-            known.arch, args, verdict.kind, "answered" if sent else HOW_GONE, -error, None,
-            known.rule,
-            verdict.reason, False, clock() - begun,
-        ))
-        # fmt: on
-        call.close()
-
-    def _recorded(
-        self,
-        known: EventTemplate,
-        call: Call,
-        verdict: Any,
-        answer: tuple[int, int, int],
-        begun: int,
-    ) -> None:
-        """Answer a call of a quick plan, and write down who made it. May raise TargetGone."""
-        value, error, flags = answer
-        note, reporter = call.note, self.reporter
-        if error and reporter.refusals is not None:
-            self._refused(known, call, verdict, error, begun)
-            return
-        _, title, syscall, arch, rule, parts = known
-        tid = note[PID]
-        try:  # what `identify` does for a thread that it knows, without the price of a call
-            descriptor, identity = self._threads[-1 if self._executing else tid]
-            pidfd_send_signal(descriptor, 0)
-        except (KeyError, OSError):
-            identity = self.identify(tid)
-        try:
-            args = registers(note) if parts is None else words(call, parts)
-        except WouldBlock:
-            args = None  # an event is not worth waiting for
-        sent = self.respond(note[ID], value, error, flags)
-        took = clock() - begun
-        call.close()
-        how = ("continued" if flags else "answered") if sent else HOW_GONE
-        kind, result = verdict.kind, None if error or flags else value
-        reason, name = (verdict.reason, errno_name(error)) if error else (None, None)
-        exe, uid, process = identity.who
-        taken = reporter.audit.taken  # type: ignore[union-attr]
-        # fmt: off
-        taken.append(Line(
-            reporter.epoch + begun, self.name, identity.pid, tid, exe, uid, process, title,
-            syscall, arch, args, kind, how, name, result, rule, reason, False,
-            (took + 50) // 100 / 10,
-        ))
-        # fmt: on
-        if len(taken) >= FLUSH_BATCH_SIZE:
-            reporter.audit.flush()  # type: ignore[union-attr]
-        reporter.counters.times[title, kind, how, -error].append(took)
-
-    def _in_words(self, call: Call) -> dict[str, Any] | None:
-        try:
-            return call.describe()
-        except WouldBlock:
-            return None  # an event is not worth waiting for
+    def go_on(self, note: Note, changes: frozenset[Change]) -> None:
+        """Let a call go on that no rule named, and that is notified for our own sake only."""
+        if Change.CONFINED in changes:
+            # What a thread forbids itself, performing would allow it again: landlock(7).
+            self.answerer.refuse(note, "deny", errno.EOPNOTSUPP, None)
+        else:
+            self.answerer.go_on(note, "allow", None)
+        self.note_change(note, None)
 
     def broke(self, note: Note, error: Exception) -> None:
         """An error of notifyd itself: it is told, and the call is refused if it still waits."""
-        cause = cause_of(error)
+        cause, begun = cause_of(error), clock()
         if cause == "short":
             self.reporter.failed("notifyd", f"{CAUSES[cause]}: {error}")
         else:
@@ -333,16 +252,10 @@ class Listener:
             sent = self.notifier.respond(note[ID], 0, -errno.EPERM, 0)
         if not sent or self.unobserved:
             return  # what its target got was told, or is not known any more
-        operation, syscall = self.named(note, None)
-        # fmt: off
-        record = CallRecord(
-            self.reporter.epoch + clock(), self.name, None, note[PID], operation, syscall,
-            arch_name(note[ARCH]), None, "deny", "answered", errno.EPERM, None, None,
-            f"{CAUSES[cause]}: {error!r}", False, 0, cause=cause,
-        )
-        # fmt: on
+        why = f"{CAUSES[cause]}: {error!r}"
+        response = Response("deny", "answered", errno.EPERM, reason=why, cause=cause)
         with contextlib.suppress(Exception):  # it may be the telling that fails
-            self.reporter.answered(record)
+            self.reporter.call(self.name, note, begun, self.named(note, None), response)
 
     def enter(self) -> None:
         """A call is given a task; `leave` says that it is over."""

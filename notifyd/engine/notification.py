@@ -1,13 +1,15 @@
-"""A case: one call that is more than a plain verdict at once, from its rules to its report.
+"""A notification: one call that is more than a plain verdict at once, from its rules to its report.
 
-It is decided inline as far as that goes; what has to wait goes on in a task (`attend`). A case is
-answered in one place, `_close`, and only there.
+It is decided inline as far as that goes; what has to wait goes on in a task (`attend`). Where it
+stands is its `state`, and `life` has the table of what follows what. It is answered in one place,
+`_close`, and only there.
 """
 
 from __future__ import annotations
 
 import errno
-import os
+import math
+from collections.abc import Mapping
 from time import perf_counter_ns as clock
 from typing import Any
 
@@ -18,42 +20,36 @@ from notifyd.engine.asking import what_it_comes_to
 from notifyd.engine.decide import Decision, ResumableEvaluation, explain
 from notifyd.engine.executed import carry_out
 from notifyd.engine.giving import given_slowly
+from notifyd.engine.life import FINAL, NEXT, NotificationState
 from notifyd.engine.listener import Listener
 from notifyd.engine.questions import CallQuestions
-from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetFault, TargetGone
-from notifyd.events.record import CallRecord
-from notifyd.kernel.arch import arch_name
+from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetGone
 from notifyd.perform import FILE_PERFORMERS, Moved, PerformedCall, SyscallResult, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
 from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
-from notifyd.target.watch import Change
 
 LATE_START_NS = 1_000_000  # a task that begins so late looks whether its target is there
 MAX_MOVES = 16  # times that a rule is asked again because what it saw has moved
 
+_DECIDING, _ASKING = NotificationState.DECIDING, NotificationState.ASKING
+_PERFORMING, _ANSWERING = NotificationState.PERFORMING, NotificationState.ANSWERING
+
 
 class Notification:
-    """One received call of a workload."""
+    """One received call of a workload.
+
+    Attributes:
+        state: where it stands.
+        evaluation: of the rules that are about it.
+    """
 
     __slots__ = (
-        "_args",
-        "_begun",
-        "_came",
-        "_decision",
-        "_identity",
-        "_look",
-        "_moved",
-        "_performed",
-        "_questions",
-        "_slot",
-        "answered",
-        "evaluation",
-        "listener",
-        "note",
-    )
+        "_args", "_begun", "_decision", "_done", "_identity", "_look", "_moved", "_performed",
+        "_questions", "_slot", "evaluation", "listener", "note", "state",
+    )  # fmt: skip
 
     def __init__(self, listener: Listener, note: Note, begun: int, slot: int = 0) -> None:
         self.listener = listener
@@ -61,24 +57,28 @@ class Notification:
         self.evaluation = ResumableEvaluation(
             note, listener.plans.get((note[ARCH], note[NR]), ()), listener.rules, listener
         )
-        self.answered = False
+        self.state = _DECIDING
         self._begun = begun
-        self._identity: Identity | None = None
-        self._args: dict[str, Any] | None = None
-        self._decision: Decision | None = None
-        self._look: WouldBlock | None = None
-        self._performed: PerformedCall | None = None
-        self._came: SyscallResult | None = None  # of what is done, and not answered yet
-        self._moved = 0
         self._slot = slot  # in the in-flight table; 0 for none
-        self._questions = CallQuestions()
+        self._decision: Decision | None = None  # while it is not DECIDING
+        self._look: WouldBlock | None = None  # what has to be waited for before anything else
+        self._performed: PerformedCall | None = None  # owned
+        self._done: SyscallResult | None = None  # not done again because answering has to wait
+        self._moved = 0
+        self._questions: CallQuestions | None = None
+        self._identity: Identity | None = None
+        self._args: Mapping[str, Any] | None = None
 
-    # -- inline
+    # -- inline: each returns the notification itself if it has to be attended in a task
 
     def decide(self) -> Notification | None:
-        """Ask the rules inline, and answer. Returns itself if it has to be attended in a task."""
+        """Ask the rules inline, and answer."""
         changes = self.listener.before_decision(self.note)
-        return self._go_on(changes) if changes and not self.evaluation.steps else self._ask()
+        if not changes or self.evaluation.steps:
+            return self._ask()
+        self.listener.go_on(self.note, changes)
+        self._settled(NotificationState.ANSWERED)
+        return None
 
     def _ask(self) -> Notification | None:
         try:
@@ -91,11 +91,11 @@ class Notification:
         return self if decision is None else self.conclude(decision)
 
     def ruled(self, call: Call, verdict: object) -> Notification | None:
-        """Go on from the verdict of the only rule, asked already; returns as `decide` does."""
+        """Go on from the verdict of the only rule, asked already."""
         return self.conclude(self.evaluation.judge(call, verdict))
 
     def failed(self, call: Call, error: BaseException) -> Notification | None:
-        """Go on from what the only rule raised, or what followed; returns as `decide` does."""
+        """Go on from what the only rule raised, or what followed."""
         self.evaluation.adopt(call)
         if isinstance(error, WouldBlock):
             self._look = error
@@ -106,33 +106,26 @@ class Notification:
         return self.conclude(self.evaluation.conclusion())
 
     def conclude(self, decision: Decision) -> Notification | None:
-        """Answer, if that can be done inline; returns as `decide` does."""
+        """Go on from what the rules, or a person, decided; answer if that can be done inline."""
         verdict = decision.verdict
+        self._decision = decision
         if self.listener.held and not isinstance(verdict, (Deny, Kill)):
-            self._decision = decision
-            self._refuse("held")
+            self.refuse("held")
             return None
         if isinstance(verdict, Ask):
-            self._decision = decision
+            self._enter(_ASKING)
             return self
         if isinstance(verdict, Allow) and (decision.looked or verdict.changes or verdict.grant):
-            self._decision = decision
-            begun = self._performed is not None or self._came is not None
-            return self if begun else self._perform_now(decision)
-        self._witness(decision.call)
-        try:
-            response = self.listener.answerer.answer(self.note, decision)
-        except WouldBlock as look:
-            self._decision, self._look = decision, look
-            return self
-        assert response is not None
-        self._close(decision, response)
-        return None
+            self._enter(_ANSWERING if self._done is not None else _PERFORMING)
+            return self._perform_now(decision)
+        self._enter(_ANSWERING)
+        return self._answer(decision)
 
     def _perform_now(self, decision: Decision) -> Notification | None:
-        """Do a call on files, if that takes no time; returns as `decide` does."""
+        """Do a call on files, if that takes no time."""
         call, verdict = decision.call, decision.verdict
-        if call is None or type(call) not in FILE_PERFORMERS:
+        begun = self._performed is not None or self._done is not None
+        if begun or call is None or type(call) not in FILE_PERFORMERS:
             return self
         assert isinstance(verdict, Allow)
         self._witness(call)
@@ -140,7 +133,7 @@ class Notification:
             self._performed = self.listener.files.begin(call, verdict)
             done = self._performed.now()
             if done is not None:
-                self._done(decision, done)
+                self._performed_as(decision, done)
         except WouldBlock as look:
             self._look = look
         except Moved:
@@ -149,7 +142,22 @@ class Notification:
             return self._gone(gone)
         except (NotifydError, OSError) as error:
             self._not_done(decision, error)
-        return None if self.answered else self
+        return None if self.state in FINAL else self
+
+    def _answer(self, decision: Decision) -> Notification | None:
+        """Answer with what was done, or else with the verdict."""
+        try:
+            if self._done is not None:
+                self._performed_as(decision, self._done)
+                return None
+            self._witness(decision.call)
+            response = self.listener.answerer.answer(self.note, decision)
+        except WouldBlock as look:
+            self._look = look
+            return self
+        assert response is not None
+        self._close(decision, response)
+        return None
 
     # -- in a task
 
@@ -160,12 +168,8 @@ class Notification:
             return True
         self._slot = in_flight.enter(self.note)
         if not self._slot:
-            self._refuse("crowded")
+            self.refuse("crowded")
         return bool(self._slot)
-
-    def give_up(self, reason: str, cause: str) -> None:
-        """Refuse without asking the rules."""
-        self._refuse(cause, reason=reason)
 
     async def attend(self) -> None:
         """See it through in a task of its own, which is cancelled if its target is gone."""
@@ -177,36 +181,29 @@ class Notification:
                 self.evaluation.ran_out()
         except Exception as error:  # ours, not a rule's: refuse this call, keep the others
             self.listener.broke(self.note, error)
-            self._settled()
+            if self.state not in FINAL:  # else it is the telling that failed
+                self._settled(NotificationState.ANSWERED)
         finally:
             self.listener.waiting.pop(self.note[ID], None)
             self._let_go()
-            if not self.answered:
+            if self.state not in FINAL:
                 self._abandoned()
 
     async def _runs_out_of_patience(self) -> bool:
-        with trio.CancelScope() as scope:
+        with trio.CancelScope(deadline=self.evaluation.deadline()) as scope:
             self.listener.wait(self.note[ID], scope)
             await self._see_through(scope)
         return scope.cancelled_caught and scope.deadline <= trio.current_time()
 
     async def _see_through(self, scope: trio.CancelScope) -> None:
-        while not self.answered:
+        while self.state not in FINAL:
             try:
-                if self._look is not None:
-                    look, self._look = self._look, None
-                    await worker.run(look.look)
-                decision = self._decision or await self.evaluation.ask_async(scope)
-                if isinstance(decision.verdict, Ask):
-                    if not await self._fails_anyway(decision):
-                        self._witness(decision.call)
-                        about = decision, self._identity, self._args, self._slot
-                        put = self._questions.put(self.listener, self.note, *about)
-                        self._decision = await put
+                if self._look is None and self.state is _DECIDING:
+                    self.conclude(await self.evaluation.ask_async(scope))
                     continue
-                waits = self.conclude(decision) is not None and self._look is None
-                if waits and self._decision is not None:  # else the rules are asked again
-                    await self._perform(decision)
+                if scope.deadline != math.inf:
+                    scope.deadline = math.inf  # what is done now is no rule's
+                await self._step()
             except WouldBlock as again:
                 self._look = again
             except TargetGone as gone:
@@ -214,12 +211,36 @@ class Notification:
             except worker.TooManyThreads as crowd:
                 self._not_done(self._decision or self._refusal(None), crowd)
 
+    async def _step(self) -> None:
+        """Do what is next and is no rule's."""
+        if self._look is not None:
+            look, self._look = self._look, None
+            await worker.run(look.look)
+            return
+        decision = self._decision
+        assert decision is not None
+        if self.state is _ASKING:
+            if not await self._fails_anyway(decision):
+                await self._ask_person(decision)
+        elif self.state is _ANSWERING:
+            self._answer(decision)
+        else:
+            waits = self._perform_now(decision) is not None and self._look is None
+            if waits and self.state is _PERFORMING:  # else the rules are asked again
+                await self._perform(decision)
+
+    async def _ask_person(self, decision: Decision) -> None:
+        self._witness(decision.call)
+        self._questions = self._questions or CallQuestions()
+        about = decision, self._identity, self._args, self._slot
+        self.conclude(await self._questions.put(self.listener, self.note, *about))
+
     async def _fails_anyway(self, decision: Decision) -> bool:
         """Whether an execve comes to nothing without anybody's leave, and is answered so.
 
         A shell tries every directory of PATH: nobody wants to be asked about those.
         """
-        if not isinstance(decision.call, Exec) or self._questions.said:
+        if not isinstance(decision.call, Exec) or self._questions is not None:
             return False
         self._witness(decision.call)
         try:
@@ -230,28 +251,24 @@ class Notification:
             self._not_done(decision, error)
             return True
         if done is not None:
-            self._done(decision, done)
-        return self.answered
+            self._performed_as(decision, done)
+        return self.state in FINAL
 
     async def _perform(self, decision: Decision) -> None:
         call = decision.call
-        assert isinstance(decision.verdict, Allow)
         try:
-            if self._came is not None:
-                self._done(decision, self._came)
-                return
             if self._performed is not None:
                 done = await self._performed.wait()
                 if done.fd is not None and done.slow:
                     done = await given_slowly(self.listener, self.note, done.fd, done.cloexec)
-                self._done(decision, done)
+                self._performed_as(decision, done)
                 return
             self._witness(call)
             if call is None:
                 raise CannotPerform("nothing is known of this call that could be performed")
             found = await carry_out(self.listener, self.note, self._identity, decision, call)
             if isinstance(found, SyscallResult):
-                self._done(decision, found)
+                self._performed_as(decision, found)
             else:
                 self._close(decision, found)
         except Moved:
@@ -266,41 +283,27 @@ class Notification:
         self._let_go()
         self._moved += 1
         if self._moved > MAX_MOVES:
-            self._refuse("moving", errno.EAGAIN)
+            self.refuse("moving", errno.EAGAIN)
             return
         self._decision = None
+        self._enter(_DECIDING)
         self.evaluation.restart()
 
-    def _done(self, decision: Decision, done: SyscallResult) -> None:
+    def _performed_as(self, decision: Decision, done: SyscallResult) -> None:
         """Answer with what was done. No checkpoint between the effect and this."""
         # Invariant: nothing of ours is open any more when the target goes on.
         self._let_go()
-        self._came = done  # its memory may have to be waited for; it is not done again for that
-        answerer, note, reason = self.listener.answerer, self.note, decision.reason
-        try:
-            if done.fd is not None:
-                flags = os.O_CLOEXEC if done.cloexec else 0
-                response = answerer.injected(note, done.fd, flags, reason)
-            else:
-                for address, data in done.memory:
-                    decision.call.target.write(address, data)  # type: ignore[union-attr]
-                response = answerer.performed(note, done.value, done.errno, reason)
-        except TargetFault as fault:
-            response = answerer.performed(note, 0, fault.errno, str(fault))
-        self._close(decision, response)
+        self._done = done
+        self._enter(_ANSWERING)
+        self._close(decision, self.listener.answerer.performed(self.note, decision, done))
 
     def _not_done(self, decision: Decision, error: NotifydError | OSError) -> None:
         """Refuse what could not be done, or could not be asked for at all."""
         self._let_go()
-        answerer = self.listener.answerer
-        if isinstance(error, TargetFault):
-            response = answerer.performed(self.note, 0, error.errno, str(error))
-        else:
-            reason = f"not done: {error}"
-            cause = "crowded" if isinstance(error, worker.TooManyThreads) else "undone"
-            response = answerer.refuse(self.note, "deny", errno.EPERM, reason, cause)
-            decision = decision._replace(broken=isinstance(error, RuleError))
-        self._close(decision, response)
+        cause = "crowded" if isinstance(error, worker.TooManyThreads) else "undone"
+        response = self.listener.answerer.not_performed(self.note, error, cause)
+        broken = decision.broken or isinstance(error, RuleError)
+        self._close(decision._replace(broken=broken), response)
 
     def _let_go(self) -> None:
         performed, self._performed = self._performed, None
@@ -312,11 +315,10 @@ class Notification:
     def _abandoned(self) -> None:
         """The task was cancelled: the target is gone, or the supervisor ends while it waits."""
         if self.listener.left:
-            self.answered = True  # by whoever finds it on record
+            self._enter(NotificationState.LEFT)
             self.evaluation.close()
-            return
-        if self.listener.descriptor >= 0 and self.listener.notifier.id_valid(self.note[ID]):
-            self._refuse("ended")
+        elif self.listener.descriptor >= 0 and self.listener.notifier.id_valid(self.note[ID]):
+            self.refuse("ended")
         else:
             self._close(self._refusal(None), Response("deny", HOW_GONE))
 
@@ -325,6 +327,7 @@ class Notification:
         # Invariant: every received call gets its answer, or is found gone by its own id.
         if self.listener.notifier.id_valid(self.note[ID]):
             self._decision = None
+            self._enter(_DECIDING)
             self.evaluation.failed(error)
             return self._ask()
         asked = self.evaluation.asked
@@ -332,8 +335,8 @@ class Notification:
         self._close(refusal, Response("deny", HOW_GONE))
         return None
 
-    def _refuse(self, cause: str, number: int = errno.EPERM, reason: str = "") -> None:
-        """Refuse although no rule wanted so."""
+    def refuse(self, cause: str, number: int = errno.EPERM, reason: str = "") -> None:
+        """Refuse although no rule wanted so, for one of `CAUSES`, whose text is the reason."""
         self._let_go()
         why = reason or CAUSES[cause]
         response = self.listener.answerer.refuse(self.note, "deny", number, why, cause)
@@ -341,18 +344,6 @@ class Notification:
 
     def _refusal(self, reason: str | None) -> Decision:
         return Decision(Deny(errno.EPERM), self.evaluation.last_call, False, None, reason)
-
-    def _go_on(self, changes: frozenset[Change]) -> Notification | None:
-        """Let a call go on that no rule named, and that is notified for our own sake only."""
-        answerer = self.listener.answerer
-        if Change.CONFINED in changes:
-            # What a thread forbids itself, performing would allow it again: landlock(7).
-            answerer.refuse(self.note, "deny", errno.EOPNOTSUPP, None)
-        else:
-            answerer.go_on(self.note, "allow", None)
-        self.listener.note_change(self.note, None)
-        self._settled()
-        return None
 
     def _witness(self, call: Call | None) -> None:
         """Take down who calls and with what, as long as the target stands still."""
@@ -365,36 +356,43 @@ class Notification:
         except (TargetGone, WouldBlock):
             pass  # the answer will find out that it is gone; an event is not worth waiting for
 
-    def _settled(self) -> None:
+    def _enter(self, state: NotificationState) -> None:
+        assert state in NEXT[self.state], f"{self.state} -> {state}"
+        self.state = state
+
+    def _settled(self, state: NotificationState) -> None:
         """The kernel has its answer, or wants none."""
-        self.answered = True
+        self._enter(state)
         self.evaluation.close()
         if self.listener.in_flight is not None:
             self.listener.in_flight.leave(self._slot)
 
     def _close(self, decision: Decision, response: Response) -> None:
         # Invariant: the one place where a received call ends, answered or gone.
-        self._settled()
+        gone = response.how == HOW_GONE
+        self._settled(NotificationState.GONE if gone else NotificationState.ANSWERED)
         self._let_go()
         listener = self.listener
-        if response.how == HOW_GONE:
+        if gone:
             listener.notifier.gone(self.note[ID])
-        call = decision.call
-        operation, syscall = listener.named(self.note, call)
         if listener.watched:
             listener.note_change(self.note, self._identity)
         if decision.broken:
             listener.reporter.failed(*self.evaluation.failure or (decision.rule, response.reason))
-        if listener.unobserved:
-            return
-        asked, waited = self._questions, self._questions.waited
-        # fmt: off
-        listener.reporter.answered(CallRecord(
-            listener.reporter.epoch + self._begun, listener.name, self._identity, self.note[PID],
-            operation, syscall, arch_name(self.note[ARCH]), self._args,
-            "ask" if asked.said else response.verdict,
-            response.how, response.errno, response.value, decision.rule, response.reason,
-            response.racy,
-            clock() - self._begun - waited, waited, asked.asked, response.cause,
-        ))
-        # fmt: on
+        if not listener.unobserved:
+            self._report(decision, response)
+
+    def _report(self, decision: Decision, response: Response) -> None:
+        listener, asked = self.listener, self._questions or CallQuestions()
+        listener.reporter.call(
+            listener.name,
+            self.note,
+            self._begun,
+            listener.named(self.note, decision.call),
+            response._replace(verdict="ask") if asked.said else response,
+            identity=self._identity,
+            args=self._args,
+            rule=decision.rule,
+            waited=asked.waited,
+            approval=asked.asked,
+        )

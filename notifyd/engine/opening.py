@@ -7,12 +7,10 @@ a draft. Whatever is not that plain goes the ordinary way, which is slower and k
 from __future__ import annotations
 
 import os
-from time import perf_counter_ns as clock
 from typing import Any
 
 from notifyd.engine.fast_plan import EventTemplate
 from notifyd.engine.listener import Listener
-from notifyd.events.record import CallRecord
 from notifyd.kernel.files import KNOWN_OPEN_FLAGS
 from notifyd.policy.call import ARG0, ID, PID
 from notifyd.policy.operations import Open
@@ -54,7 +52,7 @@ def open_quickly(
 def _give(listener: Listener, call: Any, flags: int, descriptor: int, error: int) -> None:
     """Answer where nobody wants to know of it: by the shortest way."""
     if descriptor < 0:
-        listener.answerer.performed(call.note, 0, error, None)
+        listener.answerer.gave(call.note, 0, error, None)
         return
     try:
         listener.notifier.give_fd(call.note[ID], descriptor, flags & os.O_CLOEXEC)
@@ -81,14 +79,10 @@ def _give_and_tell(
         raise
     answerer, note = listener.answerer, call.note
     if descriptor < 0:
-        response = answerer.performed(note, 0, error, None)
+        response = answerer.gave(note, 0, error, None)
     else:
         response = answerer.injected(note, descriptor, flags & os.O_CLOEXEC, None)
-    reporter = listener.reporter
-    # fmt: off
-    reporter.answered(CallRecord(
-        reporter.epoch + begun, listener.name, identity, call.note[PID], known.title,
-        known.syscall, known.arch, args, "allow", response.how, response.errno,
-        response.value, known.rule, None, False, clock() - begun,
-    ))
-    # fmt: on
+    named = known.title, known.syscall
+    listener.reporter.call(
+        listener.name, note, begun, named, response, identity=identity, args=args, rule=known.rule
+    )

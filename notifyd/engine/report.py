@@ -6,13 +6,19 @@ import contextlib
 import sys
 import time
 import traceback
+from collections.abc import Mapping
+from time import perf_counter_ns as clock
 from typing import Any
 
+from notifyd.engine.answer import Response
 from notifyd.events.counters import Counters
 from notifyd.events.log import json_logger, terminal_logger
 from notifyd.events.record import CallRecord
 from notifyd.events.stream import EventStream
 from notifyd.events.terminal import Failures, Refusals
+from notifyd.kernel.arch import arch_name
+from notifyd.policy.call import ARCH, PID, Note
+from notifyd.target.identity import Identity
 
 
 class Reporter:
@@ -53,11 +59,57 @@ class Reporter:
         """Look at the wall clock again."""
         self.epoch = time.time_ns() - time.perf_counter_ns()
 
-    def answered(self, record: CallRecord) -> None:
-        """Count a call, and hand its record to whoever wants it."""
-        self.counters.add(
-            record.operation, record.verdict, record.how, record.errno, record.took_ns
+    def call(
+        self,
+        workload: str,
+        note: Note,
+        begun: int,
+        named: tuple[str, str],
+        response: Response,
+        *,
+        identity: Identity | None = None,
+        args: Mapping[str, Any] | None = None,
+        rule: str | None = None,
+        waited: int = 0,
+        approval: int = 0,
+    ) -> None:
+        """Count an answered call, and hand its record to whoever wants it.
+
+        Args:
+            workload: whose call it was.
+            note: the notification.
+            begun: when it was received, by perf_counter_ns.
+            named: the operation and the system call.
+            response: what became of it.
+            identity: who called, where that could be read.
+            args: of the call, as events tell them.
+            rule: the name of the one that decided it.
+            waited: nanoseconds that it waited for a person.
+            approval: the question that the person was asked; 0 for none.
+        """
+        operation, syscall = named
+        record = CallRecord(
+            time_ns=self.epoch + begun,
+            workload=workload,
+            identity=identity,
+            tid=note[PID],
+            operation=operation,
+            syscall=syscall,
+            arch=arch_name(note[ARCH]),
+            args=args,
+            verdict=response.verdict,
+            how=response.how,
+            errno=response.errno,
+            value=response.value,
+            rule=rule,
+            reason=response.reason,
+            racy=response.racy,
+            took_ns=clock() - begun - waited,
+            waited_ns=waited,
+            approval=approval,
+            cause=response.cause,
         )
+        self.counters.add(operation, record.verdict, record.how, record.errno, record.took_ns)
         if self.audit is not None:
             self.audit.add(record)
         if self.refusals is not None:

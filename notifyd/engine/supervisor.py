@@ -16,7 +16,6 @@ from collections.abc import Iterable
 
 import trio
 
-from notifyd.engine.answer import CAUSES
 from notifyd.engine.hot import Linger, LoopExit, answer_calls
 from notifyd.engine.in_flight import MAX_DECIDE_TRIES
 from notifyd.engine.listener import Listener
@@ -258,14 +257,14 @@ class Supervisor:
             found += 1
             notification = Notification(listener, note, _clock(), slot)
             if tries >= MAX_DECIDE_TRIES:
-                notification.give_up("the supervisor ended while it was decided", "ended")
+                notification.refuse("ended", reason="the supervisor ended while it was decided")
             elif notification.decide() is not None:
                 self._attend(notification)
         return found
 
     def _attend(self, notification: Notification) -> None:
         if notification.listener.attended >= MAX_ATTENDED_CALLS:
-            notification.give_up(CAUSES["crowded"], "crowded")
+            notification.refuse("crowded")
             return
         if not notification.enter_ledger():
             return

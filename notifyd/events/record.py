@@ -6,6 +6,7 @@ else looks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -46,7 +47,7 @@ class CallRecord(msgspec.Struct, frozen=True, gc=False):
     operation: str
     syscall: str
     arch: str
-    args: dict[str, Any] | None
+    args: Mapping[str, Any] | None
     verdict: str
     how: str
     errno: int

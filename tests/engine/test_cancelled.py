@@ -2,6 +2,7 @@
 
 import errno
 import os
+import textwrap
 
 import pytest
 import trio
@@ -206,3 +207,79 @@ def test_a_slow_look_within_a_nursery_is_done_and_the_rule_asked_again(
     assert len(rules.tries) == 3
     (event,) = events(reporter, tmp_path)
     assert event["verdict"] == "return"
+
+
+HASTY = """
+@on(Raw("getppid"), patience=0.05)
+async def hasty(call):
+    await trio.sleep(0)
+    return Allow()
+"""
+# What comes after a rule that was quick: a second file's, with or without an end, and a late one.
+AFTER = {
+    "waits without end": (None, 0.2, (0, "return", "", 0)),
+    "waits shorter than it may": (20.0, 0.2, (0, "return", "", 0)),
+    "waits too long": (0.05, 20.0, (errno.EPERM, "deny", "no verdict within 0.05 seconds", 1)),
+}
+
+
+@pytest.mark.parametrize("case", AFTER)
+def test_a_rule_has_its_own_patience(start, supervise, reporter, tmp_path, case):
+    """Not what is left of an earlier one's, of another file: each begins with its own question."""
+    patience, waits, wanted = AFTER[case]
+    later = f"""
+    @on(Raw("getppid"), patience={patience})
+    async def later(call):
+        await trio.sleep({waits})
+        return Return(7)
+    """
+    child, workload, _ = start(os.getppid, (HASTY, later))
+
+    async def work(_):
+        await child.status()
+        await workload.ended.wait()
+
+    supervise(work, workload)
+    (event,) = events(reporter, tmp_path)
+    number, verdict, why, errors = wanted
+    assert (event["verdict"], event.get("errno")) == (verdict, errno.errorcode.get(number))
+    assert why in event.get("reason", "")
+    assert reporter.counters.errors == errors
+
+
+def test_what_follows_a_rule_takes_its_time(start, supervise, reporter, tmp_path):
+    """Neither a look that waits nor a call that is performed slowly runs out of patience."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    text = """
+    from notifyd.target.paths import WouldBlock
+    looks = []
+
+    def slowly():
+        time.sleep(0.1)
+        looks.append("looked")
+
+    @on(Open, flags=has(os.O_WRONLY), patience=0.05)
+    async def opens(call):
+        await trio.sleep(0)
+        if not looks:
+            raise WouldBlock(slowly)
+        return Allow() if call.path.name == "fifo" else None
+    """
+
+    def opens():
+        os.close(os.open(fifo, os.O_WRONLY))
+        return 7
+
+    child, workload, rules = start(opens, "import os\nimport time\n" + textwrap.dedent(text))
+
+    async def work(_):
+        await until(lambda: rules.looks)
+        await trio.sleep(0.2)  # longer than the rule may take
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        with open(reader, "rb"):
+            assert await child.status() == 7
+
+    supervise(work, workload)
+    told = [event["how"] for event in events(reporter, tmp_path) if event["rule"]]
+    assert told == ["performed"]
