@@ -12,7 +12,7 @@ from collections.abc import Callable
 from os import sched_yield
 from select import POLLIN
 from time import perf_counter_ns as clock
-from typing import Any
+from typing import Any, TypeAlias
 
 from notifyd.engine.answer import MAX_VALUE
 from notifyd.engine.fast_answer import PlainAnswer
@@ -33,6 +33,9 @@ from notifyd.target.paths import WouldBlock
 LINGER_LIMIT_NS = 200_000
 SPARED = 50  # times as long as it was; so others have a fiftieth at most
 
+Events: TypeAlias = list[tuple[int, int]]
+Poll: TypeAlias = Callable[[int], Events]
+
 
 class LoopExit(enum.Enum):
     """Why the loop stopped without a case for a task."""
@@ -44,7 +47,9 @@ class LoopExit(enum.Enum):
 
 # Invariant: one reader, and poll before each RECV. A RECV with nothing pending waits for ever, even
 # on an O_NONBLOCK listener.
-def answer_calls(listener: Listener, until: int, linger: Linger | None) -> LoopExit | Notification:  # noqa: C901
+def answer_calls(  # noqa: C901
+    listener: Listener, until: int, linger: Callable[[Poll], Events] | None
+) -> LoopExit | Notification:
     """Answer calls inline; return why it stopped, or a case for a task to attend.
 
     Hot, and so in one piece.
@@ -132,7 +137,7 @@ class Linger:
     def __init__(self) -> None:
         self._not_before = 0
 
-    def __call__(self, poll: Callable[[int], list[tuple[int, int]]]) -> list[tuple[int, int]]:
+    def wait(self, poll: Poll) -> Events:
         """What `poll` says after it."""
         before = clock()
         if before < self._not_before:

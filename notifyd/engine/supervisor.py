@@ -54,7 +54,7 @@ class Supervisor:
         self._turns: Turns[Listener] = Turns()
         self._telling: set[Reporter] = set()  # those that have something to write
         self._told = 0  # when that was written
-        self._linger = Linger()
+        self._linger = Linger().wait
         self._nursery: trio.Nursery | None = None
         self._waiting = trio.Event()
         self._asleep = trio.CancelScope()
