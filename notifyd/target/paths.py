@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import perf_counter_ns as clock
 from typing import TypeAlias
 
@@ -85,29 +86,33 @@ class Resolver:
         key = dirfd, pathname, follow, rooted
         found = self._found.get(key)
         if found is None:
-            until = clock() + MAX_INLINE_WALK_NS // 4
-            for _ in range(MAX_WALK_TRIES):
-                try:
-                    return self._run(_Resolution(self._tid, RESOLVE_CACHED, self._is_local), key)
-                except WalkTooLong:
-                    self.far = True
-                    break
-                except BlockingIOError:
-                    self.far = clock() > until
-                    if self.far:
-                        break
-            raise WouldBlock(lambda: self._look(key))
+            return self._at_once(key)
         if isinstance(found, Exception):
             raise found
         return found
 
+    def _at_once(self, key: _Key) -> bytes:
+        begun = clock()
+        for _ in range(MAX_WALK_TRIES):
+            try:
+                return self._run(RESOLVE_CACHED, key, begun)
+            except WalkTooLong:
+                self.far = True
+                break
+            except BlockingIOError:
+                self.far = clock() > begun + MAX_INLINE_WALK_NS // 4
+                if self.far:
+                    break
+        raise WouldBlock(partial(self._look, key))
+
     def _look(self, key: _Key) -> None:
         try:
-            self._found[key] = self._run(_Resolution(self._tid, 0, self._is_local), key)
+            self._found[key] = self._run(0, key, 0)
         except (OSError, TargetFault, CannotPerform) as error:
             self._found[key] = error
 
-    def _run(self, walk: _Resolution, key: _Key) -> bytes:
+    def _run(self, cached: int, key: _Key, begun: int) -> bytes:
+        walk = _Resolution(self._tid, cached, self._is_local, begun)
         found = walk.run(*key)
         if walk.mounts:
             self.mounts[found] = self.mounts.get(found, ()) + walk.mounts
@@ -124,11 +129,11 @@ class _Resolution:
         strayed: whether it was led out of the target's own mount namespace.
     """
 
-    def __init__(self, tid: int, cached: int, is_local: Callable[[int], bool]) -> None:
+    def __init__(self, tid: int, cached: int, is_local: Callable[[int], bool], begun: int) -> None:
         self._tid = tid
         self._is_local = is_local
         self._flags = cached
-        self._until = clock() + MAX_INLINE_WALK_NS
+        self._begun = begun  # by perf_counter_ns; not looked at without `cached`
         self.mounts: tuple[int, ...] = ()
         self.strayed = False
         self._root = -1
@@ -214,6 +219,7 @@ class _Resolution:
 
     def _led(self, start: int, path: bytes, flags: int) -> bytes | None:
         """Where the kernel's own walk ends; None where that may depend on who walks."""
+        self._check_time()
         try:
             found = self._open(start, path, RESOLVE_NO_MAGICLINKS, flags)
         except OSError:
@@ -242,6 +248,7 @@ class _Resolution:
         return parent.rstrip(b"/") + b"/" + last
 
     def _is_link(self, start: int, path: bytes) -> bool:
+        self._check_time()
         try:
             found = self._open(start, path, 0)
         except OSError as error:
@@ -275,8 +282,6 @@ class _Resolution:
             steps.close()
 
     def _open(self, start: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
-        if self._flags and clock() > self._until:
-            raise WalkTooLong
         within = RESOLVE_IN_ROOT if start == self._root else 0
         try:
             return openat2(start, path, flags, 0, within | self._flags | resolve)
@@ -284,6 +289,11 @@ class _Resolution:
             if error.errno == errno.EINVAL and self._flags:  # no RESOLVE_CACHED before Linux 5.12
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
             raise
+
+    def _check_time(self) -> None:
+        """Before any walk but the first one."""
+        if self._flags and clock() > self._begun + MAX_INLINE_WALK_NS:
+            raise WalkTooLong
 
     def _name(self, found: int) -> bytes:
         try:
