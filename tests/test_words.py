@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     """A file, parsed."""
     return ast.parse(path.read_bytes(), path)
@@ -98,16 +100,17 @@ def defined() -> Iterator[tuple[str, str]]:
                 yield name, module_name(path)
 
 
-def identifiers() -> Iterator[tuple[str, str]]:
+@cache
+def identifiers() -> tuple[tuple[str, str], ...]:
     """All names of modules, classes, functions and constants, with where they are."""
+    found = []
     for path in MODULES:
-        place = module_name(path)
-        yield path.stem, place
+        names = [path.stem, *constants(tree(path).body)]
         for node in ast.walk(tree(path)):
             if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield node.name, place
-        for name in constants(tree(path).body):
-            yield name, place
+                names.append(node.name)
+        found += [(name, module_name(path)) for name in names]
+    return tuple(found)
 
 
 def words_of(name: str) -> set[str]:
@@ -177,5 +180,6 @@ def test_words_of_the_glossary_are_used() -> None:
     """Nothing is explained that code and pages do not say."""
     pages = [path for path in (ROOT / "docs").rglob("*.md") if path != GLOSSARY]
     text = " ".join(path.read_text() for path in [*MODULES, *pages]).lower()
-    missing = [word for word in glossary() if word.lower() not in re.sub(r"\s+", " ", text)]
+    text = re.sub(r"\s+", " ", text)
+    missing = [word for word in glossary() if word.lower() not in text]
     assert missing == []
