@@ -14,15 +14,15 @@ help: ## this list
 demo: .venv/.ready ## a plugin without network, and an unprivileged web server on port 80 (best as root)
 	@$(BIN)/python docs/demo/demo.py
 
-check: lint ## lint, types and unit tests: two minutes, as any user, with nothing but pip
-	$(BIN)/python tests/both.py -q -m unit
+check: lint ## lint, types and unit tests: a minute, as any user, with nothing but pip
+	$(BIN)/python tests/parts.py -q -m unit
 
 test: tell .venv/.ready .venv/.tools lint ## all checks, then all tests: a quarter of an hour (as root, or those for root are skipped)
-	$(BIN)/python tests/both.py
+	$(BIN)/python tests/parts.py
 
 newest: .venv/.ready .venv/.tools ## all tests and checks with the newest release of every package
 	@.ci/prepare newest
-	$(BIN)/python tests/both.py
+	$(BIN)/python tests/parts.py
 	$(CHECKS)
 
 constraints: ## keep the releases that .venv has now, for everybody (after a green `make newest`)

@@ -105,10 +105,9 @@ def identifiers() -> tuple[tuple[str, str], ...]:
     """All names of modules, classes, functions and constants, with where they are."""
     found = []
     for path in MODULES:
-        names = [path.stem, *constants(tree(path).body)]
-        for node in ast.walk(tree(path)):
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                names.append(node.name)
+        kinds = ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+        inner = [node.name for node in ast.walk(tree(path)) if isinstance(node, kinds)]
+        names = path.stem, *constants(tree(path).body), *inner
         found += [(name, module_name(path)) for name in names]
     return tuple(found)
 
