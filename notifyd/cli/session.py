@@ -282,6 +282,7 @@ class RunSession:
             killable=self._killable,
             queue=questions,
             served=RecentlyServed(),
+            alone=True,
         )
         workload.files.terminals = self._terminals
         supervisor = Supervisor()

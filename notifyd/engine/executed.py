@@ -23,11 +23,12 @@ async def carry_out(
     identity: Identity | None,
     decision: Decision,
     call: Call,
-) -> SyscallResult | Response:
+) -> SyscallResult | Response | None:
     """Do a call as the rules saw it.
 
     Returns:
-        What became of the call; or what it is still to be answered.
+        What became of the call; or what it is still to be answered. None: nothing yet, and it is
+        for `Files`.
 
     Raises:
         Moved: the path means something else than the rule saw.
@@ -38,7 +39,9 @@ async def carry_out(
     if isinstance(call, Exec):
         return await _execute(listener, note, identity, decision, call, verdict)
     by_itself = await _by_itself(listener, call, decision, verdict)
-    return by_itself or await perform(call, verdict, listener.files.closing)
+    if by_itself is not None or listener.files.takes(call):
+        return by_itself
+    return await perform(call, verdict, listener.files.closing)
 
 
 async def _execute(

@@ -30,6 +30,7 @@ from notifyd.perform.worker import ThreadPool
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.ruleset import RuleSet
+from notifyd.policy.verdicts import Allow
 from notifyd.target.digests import Digests
 from notifyd.target.identity import Identities, Identity
 from notifyd.target.non_blocking import MayBlock, NonBlockingThread
@@ -63,6 +64,7 @@ class Listener:
         notifier: how `descriptor` is received from and answered, where that is not by its ioctls.
         served: asked before memory is touched, as `NonBlockingThread` does, whether it may make
             that wait though no call of the workload has made it so. None if it never does.
+        alone: whether no other workload has to wait for what this one makes the loop wait for.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Listener:
         section: str = "",
         in_flight: InFlightTable | None = None,
         served: MayBlock | None = None,
+        alone: bool = False,
     ) -> None:
         self.name = name
         self.queue = queue
@@ -99,7 +102,7 @@ class Listener:
         known = set(watched if reported is None else reported)
         self.identities = Identities(watched=set(IDENTITY) <= known)
         self.identify = self.identities.of
-        self.files = Files(self.identities)
+        self.files = Files(self.identities, self._socket_may_be_locked)
         self.digests = Digests()
         self.crew = ThreadPool()
         self.watched = _by_number(watched)
@@ -109,6 +112,7 @@ class Listener:
         self.shared = False  # whether somebody else turned out to read the listener, too
         self.may_block = False
         self._served = served
+        self._alone = alone
         self._readers = Readers()
         self.held = ""  # why everything is refused that would be allowed; "" where it is not
         self._told_of_laziness = set(LAZINESS) <= known
@@ -170,6 +174,10 @@ class Listener:
         """
         return self.may_block or (self._served is not None and self._served(tid, address, size))
 
+    def _socket_may_be_locked(self, tid: int) -> bool:
+        # A call that sends locks its socket, and reads memory meanwhile, which somebody may serve.
+        return not self._alone or self.read_may_block(tid, 0, 0)
+
     def read_string(self, call: BoundCall, address: int, limit: int) -> bytes:
         """A string of a call's target, as `StoppedThread.read_string` reads it."""
         if self.may_block or (
@@ -185,6 +193,10 @@ class Listener:
         if not self.id_valid(note[ID]):
             raise TargetGone("the target is no longer in its call")
         return data
+
+    def performs(self, call: Call, verdict: Allow) -> bool:
+        """Whether a call is performed by `files`, and cannot be done by its target itself."""
+        return self.files.takes(call) and not self.itself.fits(call, verdict)
 
     def named(self, note: Note, call: Call | None) -> tuple[str, str]:
         """Operation and system call, for events."""

@@ -24,7 +24,7 @@ from notifyd.engine.life import FINAL, NEXT, NotificationState
 from notifyd.engine.listener import Listener
 from notifyd.engine.questions import CallQuestions
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetGone
-from notifyd.perform import FILE_PERFORMERS, Moved, PerformedCall, SyscallResult, worker
+from notifyd.perform import Moved, PerformedCall, SyscallResult, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
@@ -124,10 +124,10 @@ class Notification:
     def _perform_now(self, decision: Decision) -> Notification | None:
         """Do a call on files, if that takes no time."""
         call, verdict = decision.call, decision.verdict
-        begun = self._performed is not None or self._done is not None
-        if begun or call is None or type(call) not in FILE_PERFORMERS:
-            return self
         assert isinstance(verdict, Allow)
+        begun = self._performed is not None or self._done is not None
+        if begun or call is None or not self.listener.performs(call, verdict):
+            return self
         self._witness(call)
         try:
             self._performed = self.listener.files.begin(call, verdict)
@@ -255,22 +255,23 @@ class Notification:
         return self.state in FINAL
 
     async def _perform(self, decision: Decision) -> None:
-        call = decision.call
+        call, verdict = decision.call, decision.verdict
+        assert isinstance(verdict, Allow)
         try:
-            if self._performed is not None:
-                done = await self._performed.wait()
-                if done.fd is not None and done.slow:
-                    done = await given_slowly(self.listener, self.note, done.fd, done.cloexec)
-                self._performed_as(decision, done)
-                return
-            self._witness(call)
-            if call is None:
-                raise CannotPerform("nothing is known of this call that could be performed")
-            found = await carry_out(self.listener, self.note, self._identity, decision, call)
-            if isinstance(found, SyscallResult):
-                self._performed_as(decision, found)
-            else:
-                self._close(decision, found)
+            if self._performed is None:
+                self._witness(call)
+                if call is None:
+                    raise CannotPerform("nothing is known of this call that could be performed")
+                found = await carry_out(self.listener, self.note, self._identity, decision, call)
+                if isinstance(found, SyscallResult):
+                    return self._performed_as(decision, found)
+                if found is not None:
+                    return self._close(decision, found)
+                self._performed = self.listener.files.begin(call, verdict)
+            done = await self._performed.wait()
+            if done.fd is not None and done.slow:
+                done = await given_slowly(self.listener, self.note, done.fd, done.cloexec)
+            self._performed_as(decision, done)
         except Moved:
             self._ask_again()
         except TargetGone as gone:

@@ -11,8 +11,10 @@ import errno
 import os
 import resource
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from socket import AF_UNIX
 from typing import TypeAlias
 
 import msgspec
@@ -50,6 +52,7 @@ MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8
 FUSE_SUPER_MAGIC = (0x65735546).to_bytes(8, "little")  # linux/magic.h
 _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
+_UNIX = AF_UNIX.to_bytes(2, sys.byteorder)  # sockaddr_un.sun_family
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 Native: TypeAlias = int | bytes | bytearray
 _OPENED = HelperReply()
@@ -239,6 +242,9 @@ class Executor:
         return HelperReply(value, outs=tuple(bytes(one) for one in outs))
 
     def _make(self, call: str, args: Sequence[Native]) -> int:
+        if call in ("bind", "connect"):
+            socket, address = args
+            return files.call(call, socket, address, len(address))  # type: ignore[arg-type]
         if call != "mount anew":
             return files.call(call, *args)
         _check_may_mount()  # here, and not in a namespace of our own
@@ -362,6 +368,8 @@ def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
         return (pinned.fd,)
     if use == ArgumentUse.PATH:
         return (b"%d" % pinned.fd,)
+    if use == ArgumentUse.ADDRESS:
+        return (_UNIX + b"%d\0" % pinned.fd,)
     if pinned.name:
         return pinned.fd, pinned.name
     return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are

@@ -6,7 +6,7 @@ Owns the helpers, and what is known of the contexts of threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
@@ -51,14 +51,19 @@ class Files:
 
     Args:
         identities: of the workload; they know when a thread's ids may have changed.
+        may_be_locked: whether another call may have locked a socket of a thread for long; whoever
+            uses the socket meanwhile waits for that, and nothing ends it.
 
     Attributes:
         terminals: which terminals it may be given; None for all that it may open.
         closing: what closes copies of its descriptors where that may wait.
     """
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(
+        self, identities: Identities, may_be_locked: Callable[[int], bool] = lambda _: True
+    ) -> None:
         self.terminals: Terminals | None = None
+        self._may_be_locked = may_be_locked
         self._identities = identities
         self._contexts: dict[int, tuple[Identity, ProcessContext]] = {}
         self._groups = 0  # in what is kept of contexts
@@ -72,6 +77,15 @@ class Files:
         self._opened: tuple[Call, int] | None = None  # what was opened, and closing it may wait
         self.closing = Closing()
         self.helpers = Helpers(self.closing.let_go)
+
+    def takes(self, call: Call) -> bool:
+        """Whether a call is performed here."""
+        performer = FILE_PERFORMERS.get(type(call))
+        return performer is not None and performer.fits(call)
+
+    def may_be_locked(self, thread: StoppedThread) -> bool:
+        """As given, of a target."""
+        return self._may_be_locked(thread.tid)
 
     def begin(
         self, call: Call, verdict: Allow, performer: Performer | None = None

@@ -65,6 +65,7 @@ class ArgumentUse(enum.IntEnum):
     OWN = 3  # a descriptor that came along
     OUT = 4  # a buffer of that many bytes
     IN_CWD = 5  # a name, with the working directory set to its directory
+    ADDRESS = 6  # the address of AF_UNIX that leads to the thing
 
 
 class Slot(msgspec.Struct, array_like=True, frozen=True, gc=False):

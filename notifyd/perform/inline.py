@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
-from notifyd.kernel import files, mountinfo
+from notifyd.kernel import files, mountinfo, socket
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_NO_MAGICLINKS,
@@ -73,6 +74,21 @@ class Inline:
         if request.places[0].last not in (LastComponent.FOLLOW, LastComponent.NOFOLLOW):
             return None
         return self._look(request, start)
+
+    def address(self, request: HelperRequest, fds: Sequence[int]) -> HelperReply:
+        """Connect or bind a socket to an address that is no path; see `RequestBuilder.quick`.
+
+        Args:
+            request: `connect` or `bind`.
+            fds: its descriptors.
+        """
+        own, address = request.args
+        function = socket.connect if request.call == "connect" else socket.bind
+        try:
+            function(fds[own.index], address)  # type: ignore[arg-type, index, union-attr]
+        except OSError as error:
+            return HelperReply(errno=error.errno or errno.EIO)
+        return HelperReply()
 
     def open(
         self, path: bytes, start: int, flags: int, seen: bytes | None = None

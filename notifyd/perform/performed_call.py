@@ -68,6 +68,9 @@ class Performing(Protocol):
     def where(self, context: ProcessContext, more: int) -> HelperPlacement:
         """Where a helper for a context with `more` powers has to be."""
 
+    def may_be_locked(self, thread: StoppedThread) -> bool:
+        """Whether a socket of a target may be locked by another call for long."""
+
     def plan(
         self, context: ProcessContext, thread: StoppedThread, more: int, stack: ExitStack
     ) -> tuple[HelperPlan, list[int]]:
@@ -133,20 +136,31 @@ class PerformedCall:
             Moved: the rule has to be asked again.
             CannotPerform, TargetFault, TargetGone.
         """
-        request = self._request
         # Invariant: no effect before the id is known to be valid.
         self._builder.thread.check()
         if self._helper is not None or self._opened is not None or self._builder.slow:
             return None
-        if self._inline is not None and len(request.places) == 1:
-            start = request.places[0].start
-            found = self._inline.run(request, self._builder.fds[start] if start >= 0 else -1)
+        if self._inline is not None:
+            found = self._at_once(self._inline)
             if found is not None:
                 return self._finish(*found)
         helper = self._files.helpers.take(self._where.key)
         if helper is None:
             return None
         return self._ask_now(helper)
+
+    def _at_once(self, inline: Inline) -> tuple[HelperReply, int | None] | None:
+        request, builder = self._request, self._builder
+        if builder.domain:
+            if request.places or not builder.quick or self._files.may_be_locked(builder.thread):
+                return None
+            reply = inline.address(request, builder.fds)
+            builder.is_sent()
+            return reply, None
+        if len(request.places) != 1:
+            return None
+        start = request.places[0].start
+        return inline.run(request, builder.fds[start] if start >= 0 else -1)
 
     def _ask_now(self, helper: Helper) -> SyscallResult | None:
         self._helper = helper
@@ -169,6 +183,7 @@ class PerformedCall:
         except ConnectionError:
             self._drop()
             return False
+        builder.is_sent()
         return True
 
     async def wait(self) -> SyscallResult:
@@ -200,7 +215,7 @@ class PerformedCall:
             thread.check()
             self._send()
         helper = self._helper
-        if self._target < 0 and self._where.plan.is_elsewhere:
+        if self._target < 0 and (self._where.plan.is_elsewhere or self._builder.domain):
             # Killed, it has left already what the helper keeps alive until that is ended.
             with suppress(OSError):  # EMFILE
                 self._target = self._builder.task
@@ -273,7 +288,7 @@ class PerformedCall:
         if reply.errno:
             if reply.errno == errno.EFBIG and self._request.limit >= 0:
                 _send_sigxfsz(self._builder.thread)
-            if reply.errno == errno.EINTR:
+            if reply.errno == errno.EINTR and self._builder.restarts:
                 return self._signals.interrupted()
             return SyscallResult(0, reply.errno)
         if fd is None:

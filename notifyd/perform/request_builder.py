@@ -10,15 +10,17 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from socket import SOCK_STREAM
 from typing import Any
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd, proc, unix
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
+from notifyd.kernel.socket import closes_at_once, sends_for_ever, socket_info
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
-from notifyd.perform.fd_limit import is_full
+from notifyd.perform.fd_limit import is_full, keep_spare
 from notifyd.perform.helper_request import ArgumentUse, LastComponent, Place, Slot
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
@@ -46,6 +48,9 @@ class RequestBuilder:
         places: the paths.
         answer: changes that are made to what the kernel answered.
         only_looks: whether it does not matter how a descriptor was opened, but only what is behind.
+        domain: of the socket that the call is about: AF_*; 0 without one.
+        quick: whether the call does not wait, but for another one that has locked the socket.
+        restarts: whether a call that a signal ends begins again, if its handler says SA_RESTART.
     """
 
     def __init__(
@@ -61,6 +66,10 @@ class RequestBuilder:
         self.fds: list[int] = []
         self.slow: list[int] = []
         self.only_looks = False
+        self.domain = 0
+        self.quick = False
+        self.restarts = True
+        self._brief: int | None = None  # a socket that is closed as soon as a helper has it
         self.places: list[Place] = []
         self._changed = changes.keys() - set(answer)
         if self._changed:
@@ -180,8 +189,58 @@ class RequestBuilder:
             self._stack.callback(os.close, fd)
         return fd
 
+    def socket(self) -> Slot:
+        """The target's own socket behind `fd`.
+
+        Raises:
+            TargetFault: EBADF, ENOTSOCK. What is no socket is not taken: it may be served.
+        """
+        number = int(self.value("fd"))
+        self._looked_at(number)
+        task = self.task
+        fd = self._opened(lambda _: pidfd.get_fd(task, number), None)
+        with ExitStack() as stack:
+            stack.callback(self._closing.let_go, fd)
+            keep_spare(fd)
+            self.domain, kind, _ = socket_info(fd)
+            stream = kind == SOCK_STREAM
+            self.quick = not stream or self.call.operation == "Bind"
+            self.restarts = not stream or sends_for_ever(fd)
+            stack.pop_all()
+        if closes_at_once(self.domain, kind):
+            self._stack.callback(os.close, fd)
+        else:
+            self._brief = fd
+        return Slot(ArgumentUse.OWN, self._send(fd))
+
+    def _looked_at(self, number: int) -> None:
+        try:
+            # A path has a slash first.
+            if os.readlink(f"/proc/{self.thread.tid}/fd/{number}").startswith("socket:["):
+                return
+            is_path = proc.open_flags(self.directory, number) & os.O_PATH
+        except FileNotFoundError as error:
+            self.thread.check()
+            raise TargetFault(os.strerror(errno.EBADF), errno.EBADF) from error
+        except OSError as error:
+            raise self.thread.failure(error) from error
+        wrong = errno.EBADF if is_path else errno.ENOTSOCK
+        raise TargetFault(os.strerror(wrong), wrong)
+
+    def is_sent(self) -> None:
+        """A helper has the descriptors, or the call is done: our copy of a socket is closed.
+
+        That may wait (SO_LINGER) for the last copy alone, which ours is not while a helper has one.
+        """
+        brief, self._brief = self._brief, None
+        if brief is not None:
+            os.close(brief)
+
     def _let_go(self) -> None:
-        """Close what is left of `slow`, where nobody waits for it."""
+        """Close what is left where closing may wait, and nobody waits for it."""
+        if self._brief is not None:
+            self._closing.let_go(self._brief)
+            self._brief = None
         slow, self.slow = self.slow, []
         if slow:
             self._closing.later(partial(unix.close_all, slow))
@@ -232,6 +291,9 @@ class RequestBuilder:
             last = LastComponent.ITSELF
         absolute = text.startswith(b"/") and (changed or not self._in_root())
         start = -1 if absolute else self._send(self._start(number, last))
+        return self._add(start, text, last, seen)
+
+    def _add(self, start: int, text: bytes, last: LastComponent, seen: bytes | None) -> int:
         mounts: tuple[int, ...] = ()
         apart = seen is not None and self.thread.is_apart(seen)
         if apart and last in (LastComponent.NAME, LastComponent.MOUNTED):
@@ -272,6 +334,20 @@ class RequestBuilder:
     def cwd(self) -> Slot:
         """The target's working directory."""
         return Slot(ArgumentUse.OWN, self._send(self._start(AT_FDCWD, LastComponent.FOLLOW)))
+
+    def address_place(self, text: bytes) -> int:
+        """Add the place of an AF_UNIX address; it starts at the working directory."""
+        judged = self.call.seen.get("path")
+        start = (
+            -1 if text.startswith(b"/") else self._send(self._start(AT_FDCWD, LastComponent.FOLLOW))
+        )
+        seen = bytes(judged) if judged is not None else None
+        return self._add(start, text, LastComponent.FOLLOW, seen)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether rules changed anything of the call."""
+        return bool(self._changed)
 
     def text_place(self, text: bytes) -> int:
         """Add a place for a text that is no path field; it starts at the working directory."""

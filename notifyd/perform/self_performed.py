@@ -88,8 +88,9 @@ class SelfPerformed:
         Raises:
             TargetGone: the target is no longer in its call.
         """
-        if not isinstance(call, Connect | SendTo) or not self._fits(call, verdict):
+        if not self.fits(call, verdict):
             return None
+        assert isinstance(call, Connect | SendTo)
         thread: StoppedThread = call.target  # type: ignore[assignment]
         pid = thread.identity.pid
         if pid in self._unfit or _filters(thread.tid) != _own_filters() + 1:
@@ -113,9 +114,9 @@ class SelfPerformed:
         """The workload has ended."""
         self._sheets.close()
 
-    def _fits(self, call: Connect | SendTo, verdict: Allow) -> bool:
-        """Whether all that the rules saw can be laid before the target."""
-        if not (self._possible and self.allowed):
+    def fits(self, call: Call, verdict: Allow) -> bool:
+        """Whether others see who does a call, and all that rules saw can be laid before it."""
+        if not isinstance(call, Connect | SendTo) or not (self._possible and self.allowed):
             return False
         if isinstance(call, SendTo) and may_name() and not call.carries_control:
             return False  # a message that we send can name its target, and that is quicker
