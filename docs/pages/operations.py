@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from notifyd.kernel.arch import ARCHES
-from notifyd.perform import FILE_PERFORMERS, SOCKET_PERFORMERS
+from notifyd.perform import FILE_PERFORMERS
 from notifyd.policy.bound import Variant
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Field
@@ -41,7 +41,7 @@ def operations() -> str:
 
 def operation(one: type[Call]) -> str:
     """The section of one operation."""
-    done = one in SOCKET_PERFORMERS or one in FILE_PERFORMERS
+    done = one in FILE_PERFORMERS
     performed = "performed by notifyd" if done else "refused"
     if one is Exec:
         performed = "[verified](../explanation/what-allow-means.md#exec) by notifyd"

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from notifyd.engine.answer import HOW_GONE, Response
 from notifyd.engine.decide import Decision
 from notifyd.engine.listener import Listener
-from notifyd.perform import ExecResult, Execution, Fate, SyscallResult, perform
+from notifyd.perform import (
+    ByThread,
+    ExecResult,
+    Execution,
+    Fate,
+    PerformedCall,
+    SyscallResult,
+    perform,
+)
 from notifyd.perform.call_tracer import LedResult as Led
 from notifyd.perform.expected import Expected
 from notifyd.policy.call import ID, Call, Note
@@ -23,12 +33,11 @@ async def carry_out(
     identity: Identity | None,
     decision: Decision,
     call: Call,
-) -> SyscallResult | Response | None:
+) -> SyscallResult | Response | PerformedCall:
     """Do a call as the rules saw it.
 
     Returns:
-        What became of the call; or what it is still to be answered. None: nothing yet, and it is
-        for `Files`.
+        What became of the call; or what it is still to be answered; or what it is to be done with.
 
     Raises:
         Moved: the path means something else than the rule saw.
@@ -39,8 +48,11 @@ async def carry_out(
     if isinstance(call, Exec):
         return await _execute(listener, note, identity, decision, call, verdict)
     by_itself = await _by_itself(listener, call, decision, verdict)
-    if by_itself is not None or listener.files.takes(call):
+    if by_itself is not None:
         return by_itself
+    if listener.files.takes(call):
+        with suppress(ByThread):
+            return listener.files.begin(call, verdict)
     return await perform(call, verdict, listener.files.closing)
 
 

@@ -24,7 +24,7 @@ from notifyd.engine.life import FINAL, NEXT, NotificationState
 from notifyd.engine.listener import Listener
 from notifyd.engine.questions import CallQuestions
 from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetGone
-from notifyd.perform import Moved, PerformedCall, SyscallResult, worker
+from notifyd.perform import ByThread, Moved, PerformedCall, SyscallResult, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
 from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
@@ -134,6 +134,8 @@ class Notification:
             done = self._performed.now()
             if done is not None:
                 self._performed_as(decision, done)
+        except ByThread:
+            return self
         except WouldBlock as look:
             self._look = look
         except Moved:
@@ -255,8 +257,7 @@ class Notification:
         return self.state in FINAL
 
     async def _perform(self, decision: Decision) -> None:
-        call, verdict = decision.call, decision.verdict
-        assert isinstance(verdict, Allow)
+        call = decision.call
         try:
             if self._performed is None:
                 self._witness(call)
@@ -265,9 +266,9 @@ class Notification:
                 found = await carry_out(self.listener, self.note, self._identity, decision, call)
                 if isinstance(found, SyscallResult):
                     return self._performed_as(decision, found)
-                if found is not None:
+                if isinstance(found, Response):
                     return self._close(decision, found)
-                self._performed = self.listener.files.begin(call, verdict)
+                self._performed = found
             done = await self._performed.wait()
             if done.fd is not None and done.slow:
                 done = await given_slowly(self.listener, self.note, done.fd, done.cloexec)

@@ -2,15 +2,16 @@
 
 from notifyd.perform.execution import Execution
 from notifyd.perform.files import Files
-from notifyd.perform.network import SOCKET_PERFORMERS, perform
+from notifyd.perform.network import THREAD_PERFORMERS, perform
 from notifyd.perform.performed_call import Moved, PerformedCall
-from notifyd.perform.performers import FILE_PERFORMERS
+from notifyd.perform.performers import FILE_PERFORMERS, ByThread
 from notifyd.perform.syscall_result import SyscallResult
 from notifyd.perform.tracer import ExecResult, Fate
 
 __all__ = [
     "FILE_PERFORMERS",
-    "SOCKET_PERFORMERS",
+    "THREAD_PERFORMERS",
+    "ByThread",
     "ExecResult",
     "Execution",
     "Fate",

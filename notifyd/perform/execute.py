@@ -11,10 +11,8 @@ import errno
 import os
 import resource
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
-from socket import AF_UNIX
 from typing import TypeAlias
 
 import msgspec
@@ -32,6 +30,7 @@ from notifyd.perform.helper_request import (
     Place,
     Slot,
 )
+from notifyd.perform.on_socket import SOCKET_CALLS, on_socket
 from notifyd.perform.opening import (
     TTY,
     NeedTty,
@@ -52,7 +51,6 @@ MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8
 FUSE_SUPER_MAGIC = (0x65735546).to_bytes(8, "little")  # linux/magic.h
 _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
 O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
-_UNIX = AF_UNIX.to_bytes(2, sys.byteorder)  # sockaddr_un.sun_family
 _SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 Native: TypeAlias = int | bytes | bytearray
 _OPENED = HelperReply()
@@ -106,6 +104,9 @@ class Executor:
             with Pinner(self._own, request.selves, looked) as pinner:
                 if request.call in ("open", "openat2", "pin"):
                     return _OPENED, self._open(request, fds, pinner)
+                if request.call in SOCKET_CALLS:
+                    there = [one.fd for one in self._all_pinned(request, fds, pinner)]
+                    return HelperReply(on_socket(request, fds, *there)), None
                 with _limited(request.limit):
                     reply = self._call(request, fds, pinner)
                 return (_OPENED, reply.value) if request.call == "fspick" else (reply, None)
@@ -242,9 +243,6 @@ class Executor:
         return HelperReply(value, outs=tuple(bytes(one) for one in outs))
 
     def _make(self, call: str, args: Sequence[Native]) -> int:
-        if call in ("bind", "connect"):
-            socket, address = args
-            return files.call(call, socket, address, len(address))  # type: ignore[arg-type]
         if call != "mount anew":
             return files.call(call, *args)
         _check_may_mount()  # here, and not in a namespace of our own
@@ -368,8 +366,6 @@ def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
         return (pinned.fd,)
     if use == ArgumentUse.PATH:
         return (b"%d" % pinned.fd,)
-    if use == ArgumentUse.ADDRESS:
-        return (_UNIX + b"%d\0" % pinned.fd,)
     if pinned.name:
         return pinned.fd, pinned.name
     return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are

@@ -79,9 +79,8 @@ class Files:
         self.helpers = Helpers(self.closing.let_go)
 
     def takes(self, call: Call) -> bool:
-        """Whether a call is performed here."""
-        performer = FILE_PERFORMERS.get(type(call))
-        return performer is not None and performer.fits(call)
+        """Whether calls like this one are performed here."""
+        return type(call) in FILE_PERFORMERS
 
     def may_be_locked(self, thread: StoppedThread) -> bool:
         """As given, of a target."""
@@ -93,6 +92,7 @@ class Files:
         """Draft the request for a call; by another performer than its own, if there is one.
 
         Raises:
+            ByThread: it is not performed here after all.
             CannotPerform, TargetFault, TargetGone, WouldBlock.
         """
         helper, opened = self._at_it(call), self._opened_for(call)

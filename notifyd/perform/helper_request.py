@@ -65,7 +65,6 @@ class ArgumentUse(enum.IntEnum):
     OWN = 3  # a descriptor that came along
     OUT = 4  # a buffer of that many bytes
     IN_CWD = 5  # a name, with the working directory set to its directory
-    ADDRESS = 6  # the address of AF_UNIX that leads to the thing
 
 
 class Slot(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -84,7 +83,7 @@ class HelperRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         call: its name in syscalls(2); `open` and `openat2` are done with care. `pin` is no call:
             it gives an O_PATH descriptor of its place. `mount anew` is mount(2) of a file system
-            from a working directory.
+            from a working directory. Calls on sockets have a form of their own: `on_socket`.
         places: its paths.
         args: its arguments in their order.
         umask: for what it makes; -1 if it makes nothing.

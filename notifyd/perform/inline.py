@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 from collections.abc import Sequence
 
-from notifyd.kernel import files, mountinfo, socket
+from notifyd.kernel import files, mountinfo
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_NO_MAGICLINKS,
@@ -21,6 +22,7 @@ from notifyd.kernel.openat2 import (
     openat2,
 )
 from notifyd.perform.helper_request import HelperReply, HelperRequest, LastComponent
+from notifyd.perform.on_socket import on_socket
 
 __all__ = ["Inline"]
 
@@ -75,20 +77,20 @@ class Inline:
             return None
         return self._look(request, start)
 
-    def address(self, request: HelperRequest, fds: Sequence[int]) -> HelperReply:
-        """Connect or bind a socket to an address that is no path; see `RequestBuilder.quick`.
+    def on_socket(self, request: HelperRequest, fds: Sequence[int]) -> HelperReply | None:
+        """Connect, bind or send, where that is quick: `TakenSocket`.
 
-        Args:
-            request: `connect` or `bind`.
-            fds: its descriptors.
+        Returns:
+            None if it would wait, and nothing was sent.
         """
-        own, address = request.args
-        function = socket.connect if request.call == "connect" else socket.bind
         try:
-            function(fds[own.index], address)  # type: ignore[arg-type, index, union-attr]
+            return HelperReply(on_socket(request, fds, more=socket.MSG_DONTWAIT))
         except OSError as error:
+            if request.call == "sendmsg" and error.errno == errno.EAGAIN:
+                flags: int = request.args[1]  # type: ignore[assignment]
+                if not flags & socket.MSG_DONTWAIT and os.get_blocking(fds[0]):
+                    return None
             return HelperReply(errno=error.errno or errno.EIO)
-        return HelperReply()
 
     def open(
         self, path: bytes, start: int, flags: int, seen: bytes | None = None

@@ -15,6 +15,7 @@ from struct import Struct
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd
+from notifyd.kernel.socket import sends_uncopied
 from notifyd.perform.sender import Sender
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.operations import SendTo
@@ -24,6 +25,8 @@ MAX_SENT = 1 << 20  # bytes of one message
 MAX_PIECES = 1024  # UIO_MAXIOV
 MAX_CONTROL = 1 << 17  # bytes; net.core.optmem_max, the kernel's own limit, is at most as large
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD
+ZEROCOPY = 0x4000000  # MSG_ZEROCOPY
+CMSG_COMPAT = 0x80000000  # MSG_CMSG_COMPAT
 
 # Control data that is passed on as it is, by level and type: numbers and addresses that choose how
 # a packet is sent, not where it goes, and mean the same to whoever sends it. No routes, no ids.
@@ -58,14 +61,14 @@ class Message:
 
 
 def copy_messages(
-    call: SendTo, task: int, sender: Sender, stack: ExitStack, *, whole: bool
+    call: SendTo, task: int, sender: Sender | None, stack: ExitStack, *, whole: bool
 ) -> list[Message]:
     """Copy every message of a call.
 
     Args:
         call: whose `addresses` are what the rule saw.
         task: a pidfd of the target, to take descriptors from.
-        sender: the target, as far as a message may say who sends it.
+        sender: the target, as far as a message may say who sends it; None without control data.
         stack: becomes the owner of the descriptors that are taken.
         whole: whether a message is sent whole or not at all: the socket is no stream.
 
@@ -127,11 +130,32 @@ def _pieces(call: SendTo, header: MessageHeader, whole: bool) -> list[bytes]:
     return pieces
 
 
+def has_rights(control: bytes) -> bool:
+    """Whether copied control data carries descriptors, or says who sends it."""
+    at = 0
+    while at + _CONTROL.size <= len(control):
+        length, level, _ = _CONTROL.unpack_from(control, at)
+        if level == socket.SOL_SOCKET:
+            return True
+        at += length + -length % 8
+    return False
+
+
+def message_flags(call: SendTo, own: int) -> int:
+    """The flags to send with: the kernel must not go on reading our memory afterwards."""
+    if call.flags & ZEROCOPY and sends_uncopied(own):
+        raise TargetFault("MSG_ZEROCOPY: what is sent is a copy", errno.ENOBUFS)
+    flags = (call.flags | socket.MSG_NOSIGNAL) & ~ZEROCOPY
+    # A bit that sendmsg(2) refuses alone: sendto(2) and 32-bit entries forget it.
+    whole = call.syscall in ("sendmsg", "sendmmsg") and call.word_size == 8
+    return flags if whole else flags & ~CMSG_COMPAT
+
+
 def _control(
-    call: SendTo, header: MessageHeader, task: int, sender: Sender, stack: ExitStack
+    call: SendTo, header: MessageHeader, task: int, sender: Sender | None, stack: ExitStack
 ) -> bytes:
     """The control data with the target's descriptors replaced by copies of ours."""
-    if not header.controllen:
+    if not header.controllen or sender is None:
         return b""
     if header.controllen > MAX_CONTROL:
         raise TargetFault("more control data than the kernel has room for", errno.ENOBUFS)

@@ -1,4 +1,4 @@
-"""Performing Connect, Bind and SendTo: on the target's own socket, to the address that was copied.
+"""Performing what helpers cannot: binding to a path, sending by AF_UNIX, and several messages.
 
 The socket is taken with pidfd_getfd(2), so what is performed happens to the same open socket. The
 call itself runs in a thread that has put on the target's credentials and that can be left behind,
@@ -25,22 +25,20 @@ from notifyd.perform import worker
 from notifyd.perform.closing import Closing
 from notifyd.perform.credentials import Credentials, enter, granted
 from notifyd.perform.fd_limit import keep_spare
-from notifyd.perform.messages import Message, copy_messages
+from notifyd.perform.messages import Message, copy_messages, message_flags
 from notifyd.perform.sender import POWERS, Sender, in_effect
 from notifyd.perform.stage import Stage
 from notifyd.perform.syscall_result import Signals, SyscallResult
+from notifyd.perform.taken_socket import MAX_UNIX, check_is_socket
 from notifyd.perform.unix import CAP_PTRACE_BIT, UnixPlace
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
-from notifyd.policy.operations import Bind, Connect, SendTo
+from notifyd.policy.operations import Bind, SendTo
 from notifyd.policy.verdicts import Allow, Grants
 from notifyd.target.thread import StoppedThread
 
-MAX_UNIX = 110  # sizeof(struct sockaddr_un)
 NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
-ZEROCOPY = 0x4000000  # MSG_ZEROCOPY
-CMSG_COMPAT = 0x80000000  # MSG_CMSG_COMPAT
 
 _WAY_OUT = "decide from registers, or return Continue() to observe"
 _WAYS_OUT = {
@@ -140,13 +138,13 @@ async def perform(call: Call, verdict: Allow, closing: Closing) -> SyscallResult
         TargetGone: the target is no longer in its call.
         TargetFault: a pointer of the call cannot be read.
     """
-    prepare = SOCKET_PERFORMERS.get(type(call))
+    prepare = THREAD_PERFORMERS.get(type(call))
     if prepare is None:
         raise CannotPerform(
             f"{call.operation} cannot be performed, and the rule looked at memory or asked for a "
             f"change; {_WAYS_OUT.get(call.operation, _WAY_OUT)}"
         )
-    if verdict.changes.keys() - ({"path"} if isinstance(call, Bind | Connect) else set()):
+    if verdict.changes.keys() - ({"path"} if isinstance(call, Bind) else set()):
         raise CannotPerform(f"{call.operation} cannot be changed: {', '.join(verdict.changes)}")
     if verdict.changes:
         check_changes(call, verdict.changes)
@@ -176,7 +174,7 @@ def _socket_call(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) 
         directory = proc.open_dir(thread.tid)
         stack.callback(os.close, directory)
         creds, sender = Credentials.of(directory), Sender.of(directory)
-        _check_socket(directory, call.fd)
+        check_is_socket(thread.tid, call.fd)
         task = thread.open()
         stack.callback(os.close, task)
         sock = pidfd.get_fd(task, call.fd)
@@ -206,26 +204,6 @@ def _socket_call(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) 
     # fmt: on
 
 
-def _check_socket(directory: int, number: int) -> None:
-    """See that a descriptor of the thread behind /proc/TID is a socket, without taking it.
-
-    By its time of being taken it may be another. What then is no socket is closed elsewhere.
-
-    Raises:
-        TargetFault: ENOTSOCK, EBADF.
-        OSError: it cannot be looked into.
-    """
-    try:
-        # A path has a slash first.
-        if os.readlink(f"fd/{number}", dir_fd=directory).startswith("socket:["):
-            return
-        is_path = proc.open_flags(directory, number) & os.O_PATH
-    except FileNotFoundError as error:
-        raise TargetFault(os.strerror(errno.EBADF), errno.EBADF) from error
-    wrong = errno.EBADF if is_path else errno.ENOTSOCK
-    raise TargetFault(os.strerror(wrong), wrong)
-
-
 def _place(call: Any, verdict: Allow, directory: int, stack: ExitStack) -> UnixPlace | None:
     """What the address of an AF_UNIX socket's call leads to; None if that is no path."""
     # Without one, nobody enters the target's root: sandboxes leave theirs where nothing is.
@@ -253,25 +231,14 @@ def _address(call: Any) -> bytes:
     return call.address.raw if call.address is not None else b""
 
 
-def _connect(call: Connect, taken: Taken) -> Callable[[], SyscallResult]:
-    return _reach(call, taken, raw.connect, makes=False)
-
-
 def _bind(call: Bind, taken: Taken) -> Callable[[], SyscallResult]:
-    return _reach(call, taken, raw.bind, makes=True)
-
-
-def _reach(
-    call: Connect | Bind, taken: Taken, function: Callable[[int, bytes], None], *, makes: bool
-) -> Callable[[], SyscallResult]:
-    """Do what takes a socket and an address; `makes` says whether it makes the path in it."""
     address = _address(call)
 
     def act() -> SyscallResult:
         if taken.place is not None:
-            taken.place.reach(partial(function, taken.socket), makes=makes)
+            taken.place.reach(partial(raw.bind, taken.socket), makes=True)
         else:
-            function(taken.socket, address)
+            raw.bind(taken.socket, address)
         return SyscallResult(0)
 
     return act
@@ -280,7 +247,7 @@ def _reach(
 def _send(call: SendTo, taken: Taken) -> Callable[[], SyscallResult]:
     whole = raw.socket_info(taken.socket)[1] != socket_module.SOCK_STREAM
     messages = copy_messages(call, taken.task, taken.sender, taken.stack, whole=whole)
-    flags = _flags(call, taken)
+    flags = message_flags(call, taken.socket)
     # AF_UNIX tells the real ids otherwise, which are ours.
     sender = taken.sender.said() if taken.local else b""
 
@@ -297,16 +264,6 @@ def _send(call: SendTo, taken: Taken) -> Callable[[], SyscallResult]:
         return SyscallResult(len(sizes), memory=_sizes(call, sizes))
 
     return act
-
-
-def _flags(call: SendTo, taken: Taken) -> int:
-    """The flags to send with: the kernel must not go on reading our memory afterwards."""
-    if call.flags & ZEROCOPY and raw.sends_uncopied(taken.socket):
-        raise TargetFault("MSG_ZEROCOPY: what is sent is a copy", errno.ENOBUFS)
-    flags = (call.flags | NOSIGNAL) & ~ZEROCOPY
-    # A bit that sendmsg(2) refuses alone: sendto(2) and 32-bit entries forget it.
-    whole = call.syscall in ("sendmsg", "sendmmsg") and call.word_size == 8
-    return flags if whole else flags & ~CMSG_COMPAT
 
 
 def _send_one(taken: Taken, one: Message, flags: int, sender: bytes) -> int:
@@ -348,6 +305,4 @@ def _send_sigpipe(task: int) -> None:
         raise TargetGone("the target is gone") from error
 
 
-SOCKET_PERFORMERS: Mapping[type[Call], Prepare] = MappingProxyType(
-    {Connect: _connect, Bind: _bind, SendTo: _send}
-)
+THREAD_PERFORMERS: Mapping[type[Call], Prepare] = MappingProxyType({Bind: _bind, SendTo: _send})

@@ -151,10 +151,12 @@ class PerformedCall:
 
     def _at_once(self, inline: Inline) -> tuple[HelperReply, int | None] | None:
         request, builder = self._request, self._builder
-        if builder.domain:
-            if request.places or not builder.quick or self._files.may_be_locked(builder.thread):
+        if builder.taken is not None:
+            if not builder.taken.quick or self._files.may_be_locked(builder.thread):
                 return None
-            reply = inline.address(request, builder.fds)
+            reply = inline.on_socket(request, builder.fds)
+            if reply is None:
+                return None
             builder.is_sent()
             return reply, None
         if len(request.places) != 1:
@@ -215,7 +217,7 @@ class PerformedCall:
             thread.check()
             self._send()
         helper = self._helper
-        if self._target < 0 and (self._where.plan.is_elsewhere or self._builder.domain):
+        if self._target < 0 and (self._where.plan.is_elsewhere or self._builder.taken):
             # Killed, it has left already what the helper keeps alive until that is ended.
             with suppress(OSError):  # EMFILE
                 self._target = self._builder.task
@@ -287,9 +289,12 @@ class PerformedCall:
             raise CannotPerform(f"{self._builder.call.operation}: {reply.text}")
         if reply.errno:
             if reply.errno == errno.EFBIG and self._request.limit >= 0:
-                _send_sigxfsz(self._builder.thread)
-            if reply.errno == errno.EINTR and self._builder.restarts:
+                _send_signal(self._builder.thread, signal.SIGXFSZ)
+            taken = self._builder.taken
+            if reply.errno == errno.EINTR and (taken is None or taken.restarts):
                 return self._signals.interrupted()
+            if reply.errno == errno.EPIPE and taken is not None and taken.pipe:
+                _send_signal(self._builder.thread, signal.SIGPIPE)
             return SyscallResult(0, reply.errno)
         if fd is None:
             return self._recipe.finish(self._builder, reply)
@@ -333,11 +338,11 @@ def selves(directory: int) -> Selves:
     return status.process_ids, status.thread_ids
 
 
-def _send_sigxfsz(thread: StoppedThread) -> None:
+def _send_signal(thread: StoppedThread, number: signal.Signals) -> None:
     with suppress(OSError):
         descriptor = thread.open()
         try:
             thread.check()
-            pidfd.send_signal(descriptor, signal.SIGXFSZ)
+            pidfd.send_signal(descriptor, number)
         finally:
             os.close(descriptor)

@@ -10,18 +10,17 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from socket import SOCK_STREAM
 from typing import Any
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd, proc, unix
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
-from notifyd.kernel.socket import closes_at_once, sends_for_ever, socket_info
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
 from notifyd.perform.fd_limit import is_full, keep_spare
 from notifyd.perform.helper_request import ArgumentUse, LastComponent, Place, Slot
+from notifyd.perform.taken_socket import TakenSocket, check_is_socket
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
 from notifyd.target.thread import StoppedThread
@@ -48,9 +47,7 @@ class RequestBuilder:
         places: the paths.
         answer: changes that are made to what the kernel answered.
         only_looks: whether it does not matter how a descriptor was opened, but only what is behind.
-        domain: of the socket that the call is about: AF_*; 0 without one.
-        quick: whether the call does not wait, but for another one that has locked the socket.
-        restarts: whether a call that a signal ends begins again, if its handler says SA_RESTART.
+        taken: the socket that the call is about, if there is one.
     """
 
     def __init__(
@@ -66,10 +63,8 @@ class RequestBuilder:
         self.fds: list[int] = []
         self.slow: list[int] = []
         self.only_looks = False
-        self.domain = 0
-        self.quick = False
-        self.restarts = True
-        self._brief: int | None = None  # a socket that is closed as soon as a helper has it
+        self.taken: TakenSocket | None = None
+        self._brief: TakenSocket | None = None  # closed as soon as a helper has it
         self.places: list[Place] = []
         self._changed = changes.keys() - set(answer)
         if self._changed:
@@ -85,6 +80,11 @@ class RequestBuilder:
         """The target."""
         thread: Any = self.call.target
         return thread  # type: ignore[no-any-return]
+
+    @property
+    def stack(self) -> ExitStack:
+        """The owner of what is opened."""
+        return self._stack
 
     def umask(self) -> int:
         """The target's; 0 where it cannot be told."""
@@ -189,43 +189,28 @@ class RequestBuilder:
             self._stack.callback(os.close, fd)
         return fd
 
-    def socket(self) -> Slot:
+    def socket(self) -> tuple[TakenSocket, Slot]:
         """The target's own socket behind `fd`.
 
         Raises:
             TargetFault: EBADF, ENOTSOCK. What is no socket is not taken: it may be served.
         """
-        number = int(self.value("fd"))
-        self._looked_at(number)
-        task = self.task
+        number, task = int(self.value("fd")), self.task
+        try:
+            check_is_socket(self.thread.tid, number)
+        except OSError as error:
+            raise self.thread.failure(error) from error
         fd = self._opened(lambda _: pidfd.get_fd(task, number), None)
         with ExitStack() as stack:
             stack.callback(self._closing.let_go, fd)
             keep_spare(fd)
-            self.domain, kind, _ = socket_info(fd)
-            stream = kind == SOCK_STREAM
-            self.quick = not stream or self.call.operation == "Bind"
-            self.restarts = not stream or sends_for_ever(fd)
+            self.taken = taken = TakenSocket.of(fd)
             stack.pop_all()
-        if closes_at_once(self.domain, kind):
+        if taken.closes_at_once:
             self._stack.callback(os.close, fd)
         else:
-            self._brief = fd
-        return Slot(ArgumentUse.OWN, self._send(fd))
-
-    def _looked_at(self, number: int) -> None:
-        try:
-            # A path has a slash first.
-            if os.readlink(f"/proc/{self.thread.tid}/fd/{number}").startswith("socket:["):
-                return
-            is_path = proc.open_flags(self.directory, number) & os.O_PATH
-        except FileNotFoundError as error:
-            self.thread.check()
-            raise TargetFault(os.strerror(errno.EBADF), errno.EBADF) from error
-        except OSError as error:
-            raise self.thread.failure(error) from error
-        wrong = errno.EBADF if is_path else errno.ENOTSOCK
-        raise TargetFault(os.strerror(wrong), wrong)
+            self._brief = taken
+        return taken, Slot(ArgumentUse.OWN, self._send(fd))
 
     def is_sent(self) -> None:
         """A helper has the descriptors, or the call is done: our copy of a socket is closed.
@@ -234,13 +219,13 @@ class RequestBuilder:
         """
         brief, self._brief = self._brief, None
         if brief is not None:
-            os.close(brief)
+            brief.close()
 
     def _let_go(self) -> None:
         """Close what is left where closing may wait, and nobody waits for it."""
-        if self._brief is not None:
-            self._closing.let_go(self._brief)
-            self._brief = None
+        brief, self._brief = self._brief, None
+        if brief is not None:
+            self._closing.let_go(brief.fd)
         slow, self.slow = self.slow, []
         if slow:
             self._closing.later(partial(unix.close_all, slow))

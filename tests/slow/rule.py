@@ -1,10 +1,10 @@
 """Looks at all that a call's pointers lead to, and has every call performed that can be."""
 
 from notifyd import Allow, Exec, Mount, Return, SysInfo, on
-from notifyd.perform import FILE_PERFORMERS, SOCKET_PERFORMERS
+from notifyd.perform import FILE_PERFORMERS
 
 
-@on(*(one for one in (*FILE_PERFORMERS, *SOCKET_PERFORMERS) if one is not Mount))
+@on(*(one for one in FILE_PERFORMERS if one is not Mount))
 def performed(call):
     """Nothing of these is left to the kernel."""
     for name, field in call.fields.items():

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from notifyd.perform.performers import inodes, machine, naming, sockets
-from notifyd.perform.performers.performer import Performer, PreparedCall
+from notifyd.perform.performers.performer import ByThread, Performer, PreparedCall
 from notifyd.policy.call import Call
 
-__all__ = ["FILE_PERFORMERS", "Performer", "PreparedCall"]
+__all__ = ["FILE_PERFORMERS", "ByThread", "Performer", "PreparedCall"]
 
 FILE_PERFORMERS: Mapping[type[Call], Performer] = MappingProxyType(
     {
         **naming.NAMING_PERFORMERS,
         **inodes.INODE_PERFORMERS,
         **machine.MACHINE_PERFORMERS,
-        **sockets.SOCKET_CALL_PERFORMERS,
+        **sockets.SOCKET_PERFORMERS,
     }
 )

@@ -9,9 +9,12 @@ from typing import NamedTuple
 from notifyd.perform.helper_request import Arg, ArgumentUse, HelperReply, Slot
 from notifyd.perform.request_builder import RequestBuilder
 from notifyd.perform.syscall_result import SyscallResult
-from notifyd.policy.call import Call
 
-__all__ = ["Performer", "PreparedCall", "at", "path"]
+__all__ = ["ByThread", "Performer", "PreparedCall", "at", "path"]
+
+
+class ByThread(Exception):
+    """A performer cannot do this call; a thread can: `network`."""
 
 
 class PreparedCall(NamedTuple):
@@ -40,14 +43,12 @@ class Performer:
         finish: what of the reply goes where in the target's memory.
         makes: whether the umask matters.
         answer: names of changes that are made to the answer instead of the call.
-        fits: whether a call of that operation can be done so.
     """
 
     draw: Callable[[RequestBuilder], PreparedCall]
     finish: Callable[[RequestBuilder, HelperReply], SyscallResult] = _plainly
     makes: bool = False
     answer: tuple[str, ...] = ()
-    fits: Callable[[Call], bool] = lambda _: True
 
 
 def at(place: int) -> Slot:

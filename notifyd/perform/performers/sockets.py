@@ -1,7 +1,7 @@
-"""Performers of what gives a socket an address: connecting, and binding to what is no path.
+"""Performers of connecting, of binding to what is no path, and of sending one message.
 
 The socket is taken with pidfd_getfd(2), so what is done happens to the same open socket, and in the
-network namespace that it is of. What bind(2) makes at a path is done elsewhere: see `stage`.
+network namespace that it is of.
 """
 
 from __future__ import annotations
@@ -12,48 +12,72 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from notifyd.errors import CannotPerform, TargetFault
-from notifyd.perform.helper_request import Arg, ArgumentUse, Slot
-from notifyd.perform.performers.performer import Performer, PreparedCall
+from notifyd.perform.helper_request import Arg
+from notifyd.perform.messages import copy_messages, has_rights, message_flags
+from notifyd.perform.performers.performer import ByThread, Performer, PreparedCall
 from notifyd.perform.request_builder import RequestBuilder
+from notifyd.perform.sender import Sender
+from notifyd.perform.taken_socket import MAX_UNIX, TakenSocket
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.call import Call
-from notifyd.policy.operations import Bind, Connect
+from notifyd.policy.operations import Bind, Connect, SendTo
 
-__all__ = ["MAX_UNIX", "SOCKET_CALL_PERFORMERS"]
+__all__ = ["SOCKET_PERFORMERS"]
 
-MAX_UNIX = 110  # sizeof(struct sockaddr_un)
+MAX_SENT_BYTES = 1 << 16  # of a message that a helper sends; UDP has none that are longer
+_DONTWAIT, _NOSIGNAL = int(socket.MSG_DONTWAIT), int(socket.MSG_NOSIGNAL)
 
 
 def _connect(builder: RequestBuilder) -> PreparedCall:
-    own = builder.socket()
-    return PreparedCall("connect", (own, _address(builder)))
+    taken, own = builder.socket()
+    address = _address(builder, taken)
+    taken.quick = taken.is_plain and (not taken.is_stream or taken.never_waits)
+    return PreparedCall("connect", (own, address))
 
 
 def _bind(builder: RequestBuilder) -> PreparedCall:
-    own = builder.socket()
-    return PreparedCall("bind", (own, _address(builder)))
+    taken, own = builder.socket()
+    address = _address(builder, taken)
+    if builder.places:
+        raise ByThread  # getsockname(2) tells the very text, which is walked on a stage
+    taken.quick = taken.is_plain
+    return PreparedCall("bind", (own, address))
 
 
-def _address(builder: RequestBuilder) -> Arg:
-    """The address that the rule saw, and no other: its bytes, or the place of its path."""
-    call = builder.call
+def _address(builder: RequestBuilder, taken: TakenSocket) -> Arg:
+    """The address that the rule saw, and no other: its bytes, or the number of its path's place."""
     size, found = builder.number("addrlen"), builder.value("address")
     if not 0 <= size <= MAX_ADDRESS:
         raise TargetFault("no address is that long", errno.EINVAL)
-    if builder.domain != socket.AF_UNIX:
+    if taken.domain != socket.AF_UNIX:
         if builder.is_changed:
             raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
-    elif has_path(call) and (builder.is_changed or size <= MAX_UNIX):  # else it is refused
-        return Slot(ArgumentUse.ADDRESS, builder.address_place(found.path))
+    elif found is not None and (found.path or b"\0")[:1] != b"\0":
+        is_short = size <= MAX_UNIX  # else the kernel refuses it
+        return builder.address_place(found.path) if is_short or builder.is_changed else found.raw
     return found.raw if found is not None else b""
 
 
-def has_path(call: Call) -> bool:
-    """Whether the address of a Connect or Bind is a path, if its socket is of AF_UNIX."""
-    found = call.address  # type: ignore[attr-defined]
-    return found is not None and (found.path or b"\0")[:1] != b"\0"
+def _send(builder: RequestBuilder) -> PreparedCall:
+    call = builder.call
+    assert isinstance(call, SendTo)
+    taken, own = builder.socket()
+    # AF_UNIX names the sender, and a path; several messages are sent one after the other.
+    if taken.domain == socket.AF_UNIX or call.is_several:
+        raise ByThread
+    sender = Sender.of(builder.directory) if call.carries_control else None
+    (message,) = copy_messages(call, builder.task, sender, builder.stack, whole=not taken.is_stream)
+    data = b"".join(message.pieces)
+    if len(data) + len(message.control) > MAX_SENT_BYTES or has_rights(message.control):
+        raise ByThread
+    flags = message_flags(call, taken.fd)
+    taken.pipe = not call.flags & _NOSIGNAL
+    whole = not taken.is_stream and not flags & socket.MSG_MORE
+    taken.quick = taken.is_plain and (whole or bool(flags & _DONTWAIT) or taken.never_waits)
+    to: Arg = message.address if message.address is not None else 0
+    return PreparedCall("sendmsg", (own, flags, to, message.control, data))
 
 
-SOCKET_CALL_PERFORMERS: Mapping[type[Call], Performer] = MappingProxyType(
-    {Bind: Performer(_bind, fits=lambda call: not has_path(call)), Connect: Performer(_connect)}
+SOCKET_PERFORMERS: Mapping[type[Call], Performer] = MappingProxyType(
+    {Bind: Performer(_bind), Connect: Performer(_connect), SendTo: Performer(_send)}
 )

@@ -1,10 +1,10 @@
 """Looks at all that a call's pointers lead to, and has every call performed that can be."""
 
 from notifyd import Allow, Continue, Exec, on
-from notifyd.perform import FILE_PERFORMERS, SOCKET_PERFORMERS
+from notifyd.perform import FILE_PERFORMERS
 
 
-@on(*FILE_PERFORMERS, *SOCKET_PERFORMERS)
+@on(*FILE_PERFORMERS)
 def performer(call):
     """Nothing of these is left to the kernel to read again."""
     for name, field in call.fields.items():
