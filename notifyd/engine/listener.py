@@ -102,7 +102,7 @@ class Listener:
         known = set(watched if reported is None else reported)
         self.identities = Identities(watched=set(IDENTITY) <= known)
         self.identify = self.identities.of
-        self.files = Files(self.identities, self._socket_may_be_locked)
+        self.files = Files(self.identities)
         self.digests = Digests()
         self.crew = ThreadPool()
         self.watched = _by_number(watched)
@@ -174,7 +174,8 @@ class Listener:
         """
         return self.may_block or (self._served is not None and self._served(tid, address, size))
 
-    def _socket_may_be_locked(self, tid: int) -> bool:
+    def socket_may_be_locked(self, tid: int) -> bool:
+        """Whether another call may have locked a socket of a thread for long."""
         # A call that sends locks its socket, and reads memory meanwhile, which somebody may serve.
         return not self._alone or self.read_may_block(tid, 0, 0)
 

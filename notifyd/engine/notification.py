@@ -131,7 +131,7 @@ class Notification:
         self._witness(call)
         try:
             self._performed = self.listener.files.begin(call, verdict)
-            done = self._performed.now()
+            done = self._performed.now(self.listener.socket_may_be_locked)
             if done is not None:
                 self._performed_as(decision, done)
         except ByThread:

@@ -6,8 +6,8 @@ Owns the helpers, and what is known of the contexts of threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,7 +24,7 @@ from notifyd.perform.helper_request import HelperRequest, LastComponent, Place
 from notifyd.perform.helpers import Helpers
 from notifyd.perform.inline import Inline
 from notifyd.perform.performed_call import PerformedCall
-from notifyd.perform.performers import FILE_PERFORMERS, Performer
+from notifyd.perform.performers import FILE_PERFORMERS, SOCKET_PERFORMERS, ByThread, Performer
 from notifyd.perform.placement import HelperPlacement, HelperPlan, plan_for
 from notifyd.perform.process_context import ProcessContext
 from notifyd.perform.request_builder import RequestBuilder
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Files"]
 
 CONTEXT_CACHE_SIZE = 1024  # contexts
+MAX_WAITING_SOCKETS = 64  # helpers that may wait for a peer; the others are for calls on files
 MAX_CACHED_GROUPS = 1 << 16  # in all of those: a thread may have as many by itself
 SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
 _PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
@@ -51,19 +52,14 @@ class Files:
 
     Args:
         identities: of the workload; they know when a thread's ids may have changed.
-        may_be_locked: whether another call may have locked a socket of a thread for long; whoever
-            uses the socket meanwhile waits for that, and nothing ends it.
 
     Attributes:
         terminals: which terminals it may be given; None for all that it may open.
         closing: what closes copies of its descriptors where that may wait.
     """
 
-    def __init__(
-        self, identities: Identities, may_be_locked: Callable[[int], bool] = lambda _: True
-    ) -> None:
+    def __init__(self, identities: Identities) -> None:
         self.terminals: Terminals | None = None
-        self._may_be_locked = may_be_locked
         self._identities = identities
         self._contexts: dict[int, tuple[Identity, ProcessContext]] = {}
         self._groups = 0  # in what is kept of contexts
@@ -71,6 +67,7 @@ class Files:
         self._ways: dict[int, tuple[Identity, HelperPlacement, bool]] = {}
         self._places: dict[tuple[ProcessContext, int], HelperPlacement] = {}
         self._moving = False
+        self._waiting_sockets = 0
         self._inline: Inline | None = None
         self._own: ProcessContext | None = None
         self._asked: tuple[Call, Helper] | None = None  # what was asked for and is not over
@@ -82,9 +79,14 @@ class Files:
         """Whether calls like this one are performed here."""
         return type(call) in FILE_PERFORMERS
 
-    def may_be_locked(self, thread: StoppedThread) -> bool:
-        """As given, of a target."""
-        return self._may_be_locked(thread.tid)
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A call on a socket waits, which may take as long as its peer likes."""
+        self._waiting_sockets += 1
+        try:
+            yield
+        finally:
+            self._waiting_sockets -= 1
 
     def begin(
         self, call: Call, verdict: Allow, performer: Performer | None = None
@@ -92,9 +94,11 @@ class Files:
         """Draft the request for a call; by another performer than its own, if there is one.
 
         Raises:
-            ByThread: it is not performed here after all.
+            ByThread: it is not performed here after all, or too many helpers wait already.
             CannotPerform, TargetFault, TargetGone, WouldBlock.
         """
+        if self._waiting_sockets >= MAX_WAITING_SOCKETS and type(call) in SOCKET_PERFORMERS:
+            raise ByThread
         helper, opened = self._at_it(call), self._opened_for(call)
         try:
             self.closing.check_room()

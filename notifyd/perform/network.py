@@ -1,4 +1,4 @@
-"""Performing what helpers cannot: binding to a path, sending by AF_UNIX, and several messages.
+"""Performing in threads what helpers cannot: binding to a path, AF_UNIX, and several messages.
 
 The socket is taken with pidfd_getfd(2), so what is performed happens to the same open socket. The
 call itself runs in a thread that has put on the target's credentials and that can be left behind,
@@ -34,7 +34,7 @@ from notifyd.perform.unix import CAP_PTRACE_BIT, UnixPlace
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
-from notifyd.policy.operations import Bind, SendTo
+from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.policy.verdicts import Allow, Grants
 from notifyd.target.thread import StoppedThread
 
@@ -144,7 +144,7 @@ async def perform(call: Call, verdict: Allow, closing: Closing) -> SyscallResult
             f"{call.operation} cannot be performed, and the rule looked at memory or asked for a "
             f"change; {_WAYS_OUT.get(call.operation, _WAY_OUT)}"
         )
-    if verdict.changes.keys() - ({"path"} if isinstance(call, Bind) else set()):
+    if verdict.changes.keys() - ({"path"} if isinstance(call, Bind | Connect) else set()):
         raise CannotPerform(f"{call.operation} cannot be changed: {', '.join(verdict.changes)}")
     if verdict.changes:
         check_changes(call, verdict.changes)
@@ -231,14 +231,25 @@ def _address(call: Any) -> bytes:
     return call.address.raw if call.address is not None else b""
 
 
+def _connect(call: Connect, taken: Taken) -> Callable[[], SyscallResult]:
+    return _reach(call, taken, raw.connect, makes=False)
+
+
 def _bind(call: Bind, taken: Taken) -> Callable[[], SyscallResult]:
+    return _reach(call, taken, raw.bind, makes=True)
+
+
+def _reach(
+    call: Connect | Bind, taken: Taken, function: Callable[[int, bytes], None], *, makes: bool
+) -> Callable[[], SyscallResult]:
+    """Do what takes a socket and an address; `makes` says whether it makes the path in it."""
     address = _address(call)
 
     def act() -> SyscallResult:
         if taken.place is not None:
-            taken.place.reach(partial(raw.bind, taken.socket), makes=True)
+            taken.place.reach(partial(function, taken.socket), makes=makes)
         else:
-            raw.bind(taken.socket, address)
+            function(taken.socket, address)
         return SyscallResult(0)
 
     return act
@@ -305,4 +316,6 @@ def _send_sigpipe(task: int) -> None:
         raise TargetGone("the target is gone") from error
 
 
-THREAD_PERFORMERS: Mapping[type[Call], Prepare] = MappingProxyType({Bind: _bind, SendTo: _send})
+THREAD_PERFORMERS: Mapping[type[Call], Prepare] = MappingProxyType(
+    {Connect: _connect, Bind: _bind, SendTo: _send}
+)

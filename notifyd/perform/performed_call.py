@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 import trio
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Moved", "PerformedCall", "selves"]
 
+MayBeLocked: TypeAlias = Callable[[int], bool]
 MAX_LOOKED_FDS = 2  # descriptors that come to those of a request; see `helper.MAX_REQUEST_FDS`
 _OPENABLE = os.O_ACCMODE | os.O_NONBLOCK | os.O_DIRECTORY | os.O_NOFOLLOW
 _CLOSED = "its own /proc is closed to notifyd: it made itself undumpable, and notifyd is no root"
@@ -68,8 +70,8 @@ class Performing(Protocol):
     def where(self, context: ProcessContext, more: int) -> HelperPlacement:
         """Where a helper for a context with `more` powers has to be."""
 
-    def may_be_locked(self, thread: StoppedThread) -> bool:
-        """Whether a socket of a target may be locked by another call for long."""
+    def waiting(self) -> AbstractContextManager[None]:
+        """While a call on a socket waits."""
 
     def plan(
         self, context: ProcessContext, thread: StoppedThread, more: int, stack: ExitStack
@@ -129,8 +131,12 @@ class PerformedCall:
             stack.pop_all()
         self._opened = opened
 
-    def now(self) -> SyscallResult | None:
+    def now(self, may_be_locked: MayBeLocked = lambda _: True) -> SyscallResult | None:
         """Do it, if that takes no time; None if it has to be waited for.
+
+        Args:
+            may_be_locked: whether another call may have locked a socket of a thread for long:
+                whoever uses it meanwhile waits for that, and nothing ends the wait.
 
         Raises:
             Moved: the rule has to be asked again.
@@ -141,7 +147,7 @@ class PerformedCall:
         if self._helper is not None or self._opened is not None or self._builder.slow:
             return None
         if self._inline is not None:
-            found = self._at_once(self._inline)
+            found = self._at_once(self._inline, may_be_locked)
             if found is not None:
                 return self._finish(*found)
         helper = self._files.helpers.take(self._where.key)
@@ -149,10 +155,12 @@ class PerformedCall:
             return None
         return self._ask_now(helper)
 
-    def _at_once(self, inline: Inline) -> tuple[HelperReply, int | None] | None:
+    def _at_once(
+        self, inline: Inline, may_be_locked: MayBeLocked
+    ) -> tuple[HelperReply, int | None] | None:
         request, builder = self._request, self._builder
         if builder.taken is not None:
-            if not builder.taken.quick or self._files.may_be_locked(builder.thread):
+            if not builder.taken.quick or may_be_locked(builder.thread.tid):
                 return None
             reply = inline.on_socket(request, builder.fds)
             if reply is None:
@@ -194,8 +202,9 @@ class PerformedCall:
         done = (
             None if opened is None else SyscallResult(fd=opened, cloexec=self._cloexec, slow=True)
         )
-        while done is None:
-            done = await self._wait()
+        with nullcontext() if self._builder.taken is None else self._files.waiting():
+            while done is None:
+                done = await self._wait()
         slow, self._builder.slow = self._builder.slow, []
         if slow:
             await self._closed(done, slow)

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from notifyd.perform.performers import inodes, machine, naming, sockets
+from notifyd.perform.performers import inodes, machine, naming
 from notifyd.perform.performers.performer import ByThread, Performer, PreparedCall
+from notifyd.perform.performers.sockets import SOCKET_PERFORMERS
 from notifyd.policy.call import Call
 
-__all__ = ["FILE_PERFORMERS", "ByThread", "Performer", "PreparedCall"]
+__all__ = ["FILE_PERFORMERS", "SOCKET_PERFORMERS", "ByThread", "Performer", "PreparedCall"]
 
 FILE_PERFORMERS: Mapping[type[Call], Performer] = MappingProxyType(
     {
         **naming.NAMING_PERFORMERS,
         **inodes.INODE_PERFORMERS,
         **machine.MACHINE_PERFORMERS,
-        **sockets.SOCKET_PERFORMERS,
+        **SOCKET_PERFORMERS,
     }
 )
