@@ -122,7 +122,7 @@ def _why_not(fd: int, name: str, twice: bool) -> str:
 def _taken(fd: int, name: str, kind: socket.SocketKind) -> socket.socket:
     """The socket, which owns the descriptor if this does not raise."""
     try:
-        family, found, _ = socket_info(fd)
+        family, found = socket_info(fd)
     except OSError as error:
         raise UsageError(_wrong(name, kind, "that is not a socket")) from error
     if family != socket.AF_UNIX or found != kind:

@@ -15,11 +15,11 @@ from time import perf_counter_ns as clock
 from typing import Any, TypeAlias
 
 from notifyd.engine.answer import MAX_VALUE
+from notifyd.engine.at_once import perform_at_once
 from notifyd.engine.fast_answer import PlainAnswer
 from notifyd.engine.fast_plan import EventTemplate
 from notifyd.engine.listener import Listener
 from notifyd.engine.notification import Notification
-from notifyd.engine.opening import open_quickly
 from notifyd.errors import TargetGone
 from notifyd.kernel.arch import native
 from notifyd.kernel.limits import MAX_ERRNO
@@ -121,7 +121,7 @@ def _at_length(
     listener: Listener, known: EventTemplate, call: Any, verdict: Any, begun: int
 ) -> Notification | None:
     """Answer a call whose verdict needs more than a look; or return it for a task."""
-    if open_quickly(listener, known, call, verdict, begun):
+    if perform_at_once(listener, known, call, verdict, begun):
         return None
     return Notification(listener, call.note, begun).ruled(call, verdict)
 

@@ -122,15 +122,13 @@ def _parse_inet6(data: bytes) -> SockAddr:
     return SockAddr(socket.AF_INET6, data, host=address, port=port, flow=flow, scope=scope)
 
 
-def socket_info(fd: int) -> tuple[int, int, int]:
-    """Return domain, type and protocol of any socket: `AF_*`, `SOCK_*`, `IPPROTO_*`.
+def socket_info(fd: int) -> tuple[int, int]:
+    """Return domain and type of any socket: `AF_*`, `SOCK_*`.
 
     Raises:
         OSError: ENOTSOCK: `fd` is not a socket. EBADF.
     """
-    wanted = (socket.SO_DOMAIN, socket.SO_TYPE, socket.SO_PROTOCOL)
-    domain, kind, protocol = (_option(fd, name) for name in wanted)
-    return domain, kind, protocol
+    return _option(fd, socket.SO_DOMAIN), _option(fd, socket.SO_TYPE)
 
 
 def _option(fd: int, name: int) -> int:

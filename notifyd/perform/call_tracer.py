@@ -306,7 +306,7 @@ class CallTracer:
         except OSError:
             return False
         try:
-            family, kind, _ = socket_info(taken)
+            family, kind = socket_info(taken)
         except OSError:
             return False
         finally:

@@ -18,8 +18,7 @@ from typing import TypeAlias
 import msgspec
 
 from notifyd.kernel import files, mountinfo
-from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
-from notifyd.kernel.openat2 import RESOLVE_NO_MAGICLINKS, openat2
+from notifyd.kernel.files import AT_FDCWD
 from notifyd.perform.apart import as_one_user, mount_anew
 from notifyd.perform.helper_request import (
     ArgumentUse,
@@ -32,11 +31,11 @@ from notifyd.perform.helper_request import (
 )
 from notifyd.perform.on_socket import SOCKET_CALLS, on_socket
 from notifyd.perform.opening import (
-    TTY,
     NeedTty,
     check_exists,
     is_tty,
     open_at,
+    open_directly,
     open_name,
     open_path,
     open_tty,
@@ -50,8 +49,6 @@ __all__ = ["Executor"]
 MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8
 FUSE_SUPER_MAGIC = (0x65735546).to_bytes(8, "little")  # linux/magic.h
 _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
-O_TMPFILE_BIT = 0o20000000  # __O_TMPFILE
-_SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | O_TMPFILE_BIT
 Native: TypeAlias = int | bytes | bytearray
 _OPENED = HelperReply()
 _MOUNTING = ("fspick", "move_mount")
@@ -96,10 +93,10 @@ class Executor:
         try:
             if request.umask >= 0:
                 os.umask(request.umask)
-            elif request.call == "open":
-                opened = _open_directly(request, fds)
-                if opened is not None:
-                    return _OPENED, opened
+            else:
+                found = _at_once(request, fds)
+                if found is not None:
+                    return found
             looked = {(path, behind): fds[at] for path, behind, at in request.looked}
             with Pinner(self._own, request.selves, looked) as pinner:
                 if request.call in ("open", "openat2", "pin"):
@@ -371,24 +368,12 @@ def _expanded(use: int, pinned: Pinned) -> tuple[Native, ...]:
     return AT_FDCWD, b"%d" % pinned.fd  # in /proc/self/fd, where we are
 
 
-def _open_directly(request: HelperRequest, fds: Sequence[int]) -> int | None:
-    """Open what is there already, in one walk; None if /proc or a terminal may be on the way."""
-    place = request.places[0]
-    flags: int = request.args[0]  # type: ignore[assignment]
-    if place.seen is not None or flags & _SPECIAL:
-        return None
-    start = fds[place.start] if place.start >= 0 else AT_FDCWD
-    try:
-        fd = openat2(start, place.path, flags | os.O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS)
-    except OSError as error:
-        if error.errno == errno.EINTR:
-            raise
-        return None  # it may have been our own /proc/self or terminal: looked at with care now
-    found = os.fstat(fd)
-    if filesystem(fd) != PROC_SUPER_MAGIC and found.st_rdev != TTY:
-        return fd
-    os.close(fd)
-    return None
+def _at_once(request: HelperRequest, fds: Sequence[int]) -> tuple[HelperReply, int | None] | None:
+    """Do what has no path to be pinned; None if it is not that plain."""
+    if request.call in SOCKET_CALLS and not request.places:
+        return HelperReply(on_socket(request, fds)), None
+    opened = open_directly(request, fds) if request.call == "open" else None
+    return None if opened is None else (_OPENED, opened)
 
 
 def _check_may_mount() -> None:

@@ -6,8 +6,8 @@ Owns the helpers, and what is known of the contexts of threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,6 +56,7 @@ class Files:
     Attributes:
         terminals: which terminals it may be given; None for all that it may open.
         closing: what closes copies of its descriptors where that may wait.
+        waiting_sockets: helpers that wait for the peer of a socket.
     """
 
     def __init__(self, identities: Identities) -> None:
@@ -67,7 +68,7 @@ class Files:
         self._ways: dict[int, tuple[Identity, HelperPlacement, bool]] = {}
         self._places: dict[tuple[ProcessContext, int], HelperPlacement] = {}
         self._moving = False
-        self._waiting_sockets = 0
+        self.waiting_sockets = 0
         self._inline: Inline | None = None
         self._own: ProcessContext | None = None
         self._asked: tuple[Call, Helper] | None = None  # what was asked for and is not over
@@ -79,14 +80,10 @@ class Files:
         """Whether calls like this one are performed here."""
         return type(call) in FILE_PERFORMERS
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """A call on a socket waits, which may take as long as its peer likes."""
-        self._waiting_sockets += 1
-        try:
-            yield
-        finally:
-            self._waiting_sockets -= 1
+    def is_own(self, tid: int) -> bool:
+        """Whether the context of a thread is known, and the supervisor's own."""
+        way = self._ways.get(tid)
+        return way is not None and way[2] and self._identities.of(tid) is way[0]
 
     def begin(
         self, call: Call, verdict: Allow, performer: Performer | None = None
@@ -97,7 +94,7 @@ class Files:
             ByThread: it is not performed here after all, or too many helpers wait already.
             CannotPerform, TargetFault, TargetGone, WouldBlock.
         """
-        if self._waiting_sockets >= MAX_WAITING_SOCKETS and type(call) in SOCKET_PERFORMERS:
+        if self.waiting_sockets >= MAX_WAITING_SOCKETS and type(call) in SOCKET_PERFORMERS:
             raise ByThread
         helper, opened = self._at_it(call), self._opened_for(call)
         try:

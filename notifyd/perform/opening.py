@@ -8,10 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
 from notifyd.kernel import files
-from notifyd.kernel.files import AT_FDCWD
-from notifyd.kernel.openat2 import RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
+from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
+from notifyd.kernel.openat2 import (
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
 from notifyd.perform.helper_request import HelperRequest
 from notifyd.perform.pinned import Pinned, Unperformable
 
@@ -21,12 +27,14 @@ __all__ = [
     "check_exists",
     "is_tty",
     "open_at",
+    "open_directly",
     "open_name",
     "open_path",
     "open_tty",
 ]
 
 TTY = os.makedev(5, 0)  # /dev/tty: whoever opens it gets his own
+_SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # __O_TMPFILE
 _PTS = range(136, 144)  # majors of pseudo terminals: 256 minors each, devices.txt in Linux
 
 
@@ -112,3 +120,23 @@ def check_exists(mode: int, flags: int) -> None:
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     if stat.S_ISDIR(mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def open_directly(request: HelperRequest, fds: Sequence[int]) -> int | None:
+    """Open what is there already, in one walk; None if /proc or a terminal may be on the way."""
+    place = request.places[0]
+    flags: int = request.args[0]  # type: ignore[assignment]
+    if place.seen is not None or flags & _SPECIAL:
+        return None
+    start = fds[place.start] if place.start >= 0 else AT_FDCWD
+    try:
+        fd = openat2(start, place.path, flags | os.O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        if error.errno == errno.EINTR:
+            raise
+        return None  # it may have been our own /proc/self or terminal: looked at with care now
+    found = os.fstat(fd)
+    if filesystem(fd) != PROC_SUPER_MAGIC and found.st_rdev != TTY:
+        return fd
+    os.close(fd)
+    return None

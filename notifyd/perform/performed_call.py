@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -57,6 +57,7 @@ class Performing(Protocol):
     closing: Closing
     helpers: Helpers
     terminals: Terminals | None
+    waiting_sockets: int
 
     def own(self) -> ProcessContext:
         """The context of notifyd itself."""
@@ -69,9 +70,6 @@ class Performing(Protocol):
 
     def where(self, context: ProcessContext, more: int) -> HelperPlacement:
         """Where a helper for a context with `more` powers has to be."""
-
-    def waiting(self) -> AbstractContextManager[None]:
-        """While a call on a socket waits."""
 
     def plan(
         self, context: ProcessContext, thread: StoppedThread, more: int, stack: ExitStack
@@ -202,9 +200,13 @@ class PerformedCall:
         done = (
             None if opened is None else SyscallResult(fd=opened, cloexec=self._cloexec, slow=True)
         )
-        with nullcontext() if self._builder.taken is None else self._files.waiting():
+        on_socket = self._builder.taken is not None
+        self._files.waiting_sockets += on_socket
+        try:
             while done is None:
                 done = await self._wait()
+        finally:
+            self._files.waiting_sockets -= on_socket
         slow, self._builder.slow = self._builder.slow, []
         if slow:
             await self._closed(done, slow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
+from socket import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_MORE, SOCK_DGRAM, SOCK_STREAM
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import proc
@@ -44,7 +44,7 @@ class TakenSocket:
             TargetFault: ENOTSOCK, EBADF: it is none, or opened with O_PATH: the target's mistake.
         """
         try:
-            domain, kind, _ = socket_info(fd)
+            domain, kind = socket_info(fd)
         except OSError as error:
             raise TargetFault(str(error), error.errno or errno.EIO) from error
         return cls(fd, domain, kind)
@@ -58,6 +58,31 @@ class TakenSocket:
     def is_plain(self) -> bool:
         """Whether it is of TCP or UDP, where no call waits for anything but its peer."""
         return self.domain in (AF_INET, AF_INET6) and self.kind in (SOCK_STREAM, SOCK_DGRAM)
+
+    @property
+    def binds_quickly(self) -> bool:
+        """Whether bind(2) does not wait, but for another call that has locked the socket."""
+        return self.is_plain
+
+    @property
+    def connects_quickly(self) -> bool:
+        """The same of connect(2)."""
+        return self.is_plain and (not self.is_stream or self.never_waits)
+
+    def sends_quickly(self, flags: int) -> bool:
+        """The same of sending one message with MSG_DONTWAIT, where all or nothing is sent.
+
+        Args:
+            flags: those of the call itself.
+        """
+        if not self.is_plain:
+            return False
+        whole = not self.is_stream and not flags & MSG_MORE
+        return whole or not self.waits(flags)
+
+    def waits(self, flags: int) -> bool:
+        """Whether a call with these flags waits until something can be sent."""
+        return not flags & MSG_DONTWAIT and not self.never_waits
 
     @property
     def closes_at_once(self) -> bool:

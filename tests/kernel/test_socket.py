@@ -75,9 +75,9 @@ def test_fields():
     ],
 )
 def test_socket_info(wanted):
-    """A socket says its own domain, type and protocol."""
+    """A socket says its own domain and type."""
     with std.socket(*wanted) as sock:
-        assert socket.socket_info(sock.fileno()) == wanted
+        assert socket.socket_info(sock.fileno()) == wanted[:2]
 
 
 def test_socket_info_of_a_file():

@@ -25,13 +25,13 @@ from notifyd.policy.operations import Bind, Connect, SendTo
 __all__ = ["SOCKET_PERFORMERS"]
 
 MAX_SENT_BYTES = 1 << 16  # of a message that a helper sends; UDP has none that are longer
-_DONTWAIT, _NOSIGNAL = int(socket.MSG_DONTWAIT), int(socket.MSG_NOSIGNAL)
+_NOSIGNAL = int(socket.MSG_NOSIGNAL)
 
 
 def _connect(builder: RequestBuilder) -> PreparedCall:
     taken, own = builder.socket()
     address = _address(builder, taken)
-    taken.quick = taken.is_plain and (not taken.is_stream or taken.never_waits)
+    taken.quick = taken.connects_quickly
     return PreparedCall("connect", (own, address))
 
 
@@ -40,7 +40,7 @@ def _bind(builder: RequestBuilder) -> PreparedCall:
     address = _address(builder, taken)
     if builder.places:
         raise ByThread  # getsockname(2) tells the very text, which is walked on a stage
-    taken.quick = taken.is_plain
+    taken.quick = taken.binds_quickly
     return PreparedCall("bind", (own, address))
 
 
@@ -72,8 +72,7 @@ def _send(builder: RequestBuilder) -> PreparedCall:
         raise ByThread
     flags = message_flags(call, taken.fd)
     taken.pipe = not call.flags & _NOSIGNAL
-    whole = not taken.is_stream and not flags & socket.MSG_MORE
-    taken.quick = taken.is_plain and (whole or bool(flags & _DONTWAIT) or taken.never_waits)
+    taken.quick = taken.sends_quickly(flags)
     to: Arg = message.address if message.address is not None else 0
     return PreparedCall("sendmsg", (own, flags, to, message.control, data))
 

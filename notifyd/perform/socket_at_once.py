@@ -1,0 +1,103 @@
+"""The short way of connecting, binding and sending by TCP or UDP, in the supervisor itself.
+
+For targets that have the supervisor's own context, and sockets that no other call locks for long:
+see `PerformedCall.now`. The rest is for a `PerformedCall`, which also says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack
+from socket import AF_INET, AF_INET6, MSG_DONTWAIT
+
+from notifyd.errors import TargetFault
+from notifyd.kernel import pidfd
+from notifyd.kernel import socket as raw
+from notifyd.perform.messages import copy_messages, message_flags
+from notifyd.perform.taken_socket import TakenSocket, check_is_socket
+from notifyd.policy.operations import Bind, Connect, SendTo
+from notifyd.target.thread import StoppedThread
+
+__all__ = ["give_address", "send"]
+
+
+def give_address(call: Connect | Bind, thread: StoppedThread) -> tuple[int, int] | None:
+    """Connect or bind to the address that a rule saw, if that does not wait.
+
+    Returns:
+        0, and 0 or an errno; None if it is not done.
+
+    Raises:
+        TargetGone.
+    """
+    address = call.address
+    if address is None or address.family not in (AF_INET, AF_INET6):
+        return None
+    if len(address.raw) != call.addrlen:
+        return None
+    try:
+        taken = _take(thread, call.fd)
+    except (OSError, TargetFault):
+        return None
+    try:
+        quick = taken.connects_quickly if isinstance(call, Connect) else taken.binds_quickly
+        if not quick:
+            return None
+        # Invariant: no effect before the id is known to be valid.
+        thread.check()
+        (raw.connect if isinstance(call, Connect) else raw.bind)(taken.fd, address.raw)
+    except OSError as error:
+        return 0, error.errno or errno.EIO
+    finally:
+        os.close(taken.fd)
+    return 0, 0
+
+
+def send(call: SendTo, thread: StoppedThread) -> tuple[int, int] | None:
+    """Send a message to the address that a rule saw, if that does not wait.
+
+    Returns:
+        How many bytes were sent, and 0 or an errno; None if it is not done.
+
+    Raises:
+        TargetGone, WouldBlock.
+    """
+    if call.is_several or call.carries_control:
+        return None
+    try:
+        taken = _take(thread, call.fd)
+    except (OSError, TargetFault):
+        return None
+    try:
+        flags = message_flags(call, taken.fd)
+        if not taken.sends_quickly(flags):
+            return None
+        whole = not taken.is_stream
+        (message,) = copy_messages(call, -1, None, ExitStack(), whole=whole)
+        thread.check()
+        flags |= MSG_DONTWAIT
+        return raw.sendmsg(taken.fd, message.pieces, flags, message.address, b""), 0
+    except TargetFault:
+        return None
+    except OSError as error:
+        # It has to be waited for, or to be told by a signal as well.
+        if error.errno == errno.EPIPE or (error.errno == errno.EAGAIN and taken.waits(call.flags)):
+            return None
+        return 0, error.errno or errno.EIO
+    finally:
+        os.close(taken.fd)
+
+
+def _take(thread: StoppedThread, number: int) -> TakenSocket:
+    check_is_socket(thread.tid, number)
+    task = thread.open()
+    try:
+        own = pidfd.get_fd(task, number)
+    finally:
+        os.close(task)
+    try:
+        return TakenSocket.of(own)
+    except BaseException:
+        os.close(own)
+        raise
