@@ -3,6 +3,7 @@
  * its name and the median nanoseconds. What has to be there first, or away again, is not in the figure.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,8 +22,9 @@
 static struct stat status;
 static struct statfs room;
 static struct sockaddr_un there = {AF_UNIX, "listens"}, made = {AF_UNIX, "new"}, hears = {AF_UNIX, "hears"};
+static struct sockaddr_in port, any = {AF_INET}; /* one of ours that hears, and one to be chosen */
 static char text[256], *self;
-static int fd = -1, datagram;
+static int fd = -1, datagram, packet, connected, ear;
 
 #define TO(a) (struct sockaddr *)&(a), sizeof(a)
 
@@ -37,6 +39,8 @@ static void away(void)
 
 static void file(void) { fd = open("new", O_CREAT | O_RDWR, 0644); }
 static void stream(void) { fd = socket(AF_UNIX, SOCK_STREAM, 0); }
+static void udp(void) { fd = socket(AF_INET, SOCK_DGRAM, 0); }
+static void tcp(void) { fd = socket(AF_INET, SOCK_STREAM, 0); }
 
 static int call_open(void) { return (fd = open("old", O_RDONLY)); }
 static int call_create(void) { return (fd = open("new", O_CREAT | O_RDWR, 0644)); }
@@ -60,6 +64,21 @@ static int call_connect(void) { return connect(fd, TO(there)); }
 static int call_bind(void) { return bind(fd, TO(made)); }
 static int call_sendto(void) { return sendto(datagram, "x", 1, MSG_DONTWAIT, TO(hears)); }
 
+static int call_connect_udp(void) { return connect(fd, TO(port)); }
+static int call_bind_inet(void) { return bind(fd, TO(any)); }
+static int call_sendto_udp(void) { return sendto(packet, "x", 1, 0, TO(port)); }
+
+static int message(int to, void *name, int size)
+{
+	struct iovec piece = {"x", 1};
+	struct msghdr header = {.msg_name = name, .msg_namelen = size, .msg_iov = &piece, .msg_iovlen = 1};
+	return sendmsg(to, &header, 0);
+}
+
+static int call_sendmsg_udp(void) { return message(packet, &port, sizeof port); }
+static int call_sendmsg_tcp(void) { return message(connected, 0, 0); }
+static int call_sendmsg(void) { return message(datagram, &hears, sizeof hears); }
+
 static int call_exec(void)
 {
 	int result;
@@ -79,6 +98,12 @@ static void heard(void)
 		bind(other, TO(hears));
 	}
 	while (recv(other, text, sizeof text, MSG_DONTWAIT) > 0)
+		;
+}
+
+static void heard_udp(void)
+{
+	while (recv(ear, text, sizeof text, MSG_DONTWAIT) > 0)
 		;
 }
 
@@ -115,6 +140,13 @@ static const struct cost {
 	{"connect", stream, call_connect, away},
 	{"bind", stream, call_bind, away},
 	{"sendto", heard, call_sendto, 0},
+	{"sendmsg", heard, call_sendmsg, 0},
+	{"connect UDP", udp, call_connect_udp, away},
+	{"bind UDP", udp, call_bind_inet, away},
+	{"bind TCP", tcp, call_bind_inet, away},
+	{"sendto UDP", heard_udp, call_sendto_udp, 0},
+	{"sendmsg UDP", heard_udp, call_sendmsg_udp, 0},
+	{"sendmsg TCP", 0, call_sendmsg_tcp, 0},
 	{"fork, exec, wait", 0, call_exec, 0},
 };
 
@@ -168,6 +200,25 @@ static pid_t listening(void)
 	return child;
 }
 
+/* A port that hears, and a connection over which somebody reads. */
+static void inet(void)
+{
+	socklen_t size = sizeof port;
+	int server = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in there;
+	any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ear = socket(AF_INET, SOCK_DGRAM, 0);
+	packet = socket(AF_INET, SOCK_DGRAM, 0);
+	connected = socket(AF_INET, SOCK_STREAM, 0);
+	bind(ear, TO(any));
+	getsockname(ear, (struct sockaddr *)&port, &size);
+	bind(server, TO(any));
+	listen(server, 1);
+	getsockname(server, (struct sockaddr *)&there, &size);
+	connect(connected, TO(there));
+	accept(server, 0, 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 1)
@@ -180,6 +231,7 @@ int main(int argc, char **argv)
 	close(open("old", O_CREAT | O_WRONLY, 0644));
 	symlink("old", "link");
 	datagram = socket(AF_UNIX, SOCK_DGRAM, 0);
+	inet();
 	pid_t child = listening();
 	for (unsigned at = 0; at < sizeof costs / sizeof *costs; at++)
 		printf("%s:%ld\n", costs[at].name, median(&costs[at], took, times));
