@@ -13,6 +13,7 @@ from notifyd.engine.answer import Response
 from notifyd.engine.fast_plan import EventTemplate
 from notifyd.engine.listener import Listener
 from notifyd.kernel.files import KNOWN_OPEN_FLAGS
+from notifyd.perform import SyscallResult
 from notifyd.perform.socket_at_once import give_address, send
 from notifyd.policy.call import ARG0, ID, PID
 from notifyd.policy.operations import Bind, Connect, Open, SendTo
@@ -21,7 +22,7 @@ from notifyd.policy.verdicts import Allow
 from notifyd.policy.wording import words
 from notifyd.target.identity import Identity
 
-__all__ = ["perform_at_once"]
+__all__ = ["on_socket_at_once", "perform_at_once"]
 
 _Told: TypeAlias = tuple[Identity, dict[str, Any] | None]
 _ON_SOCKETS = (Bind, Connect, SendTo)
@@ -40,7 +41,7 @@ def perform_at_once(
     if call.__class__ is Open:
         return not listener.may_block and _open(listener, known, call, begun)
     if call.__class__ in _ON_SOCKETS:
-        return _on_socket(listener, known, call, begun)
+        return _on_socket(listener, known, call, verdict, begun)
     return False
 
 
@@ -61,20 +62,36 @@ def _open(listener: Listener, known: EventTemplate, call: Any, begun: int) -> bo
     return True
 
 
-def _on_socket(listener: Listener, known: EventTemplate, call: Any, begun: int) -> bool:
-    tid = call.note[PID]
-    if listener.socket_may_be_locked(tid) or not listener.files.is_own(tid):
-        return False
+def _on_socket(
+    listener: Listener, known: EventTemplate, call: Any, verdict: Allow, begun: int
+) -> bool:
     # Invariant: nothing that may have to be tried again comes between the effect and the answer.
     told = None if listener.unobserved else _told(listener, known, call)
-    done = (send if call.__class__ is SendTo else give_address)(call, call.target)
+    done = on_socket_at_once(listener, call, verdict)
     if done is None:
         return False
-    response = listener.answerer.gave(call.note, *done, None)
+    response = listener.answerer.gave(call.note, done.value, done.errno, None)
     if told is not None:
         _tell(listener, known, call, told, response, begun)
     call.close()
     return True
+
+
+def on_socket_at_once(listener: Listener, call: Any, verdict: Allow) -> SyscallResult | None:
+    """Do a Connect, Bind or SendTo that was allowed as it is, if it does not wait.
+
+    Returns:
+        None if it was not done.
+
+    Raises:
+        TargetGone, WouldBlock, RuleError.
+    """
+    if call.__class__ not in _ON_SOCKETS or verdict.changes or verdict.grant:
+        return None
+    target: Any = call.target
+    if listener.socket_may_be_locked(target.tid) or not listener.files.is_own(target):
+        return None
+    return send(call, target) if isinstance(call, SendTo) else give_address(call, target)
 
 
 def _give(listener: Listener, call: Any, flags: int, descriptor: int, error: int) -> None:

@@ -17,6 +17,7 @@ import trio
 
 from notifyd.engine.answer import CAUSES, HOW_GONE, Response
 from notifyd.engine.asking import what_it_comes_to
+from notifyd.engine.at_once import on_socket_at_once
 from notifyd.engine.decide import Decision, ResumableEvaluation, explain
 from notifyd.engine.executed import carry_out
 from notifyd.engine.giving import given_slowly
@@ -130,8 +131,10 @@ class Notification:
             return self
         self._witness(call)
         try:
-            self._performed = self.listener.files.begin(call, verdict)
-            done = self._performed.now(self.listener.socket_may_be_locked)
+            done = on_socket_at_once(self.listener, call, verdict)
+            if done is None:
+                self._performed = self.listener.files.begin(call, verdict)
+                done = self._performed.now()
             if done is not None:
                 self._performed_as(decision, done)
         except ByThread:
@@ -386,15 +389,10 @@ class Notification:
 
     def _report(self, decision: Decision, response: Response) -> None:
         listener, asked = self.listener, self._questions or CallQuestions()
+        named = listener.named(self.note, decision.call)
+        told = response._replace(verdict="ask") if asked.said else response
         listener.reporter.call(
-            listener.name,
-            self.note,
-            self._begun,
-            listener.named(self.note, decision.call),
-            response._replace(verdict="ask") if asked.said else response,
-            identity=self._identity,
-            args=self._args,
-            rule=decision.rule,
-            waited=asked.waited,
-            approval=asked.asked,
-        )
+            listener.name, self.note, self._begun, named, told,
+            identity=self._identity, args=self._args, rule=decision.rule,
+            waited=asked.waited, approval=asked.asked,
+        )  # fmt: skip

@@ -80,10 +80,12 @@ class Files:
         """Whether calls like this one are performed here."""
         return type(call) in FILE_PERFORMERS
 
-    def is_own(self, tid: int) -> bool:
-        """Whether the context of a thread is known, and the supervisor's own."""
-        way = self._ways.get(tid)
-        return way is not None and way[2] and self._identities.of(tid) is way[0]
+    def is_own(self, thread: StoppedThread) -> bool:
+        """Whether the context of a target is the supervisor's own; raises as `context`."""
+        way = self._ways.get(thread.tid)
+        if way is not None and self._identities.of(thread.tid) is way[0]:
+            return way[2]
+        return self.context(thread) == self.own()
 
     def begin(
         self, call: Call, verdict: Allow, performer: Performer | None = None

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
-from collections.abc import Sequence
 
 from notifyd.kernel import files, mountinfo
 from notifyd.kernel.openat2 import (
@@ -22,7 +20,6 @@ from notifyd.kernel.openat2 import (
     openat2,
 )
 from notifyd.perform.helper_request import HelperReply, HelperRequest, LastComponent
-from notifyd.perform.on_socket import on_socket
 
 __all__ = ["Inline"]
 
@@ -76,21 +73,6 @@ class Inline:
         if request.places[0].last not in (LastComponent.FOLLOW, LastComponent.NOFOLLOW):
             return None
         return self._look(request, start)
-
-    def on_socket(self, request: HelperRequest, fds: Sequence[int]) -> HelperReply | None:
-        """Connect, bind or send, where that is quick: `TakenSocket`.
-
-        Returns:
-            None if it would wait, and nothing was sent.
-        """
-        try:
-            return HelperReply(on_socket(request, fds, more=socket.MSG_DONTWAIT))
-        except OSError as error:
-            if request.call == "sendmsg" and error.errno == errno.EAGAIN:
-                flags: int = request.args[1]  # type: ignore[assignment]
-                if not flags & socket.MSG_DONTWAIT and os.get_blocking(fds[0]):
-                    return None
-            return HelperReply(errno=error.errno or errno.EIO)
 
     def open(
         self, path: bytes, start: int, flags: int, seen: bytes | None = None

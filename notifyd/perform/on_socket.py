@@ -1,4 +1,4 @@
-"""Making the system call of a request about a socket, in process or in a helper.
+"""Making the system call of a request about a socket, in a helper.
 
 The arguments of such a request are the socket, a `Slot` of OWN, and then: of connect(2) and bind(2)
 the address as bytes, or the number of the place that it leads to; of sendmsg(2) the flags, the
@@ -21,14 +21,13 @@ SOCKET_CALLS = frozenset({"bind", "connect", "sendmsg"})
 _FAMILY = Struct("=H")
 
 
-def on_socket(request: HelperRequest, fds: Sequence[int], *there: int, more: int = 0) -> int:
+def on_socket(request: HelperRequest, fds: Sequence[int], *there: int) -> int:
     """Make it.
 
     Args:
         request: one of `SOCKET_CALLS`.
         fds: its descriptors.
         there: what is at its place, pinned; /proc/self/fd is the working directory then.
-        more: flags for a message on top of its own.
 
     Returns:
         What the call returns.
@@ -40,7 +39,7 @@ def on_socket(request: HelperRequest, fds: Sequence[int], *there: int, more: int
     own = fds[args[0].index]
     if request.call == "sendmsg":
         flags, to, control, data = args[1:]
-        return socket.sendmsg(own, [data], flags | more, to if to != 0 else None, control)
+        return socket.sendmsg(own, [data], flags, to if to != 0 else None, control)
     address = _FAMILY.pack(AF_UNIX) + b"%d\0" % there[args[1]] if there else args[1]
     (socket.connect if request.call == "connect" else socket.bind)(own, address)
     return 0

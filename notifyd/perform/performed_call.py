@@ -8,10 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import trio
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Moved", "PerformedCall", "selves"]
 
-MayBeLocked: TypeAlias = Callable[[int], bool]
 MAX_LOOKED_FDS = 2  # descriptors that come to those of a request; see `helper.MAX_REQUEST_FDS`
 _OPENABLE = os.O_ACCMODE | os.O_NONBLOCK | os.O_DIRECTORY | os.O_NOFOLLOW
 _CLOSED = "its own /proc is closed to notifyd: it made itself undumpable, and notifyd is no root"
@@ -129,46 +127,27 @@ class PerformedCall:
             stack.pop_all()
         self._opened = opened
 
-    def now(self, may_be_locked: MayBeLocked = lambda _: True) -> SyscallResult | None:
+    def now(self) -> SyscallResult | None:
         """Do it, if that takes no time; None if it has to be waited for.
-
-        Args:
-            may_be_locked: whether another call may have locked a socket of a thread for long:
-                whoever uses it meanwhile waits for that, and nothing ends the wait.
 
         Raises:
             Moved: the rule has to be asked again.
             CannotPerform, TargetFault, TargetGone.
         """
+        request = self._request
         # Invariant: no effect before the id is known to be valid.
         self._builder.thread.check()
         if self._helper is not None or self._opened is not None or self._builder.slow:
             return None
-        if self._inline is not None:
-            found = self._at_once(self._inline, may_be_locked)
+        if self._inline is not None and len(request.places) == 1 and self._builder.taken is None:
+            start = request.places[0].start
+            found = self._inline.run(request, self._builder.fds[start] if start >= 0 else -1)
             if found is not None:
                 return self._finish(*found)
         helper = self._files.helpers.take(self._where.key)
         if helper is None:
             return None
         return self._ask_now(helper)
-
-    def _at_once(
-        self, inline: Inline, may_be_locked: MayBeLocked
-    ) -> tuple[HelperReply, int | None] | None:
-        request, builder = self._request, self._builder
-        if builder.taken is not None:
-            if not builder.taken.quick or may_be_locked(builder.thread.tid):
-                return None
-            reply = inline.on_socket(request, builder.fds)
-            if reply is None:
-                return None
-            builder.is_sent()
-            return reply, None
-        if len(request.places) != 1:
-            return None
-        start = request.places[0].start
-        return inline.run(request, builder.fds[start] if start >= 0 else -1)
 
     def _ask_now(self, helper: Helper) -> SyscallResult | None:
         self._helper = helper

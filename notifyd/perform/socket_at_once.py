@@ -1,7 +1,8 @@
 """The short way of connecting, binding and sending by TCP or UDP, in the supervisor itself.
 
 For targets that have the supervisor's own context, and sockets that no other call locks for long:
-see `PerformedCall.now`. The rest is for a `PerformedCall`, which also says what is wrong with it.
+whoever uses a locked one waits, and nothing ends that. What is not done here is for a
+`PerformedCall`, which also says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from notifyd.errors import TargetFault
 from notifyd.kernel import pidfd
 from notifyd.kernel import socket as raw
 from notifyd.perform.messages import copy_messages, message_flags
+from notifyd.perform.syscall_result import SyscallResult
 from notifyd.perform.taken_socket import TakenSocket, check_is_socket
 from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.target.thread import StoppedThread
@@ -22,11 +24,11 @@ from notifyd.target.thread import StoppedThread
 __all__ = ["give_address", "send"]
 
 
-def give_address(call: Connect | Bind, thread: StoppedThread) -> tuple[int, int] | None:
+def give_address(call: Connect | Bind, thread: StoppedThread) -> SyscallResult | None:
     """Connect or bind to the address that a rule saw, if that does not wait.
 
     Returns:
-        0, and 0 or an errno; None if it is not done.
+        None if it is not done.
 
     Raises:
         TargetGone.
@@ -48,17 +50,17 @@ def give_address(call: Connect | Bind, thread: StoppedThread) -> tuple[int, int]
         thread.check()
         (raw.connect if isinstance(call, Connect) else raw.bind)(taken.fd, address.raw)
     except OSError as error:
-        return 0, error.errno or errno.EIO
+        return SyscallResult(0, error.errno or errno.EIO)
     finally:
         os.close(taken.fd)
-    return 0, 0
+    return SyscallResult()
 
 
-def send(call: SendTo, thread: StoppedThread) -> tuple[int, int] | None:
+def send(call: SendTo, thread: StoppedThread) -> SyscallResult | None:
     """Send a message to the address that a rule saw, if that does not wait.
 
     Returns:
-        How many bytes were sent, and 0 or an errno; None if it is not done.
+        None if it is not done.
 
     Raises:
         TargetGone, WouldBlock.
@@ -77,14 +79,14 @@ def send(call: SendTo, thread: StoppedThread) -> tuple[int, int] | None:
         (message,) = copy_messages(call, -1, None, ExitStack(), whole=whole)
         thread.check()
         flags |= MSG_DONTWAIT
-        return raw.sendmsg(taken.fd, message.pieces, flags, message.address, b""), 0
+        return SyscallResult(raw.sendmsg(taken.fd, message.pieces, flags, message.address, b""))
     except TargetFault:
         return None
     except OSError as error:
         # It has to be waited for, or to be told by a signal as well.
         if error.errno == errno.EPIPE or (error.errno == errno.EAGAIN and taken.waits(call.flags)):
             return None
-        return 0, error.errno or errno.EIO
+        return SyscallResult(0, error.errno or errno.EIO)
     finally:
         os.close(taken.fd)
 

@@ -24,15 +24,12 @@ class TakenSocket:
         fd: the copy; -1 when it is closed.
         domain: AF_*.
         kind: SOCK_*.
-        quick: whether the call that it was taken for does not wait, but for another one that has
-            locked the socket.
         pipe: whether the target gets SIGPIPE where the call fails by EPIPE.
     """
 
     fd: int
     domain: int
     kind: int
-    quick: bool = False
     pipe: bool = False
     _for_ever: bool = True
 

@@ -31,7 +31,6 @@ _NOSIGNAL = int(socket.MSG_NOSIGNAL)
 def _connect(builder: RequestBuilder) -> PreparedCall:
     taken, own = builder.socket()
     address = _address(builder, taken)
-    taken.quick = taken.connects_quickly
     return PreparedCall("connect", (own, address))
 
 
@@ -40,7 +39,6 @@ def _bind(builder: RequestBuilder) -> PreparedCall:
     address = _address(builder, taken)
     if builder.places:
         raise ByThread  # getsockname(2) tells the very text, which is walked on a stage
-    taken.quick = taken.binds_quickly
     return PreparedCall("bind", (own, address))
 
 
@@ -72,7 +70,6 @@ def _send(builder: RequestBuilder) -> PreparedCall:
         raise ByThread
     flags = message_flags(call, taken.fd)
     taken.pipe = not call.flags & _NOSIGNAL
-    taken.quick = taken.sends_quickly(flags)
     to: Arg = message.address if message.address is not None else 0
     return PreparedCall("sendmsg", (own, flags, to, message.control, data))
 
