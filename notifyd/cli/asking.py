@@ -9,59 +9,26 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import termios
-from collections.abc import Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from types import MappingProxyType
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.approvals.question import Answer, Person, Question, Scope
-from notifyd.cli.terminal_modes import by_lines
+from notifyd.approvals.question import Answer, Person, Question
+from notifyd.cli.answers import FLUSH_DELAY_S, QUESTION_PAUSE_S, Choices, TypedAnswer
+from notifyd.cli.terminal_modes import lines, read_line
 from notifyd.errors import UsageError
 from notifyd.events.sanitize import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from notifyd.approvals.queue import ApprovalQueue
     from notifyd.launch.relay import Relay
 
-__all__ = ["Terminal", "parse_answer"]
+__all__ = ["Terminal"]
 
 MAX_PATH_CHARS = 4096  # characters of a program's path: it is never shown by its last part alone
 _FOREGROUND_POLL_INTERVAL_S = 0.3  # seconds between two looks at whether we are in front
-# seconds from an answer to the next question, for what was allowed to be seen
-QUESTION_PAUSE_S = 0.7
-# seconds for keys, and for what a terminal was asked, to arrive and be thrown away
-FLUSH_DELAY_S = 0.3
-_MAX_LINE_BYTES = 4096  # bytes of a line
-_MINUTES = re.compile(r"(no|n)?\s*(\d{1,6})\s*m(in(utes?)?)?")
-_WORDS: Mapping[str, tuple[bool, Scope]] = MappingProxyType(
-    {
-        "y": (True, Scope.ONCE),
-        "yes": (True, Scope.ONCE),
-        "n": (False, Scope.ONCE),
-        "no": (False, Scope.ONCE),
-        "p": (True, Scope.PROCESS),
-        "process": (True, Scope.PROCESS),
-        "r": (True, Scope.WORKLOAD),
-        "run": (True, Scope.WORKLOAD),
-        "always": (True, Scope.ALWAYS),
-        "never": (False, Scope.ALWAYS),
-    }
-)
-_HELP = """\
-  y, yes      this time
-  n, no       not this time
-  p, process  as long as this process lives
-  r, run      as long as this run lasts
-  10m         for ten minutes; `no 10m` refuses for so long
-  always      from now on, for this program and user, until it is revoked
-  never       refuse from now on, likewise"""
 
 
 class Terminal:
@@ -126,7 +93,7 @@ class Terminal:
     async def _answer(self, question: Question) -> Answer:
         await self._in_front()
         async with self._relay.aside() as self._paints:
-            with self._lines():
+            with lines(self._fd):
                 await self._say(_shown(question))
                 # Invariant: what was typed, or came from elsewhere, before a question could be read
                 # is no answer. Also what the terminal was made to say: programs can ask it things.
@@ -135,30 +102,24 @@ class Terminal:
                 return await self._said(question)
 
     async def _said(self, question: Question) -> Answer:
+        choices = Choices(question.scopes)
         while True:
-            await self._say(f"notifyd: allow it? {_choices(question.scopes)} ")
-            text = (await self._line_or_end()).strip().lower()
-            answer = parse_answer(text, question.scopes)
-            if answer is not None:
-                return Answer(answer.granted, self._person, answer.scope, answer.minutes)
-            await self._say(_help(question.scopes))
+            await self._say(f"notifyd: {choices.prompt}")
+            line = await self._line_or_end()
+            try:
+                said = TypedAnswer(False) if line is None else choices.parse(line)
+            except UsageError as error:
+                await self._say(f"{error}\n")
+                continue
+            assert isinstance(said, TypedAnswer)
+            return Answer(said.granted, self._person, said.scope, said.minutes, said.reason)
 
     async def _in_front(self) -> None:
         """Wait until a line that is typed is for us: reading in the background would stop us."""
         while os.tcgetpgrp(self._fd) != os.getpgrp():
             await trio.sleep(_FOREGROUND_POLL_INTERVAL_S)
 
-    @contextmanager
-    def _lines(self) -> Iterator[None]:
-        """Read by lines that are shown, however the terminal was set."""
-        before = termios.tcgetattr(self._fd)
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, by_lines(before))
-        try:
-            yield
-        finally:
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
-
-    async def _line_or_end(self) -> str:
+    async def _line_or_end(self) -> str | None:
         """A line that was typed. If nobody waits for it, what follows has a line of its own."""
         try:
             return await self._line()
@@ -167,8 +128,8 @@ class Terminal:
                 os.write(self._fd, b"\r\n")
             raise
 
-    async def _line(self) -> str:
-        """A line that was typed; "no" for Ctrl-D, and for Ctrl-C.
+    async def _line(self) -> str | None:
+        """A line that was typed; None for Ctrl-D, and for Ctrl-C.
 
         The kernel sends Ctrl-C to the command as well; but a call that a person was asked about is
         ended by nothing but what kills.
@@ -177,12 +138,9 @@ class Terminal:
         while True:
             await self._readable()
             if self._interrupted.is_set():
-                return "no"
-            try:
-                data = os.read(self._fd, _MAX_LINE_BYTES)
-            except BlockingIOError:
-                continue
-            return data.decode("utf-8", "replace") if data else "no"
+                return None
+            with suppress(BlockingIOError):
+                return read_line(self._fd)
 
     async def _readable(self) -> None:
         """Wait until there is a line, or an interruption."""
@@ -206,27 +164,6 @@ class Terminal:
                 await trio.lowlevel.wait_writable(self._fd)
 
 
-@dataclass(frozen=True, slots=True)
-class TypedAnswer:
-    """What a line means."""
-
-    granted: bool
-    scope: Scope
-    minutes: float = 0.0
-
-
-def parse_answer(text: str, scopes: tuple[Scope, ...]) -> TypedAnswer | None:
-    """What a line means; None if that is nothing, or nothing that is offered."""
-    minutes = _MINUTES.fullmatch(text)
-    if minutes is not None:
-        said = TypedAnswer(not minutes[1], Scope.MINUTES, float(minutes[2]))
-    elif text in _WORDS:
-        said = TypedAnswer(*_WORDS[text])
-    else:
-        return None
-    return said if said.scope in scopes else None
-
-
 def _shown(question: Question) -> str:
     subject = question.subject
     program = printable(subject.exe, MAX_PATH_CHARS) or "?"
@@ -235,23 +172,3 @@ def _shown(question: Question) -> str:
     who = f"{program} (pid {question.pid}, uid {subject.uid})"
     lines = [f"notifyd: {question.text}", f"notifyd:   {who}, by {subject.rule}"]
     return "\n" + "\n".join(lines) + "\n"
-
-
-def _choices(scopes: tuple[Scope, ...]) -> str:
-    words = ["y", "n"]
-    words += ["process"] if Scope.PROCESS in scopes else []
-    words += ["run"] if Scope.WORKLOAD in scopes else []
-    words += ["10m"] if Scope.MINUTES in scopes else []
-    words += ["always", "never"] if Scope.ALWAYS in scopes else []
-    return f"[{'/'.join(words)}, ? for help]"
-
-
-def _help(scopes: tuple[Scope, ...]) -> str:
-    known = {"p, process": Scope.PROCESS, "r, run": Scope.WORKLOAD, "10m": Scope.MINUTES}
-    known |= {"always": Scope.ALWAYS, "never": Scope.ALWAYS}
-    lines = [
-        line
-        for line in _HELP.splitlines()
-        if known.get(line.strip().split("  ")[0], Scope.ONCE) in scopes
-    ]
-    return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from notifyd.approvals.question import MAX_ANSWER_MINUTES, MAX_REASON_CHARS
 from notifyd.cli.ctl_options import (
     ask,
     complete_grants,
@@ -36,7 +37,7 @@ def _answering(function: Any) -> Any:
         ),
         click.option(
             "--minutes",
-            type=click.FloatRange(0, messages.MAX_ANSWER_MINUTES, min_open=True),
+            type=click.FloatRange(0, MAX_ANSWER_MINUTES, min_open=True),
             metavar="N",
             help="How many, for --scope minutes, which it implies.",
         ),
@@ -88,8 +89,8 @@ def _answer(
         raise UsageError(f"--minutes is for --scope minutes, not {scope}: leave one out")
     if minutes is None and scope == "minutes":
         raise UsageError("--scope minutes needs to know how many: give --minutes N")
-    if len(reason) > 1000:
-        raise UsageError(f"a reason of {len(reason)} characters: at most 1000 are kept")
+    if len(reason) > MAX_REASON_CHARS:
+        raise UsageError(f"a reason of {len(reason)} characters: at most {MAX_REASON_CHARS}")
     chosen: Any = scope or ("once" if minutes is None else "minutes")
     request = kind(id=id, scope=chosen, minutes=minutes or 0.0, reason=reason)
     show(ask(socket, request), as_json, answered)
@@ -101,8 +102,8 @@ def _answer(
 def watch(socket: str | None, as_json: bool) -> None:
     """Ask here, one question after the other, until q; with --json, print each as it comes.
 
-    A key answers: y yes, n no, p as long as the process lives, w as long as the workload lives,
-    m for some minutes, a always; r gives a reason first, s skips, q quits.
+    A line answers: y or n for once, or how long: process, run, 10m, always, never; `n: too late`
+    gives a reason. skip leaves the question to others, q quits, ? tells what else there is.
     """
     from notifyd.cli.control_client import connected, default_socket
     from notifyd.cli.watching import print_questions, watch_questions

@@ -6,11 +6,15 @@ another key that deletes the line, `no 10m` arrives as `10m`.
 
 from __future__ import annotations
 
+import os
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["by_keys", "by_lines"]
+__all__ = ["by_lines", "lines", "read_line"]
 
+_MAX_LINE_BYTES = 4096  # bytes of a line; n_tty keeps no longer one
 _OFF = b"\0"  # _POSIX_VDISABLE
 _IUTF8 = 0o40000  # a character is deleted whole
 _ERASE = (b"\x7f", b"\x08")  # what backspace keys send
@@ -31,15 +35,6 @@ def by_lines(found: list[Any]) -> list[Any]:
     """
     local = termios.ICANON | termios.ISIG | termios.ECHO | termios.ECHOE | termios.ECHOK
     local |= termios.ECHOCTL | termios.ECHOKE
-    return _settings(found, local)
-
-
-def by_keys(found: list[Any]) -> list[Any]:
-    """Single keys, at once and unseen; Ctrl-C ends as everywhere."""
-    return _settings(found, termios.ISIG)
-
-
-def _settings(found: list[Any], local: int) -> list[Any]:
     control, (incoming, outgoing), before = found[2], found[4:6], found[6]
     characters: list[Any] = [_OFF] * len(before)
     for key, character in _KEYS.items():
@@ -47,8 +42,26 @@ def _settings(found: list[Any], local: int) -> list[Any]:
     characters[termios.VERASE] = (
         before[termios.VERASE] if before[termios.VERASE] in _ERASE else _ERASE[0]
     )
-    if not local & termios.ICANON:  # the same places of the table mean numbers then
-        characters[termios.VMIN], characters[termios.VTIME] = 1, 0
     entering = termios.ICRNL | termios.BRKINT | found[0] & _IUTF8
     leaving = termios.OPOST | termios.ONLCR
     return [entering, leaving, control, local, incoming, outgoing, characters]
+
+
+@contextmanager
+def lines(fd: int) -> Iterator[None]:
+    """Have a terminal read by lines, however it was set; afterwards it is as before."""
+    found = termios.tcgetattr(fd)
+    termios.tcsetattr(fd, termios.TCSADRAIN, by_lines(found))
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, found)
+
+
+def read_line(fd: int) -> str | None:
+    """A line without its end; None for Ctrl-D, whatever was typed before it, and at a hangup.
+
+    Only Enter ends an answer: Ctrl-D after `y` gives up, and does not say yes.
+    """
+    data = os.read(fd, _MAX_LINE_BYTES)
+    return data.decode("utf-8", "replace")[:-1] if data.endswith(b"\n") else None

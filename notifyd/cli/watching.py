@@ -1,4 +1,4 @@
-"""`notifyd ctl watch`: asking at the terminal, one question after the other, by single keys."""
+"""`notifyd ctl watch`: asking at the terminal, one question after the other."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any
 
 import click
 import msgspec
 
+from notifyd.approvals.question import Scope
+from notifyd.cli.answers import FLUSH_DELAY_S, QUESTION_PAUSE_S, Choices, TypedAnswer
 from notifyd.cli.approval_tables import answered, card
 from notifyd.cli.control_client import Connection
-from notifyd.cli.terminal_modes import by_keys, by_lines
+from notifyd.cli.terminal_modes import by_lines, lines, read_line
 from notifyd.daemon import protocol
 from notifyd.daemon.approval_messages import (
-    MAX_ANSWER_MINUTES,
     ApproveRequest,
     DenyRequest,
     QuestionsRequest,
@@ -34,19 +34,6 @@ __all__ = ["print_questions", "watch_questions"]
 
 Ask = Callable[[protocol.ControlRequest], Any]
 
-_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "y": ("once", "yes"),
-        "p": ("process", "this process"),
-        "w": ("workload", "workload"),
-        "m": ("minutes", "minutes"),
-        "a": ("always", "always"),
-    }
-)
-_END = "\x04"  # Ctrl-D
-# seconds without answers after a question went away: a key was meant for that one
-KEY_GRACE_S = 0.6
-_MAX_LINE_BYTES = 4096  # bytes of a line that is typed
 _ENDED = "the daemon has ended, or ended this: see its log"
 
 
@@ -86,20 +73,18 @@ def watch_questions(connection: Connection, ask: Ask) -> None:
     fd = sys.stdin.fileno()
     if not (os.isatty(fd) and sys.stdout.isatty()):
         raise UsageError("watch asks at a terminal: use `notifyd ctl pending` here, or --json")
-    with _single_keys(fd):
+    with _ended_by_signals(), lines(fd):
         _Watch(connection, ask, fd).run()
 
 
 @contextmanager
-def _single_keys(fd: int) -> Iterator[None]:
-    """Keys come at once and unseen; the terminal is as before afterwards, also after SIGTERM."""
-    saved = termios.tcgetattr(fd)
-    handlers = {one: signal.signal(one, _leave) for one in (signal.SIGTERM, signal.SIGHUP)}
+def _ended_by_signals() -> Iterator[None]:
+    """What a signal ends is put in order first, as the terminal."""
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    handlers = {one: signal.signal(one, _leave) for one in numbers}
     try:
-        termios.tcsetattr(fd, termios.TCSAFLUSH, by_keys(saved))
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, saved)
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -123,14 +108,12 @@ class _Watch:
         self._done = set[int]()  # answered here or skipped
         self._shown: QuestionView | None = None
         self._idle = False
-        self._reason = ""
-        self._settled = 0.0  # monotonic; until then no key counts
 
     def run(self) -> None:
         """Show, wait, answer, until the person quits."""
         self._waiting = self._connection.ask(QuestionsRequest())
         with selectors.DefaultSelector() as selector:
-            selector.register(self._fd, selectors.EVENT_READ, self._keys)
+            selector.register(self._fd, selectors.EVENT_READ, self._typed)
             selector.register(self._connection, selectors.EVENT_READ, self._news)
             going = True
             while going:
@@ -147,24 +130,26 @@ class _Watch:
             return
         self._shown = next((one for one in self._waiting if one.id not in self._done), None)
         if self._shown is not None:
-            # A key that was pressed before a question was there is no answer to it; and others who
-            # have the terminal open may have set it since.
-            self._set(by_keys, forget=True)
-            self._idle, self._reason = False, ""
+            self._idle = False
             click.echo("\n" + "\n".join(card(self._shown)))
+            # Invariant: what was typed before a question could be read is no answer to it; and
+            # others who have the terminal open may have set it since.
+            time.sleep(FLUSH_DELAY_S)
+            found = termios.tcgetattr(self._fd)
+            termios.tcsetattr(self._fd, termios.TCSAFLUSH, by_lines(found))
             self._prompt()
         elif not self._idle:
             self._idle = True
             click.echo("waiting for questions; q quits")
 
-    def _prompt(self) -> None:
-        assert self._shown is not None
-        can = [f"[{key}] {text}" for key, (scope, text) in _KEYS.items() if self._offers(scope)]
-        rest = ["[n] no", *can[1:], "[r] reason", "[s] skip", "[q] quit"]
-        click.echo(" ".join([*can[:1], *rest]))
+    def _choices(self) -> Choices:
+        """What can be said now; nothing but to leave, while there is no question."""
+        scopes = self._shown.scopes if self._shown is not None else []
+        return Choices(tuple(map(Scope, scopes)), shared=True)
 
-    def _offers(self, scope: str) -> bool:
-        return self._shown is not None and scope in self._shown.scopes
+    def _prompt(self) -> None:
+        click.echo(self._choices().prompt, nl=False)
+        sys.stdout.flush()
 
     def _news(self) -> bool:
         """Take the newest list."""
@@ -176,85 +161,40 @@ class _Watch:
         ids = {one.id for one in self._waiting}
         self._done &= ids
         if self._shown is not None and self._shown.id not in ids:
-            click.echo(f"question {self._shown.id} waits no more")
+            click.echo(f"\nquestion {self._shown.id} waits no more")
             self._shown = None
-            self._settled = time.monotonic() + KEY_GRACE_S
+            time.sleep(QUESTION_PAUSE_S)
         return True
 
-    def _keys(self) -> bool:
-        """Take one key; False to quit."""
-        key = os.read(self._fd, 1).decode("ascii", "replace")
-        if key in ("", "q", _END):
+    def _typed(self) -> bool:
+        """Take one line; False to leave: Ctrl-D leaves what is shown to others, as Ctrl-C does."""
+        line = read_line(self._fd)
+        if line is None:
             return False
-        if key == "\x1b":
-            # The rest of what an arrow key sends is no answer: in some terminals it ends in `a`.
-            termios.tcflush(self._fd, termios.TCIFLUSH)
+        try:
+            said = self._choices().parse(line)
+        except UsageError as error:
+            if self._shown is not None:
+                click.echo(error)
+                self._prompt()
             return True
-        if self._shown is None or time.monotonic() < self._settled:
-            return True
-        if key == "s":
-            self._over()
-        elif key == "r":
-            self._reason = self._line("reason: ")[:1000]
-            self._prompt()
-        elif key == "n":
-            self._answer(DenyRequest(id=self._shown.id, reason=self._reason))
-        elif key in _KEYS:
-            self._approve(_KEYS[key][0])
-        elif key.strip():
-            self._prompt()
+        if said == "quit":
+            return False
+        if self._shown is not None and (said == "skip" or self._answered(self._shown, said)):
+            self._done.add(self._shown.id)
+            self._shown = None
+            time.sleep(QUESTION_PAUSE_S)
         return True
 
-    def _approve(self, scope: Any) -> None:
-        assert self._shown is not None
-        if not self._offers(scope):
-            click.echo(f"this question cannot be answered for {scope}")
-            return
-        minutes = self._minutes() if scope == "minutes" else 0.0
-        if scope != "minutes" or minutes:
-            self._answer(
-                ApproveRequest(id=self._shown.id, scope=scope, minutes=minutes, reason=self._reason)
-            )
-
-    def _minutes(self) -> float:
-        """How many; 0 for nonsense."""
-        text = self._line("minutes: ").strip()
-        if (
-            text.isascii()
-            and text.isdigit()
-            and len(text) < 7
-            and 0 < int(text) <= MAX_ANSWER_MINUTES
-        ):
-            return float(text)
-        click.echo(f"1 to {MAX_ANSWER_MINUTES}; nothing is answered")
-        return 0.0
-
-    def _answer(self, request: protocol.ControlRequest) -> None:
+    def _answered(self, question: QuestionView, said: TypedAnswer) -> bool:
         """Give an answer. One that is refused is told, and the question stays."""
+        kind = ApproveRequest if said.granted else DenyRequest
+        scope: Any = said.scope.value
+        request = kind(id=question.id, scope=scope, minutes=said.minutes, reason=said.reason)
         try:
-            for line in answered(self._ask(request)):
-                click.echo(line)
+            click.echo("\n".join(answered(self._ask(request))))
         except UsageError as error:
             click.echo(f"not answered: {error}")
-            return
-        self._over()
-
-    def _over(self) -> None:
-        assert self._shown is not None
-        self._done.add(self._shown.id)
-        self._shown = None
-
-    def _line(self, prompt: str) -> str:
-        """A line that the person types, seen."""
-        click.echo(prompt, nl=False)
-        sys.stdout.flush()
-        self._set(by_lines)
-        try:
-            return os.read(self._fd, _MAX_LINE_BYTES).decode("utf-8", "replace").rstrip("\n")
-        finally:
-            self._set(by_keys)
-
-    def _set(self, manner: Callable[[list[Any]], list[Any]], *, forget: bool = False) -> None:
-        """Set the terminal as we know it, perhaps without what was typed before."""
-        when = termios.TCSAFLUSH if forget else termios.TCSADRAIN
-        termios.tcsetattr(self._fd, when, manner(termios.tcgetattr(self._fd)))
+            self._prompt()
+            return False
+        return True

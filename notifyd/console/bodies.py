@@ -9,6 +9,8 @@ import trio
 from msgspec import Meta
 from starlette.requests import Request
 
+from notifyd.approvals.question import MAX_ANSWER_MINUTES, MAX_REASON_CHARS
+
 __all__ = [
     "AnswerBody",
     "EmptyBody",
@@ -52,8 +54,8 @@ class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: int
     granted: bool
     scope: Literal["once", "process", "workload", "minutes", "always"] = "once"
-    minutes: Annotated[float, Meta(ge=0, le=525_600)] = 0.0
-    reason: Annotated[str, Meta(max_length=1000)] = ""
+    minutes: Annotated[float, Meta(ge=0, le=MAX_ANSWER_MINUTES)] = 0.0
+    reason: Annotated[str, Meta(max_length=MAX_REASON_CHARS)] = ""
 
 
 class RevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

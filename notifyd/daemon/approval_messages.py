@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from notifyd.approvals.question import MAX_ANSWER_MINUTES, MAX_REASON_CHARS
 from notifyd.daemon.request import ControlRequest, Glob
 
 __all__ = [
-    "MAX_ANSWER_MINUTES",
     "ActingFor",
     "Answered",
     "ApproveRequest",
@@ -28,11 +28,9 @@ __all__ = [
     "ScopeName",
 ]
 
-MAX_ANSWER_MINUTES = 525_600  # a year
-
 ScopeName = Literal["once", "process", "workload", "minutes", "always"]
 Number = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
-Reason = Annotated[str, Meta(max_length=1000)]
+Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
 Face = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,19}$")]
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from notifyd.approvals.question import Answer, Person, Scope
-from notifyd.daemon.approval_messages import MAX_ANSWER_MINUTES, QuestionView, Reason, ScopeName
+from notifyd.approvals.question import MAX_ANSWER_MINUTES, Answer, Person, Scope
+from notifyd.daemon.approval_messages import QuestionView, Reason, ScopeName
 from notifyd.errors import PeerError
 from notifyd.events.sanitize import json_line, printable
 

@@ -16,9 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.approvals.question import Scope
-from notifyd.cli.asking import TypedAnswer, parse_answer
-
 pytestmark = pytest.mark.usefixtures("whole")  # at a terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +232,15 @@ def test_the_commands_input_is_its_own(tmp_path, server):
     assert sitting.end() == 0
 
 
+def test_ctrl_d_after_a_yes(sit, server):
+    """Only Enter ends an answer; what Ctrl-D ends is a no."""
+    sitting = sit(server)
+    sitting.until(r"allow it\?")
+    sitting.type("y\x04")
+    assert sitting.end() == 0
+    assert "refused 13" in sitting.seen
+
+
 def test_ctrl_c(sit, server):
     """It is for the command, as ever; the question goes with it."""
     sitting = sit(server)
@@ -285,26 +291,3 @@ def test_no_terminal(tmp_path, server):
     sitting.type("always\n")
     sitting.end()
     assert run().stdout == "connected\n"
-
-
-EVERY = tuple(Scope)
-
-
-@pytest.mark.parametrize(
-    ("text", "scopes", "said"),
-    [
-        ("y", EVERY, TypedAnswer(True, Scope.ONCE)),
-        ("no", EVERY, TypedAnswer(False, Scope.ONCE)),
-        ("process", EVERY, TypedAnswer(True, Scope.PROCESS)),
-        ("10m", EVERY, TypedAnswer(True, Scope.MINUTES, 10)),
-        ("no 5 minutes", EVERY, TypedAnswer(False, Scope.MINUTES, 5)),
-        ("never", EVERY, TypedAnswer(False, Scope.ALWAYS)),
-        ("always", (Scope.ONCE,), None),
-        ("10m", (Scope.ONCE,), None),
-        ("", EVERY, None),
-        ("yes please", EVERY, None),
-    ],
-)
-def test_lines(text, scopes, said):
-    """What a line means, if it is offered."""
-    assert parse_answer(text, scopes) == said

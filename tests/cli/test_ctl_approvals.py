@@ -14,6 +14,7 @@ from living import ctl, results
 from notifyd.approvals.store import Store
 from notifyd.cli.approval_tables import grants_table
 from notifyd.daemon.approval_messages import GrantView
+from notifyd.errors import UsageError
 
 HOSTILE = "a\x1b]0;x\x07\u202eb<script>alert(1)</script>"
 ASKS = f'''
@@ -170,41 +171,43 @@ class Terminal:
 
 
 def test_watch(live):
-    """It asks one by one, with all there is to know; keys answer; the terminal is as before."""
+    """It asks one by one, with all there is to know; lines answer; the terminal is as before."""
 
     async def work(ground):
         web = ground.daemon.workloads["web"]
         terminal = Terminal(ground.path)
         before = terminal.modes()
         await terminal.reads("waiting for questions; q quits")
-        terminal.types("yyy")  # before there is a question: no answer to it
+        terminal.types("y\ry\ry")  # before there is a question: no answer to it
         await trio.sleep(0.2)
         ground.call("web", b"nn")
-        shown = await terminal.reads("[q] quit")
+        shown = await terminal.reads("? for help] ")
         assert "question 1 of web, 0s ago" in shown
         assert r"a\x1b]0;x\x07\u202eb<script>" in shown
         assert r"r.py:name: Names are asked for.\x1b[1m" in shown
         assert "pytest" in shown  # our own command line is in the tree
         assert "\x1b" not in shown
         assert "\u202e" not in shown
-        assert "[a] always" not in shown
-        terminal.types("a")
-        await terminal.reads("this question cannot be answered for always")
-        terminal.types("\x1b[a")  # an arrow
-        await trio.sleep(1)  # what comes with it is thrown away with it
-        terminal.types("r")
-        await terminal.reads("reason: ")
-        terminal.types("not today\n")
-        await terminal.reads("[q] quit")
-        terminal.types("n")
+        assert "allow it? [y/n/process/run/skip/quit, ? for help] " in shown
+        for wrong, told in {
+            "always": "this question cannot be answered for always",
+            "\x1b[a": r"`\x1b[a` is no answer",  # an arrow
+            "?": "as long as this process lives",
+        }.items():
+            terminal.types(f"{wrong}\r")
+            await terminal.reads(told)
+            await terminal.reads("? for help] ")
+        terminal.types("n: not today\r")
         await terminal.reads("denied question 1 of web")
         await terminal.reads("question 2 of web")
-        await terminal.reads("[q] quit")
-        terminal.types("p")
+        with pytest.raises(UsageError, match=r"refused by .*: not today"):
+            ground.daemon.queue.find(1)
+        await terminal.reads("? for help] ")
+        terminal.types("p\r")
         await terminal.reads("approved (process) question 2 of web")
         await ground.counted(web, 2)
         assert sorted(results(web)) == ["EACCES", "continued"]
-        terminal.types("q")
+        terminal.types("q\r")
         await ground.until(lambda: terminal.modes() == before)
         assert await terminal.ends() == 0
 
@@ -212,27 +215,24 @@ def test_watch(live):
 
 
 def test_watch_minutes_and_always(live, store):
-    """Minutes are asked for; nonsense is no answer."""
+    """Some minutes, and for good; nonsense is no answer."""
 
     async def work(ground):
         terminal = Terminal(ground.path)
         await ask_one(ground, "web")
-        await terminal.reads("[q] quit")
-        for text in ("0", "x", "9" * 30):
-            terminal.types("m")
-            await terminal.reads("minutes: ")
-            terminal.types(f"{text}\n")
+        await terminal.reads("? for help] ")
+        for text in ("0m", "m", "9" * 30 + "m"):
+            terminal.types(f"{text}\r")
             await terminal.reads("nothing is answered")
-        terminal.types("m")
-        await terminal.reads("minutes: ")
-        terminal.types("10\n")
+            await terminal.reads("? for help] ")
+        terminal.types("10m\r")
         await terminal.reads("approved (minutes) question 1")
         (grant,) = ground.daemon.queue.grants
         assert round(grant.until - grant.made) == 600
         await ground.daemon.queue.revoke(grant.id, "test")
         await ask_one(ground, "web")
-        await terminal.reads("[q] quit")
-        terminal.types("a")
+        await terminal.reads("? for help] ")
+        terminal.types("always\r")
         await terminal.reads("approved (always) question 2")
         os.kill(terminal.pid, signal.SIGTERM)
         assert await terminal.ends() == 128 + signal.SIGTERM
@@ -246,8 +246,8 @@ def test_watch_skips_and_what_goes(live):
     async def work(ground):
         terminal = Terminal(ground.path)
         await ask_one(ground, "web")
-        await terminal.reads("[q] quit")
-        terminal.types("s")
+        await terminal.reads("? for help] ")
+        terminal.types("s\r")
         await terminal.reads("waiting for questions")
         await ask_one(ground, "db")
         await terminal.reads("question 2 of db")

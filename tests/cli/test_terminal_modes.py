@@ -5,7 +5,7 @@ import termios
 
 import pytest
 
-from notifyd.cli.terminal_modes import by_keys, by_lines
+from notifyd.cli.terminal_modes import by_lines, lines, read_line
 
 MEAN = {
     "another key deletes the line": (termios.VKILL, b" "),
@@ -41,10 +41,15 @@ def test_a_line_is_what_was_typed(terminal, name):
     assert os.read(slave, 100) == b"no 10m\n"
 
 
-def test_keys(terminal):
-    """One key is one key, and none of them means another."""
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [(b"y\r", "y"), (b"n\x7fy\r", "y"), (b"n\x15\r", ""), (b"\x04", None), (b"y\x04", None)],
+)
+def test_keys(terminal, keys, line):
+    """Enter ends a line; what Ctrl-D ends is none; the terminal is as before."""
     master, slave = terminal
-    termios.tcsetattr(slave, termios.TCSANOW, by_keys(termios.tcgetattr(slave)))
-    os.write(master, b"y\x04")
-    assert os.read(slave, 1) == b"y"
-    assert os.read(slave, 1) == b"\x04"
+    before = termios.tcgetattr(slave)
+    with lines(slave):
+        os.write(master, keys)
+        assert read_line(slave) == line
+    assert termios.tcgetattr(slave) == before

@@ -49,7 +49,7 @@ def ends():
 
     def answer(request):
         answered.append(request)
-        os.write(keys, b"q")
+        os.write(keys, b"q\r")
         raise watching.UsageError("noted")
 
     with ours, theirs:
@@ -60,24 +60,23 @@ def ends():
     os.close(terminal)
 
 
-def test_a_key_for_a_question_that_went_away(ends, monkeypatch, capsys):
+@pytest.mark.parametrize("keys_before", ["y\r", "y", "no 10m\ry\r"])
+def test_a_line_for_a_question_that_went_away(ends, keys_before, capsys):
     """It is no answer to the next one, which has taken its place."""
     daemon, keys, watch, answered = ends
-    watch._waiting = [view(1), view(2)]
-    watch._show()
-    daemon.sendall(encode_result([view(2)]))
-    monkeypatch.setattr(watching, "KEY_GRACE_S", 3600.0)
-    watch._news()
-    watch._show()
-    with watching._single_keys(watch._fd):
-        os.write(keys, b"y")
-        assert watch._keys()
-    assert answered == []
-    assert "question 1 waits no more" in capsys.readouterr().out
-    watch._settled = 0.0
-    with watching._single_keys(watch._fd):
-        os.write(keys, b"y")
-        assert watch._keys()
+    with watching.lines(watch._fd):
+        watch._waiting = [view(1), view(2)]
+        watch._show()
+        os.write(keys, keys_before.encode())
+        daemon.sendall(encode_result([view(2)]))
+        watch._news()
+        watch._show()
+        os.write(keys, b"\r")
+        assert watch._typed()
+        assert answered == []
+        assert "question 1 waits no more" in capsys.readouterr().out
+        os.write(keys, b"y\r")
+        assert watch._typed()
     assert [one.id for one in answered] == [2]
 
 
@@ -89,9 +88,9 @@ def test_lists_that_come_together(ends, capsys):
 
     def prompt():
         shown()
-        os.write(keys, b"q")
+        os.write(keys, b"q\r")
 
     watch._prompt = prompt
-    with watching._single_keys(watch._fd):
+    with watching.lines(watch._fd):
         watch.run()
     assert "may I 2?" in capsys.readouterr().out
