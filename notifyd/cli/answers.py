@@ -102,7 +102,7 @@ class Choices:
     def _help(self) -> Iterator[str]:
         rows = [(typed, means) for scope, _, typed, means in _HELP if scope in self.scopes]
         if len(self.scopes) > 1:
-            rows.append(("no ...", "before how long: refuse for as long"))
+            rows.append(("no ...", "and how long, as above: refuse for so long"))
         rows.append(("n: too late", "with a reason, for the record"))
         rows += _HELP_SHARED if self.shared else ()
         for typing, means in rows:

@@ -20,7 +20,7 @@ HOSTILE = "a\x1b]0;x\x07\u202eb<script>alert(1)</script>"
 ASKS = f'''
 """Names are asked for.\x1b[1m"""
 import errno
-from notifyd import *
+from notifyd import Ask, Deny, Raw, on
 
 @on(Raw("uname"))
 def name(call):
@@ -129,15 +129,14 @@ def test_mistakes(live):
 
 
 class Terminal:
-    """`notifyd ctl watch` on a terminal of its own."""
+    """`notifyd ctl watch`, or another command of ours, on a terminal of its own."""
 
-    def __init__(self, path, *words: str) -> None:
+    def __init__(self, path, *words: str, command=("ctl", "watch"), **more: str) -> None:
         self.said = b""
         self.pid, self.fd = pty.fork()
         if not self.pid:
-            os.environ.update(NOTIFYD_CONTROL=str(path), NO_COLOR="1", TERM="dumb")
-            command = [sys.executable, "-m", "notifyd", "ctl", "watch", *words]
-            os.execv(sys.executable, command)
+            os.environ.update(NOTIFYD_CONTROL=str(path), NO_COLOR="1", TERM="dumb", **more)
+            os.execv(sys.executable, [sys.executable, "-m", "notifyd", *command, *words])
         os.set_blocking(self.fd, False)
 
     async def reads(self, text: str) -> str:
@@ -209,6 +208,54 @@ def test_watch(live):
         assert sorted(results(web)) == ["EACCES", "continued"]
         terminal.types("q\r")
         await ground.until(lambda: terminal.modes() == before)
+        assert await terminal.ends() == 0
+
+    live(work, children=("web",), rules=asks("process", "workload"), top=OWN)
+
+
+CALLS = """
+import os
+for _ in range(5):
+    try:
+        os.uname(), print("continued", flush=True)
+    except OSError:
+        print("EACCES", flush=True)
+"""
+
+
+@pytest.mark.usefixtures("whole")  # at a terminal
+@pytest.mark.parametrize("front", ["run", "watch"])
+def test_the_same_lines_at_both_terminals(live, tmp_path, front):
+    """What is typed at a question of `notifyd run` and of `notifyd ctl watch` means the same."""
+    rules = tmp_path / "asks.py"
+    rules.write_text(asks("process", "workload"))
+
+    async def work(ground):
+        if front == "run":
+            words = ("--rules", str(rules), "--", sys.executable, "-c", CALLS)
+            terminal = Terminal(
+                ground.path, *words, command=("run",), XDG_STATE_HOME=str(tmp_path / "state")
+            )
+        else:
+            ground.call("web", b"nnnnn")
+            terminal = Terminal(ground.path)
+        await terminal.reads("allow it? [y/n/process/run")
+        terminal.types("y\ry\r")  # the second one is for no question that was shown
+        said = ""
+        for line in ("n: not today", "perhaps", "10m", "Y", "no process"):
+            said += await terminal.reads("allow it? [y/n/process/run")
+            await terminal.reads("? for help] ")
+            terminal.types(f"{line}\r")
+        assert "`perhaps` is no answer" in said
+        assert "this question cannot be answered for minutes" in said
+        if front == "run":
+            said += await terminal.reads("EACCES\r\nEACCES\r\n")
+            assert (said.count("continued\r\n"), said.count("EACCES\r\n")) == (2, 3)
+        else:
+            web = ground.daemon.workloads["web"]
+            await ground.counted(web, 5)
+            assert sorted(results(web)) == ["EACCES"] * 3 + ["continued"] * 2
+            terminal.types("\x04")
         assert await terminal.ends() == 0
 
     live(work, children=("web",), rules=asks("process", "workload"), top=OWN)
