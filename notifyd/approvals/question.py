@@ -8,17 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = [
-    "MAX_ANSWER_MINUTES",
-    "MAX_REASON_CHARS",
-    "Answer",
-    "Person",
-    "Question",
-    "QuestionState",
-    "Resolution",
-    "Scope",
-    "Subject",
-]
+__all__ = ["Answer", "Person", "Question", "QuestionState", "Resolution", "Scope", "Subject"]
 
 MAX_ANSWER_MINUTES = 525_600  # a year
 MAX_REASON_CHARS = 1000  # characters of the reason for an answer
