@@ -121,6 +121,5 @@ def _answer(said: str, reason: str) -> TypedAnswer | None:
     if (duration := _DURATION.fullmatch(rest)) is None:
         return None
     minutes = float(duration[1]) * (1 if duration[2] else 60 if duration[3] else 1440)
-    if not 0 < minutes <= MAX_ANSWER_MINUTES:
-        return None
-    return TypedAnswer(granted, Scope.MINUTES, minutes, reason)
+    answer = TypedAnswer(granted, Scope.MINUTES, minutes, reason)
+    return answer if 0 < minutes <= MAX_ANSWER_MINUTES else None
