@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -154,6 +155,21 @@ def test_a_bound_says_of_what_and_in_which_unit(word: str) -> None:
         if word in words_of(name)
     ]
     assert found == [], f"say {VAGUE[word]}"
+
+
+def test_an_error_that_a_docstring_names_is_there() -> None:
+    """Of our own, by its name today; of Python; or of a library, with the library's name."""
+    known = {name for name, _ in defined()} | set(dir(builtins))
+    kinds = ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    found = []
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            text = (ast.get_docstring(node) or "") if isinstance(node, kinds) else ""
+            raises = text.partition("Raises:\n")[2].partition("\n\n")[0]
+            for names in re.findall(r"^    (\w+(?:, \w+)*):", raises, re.M):
+                strangers = set(names.split(", ")) - known
+                found += [f"{module_name(path)}: {one}" for one in strangers]
+    assert found == []
 
 
 def test_the_glossary_has_each_word_once() -> None:

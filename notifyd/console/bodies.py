@@ -78,7 +78,7 @@ async def read_body(request: Request, kind: type[T]) -> T:
     """The request's body.
 
     Raises:
-        Refused: it is too long, too slow, or something else.
+        HttpError: it is too long, too slow, or something else.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HttpError(415, "a body that is not application/json")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from notifyd.errors import UsageError
+from notifyd.intake.protocols import PROTOCOLS
 from notifyd.kernel.socket import socket_info
 
 __all__ = ["TYPES", "Activated", "take_activated"]
@@ -21,9 +22,7 @@ __all__ = ["TYPES", "Activated", "take_activated"]
 # By FileDescriptorName= of the unit that has the socket, systemd.socket(5).
 TYPES = MappingProxyType(
     {
-        "oci": socket.SOCK_STREAM,
-        "lxc": socket.SOCK_SEQPACKET,
-        "native": socket.SOCK_STREAM,
+        **{kind: protocol.socket_type for kind, protocol in PROTOCOLS.items()},
         "control": socket.SOCK_STREAM,
     }
 )

@@ -31,12 +31,12 @@ class Admission:
         """See that a peer may use a socket at all.
 
         Raises:
-            Refused: it may not, or not yet.
+            ArrivalRefused: it may not, or not yet.
         """
-        socket: SocketConfig | None = getattr(config.sockets, kind.value)
+        socket: SocketConfig | None = getattr(config.sockets, kind)
         if socket is None or not socket.serves(peer.uid, os.geteuid()):
             raise ArrivalRefused(
-                f"{peer} may not use this socket; sockets.{kind.value}.users of the configuration "
+                f"{peer} may not use this socket; sockets.{kind}.users of the configuration "
                 "says who may"
             )
         if self._banned.get(peer.uid, 0.0) > time.monotonic():
@@ -48,7 +48,7 @@ class Admission:
         """See that there is room for one more listener of a peer.
 
         Raises:
-            Refused: there is none.
+            ArrivalRefused: there is none.
         """
         if not self._present.has_room(peer.uid):
             crowd = self._present.crowd(peer.uid, "listeners")

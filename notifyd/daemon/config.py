@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "ARRIVALS",
     "DEFAULT_CONFIG_PATH",
     "Approvals",
     "Audit",
@@ -100,6 +101,16 @@ class SocketsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: SocketConfig | None = None
 
 
+ARRIVALS = tuple(name for name in SocketsConfig.__struct_fields__ if name != "control")
+ArrivalName = Annotated[
+    str,
+    Meta(
+        pattern=f"^({'|'.join(ARRIVALS)})$",
+        description=" or ".join(f'"{name}"' for name in ARRIVALS),
+    ),
+]
+
+
 class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """How the event log is kept. `audit = "PATH"` is short for this with a path alone.
 
@@ -139,7 +150,7 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a section is for: all of what is given has to fit. Globs, as in a shell.
 
     Attributes:
-        arrival: how the listener came: `oci`, `lxc`, `native`.
+        arrival: how the listener came: `oci`, `lxc` or `native`, as its socket is called.
         id: the container's id or the command's name.
         metadata: `listenerMetadata`, or the cookie of LXC.
         annotations: by key; a key that is not there does not fit.
@@ -147,7 +158,7 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cgroup: the path of the first process in the unified hierarchy, or else in any.
     """
 
-    arrival: Literal["oci", "lxc", "native"] | list[Literal["oci", "lxc", "native"]] = []
+    arrival: ArrivalName | list[ArrivalName] = []
     id: Texts = []
     metadata: Texts = []
     annotations: dict[str, Texts] = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from notifyd.daemon.config import (
+    ARRIVALS,
     Approvals,
     Config,
     Section,
@@ -24,7 +25,6 @@ from notifyd.daemon.config import (
 from notifyd.daemon.toml_places import Places
 from notifyd.daemon.validate import Mistake, Where, validated
 from notifyd.errors import UsageError
-from notifyd.intake.arrival import ArrivalKind
 from notifyd.policy.trusted import read_trusted
 
 __all__ = ["ConfigError", "Reading", "examine", "read_config"]
@@ -113,8 +113,8 @@ def _good_parts(
 
 def _of_sockets(sockets: SocketsConfig) -> Iterator[Mistake]:
     made = {name: getattr(sockets, name) for name in SocketsConfig.__struct_fields__}
-    if not any(made[kind.value] for kind in ArrivalKind):
-        yield Mistake(("sockets",), "no socket to arrive at: give oci, lxc or native")
+    if not any(made[name] for name in ARRIVALS):
+        yield Mistake(("sockets",), f"no socket to arrive at: give {' or '.join(ARRIVALS)}")
     seen: dict[str, str] = {}
     for name, socket in made.items():
         if socket is None:

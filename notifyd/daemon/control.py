@@ -69,7 +69,7 @@ async def serve_control(
             daemon.log.broke(error)
             await send_all(connection, protocol.encode_error(_BROKEN), patience=patience)
 
-    await reception(server, attend, daemon.arrivals.refuse_control)
+    await reception(server, attend, partial(daemon.arrivals.refuse, "control"))
 
 
 async def _converse(

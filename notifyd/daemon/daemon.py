@@ -125,7 +125,7 @@ class Daemon:
         """Supervise what is behind an arrival; its listener is ours from here on.
 
         Raises:
-            Refused: no section is for it; the listener is closed.
+            ArrivalRefused: no section is for it; the listener is closed.
         """
         try:
             workload = self.joined(arrival) or self._chosen(arrival)

@@ -154,7 +154,7 @@ def _about(workload: Workload, arrival: Arrival, installed: InstalledFilter) -> 
     pid = arrival.pid if is_ours(arrival.pid, peer) else 0
     return _StoredState(
         workload.id,
-        arrival.kind.value,
+        arrival.kind,
         (peer.pid, peer.uid, peer.gid, peer.name),
         arrival.id,
         pid,

@@ -21,10 +21,8 @@ from notifyd.daemon.matching import cgroups_of
 from notifyd.daemon.refusal_log import RefusalLog
 from notifyd.daemon.workload import Workload
 from notifyd.intake.arrival import Arrival, ArrivalKind, ArrivalRefused, Peer
-from notifyd.intake.lxc import serve_lxc
-from notifyd.intake.native import serve_native
 from notifyd.intake.native_wire import Handover, Offer
-from notifyd.intake.oci import serve_oci
+from notifyd.intake.protocols import PROTOCOLS
 from notifyd.threads import in_thread
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ class Supervises(Protocol):
     policies: Policies
 
     def supervise(self, arrival: Arrival, installed: InstalledFilter) -> Workload:
-        """Supervise what is behind an arrival. Raises Refused."""
+        """Supervise what is behind an arrival. Raises ArrivalRefused."""
 
     def joined(self, arrival: Arrival) -> Workload | None:
         """The workload that an arrival is a part of."""
@@ -66,25 +64,18 @@ class Intake:
         Args:
             sockets: listening, by the names of the configuration.
         """
-        oci, lxc, native = ArrivalKind.OCI, ArrivalKind.LXC, ArrivalKind.NATIVE
-        refuse = {kind: partial(self.refuse, kind) for kind in ArrivalKind}
-        welcome = {kind: partial(self._welcome, kind) for kind in ArrivalKind}
         async with trio.open_nursery() as nursery:
-            start = nursery.start_soon
-            if server := sockets.get(oci.value):
-                start(serve_oci, server, self.take_container, refuse[oci], welcome[oci])
-            if server := sockets.get(lxc.value):
-                start(serve_lxc, server, self.take, refuse[lxc])
-            if server := sockets.get(native.value):
-                take, give = self.take_handover, self.offer
-                start(serve_native, server, take, give, refuse[native], welcome[native])
-            start(self._refusal_log.run)
+            for kind, protocol in PROTOCOLS.items():
+                if server := sockets.get(kind):
+                    told = partial(self.refuse, kind), partial(self._welcome, kind)
+                    nursery.start_soon(protocol.serve, server, self, *told)
+            nursery.start_soon(self._refusal_log.run)
 
     def take(self, arrival: Arrival, installed: InstalledFilter = UNKNOWN_FILTER) -> Workload:
         """Supervise what is behind an arrival; its listener is ours from here on.
 
         Raises:
-            Refused: nobody wants it; the listener is closed.
+            ArrivalRefused: nobody wants it; the listener is closed.
         """
         try:
             self._check(arrival)
@@ -97,7 +88,7 @@ class Intake:
         """The same, for a container of which the bundle is looked at first.
 
         Raises:
-            Refused: as `take`.
+            ArrivalRefused: as `take`.
         """
         installed, bundle = UNKNOWN_FILTER, self._bundle_of(arrival)
         if bundle and self._admission.trusts(arrival.peer):
@@ -126,7 +117,7 @@ class Intake:
         """The same, for a program that has installed a filter of its own, or ours.
 
         Raises:
-            Refused: as `take`.
+            ArrivalRefused: as `take`.
         """
         installed = replace(UNKNOWN_FILTER, killable=arrival.killable)
         for policy in self._daemon.policies.sections:
@@ -140,7 +131,7 @@ class Intake:
         """The program to install for what is about to be handed over.
 
         Raises:
-            Refused: nobody would take it.
+            ArrivalRefused: nobody would take it.
         """
         self._check(arrival)
         policy = self._daemon.policies.choose(arrival, cgroups_of(arrival))
@@ -148,15 +139,8 @@ class Intake:
             policy.name, policy.program, policy.digest, policy.notifies, policy.section.rules
         )
 
-    def refuse(self, kind: ArrivalKind, peer: Peer, why: str) -> None:
-        """Tell of an arrival that came to nothing."""
-        self._refuse(kind.value, peer, why)
-
-    def refuse_control(self, peer: Peer, why: str) -> None:
-        """Tell of a connection to the control socket that came to nothing."""
-        self._refuse("control", peer, why)
-
-    def _refuse(self, socket: str, peer: Peer, why: str) -> None:
+    def refuse(self, socket: str, peer: Peer, why: str) -> None:
+        """Tell of an arrival, or of a connection to the control socket, that came to nothing."""
         self.refused[socket] += 1
         self._refusal_log.add(socket, peer, why)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 from notifyd.daemon.config import Audit
+from notifyd.events.background import BackgroundSink, EventWriter
+from notifyd.events.database import Database
+from notifyd.events.journal import Journal
 from notifyd.events.jsonl import JsonLines, LogSettings, to_stderr
 from notifyd.events.redact import Redactor
 from notifyd.events.rotation import RotationPolicy
@@ -14,8 +19,10 @@ from notifyd.events.signing import Signer
 
 __all__ = ["bytes_of", "open_log", "rotate"]
 
-"""The reason of a call that is refused for it."""
-
+# By the key of `[audit]` that asks for it: what makes a sink's writer, given the key's value.
+_SINKS: Mapping[str, Callable[[Any], EventWriter]] = MappingProxyType(
+    {"journal": lambda _: Journal(), "database": Database}
+)
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -37,16 +44,9 @@ def open_log(config: Audit, complain: Callable[[str], None] = to_stderr) -> Json
         patient=config.on_full == "refuse",
     )
     log = JsonLines.open(config.path, complain, manner)
-    if config.journal:
-        from notifyd.events.background import BackgroundSink
-        from notifyd.events.journal import Journal
-
-        log.send_to(BackgroundSink(Journal, "journal", complain))
-    if config.database is not None:
-        from notifyd.events.background import BackgroundSink
-        from notifyd.events.database import Database
-
-        log.send_to(BackgroundSink(partial(Database, config.database), "database", complain))
+    for name, make in _SINKS.items():
+        if asked := getattr(config, name):
+            log.send_to(BackgroundSink(partial(make, asked), name, complain))
     return log
 
 

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 from notifyd.daemon.config import Match, Texts, as_list, uid_of
 from notifyd.daemon.first import is_ours
-from notifyd.intake.arrival import Arrival, ArrivalKind
+from notifyd.intake.arrival import Arrival
+from notifyd.intake.native import NATIVE
 from notifyd.intake.quota import is_trusted
 from notifyd.kernel import proc
 
@@ -16,7 +17,7 @@ __all__ = ["cgroups_of", "fits"]
 
 def fits(match: Match, arrival: Arrival, cgroups: Sequence[str]) -> bool:
     """Whether all that a section asks for holds; what it does not ask for does not matter."""
-    if match.arrival and arrival.kind.value not in as_list(match.arrival):
+    if match.arrival and arrival.kind not in as_list(match.arrival):
         return False
     if as_list(match.user) and arrival.peer.uid not in map(uid_of, as_list(match.user)):
         return False
@@ -40,7 +41,7 @@ def cgroups_of(arrival: Arrival) -> Sequence[str]:
     that is not theirs, and is looked at itself.
     """
     peer = arrival.peer
-    if arrival.kind is ArrivalKind.NATIVE or not is_trusted(peer.uid):
+    if arrival.kind == NATIVE or not is_trusted(peer.uid):
         return peer.cgroups
     if not is_ours(arrival.pid, peer):
         return peer.cgroups  # in another pid namespace its numbers mean nothing here

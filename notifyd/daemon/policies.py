@@ -88,7 +88,7 @@ class Policies:
             cgroups: the paths of the cgroups of its first process when it came.
 
         Raises:
-            Refused: none does, or not the one that was asked for.
+            ArrivalRefused: none does, or not the one that was asked for.
         """
         for policy in self.sections:
             if arrival.section in ("", policy.name) and fits(

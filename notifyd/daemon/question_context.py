@@ -22,7 +22,7 @@ from notifyd.daemon.policies import Policy
 from notifyd.daemon.workload import Workload
 from notifyd.errors import UsageError
 from notifyd.events.sanitize import cut, fields_to_json, printable, whole
-from notifyd.intake.arrival import ArrivalKind
+from notifyd.intake.native import NATIVE
 from notifyd.perform import worker
 from notifyd.policy.load import title
 from notifyd.threads import in_thread
@@ -120,7 +120,7 @@ class QuestionContexts:
             told = await in_thread(partial(_title, workload.policy, question.subject.rule))
         except OSError:  # no more threads
             told = ""
-        container = arrival.id if arrival.kind is not ArrivalKind.NATIVE else ""
+        container = arrival.id if arrival.kind != NATIVE else ""
         return _QuestionContext(tree, told, container, fields_to_json(arrival.annotations))
 
     async def _tree(self, question: Question) -> tuple[Ancestor, ...]:

@@ -51,7 +51,7 @@ def workload(one: Workload) -> WorkloadView:
     calls, refused = _counts(counters)
     return WorkloadView(
         id=one.id,
-        arrival=one.arrival.kind.value,
+        arrival=one.arrival.kind,
         section=one.policy.name,
         peer=str(one.arrival.peer),
         pid=next((member.pid for member in one.members if member.pid), 0),

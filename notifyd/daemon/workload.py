@@ -20,6 +20,7 @@ from notifyd.engine.listener import Listener
 from notifyd.engine.report import Reporter
 from notifyd.events.stream import EventStream
 from notifyd.intake.arrival import Arrival, ArrivalKind
+from notifyd.intake.lxc import LXC
 from notifyd.kernel import pidfd, proc
 
 __all__ = ["Key", "Workload", "WorkloadListener"]
@@ -104,7 +105,7 @@ class Workload:
             "workload.started",
             workload=self.id,
             pid=pid or None,
-            arrival=arrival.kind.value,
+            arrival=arrival.kind,
             peer=str(arrival.peer),
             section=section.name,
             bundle=arrival.bundle or None,
@@ -157,7 +158,7 @@ class Workload:
 
 def key_of(arrival: Arrival) -> Key:
     """What an arrival has in common with others of its workload."""
-    cookie = arrival.metadata if arrival.kind is ArrivalKind.LXC else ""
+    cookie = arrival.metadata if arrival.kind == LXC else ""
     return arrival.kind, arrival.peer.uid, arrival.id, cookie
 
 

@@ -33,7 +33,7 @@ class Response(NamedTuple):
     """What became of a call.
 
     Attributes:
-        verdict: `allow`, `deny`, `return`, `supply`, `kill`, `continue`.
+        verdict: the `kind` of a verdict; never `ask`.
         how: `continued`, `performed`, `verified`, `answered`, or `gone`.
         errno: what the target got, or 0.
         value: what the target got, or None.

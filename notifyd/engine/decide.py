@@ -67,7 +67,7 @@ class ResumableEvaluation(Evaluation):
                 here.
 
         Raises:
-            Cancelled: as trio has it. Whatever a rule made of it, it has not failed.
+            trio.Cancelled: as trio has it. Whatever a rule made of it, it has not failed.
         """
         while scope is None:
             with trio.CancelScope(deadline=self.deadline()) as own:

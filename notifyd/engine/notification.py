@@ -28,7 +28,7 @@ from notifyd.errors import CannotPerform, NotifydError, RuleError, TargetGone
 from notifyd.perform import ByThread, Moved, PerformedCall, SyscallResult, worker
 from notifyd.policy.call import ARCH, ID, NR, PID, Call, Note
 from notifyd.policy.operations import Exec
-from notifyd.policy.verdicts import Allow, Ask, Deny, Kill
+from notifyd.policy.verdicts import Allow, Ask, Deny
 from notifyd.target.identity import Identity
 from notifyd.target.paths import WouldBlock
 
@@ -110,7 +110,7 @@ class Notification:
         """Go on from what the rules, or a person, decided; answer if that can be done inline."""
         verdict = decision.verdict
         self._decision = decision
-        if self.listener.held and not isinstance(verdict, (Deny, Kill)):
+        if self.listener.held and not verdict.refuses:
             self.refuse("held")
             return None
         if isinstance(verdict, Ask):

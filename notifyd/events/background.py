@@ -30,7 +30,7 @@ class EventWriter(Protocol):
         """Keep whole lines of JSON, all of them.
 
         Raises:
-            KeeperError: they are not kept.
+            EventWriterError: they are not kept.
         """
 
     def close(self) -> None:

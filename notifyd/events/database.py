@@ -49,7 +49,7 @@ class Database:
     """Keeps events in a file, created with mode 0600 if it is missing.
 
     Raises:
-        KeeperError: it cannot be opened, or is of another version.
+        EventWriterError: it cannot be opened, or is of another version.
     """
 
     def __init__(self, path: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from notifyd.events.approval_events import APPROVALS, CONTROL
 from notifyd.events.event_kind import EventKind
 from notifyd.events.sanitize import printable, to_json
+from notifyd.policy.verdicts import VERDICTS
 
 __all__ = ["COMMON", "EVENTS", "EventKind", "docs_rows", "sentence", "undeclared"]
 
@@ -40,7 +41,7 @@ _CALL = {
     "syscall": "the system call, as `openat`",
     "arch": "whose entry was used: `x86_64`, `i386` or `aarch64`",
     "args": "the arguments that were decoded: flags by name, paths and addresses as text",
-    "verdict": "`allow`, `deny`, `return`, `supply`, `ask`, `kill` or `continue`",
+    "verdict": " or ".join(f"`{verdict.kind}`" for verdict in VERDICTS),
     "how": "`continued` by the kernel, `performed` by notifyd, `verified` (executed by the kernel, "
     "and compared with what the rule saw), `answered`, or the target `gone`",
     "errno": "what the target got, by name; `E524` where the number has none",

@@ -57,7 +57,7 @@ class Journal:
     """Sends events to the journal.
 
     Raises:
-        KeeperError: there is none.
+        EventWriterError: there is none.
     """
 
     def __init__(self, path: str = SOCKET) -> None:

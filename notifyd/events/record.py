@@ -27,7 +27,7 @@ class CallRecord(msgspec.Struct, frozen=True, gc=False):
         tid: the calling thread, in the supervisor's pid namespace.
         operation: `Open`; `syscall` is `openat` and `arch` is `x86_64`.
         args: the decoded arguments that are known, as `Field.render` gives them.
-        verdict: `allow`, `deny`, `return`, `supply`, `ask`, `kill` or `continue`.
+        verdict: the `kind` of a verdict.
         how: `continued`, `performed`, `verified`, `answered` or `gone`.
         errno: what the target got, positive; 0 for none.
         value: what the call returned, where notifyd knows.

@@ -6,13 +6,13 @@ what decides by it has to know who that is.
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NewType
 
 from notifyd.errors import PeerError
 from notifyd.kernel import pidfd, proc, unix
@@ -21,12 +21,8 @@ from notifyd.kernel.unotify import Notifier
 __all__ = ["Arrival", "ArrivalKind", "ArrivalRefused", "Peer", "Take"]
 
 
-class ArrivalKind(enum.Enum):
-    """How it came."""
-
-    OCI = "oci"
-    LXC = "lxc"
-    NATIVE = "native"
+ArrivalKind = NewType("ArrivalKind", str)
+"""How it came: the name of its protocol, in `protocols`, and of the socket in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +137,4 @@ class ArrivalRefused(PeerError):
 
 Take = Callable[[Arrival], object]
 """Takes an arrival over: its listener is owned by the callee from then on, even if it raises
-Refused. It does not wait, and reads only the arrival, memory and /proc."""
+ArrivalRefused. It does not wait, and reads only the arrival, memory and /proc."""

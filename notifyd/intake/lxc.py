@@ -27,8 +27,16 @@ from notifyd.intake.reception import hang_up, our_fault
 from notifyd.kernel import unix
 from notifyd.threads import start_thread
 
-__all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_LXC_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
+__all__ = [
+    "ANSWER_WITHIN",
+    "FIRST_WITHIN",
+    "LXC",
+    "MAX_LXC_CONNECTIONS",
+    "MAX_PER_UID",
+    "serve_lxc",
+]
 
+LXC = ArrivalKind("lxc")
 MAX_LXC_CONNECTIONS = 512  # two descriptors each while a request waits
 MAX_PER_UID = 64  # of one user other than root and ours; one container has one connection
 MAX_NAME = 200  # characters
@@ -58,7 +66,7 @@ async def serve_lxc(
     Args:
         server: a listening SOCK_SEQPACKET socket; stays the caller's.
         take: is given an arrival with its notifier for each connection, when its first request is
-            there. What was taken outlives this function. If it raises Refused, that is reported.
+            there. What was taken outlives this function. An ArrivalRefused is reported.
         refuse: see there.
         answer_within: seconds in which a request has to be answered; then its connection is ended,
             and the target gets ENOSYS.
@@ -158,7 +166,7 @@ class _LxcReception:
         monitor = request.monitor_pid == peer.pid
         path, name = lxc_peer.title_of(peer.pid) if monitor else ("", "")
         arrival = Arrival(
-            ArrivalKind.LXC,
+            LXC,
             peer,
             printable(name, MAX_NAME) or f"lxc-{request.init_pid}",
             connection,

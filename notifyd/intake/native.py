@@ -20,8 +20,9 @@ from notifyd.intake.reception import (
     send_all,
 )
 
-__all__ = ["serve_native"]
+__all__ = ["NATIVE", "serve_native"]
 
+NATIVE = ArrivalKind("native")
 MAX_NATIVE_REQUEST_BYTES = 1 << 16  # of a request; anybody may send one
 # that come along; more than any request needs, and a crowd cannot use up all of ours
 MAX_NATIVE_FDS = 8
@@ -30,7 +31,7 @@ TakeHandover = Callable[[Arrival, str], Handover]
 """As `Take`, with the digest of the program that is installed; returns the result."""
 
 GiveOffer = Callable[[Arrival], Offer]
-"""The program for what is going to arrive: `listener` is -1. Raises Refused."""
+"""The program for what is going to arrive: `listener` is -1. Raises ArrivalRefused."""
 
 
 async def serve_native(
@@ -88,7 +89,7 @@ async def serve_native(
 
 def _arrival(request: NativeRequest, peer: Peer, listener: int) -> Arrival:
     return Arrival(
-        ArrivalKind.NATIVE,
+        NATIVE,
         peer,
         request.id,
         listener,

@@ -18,7 +18,9 @@ from notifyd.intake.reception import (
 )
 from notifyd.kernel import seccomp
 
-__all__ = ["check_listener", "serve_oci"]
+__all__ = ["OCI", "check_listener", "serve_oci"]
+
+OCI = ArrivalKind("oci")
 
 TakeLater = Callable[[Arrival], Awaitable[None]]
 """As `Take`, but it may look at the container's bundle first."""
@@ -70,7 +72,7 @@ def check_listener(fd: int) -> None:
 
 def _arrival(state: ProcessState, peer: Peer) -> Arrival:
     return Arrival(
-        ArrivalKind.OCI,
+        OCI,
         peer,
         state.id,
         state.listener,

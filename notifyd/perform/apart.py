@@ -81,7 +81,7 @@ def mount_anew(own: int, cwd: int, point: int, *args: int | bytes) -> int:
 
     Raises:
         OSError: as mount(2).
-        Cannot: where the root is no mount, and what is mounted on it shows elsewhere.
+        Unperformable: where the root is no mount, and what is mounted on it shows elsewhere.
     """
     tree = apart(partial(_made, own, cwd, *args))
     try:

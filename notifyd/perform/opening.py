@@ -93,7 +93,7 @@ def open_tty(request: HelperRequest, own: tuple[int, int], flags: int) -> int:
     Raises:
         NeedTty: the request does not say.
         OSError: ENXIO: it has none.
-        Cannot: it is not where it should be.
+        Unperformable: it is not where it should be.
     """
     if request.tty is None:
         raise NeedTty

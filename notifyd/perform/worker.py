@@ -64,7 +64,7 @@ class ThreadPool:
         """One more.
 
         Raises:
-            Crowded: there are too many.
+            TooManyThreads: there are too many.
         """
         if len(self._jobs) >= MAX_THREADS:
             raise TooManyThreads(f"{MAX_THREADS} threads wait for this workload already")
@@ -104,7 +104,7 @@ async def run(
             or a mount namespace of its own keeps mounts busy until then.
 
     Raises:
-        Crowded: the workload has too many, and `function` was not called.
+        TooManyThreads: the workload has too many, and `function` was not called.
         OSError: EAGAIN: no thread could be started, and `function` was not called.
         Whatever `function` raises.
     """

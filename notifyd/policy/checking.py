@@ -6,7 +6,7 @@ import errno
 
 from notifyd.kernel.limits import MAX_ERRNO
 from notifyd.policy.rule import Rule, is_errno
-from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny, Kill, Return, Supply
+from notifyd.policy.verdicts import VERDICTS, Allow, Ask, Deny
 
 __all__ = ["shown", "wrong_with"]
 
@@ -68,7 +68,7 @@ def check_ask(ask: Ask, rule: Rule) -> None:
         raise TypeError("Ask: the question and its key are text")
     if ask.within is not None and not ask.within > 0:
         raise ValueError(f"Ask: within={ask.within!r} seconds are none to wait")
-    if not isinstance(ask.otherwise, Deny | Return | Supply | Kill):
+    if not (isinstance(ask.otherwise, VERDICTS) and ask.otherwise.ends_asking):
         raise TypeError(
             f"Ask: otherwise={shown(ask.otherwise)} would let a call through unanswered"
         )

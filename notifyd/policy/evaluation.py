@@ -4,7 +4,7 @@ The engine, replaying and testing ask by this code; they differ in how they wait
 nothing of waiting and of answers.
 
 Rule files add up. Each file that is about the call is asked, in the order given, and within a file
-the first verdict counts. `Deny`, `Kill`, `Return` and `Supply` end it. All others are nothing
+the first verdict counts. Verdicts that `ends_asking` are the end of it. All others are nothing
 against the call, and the next file is asked about the call as it was changed. Questions are put
 when no file refuses.
 """
@@ -24,16 +24,7 @@ from notifyd.policy.checking import shown, wrong_with
 from notifyd.policy.load import line_in, one_line
 from notifyd.policy.rule import Always, Declaration, Rule
 from notifyd.policy.ruleset import RuleSet, Step
-from notifyd.policy.verdicts import (
-    Allow,
-    Ask,
-    Continue,
-    Deny,
-    Kill,
-    Return,
-    Supply,
-    Verdict,
-)
+from notifyd.policy.verdicts import Allow, Ask, Continue, Deny, Verdict
 
 __all__ = ["MAX_TRACEBACK_CHARS", "Decision", "Evaluation", "explain", "shown"]
 
@@ -235,7 +226,7 @@ class Evaluation:
     def _take(self, verdict: Any, speaker: Declaration, call: Call, reason: str | None) -> None:
         """One file has spoken: note it, and go on to the next file, or end."""
         said = self._decision(verdict, speaker, call, reason)
-        if isinstance(said.verdict, Deny | Kill | Return | Supply):
+        if said.verdict.ends_asking:
             self._ended = said
             return
         if isinstance(verdict, Ask):
@@ -272,7 +263,7 @@ class Evaluation:
     def conclusion(self) -> Decision:
         """What all verdicts come to together, the questions first."""
         decision = self._ended or self._passed()
-        if not isinstance(decision.verdict, Deny | Kill):
+        if not decision.verdict.refuses:
             for question in reversed(self._questions):
                 decision = question._replace(then=decision)
         return decision

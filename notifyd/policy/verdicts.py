@@ -2,6 +2,13 @@
 
 They are msgspec structs because rules make one for every call, and nothing else that is frozen is
 made as fast. What a verdict holds is checked when it is answered, not when it is made.
+
+Each class says of itself:
+
+    kind: its name in events.
+    ends_asking: whether no later rule file is asked. What does not end it lets the call happen if
+        no other file, and no person, is against it.
+    refuses: whether the target gets nothing at all: then no question of an earlier file is put.
 """
 
 from __future__ import annotations
@@ -26,6 +33,8 @@ class Deny(msgspec.Struct, frozen=True):
     """
 
     kind: ClassVar[str] = "deny"
+    ends_asking: ClassVar[bool] = True
+    refuses: ClassVar[bool] = True
     errno: int
     reason: str | None = None
 
@@ -39,6 +48,8 @@ class Return(msgspec.Struct, frozen=True):
     """
 
     kind: ClassVar[str] = "return"
+    ends_asking: ClassVar[bool] = True
+    refuses: ClassVar[bool] = False
     value: int = 0
     memory: Mapping[int, bytes] = {}
 
@@ -53,6 +64,8 @@ class Supply(msgspec.Struct, frozen=True):
     """
 
     kind: ClassVar[str] = "supply"
+    ends_asking: ClassVar[bool] = True
+    refuses: ClassVar[bool] = False
     source: int | bytes
     cloexec: bool | None = None
 
@@ -61,6 +74,8 @@ class Kill(msgspec.Struct, frozen=True):
     """The whole process gets `signal`; the call never happens (`EPERM` if the signal spares it)."""
 
     kind: ClassVar[str] = "kill"
+    ends_asking: ClassVar[bool] = True
+    refuses: ClassVar[bool] = True
     signal: int = int(_signal.SIGKILL)
 
 
@@ -71,6 +86,8 @@ class Continue(msgspec.Struct, frozen=True):
     """
 
     kind: ClassVar[str] = "continue"
+    ends_asking: ClassVar[bool] = False
+    refuses: ClassVar[bool] = False
 
 
 class Allow:
@@ -92,6 +109,8 @@ class Allow:
 
     __slots__ = ("changes", "final", "grant")
     kind: ClassVar[str] = "allow"
+    ends_asking: ClassVar[bool] = False
+    refuses: ClassVar[bool] = False
     grant: Grants
     final: bool
     changes: Mapping[str, Any]
@@ -144,6 +163,8 @@ class Ask(msgspec.Struct, frozen=True):
     """
 
     kind: ClassVar[str] = "ask"
+    ends_asking: ClassVar[bool] = False
+    refuses: ClassVar[bool] = False
     question: str
     within: float | None = None
     otherwise: Deny | Return | Supply | Kill = Deny(_errno.EPERM)
@@ -155,4 +176,4 @@ _set = object.__setattr__
 _NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 Verdict: TypeAlias = Allow | Ask | Deny | Return | Supply | Kill | Continue
-VERDICTS: tuple[type, ...] = (Allow, Ask, Deny, Return, Supply, Kill, Continue)
+VERDICTS: tuple[type[Verdict], ...] = (Allow, Ask, Deny, Return, Supply, Kill, Continue)

@@ -14,7 +14,7 @@ from notifyd.replay.event import Event
 
 __all__ = ["VERDICT_KINDS", "ReplayStatus", "ReplayedCall", "compared", "recorded", "untold"]
 
-VERDICT_KINDS = frozenset(str(vars(one)["kind"]) for one in VERDICTS) | {"ask"}
+VERDICT_KINDS = frozenset(one.kind for one in VERDICTS)
 _VERDICT = frozenset({"how", "errno", "value"})  # without these nothing can be compared
 OUTCOME = "what became of it"
 UNDONE = "undone"  # the cause of a refusal of what a rule had allowed: see `engine.answer.CAUSES`

@@ -58,7 +58,7 @@ class Stepwise:
         """Walk; False if there are too many links.
 
         Raises:
-            TooFar, BlockingIOError: only if nothing may wait.
+            WalkTooLong, BlockingIOError: only if nothing may wait.
             OSError: no descriptor is left, or the target is gone.
         """
         steps, todo = self._steps, parts_of(path)[::-1]

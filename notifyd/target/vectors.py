@@ -49,7 +49,7 @@ class Vector:
 
         Raises:
             TargetFault: E2BIG: there are more, or one is longer than execve(2) takes.
-            TooMany: they have to be read where only the target waits.
+            TooManyStrings: they have to be read where only the target waits.
             OSError: as of `process_vm.read`.
         """
         found: list[bytes] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import trio
 
@@ -93,4 +93,4 @@ async def _ask(rule: Callable[[Any], Any], call: Call) -> Verdict | None:
         verdict = await verdict
     if verdict is not None and not isinstance(verdict, VERDICTS):
         raise TypeError(f"{rule!r} returned {verdict!r}, which is no verdict")
-    return cast("Verdict | None", verdict)
+    return verdict

@@ -1,5 +1,6 @@
 """Where the console listens, what its charts show, and that its files are plain."""
 
+import json
 import math
 import re
 from importlib.resources import files
@@ -10,8 +11,17 @@ from faking import METRICS
 from notifyd.console.listening import ListenAddress
 from notifyd.console.samples import MAX_SAMPLES, Samples
 from notifyd.errors import UsageError
+from notifyd.policy.verdicts import VERDICTS
 
 STATIC = list(files("notifyd.console").joinpath("static").iterdir())
+
+
+def test_the_page_knows_every_verdict():
+    """Its chart and its filter read one list."""
+    (charts,) = (one for one in STATIC if one.name == "charts.js")
+    listed = re.search(r"^export const VERDICTS = (\[.*\]);$", charts.read_text(), re.M)
+    assert listed is not None
+    assert set(json.loads(listed[1])) == {verdict.kind for verdict in VERDICTS}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from notifyd.daemon.daemon import Daemon
 from notifyd.daemon.policies import Policies, load_policies
 from notifyd.daemon.workload import Workload
 from notifyd.events.jsonl import JsonLines
-from notifyd.intake.arrival import Arrival, ArrivalKind, Peer
+from notifyd.intake.arrival import Arrival, Peer
+from notifyd.intake.native import NATIVE
 
 PATIENCE = 60.0  # seconds for all the work of a test: some start twenty processes in turn
 
@@ -259,9 +260,7 @@ def live(
                 child = start_child(lambda: _obey(reading), found.sections[0].program)
                 os.close(reading)
                 peer = Peer(os.getpid(), os.geteuid(), os.getegid(), "test")
-                arrival = Arrival(
-                    ArrivalKind.NATIVE, peer, name, child.listener, pid=child.pid, killable=True
-                )
+                arrival = Arrival(NATIVE, peer, name, child.listener, pid=child.pid, killable=True)
                 handed = daemon.arrivals.take_handover(arrival, found.sections[0].digest)
                 return daemon.workloads[handed.workload]
 

@@ -6,7 +6,9 @@ import pytest
 
 from notifyd.daemon import admission
 from notifyd.daemon.config import Config, Match, Section, SocketConfig, SocketsConfig
-from notifyd.intake.arrival import ArrivalKind, ArrivalRefused, Peer
+from notifyd.intake.arrival import ArrivalRefused, Peer
+from notifyd.intake.native import NATIVE
+from notifyd.intake.oci import OCI
 
 USER = Peer(1, 4711, 4711, "user")
 ROOT = Peer(1, 0, 0, "root")
@@ -21,17 +23,17 @@ def _config(users) -> Config:
 def test_not_welcome(users, peer):
     """Whom the socket does not name."""
     with pytest.raises(ArrivalRefused, match=r"sockets\.native\.users of the configuration"):
-        admission.Admission().welcome(_config(users), ArrivalKind.NATIVE, peer)
+        admission.Admission().welcome(_config(users), NATIVE, peer)
 
 
 def test_welcome():
     """Whom it names, root, and whoever runs the daemon; not at a socket that is none."""
     found = admission.Admission()
     for users, peer in (([4711], USER), ("any", USER), ([], ROOT)):
-        found.welcome(_config(users), ArrivalKind.NATIVE, peer)
-    found.welcome(_config([]), ArrivalKind.NATIVE, Peer(1, os.geteuid(), 0, "we"))
+        found.welcome(_config(users), NATIVE, peer)
+    found.welcome(_config([]), NATIVE, Peer(1, os.geteuid(), 0, "we"))
     with pytest.raises(ArrivalRefused):
-        found.welcome(_config("any"), ArrivalKind.OCI, ROOT)
+        found.welcome(_config("any"), OCI, ROOT)
 
 
 def test_room():
@@ -68,10 +70,10 @@ def test_who_shared_a_listener_waits(monkeypatch):
     for peer in (USER, ROOT):
         found.enter(peer)
         found.leave(peer, shared=True)
-    found.welcome(_config("any"), ArrivalKind.NATIVE, ROOT)
-    found.welcome(_config("any"), ArrivalKind.NATIVE, Peer(1, 4712, 0, "other"))
+    found.welcome(_config("any"), NATIVE, ROOT)
+    found.welcome(_config("any"), NATIVE, Peer(1, 4712, 0, "other"))
     with pytest.raises(ArrivalRefused, match="wait 60 s"):
-        found.welcome(_config("any"), ArrivalKind.NATIVE, USER)
+        found.welcome(_config("any"), NATIVE, USER)
     later = admission.time.monotonic() + admission.BAN_DURATION_S + 1
     monkeypatch.setattr(admission.time, "monotonic", lambda: later)
-    found.welcome(_config("any"), ArrivalKind.NATIVE, USER)
+    found.welcome(_config("any"), NATIVE, USER)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.daemon.config import Audit
+from notifyd.daemon.config import ARRIVALS, Audit
 from notifyd.daemon.config_file import ConfigError, read_config
 from notifyd.daemon.log import bytes_of
 from notifyd.daemon.policies import load_policies
 from notifyd.errors import UsageError
 from notifyd.events.select import seconds_of
+from notifyd.intake.protocols import PROTOCOLS
 
 GOOD = """
 audit = "/var/log/notifyd/events.jsonl"
@@ -54,6 +55,11 @@ def written(tmp_path):
         return path
 
     return write
+
+
+def test_every_protocol_of_arrival_has_its_key():
+    """And every other socket but the control socket is one of an arrival protocol."""
+    assert set(ARRIVALS) == set(PROTOCOLS)
 
 
 def test_good(written):

@@ -7,7 +7,9 @@ import pytest
 
 from notifyd.daemon.belonging import part_of
 from notifyd.daemon.first import FirstProcess, first_of, is_ours, start_of, surroundings
-from notifyd.intake.arrival import Arrival, ArrivalKind, Peer
+from notifyd.intake.arrival import Arrival, Peer
+from notifyd.intake.lxc import LXC
+from notifyd.intake.oci import OCI
 
 
 class Known:
@@ -25,12 +27,12 @@ def process():
         found.kill()
 
 
-def _arrival(init, *, near=True, pid=0, kind=ArrivalKind.OCI, cookie=""):
+def _arrival(init, *, near=True, pid=0, kind=OCI, cookie=""):
     peer = Peer(os.getpid(), os.getuid(), 0, "test", near=near)
     return Arrival(kind, peer, "c1", -1, pid=pid, init=init, joins=True, metadata=cookie)
 
 
-def _key(kind=ArrivalKind.OCI, cookie=""):
+def _key(kind=OCI, cookie=""):
     return kind, os.getuid(), "c1", cookie
 
 
@@ -47,9 +49,9 @@ def test_a_pid_that_is_used_again(process):
 
 def test_a_cookie_tells_apart(process):
     """Of LXC's containers."""
-    known = Known(FirstProcess(process.pid, start_of(process.pid)), _key(ArrivalKind.LXC, "a"))
-    assert part_of(_arrival(process.pid, kind=ArrivalKind.LXC, cookie="a"), [known]) is known
-    assert part_of(_arrival(process.pid, kind=ArrivalKind.LXC, cookie="b"), [known]) is None
+    known = Known(FirstProcess(process.pid, start_of(process.pid)), _key(LXC, "a"))
+    assert part_of(_arrival(process.pid, kind=LXC, cookie="a"), [known]) is known
+    assert part_of(_arrival(process.pid, kind=LXC, cookie="b"), [known]) is None
 
 
 @pytest.mark.parametrize("near", [False, None])

@@ -12,7 +12,8 @@ from notifyd.daemon.metrics import BOUNDS, MAX_WORKLOAD_SERIES, METRICS, metrics
 from notifyd.daemon.metrics_port import MAX_METRICS_CONNECTIONS, open_port, serve_metrics
 from notifyd.errors import UsageError
 from notifyd.events.counters import Counter
-from notifyd.intake.arrival import ArrivalKind, Peer
+from notifyd.intake.arrival import Peer
+from notifyd.intake.oci import OCI
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -35,7 +36,7 @@ def test_what_is_counted(live):
         await ground.counted(daemon.workloads["db"], 2)
         ground.call("db", b"u")
         await ground.until(lambda: daemon.workloads["db"].pending)
-        daemon.arrivals.refuse(ArrivalKind.OCI, Peer(1, 2, 3, "x"), "nobody wants it")
+        daemon.arrivals.refuse(OCI, Peer(1, 2, 3, "x"), "nobody wants it")
         text = metrics_text(daemon)
         assert {line.split()[2] for line in text.splitlines() if line[:6] == "# TYPE"} == set(
             METRICS

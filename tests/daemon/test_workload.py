@@ -12,6 +12,8 @@ from notifyd.daemon.config import Match
 from notifyd.daemon.matching import cgroups_of, fits
 from notifyd.daemon.workload import open_first
 from notifyd.intake.arrival import Arrival, ArrivalKind, Peer
+from notifyd.intake.native import NATIVE
+from notifyd.intake.oci import OCI
 from notifyd.kernel import proc
 
 CGROUP = "/sys/fs/cgroup"
@@ -26,7 +28,7 @@ def process():
 
 
 def _arrival(
-    pid: int, uid: int, kind: ArrivalKind = ArrivalKind.NATIVE, peer_pid: int | None = None
+    pid: int, uid: int, kind: ArrivalKind = NATIVE, peer_pid: int | None = None
 ) -> Arrival:
     pid_ = os.getpid() if peer_pid is None else peer_pid
     peer = Peer(pid_, uid, uid, "test", cgroups=("/of/the/peer",))
@@ -61,11 +63,9 @@ def test_not_theirs(pid, uid, peer_pid):
 def test_cgroups(process):
     """A runtime's container is looked at; of anybody else, who connected."""
     assert cgroups_of(_arrival(process.pid, os.getuid())) == ("/of/the/peer",)
-    assert cgroups_of(_arrival(process.pid, os.getuid(), ArrivalKind.OCI)) == proc.cgroups(
-        process.pid
-    )
-    assert cgroups_of(_arrival(process.pid, 12345, ArrivalKind.OCI)) == ("/of/the/peer",)
-    assert cgroups_of(_arrival(1, 0, ArrivalKind.OCI, peer_pid=0)) == ("/of/the/peer",)
+    assert cgroups_of(_arrival(process.pid, os.getuid(), OCI)) == proc.cgroups(process.pid)
+    assert cgroups_of(_arrival(process.pid, 12345, OCI)) == ("/of/the/peer",)
+    assert cgroups_of(_arrival(1, 0, OCI, peer_pid=0)) == ("/of/the/peer",)
 
 
 def test_cgroups_of_who_connected(process):

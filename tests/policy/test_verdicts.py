@@ -26,6 +26,13 @@ def test_the_set_is_closed():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", VERDICTS)
+def test_what_refuses_ends_the_asking(kind):
+    """And each class says both by itself, as adding a verdict means to say how it adds up."""
+    assert {"kind", "ends_asking", "refuses"} <= vars(kind).keys()
+    assert kind.ends_asking or not kind.refuses
+
+
 def test_equal_by_value():
     """So that a test can compare."""
     assert Deny(errno.EPERM) == Deny(1, None)

@@ -6,7 +6,7 @@ const KEPT = 150; // samples
 const WIDTH = 360;
 const HEIGHT = 110;
 const LEFT = 44; // for the numbers of the axis
-const VERDICTS = ["allow", "continue", "return", "supply", "ask", "deny", "kill"];
+export const VERDICTS = ["allow", "continue", "return", "supply", "ask", "deny", "kill"];
 
 const samples = [];
 

@@ -1,5 +1,6 @@
 // Live events: the latest ones, newest first. The console filters; here they are only shown.
 
+import { VERDICTS } from "/charts.js";
 import { byId, clock, el, microseconds, shown, told } from "/text.js";
 import { mark } from "/tables.js";
 
@@ -9,6 +10,7 @@ let paused = false;
 /** Let the person filter; `changed` is called with the new filter. */
 export function startEvents(changed) {
   const form = byId("event-filter");
+  form.elements.verdict.append(...VERDICTS.map((name) => el("option", {}, name)));
   let timer = 0;
   const later = () => {
     clearTimeout(timer);

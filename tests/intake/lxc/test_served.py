@@ -9,8 +9,7 @@ import stat
 import pytest
 import trio
 
-from notifyd.intake.arrival import ArrivalKind
-from notifyd.intake.lxc import REQUEST_SCAN_INTERVAL_S
+from notifyd.intake.lxc import LXC, REQUEST_SCAN_INTERVAL_S
 from notifyd.kernel.unotify import RESPONSE, RESPONSE_CONTINUE
 from notifyd.policy.load import load
 
@@ -34,7 +33,7 @@ def test_verdicts(start, serve, kind, verdict, rules_of, refused):
             assert await monitor.answer(await monitor.ask()) == VERDICTS[verdict]
         assert await child.status() == 1
         (arrival,) = service.arrivals
-        assert (arrival.kind, arrival.metadata) == (ArrivalKind.LXC, "a cookie")
+        assert (arrival.kind, arrival.metadata) == (LXC, "a cookie")
         assert arrival.id == f"lxc-{arrival.pid}"
 
     assert serve(work, rules).refused == []
