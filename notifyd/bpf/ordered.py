@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from notifyd.bpf import opcodes as op
 from notifyd.bpf.profile import NOTIFY, Action, Clause, Cube
 from notifyd.bpf.program import Instruction
+from notifyd.kernel.limits import MASK32
 
 __all__ = ["Ordered", "order"]
-
-_WORD = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,8 @@ def _words(cube: Cube) -> Iterator[_Word]:
         low = op.ARGS_OFFSET + 8 * one.arg
         # The low half first: it is nearly always the one that differs.
         for offset, shift in ((low, 0), (low + 4, 32)):
-            if mask := one.mask >> shift & _WORD:
-                yield _Word(offset, mask, one.value >> shift & _WORD)
+            if mask := one.mask >> shift & MASK32:
+                yield _Word(offset, mask, one.value >> shift & MASK32)
 
 
 def _cube_code(words: Sequence[_Word], action: Action, held: _Word | None) -> Iterator[Instruction]:
@@ -93,7 +92,7 @@ def _cube_code(words: Sequence[_Word], action: Action, held: _Word | None) -> It
     for word in words:
         if held is None or (held.offset, held.mask) != (word.offset, word.mask):
             code.append(Instruction(op.LD_ABS, k=word.offset))
-            if word.mask != _WORD:
+            if word.mask != MASK32:
                 code.append(Instruction(op.AND, k=word.mask))
         held = None
         failing.append(len(code))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from notifyd.kernel.arch import ARCHES, X32_BIT
-from notifyd.kernel.limits import MAX_ERRNO
+from notifyd.kernel.limits import MASK64, MAX_ERRNO
 
 __all__ = [
     "ALLOW",
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 NO_SYSCALL = 0xFFFFFFFF  # -1, which a tracer writes into the number to skip the call: ptrace(2)
-_MASK64 = (1 << 64) - 1
 _DATA = 0xFFFF  # the low half of an action: the errno, the trace message
 _ERRNO = 0x0005_0000
 _BITS = {arch.name: arch.bits for arch in ARCHES.values()}
@@ -101,7 +100,7 @@ class Masked:
     def __post_init__(self) -> None:
         if not 0 <= self.arg <= 5:
             raise ValueError(f"a system call has arguments 0 to 5, not {self.arg}")
-        if not 0 < self.mask <= _MASK64:
+        if not 0 < self.mask <= MASK64:
             raise ValueError(f"{self.mask:#x} is not a mask of 1 to 64 bits")
         if self.value & ~self.mask:
             raise ValueError(f"{self.value:#x} has bits outside of its mask {self.mask:#x}")

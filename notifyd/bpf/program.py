@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from notifyd.errors import FilterError
+from notifyd.kernel.limits import BPF_MAXINSNS
 
-__all__ = ["MAX_INSTRUCTIONS", "Instruction", "Program"]
+__all__ = ["BPF_MAXINSNS", "Instruction", "Program"]
 
-MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
 _SOCK_FILTER = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
 
 
@@ -40,10 +40,10 @@ class Program:
     def __post_init__(self) -> None:
         if not self.instructions:
             raise FilterError("a filter program has at least one instruction; this one is empty")
-        if len(self.instructions) > MAX_INSTRUCTIONS:
+        if len(self.instructions) > BPF_MAXINSNS:
             raise FilterError(
                 f"the filter program has {len(self.instructions)} instructions and the kernel takes"
-                f" {MAX_INSTRUCTIONS}; name fewer calls or put fewer conditions on arguments"
+                f" {BPF_MAXINSNS}; name fewer calls or put fewer conditions on arguments"
             )
 
     def __len__(self) -> int:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from notifyd.bpf import opcodes as op
 from notifyd.bpf.check import check
 from notifyd.bpf.program import Program
+from notifyd.kernel.limits import MASK32
 
 __all__ = ["Machine", "simulate"]
 
-_WORD = 0xFFFFFFFF
 
 _JUMPS: Mapping[int, Callable[[int, int], object]] = {
     op.JEQ: operator.eq,
@@ -61,9 +61,9 @@ class Machine:
             args: Six registers of 64 bits, unsigned.
             ip: The instruction pointer.
         """
-        words = [nr & _WORD, audit, ip & _WORD, ip >> 32 & _WORD]
+        words = [nr & MASK32, audit, ip & MASK32, ip >> 32 & MASK32]
         for arg in args:
-            words += (arg & _WORD, arg >> 32 & _WORD)
+            words += (arg & MASK32, arg >> 32 & MASK32)
         a = x = pc = 0
         memory = [0] * op.MEMORY_WORDS
         while True:
@@ -108,9 +108,9 @@ def _load_x(code: int, k: int, a: int, memory: list[int]) -> int:
 def _next_a(code: int, k: int, a: int, x: int, memory: list[int]) -> int:
     compute = _ALU.get(code & ~op.WITH_X) if code & 7 == 4 and code != op.NEG else None
     if compute is not None:
-        return compute(a, x if code & op.WITH_X else k) & _WORD
+        return compute(a, x if code & op.WITH_X else k) & MASK32
     if code == op.NEG:
-        return -a & _WORD
+        return -a & MASK32
     if code == op.TXA:
         return x
     if code == op.LD_MEM:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from notifyd.cli.columns import columns
-from notifyd.cli.control_tables import age
+from notifyd.cli.control_tables import MAX_CELL_CHARS, age
 from notifyd.daemon.approval_messages import (
     Answered,
     DecisionView,
@@ -27,7 +27,6 @@ __all__ = [
     "revoked",
 ]
 
-_WIDEST = 40  # characters of one text in a table
 _TEXT = 160  # of a question's
 
 
@@ -147,4 +146,4 @@ def _span(end: float) -> str:
 
 
 def _cells(row: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(printable(text, _WIDEST) for text in row)
+    return tuple(printable(text, MAX_CELL_CHARS) for text in row)

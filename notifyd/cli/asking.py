@@ -20,6 +20,7 @@ from notifyd.cli.answers import FLUSH_DELAY_S, QUESTION_PAUSE_S, Choices, TypedA
 from notifyd.cli.terminal_modes import lines, read_line
 from notifyd.errors import UsageError
 from notifyd.events.sanitize import printable
+from notifyd.launch.relay import FOREGROUND_POLL_INTERVAL_S
 
 if TYPE_CHECKING:
     from notifyd.approvals.queue import ApprovalQueue
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Terminal"]
 
 MAX_PATH_CHARS = 4096  # characters of a program's path: it is never shown by its last part alone
-_FOREGROUND_POLL_INTERVAL_S = 0.3  # seconds between two looks at whether we are in front
 
 
 class Terminal:
@@ -117,7 +117,7 @@ class Terminal:
     async def _in_front(self) -> None:
         """Wait until a line that is typed is for us: reading in the background would stop us."""
         while os.tcgetpgrp(self._fd) != os.getpgrp():
-            await trio.sleep(_FOREGROUND_POLL_INTERVAL_S)
+            await trio.sleep(FOREGROUND_POLL_INTERVAL_S)
 
     async def _line_or_end(self) -> str | None:
         """A line that was typed. If nobody waits for it, what follows has a line of its own."""

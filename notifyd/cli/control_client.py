@@ -12,13 +12,13 @@ from typing import Any
 from notifyd.daemon import protocol
 from notifyd.errors import PeerError, UsageError
 from notifyd.events.sanitize import printable
+from notifyd.kernel.limits import READ_BYTES
 
 __all__ = ["Connection", "connected", "default_socket"]
 
 SYSTEM = "/run/notifyd/control.sock"
 CONTROL_TIMEOUT_S = 60.0  # seconds; loading many rule files takes some, all else milliseconds
 MAX_CONTROL_ANSWER_BYTES = 1 << 26  # bytes of an answer: thousands of workloads have 1 MiB
-_CHUNK = 1 << 16
 
 
 def default_socket(environ: Mapping[str, str]) -> str:
@@ -84,7 +84,7 @@ class Connection:
     def _line(self) -> bytes:
         start = 0
         while (end := self._buffer.find(b"\n", start)) < 0:
-            data = self._socket.recv(_CHUNK)
+            data = self._socket.recv(READ_BYTES)
             if not data or len(self._buffer) > MAX_CONTROL_ANSWER_BYTES:
                 raise UsageError("the daemon broke off without an answer: see its log")
             start = len(self._buffer)
@@ -120,7 +120,7 @@ class Connection:
         """
         if not (end := self._buffer.rfind(b"\n") + 1):
             try:
-                data = self._socket.recv(_CHUNK)
+                data = self._socket.recv(READ_BYTES)
             except ConnectionResetError:
                 data = b""
             if not data or len(self._buffer) > MAX_CONTROL_ANSWER_BYTES:

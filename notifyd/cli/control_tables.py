@@ -19,9 +19,17 @@ from notifyd.daemon.protocol import (
 from notifyd.events.counters import duration
 from notifyd.events.sanitize import printable
 
-__all__ = ["detached", "killed", "reloaded", "rules_table", "status_table", "workloads_table"]
+__all__ = [
+    "MAX_CELL_CHARS",
+    "detached",
+    "killed",
+    "reloaded",
+    "rules_table",
+    "status_table",
+    "workloads_table",
+]
 
-_WIDEST = 40  # characters of one text in a table
+MAX_CELL_CHARS = 40  # characters of one text in a table
 _ID = 256  # as long as ids get: `kill` and `detach` want all of it, and containers' have 64
 
 
@@ -64,7 +72,7 @@ def workloads_table(workloads: Sequence[WorkloadView]) -> Iterator[str]:
             # Of those of one name, this tells which is which.
             *((one.bundle,) if names[one.name] > 1 and one.bundle else ()),
         )
-        cells = [printable(text, _WIDEST) for text in row]
+        cells = [printable(text, MAX_CELL_CHARS) for text in row]
         rows.append((printable(one.id, _ID), *cells))  # type: ignore[arg-type]
     yield from columns(rows)
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from notifyd.events.log import RED, RESET
 from notifyd.events.sanitize import printable
 from notifyd.events.words import event_text, refuses
 
 __all__ = ["event_line"]
 
-_RED = "\x1b[31m"
-_COLORS = {"warning": "\x1b[33m", "error": _RED}
-_PLAIN = "\x1b[0m"
+_COLORS = {"warning": "\x1b[33m", "error": RED}
 
 
 def event_line(event: Mapping[str, Any], *, color: bool = False) -> str:
@@ -25,9 +24,9 @@ def event_line(event: Mapping[str, Any], *, color: bool = False) -> str:
     """
     call = event.get("event") == "call"
     text = event_text(event)
-    tone = _RED if refuses(event) else _COLORS.get(str(event.get("level")))
+    tone = RED if refuses(event) else _COLORS.get(str(event.get("level")))
     if color and tone:
-        text = f"{tone}{text}{_PLAIN}"
+        text = f"{tone}{text}{RESET}"
     workload = event.get("workload")
     where = f"{printable(str(workload), 40)}  " if call and workload is not None else ""
     return f"{_clock(event.get('time'))} {where}{text}"

@@ -14,12 +14,12 @@ import trio
 from notifyd.daemon import protocol
 from notifyd.errors import PeerError, UsageError
 from notifyd.events.sanitize import printable
+from notifyd.kernel.limits import READ_BYTES
 
 __all__ = ["Control", "control_at"]
 
 DAEMON_TIMEOUT_S = 30.0  # seconds for an answer
 MAX_DAEMON_LINE_BYTES = 1 << 24  # bytes of a line: thousands of workloads have 1 MiB
-_CHUNK = 1 << 16
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -68,7 +68,7 @@ class Control:
         while (end := self._buffer.find(b"\n", start)) < 0:
             start = len(self._buffer)
             try:
-                data = await self._socket.recv(_CHUNK)
+                data = await self._socket.recv(READ_BYTES)
             except OSError as error:
                 raise UsageError(f"the daemon broke off ({error.strerror})") from error
             if not data or len(self._buffer) > MAX_DAEMON_LINE_BYTES:

@@ -28,7 +28,6 @@ SESSION_LIFETIME_S = 12 * 3600.0  # seconds, whatever they do: a working day
 MAX_TOKENS = 16  # that wait; the oldest goes first
 MAX_SESSIONS = 32  # the one that was used the longest ago goes first
 MAX_WRONG_TOKENS_PER_MINUTE = 10  # tokens within a minute; no right one is ever refused for it
-_MINUTE = 60.0
 
 
 class LoginRefused(NotifydError):
@@ -118,7 +117,7 @@ class Sessions:
         minted = self._tokens.pop(_hashed(token), None)
         if minted is None or minted.until < now:
             crowded = (
-                len(self._wrong) == MAX_WRONG_TOKENS_PER_MINUTE and self._wrong[0] > now - _MINUTE
+                len(self._wrong) == MAX_WRONG_TOKENS_PER_MINUTE and self._wrong[0] > now - 60.0
             )
             if crowded:
                 raise TooManyLogins("too many wrong tokens: wait a minute")

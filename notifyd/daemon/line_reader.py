@@ -10,11 +10,11 @@ from notifyd.daemon.protocol import MAX_CONTROL_REQUEST_BYTES
 from notifyd.errors import PeerError
 from notifyd.intake.reception import discard
 from notifyd.kernel import unix
+from notifyd.kernel.limits import READ_BYTES
 
 __all__ = ["CONNECTION_IDLE_TIMEOUT_S", "LineReader"]
 
 CONNECTION_IDLE_TIMEOUT_S = 300.0  # seconds; a connection costs a descriptor, and a new one nothing
-_CHUNK = 1 << 16
 
 
 class LineReader:
@@ -77,7 +77,7 @@ class LineReader:
             try:
                 # With room for descriptors, though none is wanted: without it the kernel lets go
                 # of them within recv(2), and that may wait (SO_LINGER).
-                data, fds, _ = unix.recv_fds(self._connection, _CHUNK, unix.SCM_MAX_FD)
+                data, fds, _ = unix.recv_fds(self._connection, READ_BYTES, unix.SCM_MAX_FD)
             except BlockingIOError:
                 continue
             await discard(fds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,8 +31,6 @@ from notifyd.policy.verdicts import Allow, Deny
 from notifyd.target.watch import Watched
 
 __all__ = ["Policies", "Policy", "load_policies"]
-
-EPERM = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +133,7 @@ def _load(section: Section, folder: Path) -> Policy:
     rules = load(
         names,
         options=_options(section),
-        otherwise=Deny(EPERM) if section.otherwise == "deny" else Allow(),
+        otherwise=Deny(errno.EPERM) if section.otherwise == "deny" else Allow(),
         strict=section.strict,
     )
     if section.patience is not None:

@@ -153,7 +153,7 @@ class Answerer:
     def _deny(self, note: Note, decision: Decision) -> Response:
         verdict: Deny = decision.verdict  # type: ignore[assignment]
         if not 0 < verdict.errno <= MAX_ERRNO:
-            raise ValueError("an errno is a number from 1 to 4095")
+            raise ValueError(f"an errno is a number from 1 to {MAX_ERRNO}")
         return self.refuse(note, "deny", int(verdict.errno), decision.reason)
 
     def _return(self, note: Note, decision: Decision) -> Response:

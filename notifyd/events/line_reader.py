@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import BinaryIO
 
+from notifyd.kernel.limits import READ_BYTES
+
 __all__ = ["MAX_LINE_BYTES", "Ends", "ends_of", "lines_in"]
 
 MAX_LINE_BYTES = 1 << 24  # bytes of a line; no record has so many
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def ends_of(file: BinaryIO) -> Ends:
         line = file.read(end - start)
     file.seek(end)
     digest, left = sha256(), size - end
-    while left and (piece := file.read(min(_CHUNK, left))):
+    while left and (piece := file.read(min(READ_BYTES, left))):
         digest.update(piece)
         left -= len(piece)
     return Ends(line, end > 0, size - end, digest.hexdigest())
@@ -64,7 +65,7 @@ def ends_of(file: BinaryIO) -> Ends:
 def _after_newline(file: BinaryIO, end: int) -> int:
     """The place after the last newline before `end`; 0 if there is none."""
     while end > 0:
-        begin = max(0, end - _CHUNK)
+        begin = max(0, end - READ_BYTES)
         file.seek(begin)
         at = file.read(end - begin).rfind(b"\n")
         if at >= 0:

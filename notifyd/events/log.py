@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from notifyd.events.stream import EventStream
 
-__all__ = ["json_logger", "terminal_logger"]
+__all__ = ["RED", "RESET", "json_logger", "terminal_logger"]
 
-_COLORS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
-_PLAIN = "\x1b[0m"
+RED, RESET = "\x1b[31m", "\x1b[0m"
+_COLORS = {"warning": "\x1b[33m", "error": RED, "critical": RED}
 _INFO = 20  # logging.INFO; the module costs more to import than the number
 
 
@@ -39,7 +39,7 @@ def terminal_logger(stream: TextIO, *, color: bool) -> FilteringBoundLogger:
         name, fields, traceback = _parts(event)
         text = sentence(name, fields)
         if color and level in _COLORS:
-            text = f"{_COLORS[level]}{text}{_PLAIN}"
+            text = f"{_COLORS[level]}{text}{RESET}"
         more = [f"    {printable(line, 400)}" for line in traceback.splitlines()]
         return "\n".join([f"notifyd: {text}", *more])
 

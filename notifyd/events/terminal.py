@@ -8,6 +8,7 @@ from typing import Any, TextIO, TypeAlias
 
 from notifyd.events.counters import is_refusal
 from notifyd.events.errnos import errno_name
+from notifyd.events.log import RED, RESET
 from notifyd.events.record import CallRecord
 from notifyd.events.sanitize import printable, to_json
 
@@ -17,7 +18,6 @@ MAX_SHOWN_KINDS = 20  # different lines; more would bury what the command itself
 
 # What a person wants to read of a call, the first that is there.
 _MAIN = ("path", "oldpath", "linkpath", "address", "addresses", "pathname", "oldpathname")
-_RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 _Key: TypeAlias = tuple[str | None, str, str, int, bytes]
 
@@ -97,7 +97,7 @@ class Refusals:
 
     def _colored(self, line: str) -> str:
         verb, space, rest = line.partition(" ")
-        return f"{_RED}{verb}{_PLAIN}{space}{rest}" if self._color else line
+        return f"{RED}{verb}{RESET}{space}{rest}" if self._color else line
 
 
 class Failures:

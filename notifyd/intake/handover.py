@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from notifyd.errors import PeerError, UsageError
+from notifyd.kernel.limits import READ_BYTES
 
 if TYPE_CHECKING:
     import socket
@@ -22,7 +23,6 @@ __all__ = ["ask_program", "default_socket", "handover"]
 SYSTEM_SOCKET = "/run/notifyd/native.sock"
 HANDOVER_TIMEOUT_S = 30.0  # seconds for the daemon's reply
 _MAX_REPLY_BYTES = 1 << 20  # bytes of it
-_CHUNK = 1 << 16
 _MAX_TEXT_CHARS = 1000  # characters of what it says
 
 
@@ -166,7 +166,7 @@ def _read(connection: socket.socket) -> bytes:
     """Everything up to the newline that ends a reply, or what came before the end."""
     data = b""
     while not data.endswith(b"\n") and len(data) < _MAX_REPLY_BYTES:
-        piece = connection.recv(_CHUNK)
+        piece = connection.recv(READ_BYTES)
         if not piece:
             break
         data += piece

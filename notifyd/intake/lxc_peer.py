@@ -13,11 +13,11 @@ from notifyd.errors import PeerError
 from notifyd.intake.arrival import Peer
 from notifyd.intake.quota import is_trusted
 from notifyd.kernel import namespaces
+from notifyd.kernel.limits import MAX_USER_NAMESPACES
 
 __all__ = ["check_pids", "may_ask", "title_of"]
 
 _TITLE = "[lxc monitor] "  # then the path of the containers, a space, and the name
-_MAX_USER_NAMESPACES = 33  # user namespaces within each other: user_namespaces(7)
 
 
 def check_pids(peer: Peer) -> None:
@@ -58,7 +58,7 @@ def _made_by(tid: int, uid: int) -> bool:
     namespace = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     ours = os.stat("/proc/self/ns/user").st_ino
     try:
-        for _ in range(_MAX_USER_NAMESPACES):
+        for _ in range(MAX_USER_NAMESPACES):
             if os.fstat(namespace).st_ino == ours:
                 return False
             if namespaces.owner(namespace) == uid:

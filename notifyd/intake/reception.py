@@ -16,6 +16,7 @@ from notifyd.intake.arrival import Peer
 from notifyd.intake.oci_wire import MAX_OCI_MESSAGE_BYTES, Assembly
 from notifyd.intake.quota import UserQuota
 from notifyd.kernel import unix
+from notifyd.kernel.limits import READ_BYTES
 from notifyd.perform import worker
 
 __all__ = [
@@ -34,7 +35,6 @@ MAX_CONNECTIONS = 256  # connections at once
 MAX_CONNECTIONS_PER_USER = 64  # of them from one user who is not root
 MESSAGE_TIMEOUT_S = 10.0  # seconds for a whole message
 _RETRY_INTERVAL_S = 0.1  # seconds, where the system has no descriptor or memory for us
-_CHUNK = 1 << 16
 
 Attend = Callable[[socket.socket, Peer], Awaitable[None]]
 """Speaks with one peer. The socket, which does not block, is closed when it returns or raises."""
@@ -140,7 +140,7 @@ async def receive_message(
             while True:
                 await trio.lowlevel.wait_readable(connection)
                 try:
-                    data, fds, cut = unix.recv_fds(connection, _CHUNK, unix.SCM_MAX_FD)
+                    data, fds, cut = unix.recv_fds(connection, READ_BYTES, unix.SCM_MAX_FD)
                 except BlockingIOError:
                     continue
                 late = bool(fds and len(assembly))

@@ -13,7 +13,16 @@ from notifyd.kernel.libc import LIBC, fail
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CAPABILITY_NUMBERS", "NAMES", "Capabilities", "get", "has", "names_of"]
+__all__ = [
+    "CAPABILITY_NUMBERS",
+    "CAPABILITY_VERSION_3",
+    "NAMES",
+    "SYS_ADMIN",
+    "Capabilities",
+    "get",
+    "has",
+    "names_of",
+]
 
 # In the order of linux/capability.h, from 0 on. A new one goes to the end.
 _SHORT = """
@@ -31,7 +40,8 @@ CAPABILITY_NUMBERS: Mapping[str, int] = MappingProxyType(
     {name: nr for nr, name in enumerate(NAMES)}
 )
 
-_VERSION_3 = 0x20080522  # since 2.6.26: 64 bits in two halves
+SYS_ADMIN = 1 << CAPABILITY_NUMBERS["CAP_SYS_ADMIN"]
+CAPABILITY_VERSION_3 = 0x20080522  # since 2.6.26: 64 bits in two halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ def get(pid: int = 0) -> Capabilities:
     """
     if pid < 0:
         raise OSError(errno.EINVAL, f"{pid} is not a thread id")
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, pid)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, pid)
     data = (ctypes.c_uint32 * 6)()
     if LIBC.capget(header, data) < 0:
         fail()

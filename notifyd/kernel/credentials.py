@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from notifyd.kernel.arch import native
+from notifyd.kernel.capability import CAPABILITY_VERSION_3
 from notifyd.kernel.libc import syscall
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = [
 ]
 
 CLONE_FS = 0x200
-_VERSION_3 = 0x20080522  # capset(2)
 
 
 def _number(name: str) -> int:
@@ -79,7 +79,7 @@ def set_capabilities(effective: int, permitted: int) -> None:
 
 def prepared(effective: int, permitted: int) -> Callable[[], object]:
     """What does `set_capabilities` when it is called, for who has to do it often."""
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     low, high = 0xFFFFFFFF, 32
     data = (ctypes.c_uint32 * 6)(
         effective & low, permitted & low, 0, effective >> high, permitted >> high, 0

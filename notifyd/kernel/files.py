@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 from struct import Struct
 from typing import Any, Final
 
@@ -15,12 +16,18 @@ from notifyd.kernel import arch
 from notifyd.kernel.libc import LIBC, fail, syscall
 
 __all__ = [
+    "AT_EACCESS",
     "AT_EMPTY_PATH",
     "AT_FDCWD",
     "KNOWN_OPEN_FLAGS",
+    "NOFOLLOW_FLAGS",
+    "PATH_FLAGS",
     "PROC_SUPER_MAGIC",
+    "READ_FLAGS",
+    "STATFS_SIZE",
     "STATX_SIZE",
     "ST_NOSYMFOLLOW",
+    "TMPFILE_BIT",
     "call",
     "filesystem",
     "mounted",
@@ -30,6 +37,11 @@ __all__ = [
 
 AT_FDCWD: Final = -100
 AT_EMPTY_PATH: Final = 0x1000
+AT_EACCESS: Final = 0x200  # faccessat2(2)
+PATH_FLAGS: Final = os.O_PATH | os.O_CLOEXEC
+NOFOLLOW_FLAGS: Final = PATH_FLAGS | os.O_NOFOLLOW  # also opens a symbolic link
+READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
+TMPFILE_BIT: Final = 0o20000000  # __O_TMPFILE, of which O_TMPFILE adds O_DIRECTORY
 PROC_SUPER_MAGIC: Final = 0x9FA0  # linux/magic.h
 KNOWN_OPEN_FLAGS: Final = 0o37777703  # VALID_OPEN_FLAGS in Linux; open(2) forgets all others
 STATX_SIZE: Final = 256  # bytes of struct statx
@@ -37,7 +49,7 @@ STATX_SIZE: Final = 256  # bytes of struct statx
 ST_NOSYMFOLLOW: Final = 0x2000  # linux/statfs.h; since 5.10
 
 _STATFS = Struct("=q72xq")  # f_type and f_flags of struct statfs on 64-bit architectures
-_STATFS_SIZE = 120
+STATFS_SIZE: Final = 120  # bytes of struct statfs there
 
 
 def _typed(*types: Any) -> Any:
@@ -105,7 +117,7 @@ def mounted(fd: int) -> tuple[int, int]:
 
     A file system in user space may block this, or give no answer: then it is 0.
     """
-    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    buffer = ctypes.create_string_buffer(STATFS_SIZE)
     if _fstatfs(_FSTATFS, fd, buffer) < 0:
         return 0, 0
     return _STATFS.unpack_from(buffer)

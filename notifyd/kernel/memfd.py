@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+from mmap import MAP_SHARED, PROT_READ, PROT_WRITE
 from typing import Any
 
 from notifyd.kernel.libc import LIBC, fail
@@ -15,7 +16,7 @@ _FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE, since 5.1: Python 3.13 has a name f
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _SHOWN = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | _FUTURE_WRITE
 
-_READ, _WRITE, _SHARED, _FAILED = 1, 2, 1, 2**64 - 1  # mmap(2)
+_FAILED = 2**64 - 1  # MAP_FAILED of mmap(2)
 _map: Any = LIBC.mmap
 _map.restype = ctypes.c_size_t
 _map.argtypes = (
@@ -61,7 +62,7 @@ class SharedMemfd:
         try:
             os.ftruncate(writable, size)
             # Not mmap.mmap, which keeps a descriptor as long as the memory.
-            self._memory = _map(None, size, _READ | _WRITE, _SHARED, writable, 0)
+            self._memory = _map(None, size, PROT_READ | PROT_WRITE, MAP_SHARED, writable, 0)
             if self._memory == _FAILED:
                 fail()
             try:

@@ -10,9 +10,21 @@ import os
 from notifyd.kernel import files
 from notifyd.kernel.credentials import unshare
 
-__all__ = ["attach", "copy", "new", "new_tmpfs", "part"]
+__all__ = [
+    "MNT_EXPIRE",
+    "MS_BIND",
+    "MS_REMOUNT",
+    "UMOUNT_NOFOLLOW",
+    "attach",
+    "copy",
+    "new",
+    "new_tmpfs",
+    "part",
+]
 
 CLONE_NEWNS = 0x20000
+MS_REMOUNT, MS_BIND = 0x20, 0x1000  # mount(2)
+MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8  # umount(2)
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = _OPEN_TREE_CLONE = 1
 _FSCONFIG_CMD_CREATE = 6

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import lru_cache
-from struct import Struct
 from typing import Any
 
 from notifyd.kernel.libc import LIBC, fail
+from notifyd.kernel.limits import PATH_MAX
+from notifyd.kernel.structs import OPEN_HOW
 from notifyd.kernel.syscalls.common import SHARED
 
 __all__ = [
@@ -29,9 +30,8 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20  # since 5.12: EAGAIN rather than wait for a disk
 
-_MAX_PATH_BYTES = 4095  # bytes of a path: PATH_MAX without its NUL
-_HOW = Struct("=QQQ")  # struct open_how: flags, mode, resolve
-_pack = lru_cache(256)(_HOW.pack)  # the same few come again and again
+_MAX_PATH_BYTES = PATH_MAX - 1  # of a path without its NUL
+_pack = lru_cache(256)(OPEN_HOW.pack)  # the same few come again and again
 _OPENAT2 = SHARED["openat2"]
 
 # With its types known, a call costs half.

@@ -10,6 +10,8 @@ import errno
 import os
 from dataclasses import dataclass
 
+from notifyd.kernel.files import READ_FLAGS
+
 __all__ = [
     "TaskStatus",
     "cgroups",
@@ -32,7 +34,6 @@ __all__ = [
 
 # bytes of any file here; 65536 groups make status longer: then it is refused
 _MAX_PROC_FILE_BYTES = 1 << 16
-_READ = os.O_RDONLY | os.O_CLOEXEC
 
 Four = tuple[int, int, int, int]
 
@@ -203,11 +204,11 @@ def open_dir(tid: int) -> int:
     Raises:
         FileNotFoundError: ENOENT: no such task, or /proc hides it from us.
     """
-    return os.open(f"/proc/{int(tid)}", os.O_DIRECTORY | _READ)
+    return os.open(f"/proc/{int(tid)}", os.O_DIRECTORY | READ_FLAGS)
 
 
 def _read(dirfd: int, name: str, most: int = _MAX_PROC_FILE_BYTES) -> bytes:
-    fd = os.open(name, _READ, dir_fd=dirfd)
+    fd = os.open(name, READ_FLAGS, dir_fd=dirfd)
     try:
         data = b""
         while len(data) <= most:
@@ -313,7 +314,7 @@ def cmdline(dirfd: int) -> list[bytes]:
     Raises:
         OSError: ESRCH, ENOENT: it has ended.
     """
-    fd = os.open("cmdline", _READ, dir_fd=dirfd)
+    fd = os.open("cmdline", READ_FLAGS, dir_fd=dirfd)
     try:
         data = os.read(fd, _MAX_PROC_FILE_BYTES)
     finally:
@@ -344,7 +345,7 @@ def mount_id(fd: int) -> int:
     Raises:
         OSError: No /proc is mounted.
     """
-    directory = os.open("/proc/self/fdinfo", os.O_DIRECTORY | _READ)
+    directory = os.open("/proc/self/fdinfo", os.O_DIRECTORY | READ_FLAGS)
     try:
         text = _read(directory, str(fd))
     finally:

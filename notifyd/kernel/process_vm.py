@@ -19,6 +19,7 @@ from typing import Any
 
 from notifyd.kernel import arch
 from notifyd.kernel.libc import LIBC, fail
+from notifyd.kernel.structs import IOVEC
 
 __all__ = ["PAGE_SIZE", "is_there", "read", "read_some", "read_string", "write"]
 
@@ -27,7 +28,6 @@ _FIRST_READ_BYTES = 256  # bytes; nearly every path is shorter
 _TOP = 1 << 64
 _IOV_MAX = 1024  # IOV_MAX
 
-_IOVEC = Struct("=QQ")  # struct iovec: base, length (bytes)
 _ONE = ctypes.c_ulong(1)
 _NONE = ctypes.c_ulong(0)
 
@@ -55,11 +55,11 @@ class _VmBuffers:
         self.page = ctypes.create_string_buffer(PAGE_SIZE)
         self.view = memoryview(self.page).cast("B")
         self.base = ctypes.addressof(self.page)
-        vectors = bytearray(2 * _IOVEC.size)
+        vectors = bytearray(2 * IOVEC.size)
         self.pack = Struct("=QQQQ").pack_into
         self.vectors = vectors
         local = ctypes.c_char.from_buffer(vectors)
-        remote = ctypes.c_char.from_buffer(vectors, _IOVEC.size)
+        remote = ctypes.c_char.from_buffer(vectors, IOVEC.size)
         self.keep = (local, remote)
         self.local = ctypes.byref(local)
         self.remote = ctypes.byref(remote)
@@ -159,11 +159,11 @@ def _transfer(call: Any, tid: int, ours: int, theirs: int, size: int) -> int:
     at, end = theirs, theirs + size
     while at < end:
         stop = min(end, (at // PAGE_SIZE + 1) * PAGE_SIZE)
-        packed += _IOVEC.pack(at, stop - at)
+        packed += IOVEC.pack(at, stop - at)
         at = stop
     remote = ctypes.c_char.from_buffer(packed)
-    count = ctypes.c_ulong(len(packed) // _IOVEC.size)
-    local = ctypes.create_string_buffer(_IOVEC.pack(ours, size), _IOVEC.size)
+    count = ctypes.c_ulong(len(packed) // IOVEC.size)
+    local = ctypes.create_string_buffer(IOVEC.pack(ours, size), IOVEC.size)
     done: int = call(tid, local, _ONE, ctypes.byref(remote), count, _NONE)
     if done < 0:
         fail()

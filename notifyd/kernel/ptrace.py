@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from notifyd.kernel.libc import LIBC, fail
+from notifyd.kernel.structs import IOVEC
 
 __all__ = [
     "EVENT_EXEC",
@@ -49,7 +50,6 @@ _GETREGSET, _SETREGSET, _SEIZE, _INTERRUPT = 0x4204, 0x4205, 0x4206, 0x4207
 _GETSIGMASK, _SETSIGMASK, _MASK_SIZE = 0x420A, 0x420B, 8  # since 3.11
 _PRSTATUS = 1  # NT_PRSTATUS, linux/elf.h
 _MAX_REGISTER_BYTES = 512  # bytes of registers; x86-64 has 216, i386 68, aarch64 272
-_IOVEC = Struct("=QQ")
 # By the size of a record of registers: where the result of a call is, and how it is packed.
 _RESULTS = {216: (80, "<q"), 68: (24, "<i"), 272: (0, "<q")}  # rax, eax, x0
 
@@ -162,16 +162,16 @@ def registers(pid: int) -> bytes:
         ProcessLookupError: it died.
     """
     record = ctypes.create_string_buffer(_MAX_REGISTER_BYTES)
-    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(record), _MAX_REGISTER_BYTES))
+    vector = ctypes.create_string_buffer(IOVEC.pack(ctypes.addressof(record), _MAX_REGISTER_BYTES))
     _request(_GETREGSET, pid, _PRSTATUS, ctypes.addressof(vector))
-    _, size = _IOVEC.unpack_from(vector)
+    _, size = IOVEC.unpack_from(vector)
     return record.raw[:size]
 
 
 def set_registers(pid: int, record: bytes) -> None:
     """Put all registers of a stopped thread back. Raises ProcessLookupError if it died."""
     held = ctypes.create_string_buffer(record, len(record))
-    vector = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(held), len(record)))
+    vector = ctypes.create_string_buffer(IOVEC.pack(ctypes.addressof(held), len(record)))
     _request(_SETREGSET, pid, _PRSTATUS, ctypes.addressof(vector))
 
 

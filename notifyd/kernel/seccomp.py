@@ -15,6 +15,7 @@ import threading
 
 from notifyd.kernel import arch, prctl
 from notifyd.kernel.libc import syscall
+from notifyd.kernel.limits import BPF_MAXINSNS
 from notifyd.kernel.unotify import NOTIF, RESPONSE, Notifier
 
 __all__ = [
@@ -74,7 +75,6 @@ _GET_ACTION_AVAIL = 2
 _GET_NOTIF_SIZES = 3
 
 _INSTRUCTION = 8  # bytes of struct sock_filter, =HBBI
-_MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 
 
 class _Program(ctypes.Structure):
@@ -192,7 +192,7 @@ def install(program: bytes, flags: int) -> int:
             already has a listener. EINVAL: the program or a flag is not valid. ESRCH: with TSYNC,
             a thread could not take the filter. ENOMEM: the filters in force are too long.
     """
-    if not program or len(program) % _INSTRUCTION or len(program) > _MAX_INSTRUCTIONS * 8:
+    if not program or len(program) % _INSTRUCTION or len(program) > BPF_MAXINSNS * 8:
         raise OSError(errno.EINVAL, f"{len(program)} bytes are no BPF program")
     record = _Program(len(program) // _INSTRUCTION, program)
     result = _seccomp(_SET_MODE_FILTER, flags, ctypes.byref(record))

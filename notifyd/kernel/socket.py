@@ -13,11 +13,13 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from notifyd.kernel.libc import LIBC, fail
+from notifyd.kernel.structs import SA_FAMILY
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 __all__ = [
+    "NOSIGNAL",
     "SockAddr",
     "bind",
     "closes_at_once",
@@ -31,7 +33,7 @@ __all__ = [
     "socket_info",
 ]
 
-_FAMILY = Struct("=H")
+NOSIGNAL = int(socket.MSG_NOSIGNAL)  # of a plain int: an enum costs a call of Python each time
 _INET = Struct("!2xH4s")  # sockaddr_in: family, port, address; network byte order
 _INET6_HEAD = Struct("!2xHI16s")  # sockaddr_in6: family, port, flow, address
 _SCOPE = Struct("=24xI")  # ... and the scope, which is in the machine's order
@@ -86,9 +88,9 @@ def _readable(path: bytes) -> str:
 
 def parse_sockaddr(data: bytes) -> SockAddr:
     """Read a `struct sockaddr`. Never raises: what is too short for its family stays raw."""
-    if len(data) < _FAMILY.size:
+    if len(data) < SA_FAMILY.size:
         return SockAddr(0, data)
-    family: int = _FAMILY.unpack_from(data)[0]
+    family: int = SA_FAMILY.unpack_from(data)[0]
     if family == socket.AF_UNIX:
         return SockAddr(family, data, path=_unix_path(data[2:]))
     if family == socket.AF_INET and len(data) >= 16:  # the kernel wants the padding too

@@ -16,6 +16,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from notifyd.kernel import arch, proc
+from notifyd.kernel.files import AT_EMPTY_PATH
 from notifyd.kernel.libc import syscall
 from notifyd.kernel.syscalls.common import SHARED
 
@@ -35,7 +36,7 @@ __all__ = [
     "spot",
 ]
 
-_AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
+_AT_STATX_DONT_SYNC = 0x4000
 _AT_HANDLE_MNT_ID_UNIQUE = 0x1
 _MNT_ID, _MNT_ID_UNIQUE = 0x1000, 0x4000  # STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8
 _STATX = Struct("=I24xH2xQ104xQ")  # stx_mask, stx_mode, stx_ino, stx_mnt_id
@@ -53,7 +54,7 @@ _UNKNOWN = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOTTY)
 _syscall: Any = ctypes.CDLL(None).syscall
 _syscall.restype = ctypes.c_long
 _STATX_NR = ctypes.c_long(arch.native().numbers["statx"])
-_STATX_FLAGS = ctypes.c_int(_AT_EMPTY_PATH | _AT_STATX_DONT_SYNC)  # no server of files is asked
+_STATX_FLAGS = ctypes.c_int(AT_EMPTY_PATH | _AT_STATX_DONT_SYNC)  # no server of files is asked
 _STATX_MASK = ctypes.c_uint(_MNT_ID | _MNT_ID_UNIQUE)
 _EMPTY = ctypes.c_char_p(b"")
 _STATMOUNT_NR = ctypes.c_long(SHARED["statmount"])
@@ -143,7 +144,7 @@ def _of_another(fd: int) -> tuple[int, int, int, int]:
     Its inode is one that nothing else has: it is the same as nothing.
     """
     handle, mount = bytearray(8), ctypes.c_uint64()
-    flags = _AT_EMPTY_PATH | _AT_HANDLE_MNT_ID_UNIQUE
+    flags = AT_EMPTY_PATH | _AT_HANDLE_MNT_ID_UNIQUE
     place = (ctypes.c_char * 8).from_buffer(handle)
     number = arch.native().numbers["name_to_handle_at"]
     try:

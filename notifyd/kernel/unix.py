@@ -16,6 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from notifyd.kernel import socket as raw
+from notifyd.kernel.structs import CMSGHDR, UCRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,8 +38,6 @@ __all__ = [
 
 SCM_MAX_FD = 253  # SCM_MAX_FD: what one message can carry
 
-_HEADER = Struct("=QII")  # struct cmsghdr on 64 bits: length (bytes), level, type
-_CREDENTIALS = Struct("=iII")  # struct ucred: pid, uid, gid
 _FD = array.array("i").itemsize
 _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
@@ -74,8 +73,8 @@ def send_fds(sock: int | socket.socket, data: bytes, fds: Sequence[int]) -> int:
     control = b""
     if fds:
         rights = array.array("i", fds).tobytes()
-        size = _HEADER.size + len(rights)
-        control = _HEADER.pack(size, socket.SOL_SOCKET, socket.SCM_RIGHTS) + rights
+        size = CMSGHDR.size + len(rights)
+        control = CMSGHDR.pack(size, socket.SOL_SOCKET, socket.SCM_RIGHTS) + rights
         control += bytes(-len(control) % 8)
     return raw.sendmsg(number, [data], socket.MSG_NOSIGNAL, None, control)
 
@@ -216,8 +215,8 @@ def peer_cred(sock: socket.socket) -> tuple[int, int, int]:
     They are as of that moment, seen from our namespaces. The pid is 0 if not visible here, and may
     belong to another process by now.
     """
-    packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, gid = _CREDENTIALS.unpack(packed)
+    packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+    pid, uid, gid = UCRED.unpack(packed)
     return pid, uid, gid
 
 

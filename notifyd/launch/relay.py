@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from notifyd.launch.signals import TakenSignals, has_job_control
     from notifyd.launch.user import User
 
-__all__ = ["Relay"]
+__all__ = ["FOREGROUND_POLL_INTERVAL_S", "Relay"]
 
 _PIECE = 1 << 16  # bytes; more than a pseudo-terminal holds
 _MAX_DRAINED_CHUNKS = 64  # pieces: somebody left behind may write for ever
 # seconds between two looks at whether we are in front, where no shell tells us
-_FOREGROUND_POLL_INTERVAL_S = 0.3
+FOREGROUND_POLL_INTERVAL_S = 0.3
 _SETTLE_S = 0.05  # seconds from the first that it draws then
 _REDRAW = 0.5  # seconds for a program to notice that its window has changed
 _STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
@@ -251,7 +251,7 @@ class Relay:
         stopped = self._stop(number)
         # Behind, and not stopped: there is no shell to tell us when we are in front.
         while not stopped and number in _READS and not self._is_front() and not self._hung_up:
-            with trio.move_on_after(_FOREGROUND_POLL_INTERVAL_S):
+            with trio.move_on_after(FOREGROUND_POLL_INTERVAL_S):
                 await trio.lowlevel.wait_readable(self._monitor)
                 return
         self.resume(number)

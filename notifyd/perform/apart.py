@@ -14,6 +14,7 @@ from typing import TypeVar
 import outcome
 
 from notifyd.kernel import credentials, files, mountinfo, mounts, threads
+from notifyd.kernel.files import PATH_FLAGS
 from notifyd.perform.pinned import Unperformable
 from notifyd.perform.worker import NUDGE
 from notifyd.threads import start_thread
@@ -23,7 +24,6 @@ __all__ = ["apart", "as_one_user", "mount_anew"]
 T = TypeVar("T")
 _TOP = b"/.."  # what is mounted on the root directory; "/" is what it is mounted on
 _MNT_DETACH = 2
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _SEEN = "mounting from a root directory that is no mount, and on one that is shared"
 _EMPTY_PATHS = 0x44  # MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH
 
@@ -115,9 +115,9 @@ def _made(own: int, cwd: int, source: int | bytes, *rest: int | bytes) -> int:
 
 def _is_seen(own: int) -> bool:
     """Whether what this thread mounts on its root directory shows to others."""
-    task = os.open(b"../task/%d" % threading.get_native_id(), _PATH_FLAGS, dir_fd=own)
+    task = os.open(b"../task/%d" % threading.get_native_id(), PATH_FLAGS, dir_fd=own)
     try:
-        root = os.open("/", _PATH_FLAGS)
+        root = os.open("/", PATH_FLAGS)
         try:
             return mountinfo.is_shared(task, root)
         finally:

@@ -18,6 +18,7 @@ import os
 import signal
 from collections.abc import Callable, MutableMapping
 from contextlib import nullcontext, suppress
+from mmap import MAP_SHARED, PROT_READ
 from socket import AF_UNIX, MSG_DONTWAIT, SOCK_STREAM
 from struct import Struct
 from typing import NamedTuple, TypeAlias
@@ -47,7 +48,7 @@ _ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi, rsi, rdx, r10, r8, r9
 _SYSCALL = b"\x0f\x05"  # the instruction
 _NOTHING = (0,) * 6
 _MADV_DONTFORK = 10
-_PROT_READ, _MAP_SHARED, _MAP_FIXED_NOREPLACE = 1, 1, 0x100000  # the last one since 4.17
+_MAP_FIXED_NOREPLACE = 0x100000  # since 4.17
 
 
 class LedRequest(NamedTuple):
@@ -258,8 +259,8 @@ class CallTracer:
         """See that the sheet is in the target's memory, and stays there."""
         numbers, where = arch.native().numbers, (sheet.address, SIZE)
         if given >= 0:
-            how = _MAP_SHARED | _MAP_FIXED_NOREPLACE
-            mapped = self._call(numbers["mmap"], (*where, _PROT_READ, how, given, 0))
+            how = MAP_SHARED | _MAP_FIXED_NOREPLACE
+            mapped = self._call(numbers["mmap"], (*where, PROT_READ, how, given, 0))
             self._call(numbers["close"], (given, *_NOTHING[:5]))
             if mapped == sheet.address:
                 self._call(numbers["madvise"], (*where, _MADV_DONTFORK, *_NOTHING[:3]))

@@ -19,8 +19,10 @@ import msgspec
 
 from notifyd.kernel import files, mountinfo
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.mounts import MNT_EXPIRE, UMOUNT_NOFOLLOW
 from notifyd.perform.apart import as_one_user, mount_anew
 from notifyd.perform.helper_request import (
+    OPENED,
     ArgumentUse,
     HelperReply,
     HelperRequest,
@@ -46,11 +48,9 @@ from notifyd.perform.tasks import ProcAccess
 
 __all__ = ["Executor"]
 
-MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8
 FUSE_SUPER_MAGIC = (0x65735546).to_bytes(8, "little")  # linux/magic.h
 _NO_FLAG = 1 << 31  # that fspick(2) does not know, and refuses before it does anything
 Native: TypeAlias = int | bytes | bytearray
-_OPENED = HelperReply()
 _MOUNTING = ("fspick", "move_mount")
 _NEEDS = {ProcAccess.ITSELF: Need.LOOK, ProcAccess.BEHIND: Need.BEHIND, ProcAccess.OPEN: Need.OPEN}
 
@@ -100,13 +100,13 @@ class Executor:
             looked = {(path, behind): fds[at] for path, behind, at in request.looked}
             with Pinner(self._own, request.selves, looked) as pinner:
                 if request.call in ("open", "openat2", "pin"):
-                    return _OPENED, self._open(request, fds, pinner)
+                    return OPENED, self._open(request, fds, pinner)
                 if request.call in SOCKET_CALLS:
                     there = [one.fd for one in self._all_pinned(request, fds, pinner)]
                     return HelperReply(on_socket(request, fds, *there)), None
                 with _limited(request.limit):
                     reply = self._call(request, fds, pinner)
-                return (_OPENED, reply.value) if request.call == "fspick" else (reply, None)
+                return (OPENED, reply.value) if request.call == "fspick" else (reply, None)
         except OSError as error:
             return HelperReply(errno=error.errno or errno.EIO), None
         except _Moved:
@@ -373,7 +373,7 @@ def _at_once(request: HelperRequest, fds: Sequence[int]) -> tuple[HelperReply, i
     if request.call in SOCKET_CALLS and not request.places:
         return HelperReply(on_socket(request, fds)), None
     opened = open_directly(request, fds) if request.call == "open" else None
-    return None if opened is None else (_OPENED, opened)
+    return None if opened is None else (OPENED, opened)
 
 
 def _check_may_mount() -> None:

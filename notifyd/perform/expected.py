@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from notifyd.kernel.files import READ_FLAGS
 from notifyd.target.digests import Digests
 
 __all__ = ["Difference", "Expected"]
 
-_READ = os.O_RDONLY | os.O_CLOEXEC
 _PIECE = 1 << 20  # bytes
 MAX_DIFFERENCE_BYTES = 200  # bytes of what differs, in an event
 
@@ -103,7 +103,7 @@ class Expected:
 
 def _read(path: str, most: int) -> bytes:
     """The first `most` bytes of a file of /proc."""
-    fd = os.open(path, _READ)
+    fd = os.open(path, READ_FLAGS)
     try:
         found = bytearray()
         while len(found) < most and (piece := os.read(fd, min(most - len(found), _PIECE))):

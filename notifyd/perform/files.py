@@ -15,7 +15,7 @@ import msgspec
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import proc
-from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.files import AT_FDCWD, PATH_FLAGS, TMPFILE_BIT
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
 from notifyd.perform.entrance import eldest, way_to
@@ -23,6 +23,7 @@ from notifyd.perform.helper_process import Helper
 from notifyd.perform.helper_request import HelperRequest, LastComponent, Place
 from notifyd.perform.helpers import Helpers
 from notifyd.perform.inline import Inline
+from notifyd.perform.opening import UNUSUAL_OPEN_FLAGS
 from notifyd.perform.performed_call import PerformedCall
 from notifyd.perform.performers import FILE_PERFORMERS, SOCKET_PERFORMERS, ByThread, Performer
 from notifyd.perform.placement import HelperPlacement, HelperPlan, plan_for
@@ -42,8 +43,6 @@ __all__ = ["Files"]
 CONTEXT_CACHE_SIZE = 1024  # contexts
 MAX_WAITING_SOCKETS = 64  # helpers that may wait for a peer; the others are for calls on files
 MAX_CACHED_GROUPS = 1 << 16  # in all of those: a thread may have as many by itself
-SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # O_TMPFILE's own bit
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -169,7 +168,7 @@ class Files:
         """
         tid = call.note[PID]
         way = self._ways.get(tid)
-        if way is None or flags & SPECIAL:
+        if way is None or flags & UNUSUAL_OPEN_FLAGS:
             return None
         identity, where, inline = way
         if self._identities.of(tid) is not identity:
@@ -182,7 +181,7 @@ class Files:
             if call.dirfd != AT_FDCWD:
                 return None
             try:
-                start = os.open(f"/proc/{tid}/cwd", _PATH_FLAGS)
+                start = os.open(f"/proc/{tid}/cwd", PATH_FLAGS)
             except OSError:
                 return None
         try:
@@ -395,4 +394,4 @@ def _stands(thread: Any, start: int, seen: bytes) -> bool:
 
 
 def _makes(args: Sequence[Any], call: str) -> bool:
-    return call not in ("open", "openat2") or bool(args[0] & (os.O_CREAT | 0o20000000))
+    return call not in ("open", "openat2") or bool(args[0] & (os.O_CREAT | TMPFILE_BIT))

@@ -22,7 +22,7 @@ from notifyd.errors import CannotPerform, TargetGone
 from notifyd.kernel import pidfd, unix
 from notifyd.perform import worker
 from notifyd.perform.helper import CLOSED, MAX_REQUEST_BYTES, READY
-from notifyd.perform.helper_request import HelperReply, HelperRequest
+from notifyd.perform.helper_request import OPENED, HelperReply, HelperRequest
 from notifyd.perform.travel import NOWHERE
 
 __all__ = ["HELPER_START_TIMEOUT_S", "Helper", "Key", "Sent"]
@@ -37,7 +37,6 @@ Sent: TypeAlias = tuple[HelperReply, int | None]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(HelperReply).decode
-_OPENED = HelperReply()
 
 
 class Helper:
@@ -157,7 +156,7 @@ class Helper:
             raise CannotPerform(f"the helper process said nonsense: {error}") from error
         if not fds:  # no room for it here; said as the kernel says that the machine has none
             return HelperReply(errno=errno.ENFILE), None
-        return _OPENED, fds[0]
+        return OPENED, fds[0]
 
     def nudge(self) -> None:
         """End the system call that it waits in."""

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 __all__ = [
+    "OPENED",
     "Arg",
     "ArgumentUse",
     "HelperReply",
@@ -140,3 +141,6 @@ class HelperReply(msgspec.Struct, array_like=True, frozen=True, gc=False):
     need: int = 0
     text: str = ""
     path: bytes = b""
+
+
+OPENED = HelperReply()  # where a descriptor comes along

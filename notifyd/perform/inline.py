@@ -13,6 +13,7 @@ import os
 import stat
 
 from notifyd.kernel import files, mountinfo
+from notifyd.kernel.files import AT_FDCWD, PATH_FLAGS
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_NO_MAGICLINKS,
@@ -20,15 +21,13 @@ from notifyd.kernel.openat2 import (
     openat2,
 )
 from notifyd.perform.helper_request import HelperReply, HelperRequest, LastComponent
+from notifyd.perform.opening import UNUSUAL_OPEN_FLAGS
 
 __all__ = ["Inline"]
 
 _CACHED = RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
 _QUICK = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_AT_FDCWD = files.AT_FDCWD
 PLAIN_PATH_CACHE_SIZE = 8192  # paths
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
-_MAKES = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000
 _FINAL = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
 
 
@@ -133,7 +132,7 @@ class Inline:
         on anything but FIFOs and devices, which a path that was a file is changed to on purpose.
         """
         try:
-            fd = openat2(_AT_FDCWD, path, flags | _QUICK, 0, _CACHED | RESOLVE_NO_XDEV)
+            fd = openat2(AT_FDCWD, path, flags | _QUICK, 0, _CACHED | RESOLVE_NO_XDEV)
         except OSError:
             self._plain.discard(path)
             return None
@@ -152,7 +151,7 @@ class Inline:
 
     def _open(self, request: HelperRequest, start: int) -> tuple[HelperReply, int | None] | None:
         flags: int = request.args[0]  # type: ignore[assignment]
-        if flags & _MAKES:
+        if flags & UNUSUAL_OPEN_FLAGS:
             return None
         found = self.open(request.places[0].path, start, flags, request.places[0].seen)
         if found is None:
@@ -214,7 +213,7 @@ class Inline:
         absolute = start < 0
         if absolute and not self._root_is_local:
             return None
-        flags = _PATH_FLAGS if follow else _PATH_FLAGS | os.O_NOFOLLOW
+        flags = PATH_FLAGS if follow else PATH_FLAGS | os.O_NOFOLLOW
         try:
             fd = openat2(start, path, flags, resolve=_CACHED | RESOLVE_NO_XDEV)
         except OSError as error:

@@ -16,6 +16,7 @@ from struct import Struct
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd
 from notifyd.kernel.socket import sends_uncopied
+from notifyd.kernel.structs import CMSGHDR
 from notifyd.perform.sender import Sender
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.operations import SendTo
@@ -42,7 +43,6 @@ PLAIN = frozenset(
         (socket.IPPROTO_UDP, 103),  # UDP_SEGMENT: udp(7)
     }
 )
-_CONTROL = Struct("=Qii")  # struct cmsghdr of a 64-bit target: length, level, type
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ def _pieces(call: SendTo, header: MessageHeader, whole: bool) -> list[bytes]:
 def has_rights(control: bytes) -> bool:
     """Whether copied control data carries descriptors, or says who sends it."""
     at = 0
-    while at + _CONTROL.size <= len(control):
-        length, level, _ = _CONTROL.unpack_from(control, at)
+    while at + CMSGHDR.size <= len(control):
+        length, level, _ = CMSGHDR.unpack_from(control, at)
         if level == socket.SOL_SOCKET:
             return True
         at += length + -length % 8
@@ -163,12 +163,12 @@ def _control(
         raise CannotPerform("control data of a 32-bit program")
     data = call.read(header.control, header.controllen)
     built, at = b"", 0
-    while at + _CONTROL.size <= len(data):
-        length, level, kind = _CONTROL.unpack_from(data, at)
-        body = data[at + _CONTROL.size : at + length]
+    while at + CMSGHDR.size <= len(data):
+        length, level, kind = CMSGHDR.unpack_from(data, at)
+        body = data[at + CMSGHDR.size : at + length]
         # What reaches beyond the end would get there what the target did not send: zeros, and so
         # our own descriptor 0.
-        if not _CONTROL.size <= length <= len(data) - at:
+        if not CMSGHDR.size <= length <= len(data) - at:
             raise TargetFault("control data that is too short, or reaches too far", errno.EINVAL)
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             body = _taken(body, task, stack)
@@ -176,7 +176,7 @@ def _control(
             body = sender.says(body)
         elif (level, kind) not in PLAIN:
             raise CannotPerform(f"control data of level {level}, type {kind}")
-        built += _CONTROL.pack(_CONTROL.size + len(body), level, kind) + body
+        built += CMSGHDR.pack(CMSGHDR.size + len(body), level, kind) + body
         built += bytes(-len(built) % 8)
         at += length + -length % 8
     return built

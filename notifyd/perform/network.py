@@ -38,8 +38,6 @@ from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.policy.verdicts import Allow, Grants
 from notifyd.target.thread import StoppedThread
 
-NOSIGNAL = int(socket_module.MSG_NOSIGNAL)
-
 _WAY_OUT = "decide from registers, or return Continue() to observe"
 _WAYS_OUT = {
     "Chdir": "the working directory is the target's own: return Continue(), and judge the paths "
@@ -191,7 +189,7 @@ def _socket_call(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) 
     elif verdict.changes:
         raise CannotPerform("path: the socket is none of AF_UNIX, and has no path")
     act = prepare(call, Taken(task, sock, sender, local, place, stack))
-    pipe = task if isinstance(call, SendTo) and not call.flags & NOSIGNAL else None
+    pipe = task if isinstance(call, SendTo) and not call.flags & raw.NOSIGNAL else None
     where = directory if place is not None else None
     again = raw.sends_for_ever(sock)
     stage = place.stage if place is not None and isinstance(call, Bind) else None

@@ -23,6 +23,7 @@ from notifyd.perform.pinned import Pinned, Unperformable
 
 __all__ = [
     "TTY",
+    "UNUSUAL_OPEN_FLAGS",
     "NeedTty",
     "check_exists",
     "is_tty",
@@ -33,8 +34,9 @@ __all__ = [
     "open_tty",
 ]
 
+# An open with one of these makes or empties a file, or opens none.
+UNUSUAL_OPEN_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_PATH | files.TMPFILE_BIT
 TTY = os.makedev(5, 0)  # /dev/tty: whoever opens it gets his own
-_SPECIAL = os.O_CREAT | os.O_TRUNC | os.O_PATH | 0o20000000  # __O_TMPFILE
 _PTS = range(136, 144)  # majors of pseudo terminals: 256 minors each, devices.txt in Linux
 
 
@@ -126,7 +128,7 @@ def open_directly(request: HelperRequest, fds: Sequence[int]) -> int | None:
     """Open what is there already, in one walk; None if /proc or a terminal may be on the way."""
     place = request.places[0]
     flags: int = request.args[0]  # type: ignore[assignment]
-    if place.seen is not None or flags & _SPECIAL:
+    if place.seen is not None or flags & UNUSUAL_OPEN_FLAGS:
         return None
     start = fds[place.start] if place.start >= 0 else AT_FDCWD
     try:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from notifyd.kernel import mountinfo
 from notifyd.kernel.files import (
     AT_FDCWD,
+    PATH_FLAGS,
     PROC_SUPER_MAGIC,
     ST_NOSYMFOLLOW,
     filesystem,
@@ -40,7 +41,6 @@ from notifyd.perform.tasks import NeedLook, NeedSelves, OwnTask, tells_of_tasks
 
 __all__ = ["ELSEWHERE", "NeedLook", "NeedSelves", "Pinner"]
 
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _NOTHING: Mapping[tuple[bytes, bool], int] = MappingProxyType({})
 # How a walk fails where /proc/self may have been on the way: ours is not the target's.
 ELSEWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
@@ -87,7 +87,7 @@ class Pinner:
             OSError: as the kernel.
             NeedSelves, Cannot.
         """
-        flags = _PATH_FLAGS if follow else _PATH_FLAGS | os.O_NOFOLLOW
+        flags = PATH_FLAGS if follow else PATH_FLAGS | os.O_NOFOLLOW
         if resolve & RESOLVE_IN_ROOT and start == AT_FDCWD:
             raise Unperformable("openat2 with RESOLVE_IN_ROOT, of a path that a rule gave")
         try:
@@ -189,7 +189,7 @@ class Pinner:
 
     def _is_same(self, name: bytes, fd: int) -> bool:
         """Whether a name leads to the very file, if on another mount."""
-        flags = _PATH_FLAGS | os.O_NOFOLLOW
+        flags = PATH_FLAGS | os.O_NOFOLLOW
         try:
             found = self._keep(open_long(AT_FDCWD, name, flags, RESOLVE_NO_SYMLINKS))
         except OSError:
@@ -203,7 +203,7 @@ class Pinner:
             return False
         path = (head or b"/") if place.name else name
         found = self._keep(
-            open_long(AT_FDCWD, path, _PATH_FLAGS | os.O_NOFOLLOW, RESOLVE_NO_SYMLINKS)
+            open_long(AT_FDCWD, path, PATH_FLAGS | os.O_NOFOLLOW, RESOLVE_NO_SYMLINKS)
         )
         return spot(found) == spot(place.fd)
 
@@ -325,7 +325,7 @@ class Pinner:
         self._keep(found)
         if filesystem(found) == PROC_SUPER_MAGIC:
             try:
-                os.close(openat2(found, b".", _PATH_FLAGS))
+                os.close(openat2(found, b".", PATH_FLAGS))
             except PermissionError:  # which needs to be known by the way that leads there
                 todo[:] = before
                 return -1
@@ -345,7 +345,7 @@ class Pinner:
 
     def _step(self, here: int, part: bytes, flags: int, resolve: int) -> int:
         try:
-            step = self._keep(openat2(here, part, _PATH_FLAGS | flags, resolve=resolve))
+            step = self._keep(openat2(here, part, PATH_FLAGS | flags, resolve=resolve))
         except PermissionError:
             if resolve:
                 raise
@@ -365,7 +365,7 @@ class Pinner:
         return root
 
     def _root(self) -> int:
-        return self._keep(os.open("/", _PATH_FLAGS))
+        return self._keep(os.open("/", PATH_FLAGS))
 
     def _text(self, directory: int, part: bytes, link: int) -> bytes | None:
         """What a link says to the target; None where it says nothing and leads somewhere."""

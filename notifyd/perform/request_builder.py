@@ -14,7 +14,7 @@ from typing import Any
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd, proc, unix
-from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
+from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD, PATH_FLAGS
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT
 from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
@@ -27,8 +27,6 @@ from notifyd.target.thread import StoppedThread
 from notifyd.target.view import no_name
 
 __all__ = ["RequestBuilder"]
-
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 
 
 class RequestBuilder:
@@ -296,13 +294,13 @@ class RequestBuilder:
 
     def _start(self, number: int, last: LastComponent) -> int:
         if number == AT_FDCWD:
-            return self._looked(lambda _: os.open("cwd", _PATH_FLAGS, dir_fd=self.directory), None)
+            return self._looked(lambda _: os.open("cwd", PATH_FLAGS, dir_fd=self.directory), None)
         if last == LastComponent.ITSELF and not self.only_looks:
             return self.take(number)
         if number < 0:
             raise TargetFault("no such descriptor", errno.EBADF)
         try:
-            fd = os.open(f"fd/{number}", _PATH_FLAGS, dir_fd=self.directory)
+            fd = os.open(f"fd/{number}", PATH_FLAGS, dir_fd=self.directory)
         except FileNotFoundError as error:
             raise TargetFault("no such descriptor", errno.EBADF) from error
         except OSError as error:

@@ -12,11 +12,12 @@ import os
 import socket
 from collections.abc import Callable
 from functools import cache, partial
-from struct import Struct, iter_unpack
+from struct import iter_unpack
 from typing import TYPE_CHECKING, TypeAlias
 
 from notifyd.errors import CannotPerform, TargetFault, TargetGone
 from notifyd.kernel import arch, pidfd, proc, procmap
+from notifyd.kernel.structs import CMSGHDR, MSGHDR
 from notifyd.perform.call_tracer import CallTracer, Expected, LedRequest, LedResult
 from notifyd.perform.fd_limit import keep_spare
 from notifyd.perform.messages import PLAIN
@@ -42,8 +43,6 @@ Lay: TypeAlias = "Callable[[int], Laid]"
 NEEDED = ("mmap", "madvise", "mseal", "close")
 """The calls that a target makes on the way, which its filter must not answer otherwise."""
 
-_HEADER = Struct("<QI4xQQQQi4x")  # struct msghdr
-_CONTROL = Struct("=Qii")  # struct cmsghdr: length, level, type
 _NAME, _ANCILLARY = 64, 256  # where in a place an address lies, and control data
 _MAX_CONTROL = PLACE - _ANCILLARY
 _KINDS = PLAIN | {
@@ -173,7 +172,7 @@ def _message(
     registers: tuple[int, ...], header: MessageHeader, address: bytes, control: bytes, at: int
 ) -> Laid:
     """The registers and the place of a sendmsg: its pieces stay where they are."""
-    message = _HEADER.pack(
+    message = MSGHDR[8].pack(
         at + _NAME if address else 0, len(address), header.iov, header.iovlen,
         at + _ANCILLARY if control else 0, len(control), 0,
     )  # fmt: skip
@@ -192,9 +191,9 @@ def _control(call: SendTo, header: MessageHeader) -> bytes | None:
     if header.controllen > _MAX_CONTROL:
         return None
     data, at = call.read_field(header.control, header.controllen), 0
-    while at + _CONTROL.size <= len(data):
-        length, level, kind = _CONTROL.unpack_from(data, at)
-        if (level, kind) not in _KINDS or not _CONTROL.size <= length <= len(data) - at:
+    while at + CMSGHDR.size <= len(data):
+        length, level, kind = CMSGHDR.unpack_from(data, at)
+        if (level, kind) not in _KINDS or not CMSGHDR.size <= length <= len(data) - at:
             return None
         at += length + -length % 8
     return data

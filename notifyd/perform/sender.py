@@ -13,25 +13,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from struct import Struct
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import capability, credentials, proc, ptrace
 from notifyd.kernel import socket as raw
+from notifyd.kernel.structs import UCRED
 from notifyd.perform.credentials import shares_user
 
 __all__ = ["POWERS", "Sender", "in_effect", "may_name"]
 
-_ADMIN, _SETUID, _SETGID = (
-    1 << capability.CAPABILITY_NUMBERS[name]
-    for name in ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID")
+_SETUID, _SETGID = (
+    1 << capability.CAPABILITY_NUMBERS[name] for name in ("CAP_SETUID", "CAP_SETGID")
 )
-POWERS = _ADMIN | _SETUID | _SETGID
+POWERS = capability.SYS_ADMIN | _SETUID | _SETGID
 """What has to be in effect while a message is sent in somebody else's name."""
 
-_UCRED = Struct("=iII")  # struct ucred: process, user, group
 _INIT = 1  # a process that every pid namespace has
-_UNCHANGED = 0xFFFFFFFF
+_NO_ID = 0xFFFFFFFF  # (uid_t) -1, which setresuid(2) leaves alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +75,29 @@ class Sender:
             TargetFault: EPERM: it may not, as scm_check_creds() in net/core/scm.c has it. EINVAL.
             CannotPerform: we may not say it for the sender.
         """
-        if len(body) != _UCRED.size:
+        if len(body) != UCRED.size:
             raise TargetFault("credentials of another size", errno.EINVAL)
-        pid, uid, gid = _UCRED.unpack(body)
+        pid, uid, gid = UCRED.unpack(body)
         status = self.status
         user, group = self._mapped(0, uid), self._mapped(1, gid)
         if not self._may(_SETUID, user, status.uid) or not self._may(_SETGID, group, status.gid):
             raise TargetFault("another's user or group id", errno.EPERM)
         own = pid == (status.process_ids or (status.tgid,))[-1]
-        if not own and not (self.capabilities & _ADMIN and len(status.process_ids) == 1):
+        if not own and not (
+            self.capabilities & capability.SYS_ADMIN and len(status.process_ids) == 1
+        ):
             raise TargetFault("another's process id", errno.EPERM)
         if not self.names and not own:
             raise CannotPerform("naming another process needs a supervisor that runs as root")
         named = status.tgid if own else pid
-        return _UCRED.pack(named if self.names else os.getpid(), user, group)
+        return UCRED.pack(named if self.names else os.getpid(), user, group)
 
     def _may(self, power: int, number: int, own: tuple[int, ...]) -> bool:
         return number in own[:3] or bool(self.capabilities & power)
 
     def _mapped(self, which: int, number: int) -> int:
         """An id of the target's user namespace, as it is in ours."""
-        if number == _UNCHANGED:
+        if number == _NO_ID:
             raise TargetFault("no user or group", errno.EINVAL)
         if self.maps is None:
             return number
@@ -136,7 +136,7 @@ def in_effect(powers: int) -> Iterator[None]:
 @cache
 def may_name() -> bool:
     """Whether messages of ours may name other processes: CAP_SYS_ADMIN over our pid namespace."""
-    if not capability.get(0).effective & _ADMIN:
+    if not capability.get(0).effective & capability.SYS_ADMIN:
         return False
     one, other = socket.socketpair()
     with one, other:

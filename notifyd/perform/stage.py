@@ -12,14 +12,13 @@ import os
 from contextlib import ExitStack
 
 from notifyd.kernel import capability, credentials, mounts
+from notifyd.kernel.files import PATH_FLAGS
 
 __all__ = ["Stage"]
 
-_ADMIN = 1 << capability.CAPABILITY_NUMBERS["CAP_SYS_ADMIN"]
 _CHROOT = 1 << capability.CAPABILITY_NUMBERS["CAP_SYS_CHROOT"]
-_NEEDED = _ADMIN | _CHROOT
+_NEEDED = capability.SYS_ADMIN | _CHROOT
 _LINKS = b"links".ljust(200, b"-")  # longer than any part of an address
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 
 
 class Stage:
@@ -102,7 +101,7 @@ class Stage:
         elif os.path.samestat(os.fstat(directory), os.fstat(self._top)):
             return directory
         return self._kept(
-            os.open(name, _PATH_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            os.open(name, PATH_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
         )
 
     def _kept(self, fd: int) -> int:

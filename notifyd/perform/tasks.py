@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from notifyd.kernel import files, mountinfo, proc
-from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC, filesystem
+from notifyd.kernel.files import AT_EACCESS, AT_FDCWD, PROC_SUPER_MAGIC, filesystem
 from notifyd.kernel.limits import PROC_ROOT_INODE
 from notifyd.kernel.openat2 import RESOLVE_NO_XDEV, openat2
 from notifyd.perform.process_context import Selves
@@ -26,7 +26,6 @@ __all__ = ["NeedLook", "NeedSelves", "OwnTask", "ProcAccess", "tells_of_tasks"]
 
 _MAX_PROC_DEPTH = 16  # directories below each other in /proc that are about a task; there are five
 _UP = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_AT_EACCESS = 0x200
 _WANTED = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK}
 # Of /proc/TID: what the kernel opens only for whoever may look into the task, and, all other powers
 # apart, for the task itself. Nothing of it depends later on who opened it, as `pagemap` does.
@@ -171,7 +170,7 @@ class OwnTask:
                 return
             wanted = _WANTED.get(flags & os.O_ACCMODE, os.R_OK | os.W_OK)
             if last not in _LISTS or wanted != os.R_OK:  # fdinfo/N, which all may read
-                files.call("faccessat2", AT_FDCWD, b"%d" % fd, wanted, _AT_EACCESS)
+                files.call("faccessat2", AT_FDCWD, b"%d" % fd, wanted, AT_EACCESS)
             path += b"/" + part
         elif last not in _LISTS:
             return

@@ -13,12 +13,12 @@ from contextlib import ExitStack
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials, namespaces
+from notifyd.kernel.files import PATH_FLAGS
 from notifyd.perform.placement import HelperPlan
 
 __all__ = ["NOWHERE", "Traveller", "powers"]
 
 NOWHERE = "no helper can be where the target is"
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 
 
 def _powers(*names: str) -> int:
@@ -52,7 +52,7 @@ class Traveller:
     def __init__(self, plan: HelperPlan, own: int) -> None:
         self._plan = plan
         self._own = own
-        self._root = os.open("/", _PATH_FLAGS)
+        self._root = os.open("/", PATH_FLAGS)
         # In effect on the way only.
         held = capability.get()
         raised = held.effective | powers(plan) & held.permitted

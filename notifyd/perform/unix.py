@@ -12,13 +12,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from socket import AF_UNIX
-from struct import Struct
 from typing import Any
 
 from notifyd.errors import CannotPerform
 from notifyd.kernel import capability, credentials
 from notifyd.kernel.files import AT_FDCWD
 from notifyd.kernel.statmount import mount_of
+from notifyd.kernel.structs import SA_FAMILY
 from notifyd.perform.performed_call import Moved, selves
 from notifyd.perform.pin import NeedLook, NeedSelves, Pinner
 from notifyd.perform.pinned import Pinned, Unperformable
@@ -34,7 +34,6 @@ CAP_PTRACE_BIT = 1 << capability.CAPABILITY_NUMBERS["CAP_SYS_PTRACE"]
 CAP_PTRACE_BIT |= 1 << capability.CAPABILITY_NUMBERS["CAP_DAC_READ_SEARCH"]
 MAX_PROC_LINKS = 2
 MAX_PATH = 107  # bytes of sockaddr_un.sun_path without its NUL: unix(7)
-_FAMILY = Struct("=H")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ class UnixPlace:
             if self._has_moved(pinner, pinned):
                 raise Moved
             if makes and self._keeps_text(pinned):
-                act(_FAMILY.pack(AF_UNIX) + self.path + b"\0")
+                act(SA_FAMILY.pack(AF_UNIX) + self.path + b"\0")
             else:
                 act(self._address(pinned))
 
@@ -162,7 +161,7 @@ class UnixPlace:
             OSError: as from the kernel.
         """
         sent: list[int] = []
-        path = address[_FAMILY.size :].partition(b"\0")[0]
+        path = address[SA_FAMILY.size :].partition(b"\0")[0]
         here = os.open(".", os.O_PATH | os.O_CLOEXEC)
         try:
             there = replace(self, path=path)
@@ -201,4 +200,4 @@ class UnixPlace:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if pinned.fd != AT_FDCWD:
             os.fchdir(pinned.fd if pinned.name else self.own)
-        return _FAMILY.pack(AF_UNIX) + name + b"\0"
+        return SA_FAMILY.pack(AF_UNIX) + name + b"\0"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notifyd.errors import CannotPerform, StaleCall, TargetFault, TargetGone
@@ -24,11 +23,10 @@ from notifyd.policy.checking import shown, wrong_with
 from notifyd.policy.load import line_in, one_line
 from notifyd.policy.rule import Always, Declaration, Rule
 from notifyd.policy.ruleset import RuleSet, Step
-from notifyd.policy.verdicts import Allow, Ask, Continue, Deny, Verdict
+from notifyd.policy.verdicts import NO_CHANGES, Allow, Ask, Continue, Deny, Verdict
 
 __all__ = ["MAX_TRACEBACK_CHARS", "Decision", "Evaluation", "explain", "shown"]
 
-_NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 MAX_TRACEBACK_CHARS = 4096  # characters of a traceback in an event
 
 
@@ -69,7 +67,7 @@ class Decision(NamedTuple):
         last = self.last
         if last is self or not isinstance(last.verdict, Allow):
             return None
-        changes = last.verdict.changes if last.call is not self.call else _NO_CHANGES
+        changes = last.verdict.changes if last.call is not self.call else NO_CHANGES
         return changes, last.verdict.grant
 
 
@@ -104,7 +102,7 @@ class Evaluation:
         self._ended: Decision | None = None  # what a file said that lets no other one be asked
         self._spoken: Decision | None = None  # what the last file said that had nothing against it
         self._questions: tuple[Decision, ...] = ()
-        self._changes: Mapping[str, Any] = _NO_CHANGES
+        self._changes: Mapping[str, Any] = NO_CHANGES
         self._grants: tuple[str, ...] = ()
         self._broken = False
         self.failure: tuple[str, str] | None = None

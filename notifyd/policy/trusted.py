@@ -21,11 +21,11 @@ from typing import Final, NamedTuple
 
 from notifyd.errors import UsageError
 from notifyd.kernel import proc
+from notifyd.kernel.limits import READ_BYTES
 
 __all__ = ["check_imports", "check_trusted", "open_trusted", "read_trusted"]
 
 MAX_RULE_FILE_BYTES = 1 << 24  # of one file
-_CHUNK_BYTES = 1 << 16  # bytes that are read at once
 MAX_TRUSTED_LINKS = 40  # on one way: path_resolution(7)
 
 _AT: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,7 +49,7 @@ def read_trusted(path: Path | str, *, unmapped: bool = False) -> bytes:
     """
     with open(open_trusted(path, unmapped=unmapped), "rb") as file:
         data = bytearray()
-        while piece := file.read(_CHUNK_BYTES):
+        while piece := file.read(READ_BYTES):
             data += piece
             if len(data) > MAX_RULE_FILE_BYTES:
                 raise UsageError(

@@ -124,7 +124,7 @@ class Allow:
     ) -> None:
         _set(self, "grant", grant)
         _set(self, "final", final)
-        _set(self, "changes", MappingProxyType(changes) if changes else _NO_CHANGES)
+        _set(self, "changes", MappingProxyType(changes) if changes else NO_CHANGES)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a verdict is frozen: {name} cannot be set")
@@ -173,7 +173,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 _set = object.__setattr__
-_NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 Verdict: TypeAlias = Allow | Ask | Deny | Return | Supply | Kill | Continue
 VERDICTS: tuple[type[Verdict], ...] = (Allow, Ask, Deny, Return, Supply, Kill, Continue)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from notifyd.kernel import namespaces, proc
+from notifyd.kernel.limits import MAX_USER_NAMESPACES
 from notifyd.target.digests import Digests
 
 __all__ = ["UNKNOWN_UID", "Caller", "CallerProbe"]
@@ -17,7 +18,6 @@ OURS = ""
 HOST = "host"
 # those that decide what a name or a number means
 CALLER_NAMESPACES = ("mnt", "net", "ipc", "pid", "user")
-MAX_USER_NAMESPACES = 40  # user namespaces in each other; the kernel allows 32: user_namespaces(7)
 _DELETED = b" (deleted)"
 
 

@@ -12,13 +12,13 @@ import stat
 from collections.abc import Callable
 
 from notifyd.errors import RuleError, TargetFault
+from notifyd.kernel.files import PATH_FLAGS
 from notifyd.kernel.openat2 import RESOLVE_CACHED, RESOLVE_IN_ROOT, openat2
 from notifyd.kernel.statmount import mode_of
 from notifyd.target.digests import MAX_HASHED_BYTES, Digests
 
 __all__ = ["known", "read", "without"]
 
-_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _NONE = (errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -72,10 +72,10 @@ def without(error: OSError) -> str | Exception:
 def _pin(tid: int, dirfd: int, path: bytes, cached: int) -> int:
     """An O_PATH descriptor of a file."""
     if not path:
-        return os.open(f"/proc/{tid}/fd/{dirfd}", _PATH_FLAGS)
-    root = os.open(f"/proc/{tid}/root", _PATH_FLAGS)
+        return os.open(f"/proc/{tid}/fd/{dirfd}", PATH_FLAGS)
+    root = os.open(f"/proc/{tid}/root", PATH_FLAGS)
     try:
-        fd = openat2(root, path, _PATH_FLAGS | os.O_NOFOLLOW, resolve=RESOLVE_IN_ROOT | cached)
+        fd = openat2(root, path, PATH_FLAGS | os.O_NOFOLLOW, resolve=RESOLVE_IN_ROOT | cached)
     finally:
         os.close(root)
     if not stat.S_ISLNK(mode_of(fd)):

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from notifyd.errors import CannotPerform, NotifydError, TargetFault
 from notifyd.kernel import statmount
-from notifyd.kernel.files import AT_FDCWD, PROC_SUPER_MAGIC
+from notifyd.kernel.files import AT_FDCWD, NOFOLLOW_FLAGS, PATH_FLAGS, PROC_SUPER_MAGIC
 from notifyd.kernel.openat2 import (
     RESOLVE_CACHED,
     RESOLVE_IN_ROOT,
@@ -34,9 +34,7 @@ from notifyd.target.walk_state import Steps
 MAX_INLINE_WALK_NS = 500_000  # nanoseconds, after which no other walk begins while everybody waits
 MAX_WALK_TRIES = 3  # a walk in the cache also fails when something is mounted anywhere meanwhile
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_PLAIN = os.O_PATH | os.O_CLOEXEC
 _Key: TypeAlias = tuple[int, bytes, bool, bool]  # descriptor, text, to be followed, rooted
-_ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class WouldBlock(BaseException):
@@ -141,7 +139,7 @@ class _Resolution:
 
     def run(self, dirfd: int, pathname: bytes, follow: bool, rooted: bool = False) -> bytes:
         # By the thread's number each time: the caller asks afterwards whether it is still its own.
-        self._root = root = os.open(f"/proc/{self._tid}/root", _PLAIN)
+        self._root = root = os.open(f"/proc/{self._tid}/root", PATH_FLAGS)
         start = -1
         try:
             self._view = View(self._tid, root, self._flags, self._is_local)
@@ -162,9 +160,9 @@ class _Resolution:
 
     def _start(self, dirfd: int) -> int:
         if dirfd == AT_FDCWD:
-            return os.open(f"/proc/{self._tid}/cwd", _PLAIN)
+            return os.open(f"/proc/{self._tid}/cwd", PATH_FLAGS)
         try:
-            return os.open(f"/proc/{self._tid}/fd/{dirfd}", _PLAIN)
+            return os.open(f"/proc/{self._tid}/fd/{dirfd}", PATH_FLAGS)
         except FileNotFoundError:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
 
@@ -196,7 +194,7 @@ class _Resolution:
             return self._view.long_name(fd)
 
     def _walk(self, start: int, path: bytes, follow: bool) -> bytes:
-        flags = _PLAIN if follow else _ANY
+        flags = PATH_FLAGS if follow else NOFOLLOW_FLAGS
         where = None
         # From a descriptor the kernel's `..` stops at our root, and absolute links begin there.
         free = start == self._root or self._view.ours
@@ -281,7 +279,7 @@ class _Resolution:
         finally:
             steps.close()
 
-    def _open(self, start: int, path: bytes, resolve: int, flags: int = _ANY) -> int:
+    def _open(self, start: int, path: bytes, resolve: int, flags: int = NOFOLLOW_FLAGS) -> int:
         within = RESOLVE_IN_ROOT if start == self._root else 0
         try:
             return openat2(start, path, flags, 0, within | self._flags | resolve)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 
 from notifyd.errors import CannotPerform
-from notifyd.kernel.files import PROC_SUPER_MAGIC
+from notifyd.kernel.files import PATH_FLAGS, PROC_SUPER_MAGIC
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from notifyd.target.view import View, no_name
 
@@ -20,7 +20,6 @@ __all__ = ["Rooted"]
 
 MAX_ROOTED_LINKS = 40  # as the kernel: path_resolution(7)
 _LIMITS = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-_PLAIN = os.O_PATH | os.O_CLOEXEC
 
 
 class Rooted:
@@ -101,7 +100,7 @@ class Rooted:
 
     def _open(self, path: bytes, flags: int) -> int:
         try:
-            return openat2(self._start, path, _PLAIN | flags, 0, _LIMITS | self._cached)
+            return openat2(self._start, path, PATH_FLAGS | flags, 0, _LIMITS | self._cached)
         except OSError as error:
             if error.errno == errno.EINVAL and self._cached:  # no RESOLVE_CACHED before Linux 5.12
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 
 from notifyd.kernel import proc, statmount
-from notifyd.kernel.files import PROC_SUPER_MAGIC
+from notifyd.kernel.files import NOFOLLOW_FLAGS, PROC_SUPER_MAGIC
 from notifyd.kernel.limits import MAX_LINKS, PROC_ROOT_INODE
 from notifyd.kernel.openat2 import openat2
 from notifyd.kernel.strides import FD_LIMIT_ERRNOS, Strides
@@ -23,7 +23,6 @@ __all__ = ["MAX_INLINE_STEPS", "Stepwise", "WalkTooLong", "must_wait", "parts_of
 
 MAX_INLINE_STEPS = 48  # steps while everybody waits: some 10 us each
 COMPONENTS_PER_STEP = 128  # components that cost as much as a step by themselves
-_ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class WalkTooLong(Exception):
@@ -129,7 +128,7 @@ class Stepwise:
     def _step(self, part: bytes) -> int:
         """Open a component, itself; -1 if it is not there."""
         try:
-            return openat2(self._steps.here, part, _ANY, 0, self._cached)
+            return openat2(self._steps.here, part, NOFOLLOW_FLAGS, 0, self._cached)
         except OSError as error:
             if must_wait(error, self._cached) or error.errno in FD_LIMIT_ERRNOS:
                 raise
@@ -142,7 +141,7 @@ class Stepwise:
         up beyond the link.
         """
         try:
-            found = os.open(part, _ANY & ~os.O_NOFOLLOW, dir_fd=self._steps.here)
+            found = os.open(part, NOFOLLOW_FLAGS & ~os.O_NOFOLLOW, dir_fd=self._steps.here)
         except OSError as error:
             if error.errno in FD_LIMIT_ERRNOS:
                 raise

@@ -9,10 +9,10 @@ from pathlib import PurePath
 from struct import Struct
 
 from notifyd.kernel.socket import SockAddr
+from notifyd.kernel.structs import SA_FAMILY
 
 __all__ = ["as_bytes", "as_sockaddr", "unix_sockaddr"]
 
-_FAMILY = Struct("=H")
 _INET = Struct("!H4s8x")
 _INET6 = Struct("!HI16s4x")
 _NETLINK = Struct("=2xII")
@@ -52,14 +52,14 @@ def as_sockaddr(value: object) -> bytes:
         name = os.fsencode(rest)
         return unix_sockaddr(b"\0" + name[1:] if name.startswith(b"@") else name)
     if kind == "netlink":
-        return _FAMILY.pack(socket.AF_NETLINK) + _NETLINK.pack(int(rest or 0), 0)
+        return SA_FAMILY.pack(socket.AF_NETLINK) + _NETLINK.pack(int(rest or 0), 0)
     return _internet(value)
 
 
 def unix_sockaddr(name: bytes) -> bytes:
     """The address of a path, of an abstract name (a NUL first), or of nothing."""
     end = b"\0" if name and not name.startswith(b"\0") else b""
-    return _FAMILY.pack(socket.AF_UNIX) + name + end
+    return SA_FAMILY.pack(socket.AF_UNIX) + name + end
 
 
 def _internet(text: str) -> bytes:
@@ -70,5 +70,5 @@ def _internet(text: str) -> bytes:
     except ValueError as error:
         raise TypeError(f"{text!r} is no socket address: write 192.0.2.1:80 or [::1]:80") from error
     if address.version == 4:
-        return _FAMILY.pack(socket.AF_INET) + _INET.pack(number, address.packed)
-    return _FAMILY.pack(socket.AF_INET6) + _INET6.pack(number, 0, address.packed)
+        return SA_FAMILY.pack(socket.AF_INET) + _INET.pack(number, address.packed)
+    return SA_FAMILY.pack(socket.AF_INET6) + _INET6.pack(number, 0, address.packed)

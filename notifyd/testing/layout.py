@@ -6,10 +6,12 @@ The inverse of `notifyd.policy.sources` and of what the fields decode. Knows not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from struct import Struct, pack
+from struct import pack
 from typing import Any
 
 from notifyd.kernel.arch import Arch
+from notifyd.kernel.limits import MASK64
+from notifyd.kernel.structs import MMSGHDR_BYTES, MSGHDR
 from notifyd.policy import fields as kinds
 from notifyd.policy import sources
 from notifyd.policy.address import SocketAddress
@@ -26,9 +28,6 @@ __all__ = ["Layout", "has_place"]
 FIRST_ADDRESS = 0x1000_0000
 PIECE_DISTANCE = 0x10_0000  # bytes between two pieces, so that reading beyond one is a fault
 STRUCT = 256  # bytes of a struct or of socketcall's words; the largest is struct clone_args
-_HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
-_STRIDE = {8: 64, 4: 32}  # struct mmsghdr
-_MASK64 = (1 << 64) - 1
 
 
 def has_place(variant: Variant, values: Mapping[str, Any]) -> bool:
@@ -166,11 +165,11 @@ class Layout:
 
     def _headers(self, headers: Iterable[MessageHeader]) -> int:
         packed = [
-            _HEADER[self._word]
+            MSGHDR[self._word]
             .pack(
                 one.name, one.namelen, one.iov, one.iovlen, one.control, one.controllen, one.flags
             )
-            .ljust(_STRIDE[self._word], b"\0")
+            .ljust(MMSGHDR_BYTES[self._word], b"\0")
             for one in headers
         ]
         self._also("count", len(packed))
@@ -186,7 +185,7 @@ def _number(field: kinds.Int, value: Any) -> int:
         raise TypeError(f"{field.name}={value!r}: give a number")
     if not -(1 << width - 1) <= value < 1 << width:
         raise TypeError(f"{field.name}={value!r} does not fit into {width} bits")
-    return value & (1 << width) - 1 & _MASK64
+    return value & (1 << width) - 1 & MASK64
 
 
 def _device(major: int, minor: int) -> int:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from notifyd.bpf.program import MAX_INSTRUCTIONS, Instruction, Program
+from notifyd.bpf.program import Instruction, Program
 from notifyd.errors import FilterError
+from notifyd.kernel.limits import BPF_MAXINSNS
 
 RETURN = Instruction(6, 0, 0, 0x7FFF0000)
 
@@ -26,7 +27,7 @@ def test_bytes_that_are_no_program(raw):
 
 def test_the_kernel_s_limit_on_the_length(kernel_takes):
     """The longest program is one that the kernel takes; one more is an error with a remedy."""
-    longest = Program((RETURN,) * MAX_INSTRUCTIONS)
+    longest = Program((RETURN,) * BPF_MAXINSNS)
     assert kernel_takes([longest]) == [True]
     with pytest.raises(FilterError, match=r"4097 instructions.*fewer"):
-        Program((RETURN,) * (MAX_INSTRUCTIONS + 1))
+        Program((RETURN,) * (BPF_MAXINSNS + 1))

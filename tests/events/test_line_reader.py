@@ -34,7 +34,7 @@ finally:
 def bounds(monkeypatch):
     """Smaller ones, so that few bytes are many."""
     monkeypatch.setattr(line_reader, "MAX_LINE_BYTES", 8)
-    monkeypatch.setattr(line_reader, "_CHUNK", 3)
+    monkeypatch.setattr(line_reader, "READ_BYTES", 3)
 
 
 @pytest.mark.usefixtures("bounds")

@@ -6,6 +6,7 @@ to libseccomp. Knows nothing of rules.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,6 @@ __all__ = [
     "strictness",
 ]
 
-_EPERM = 1  # runtime-spec: errnoRet is EPERM where it is left out
 _TRACE = 0x7FF0_0000  # SECCOMP_RET_TRACE; the message is its low half
 _LAST = (1 << 64) - 1
 
@@ -68,11 +68,11 @@ class EntryMeaning:
 
 
 def action_of(act: Act, number: int | None) -> Action:
-    """The kernel's value for an action and its `errnoRet`."""
+    """The kernel's value for an action and its `errnoRet`: EPERM where that is left out."""
     if act is Act.ERRNO:
-        return errno_action(_EPERM if number is None else number)
+        return errno_action(errno.EPERM if number is None else number)
     if act is Act.TRACE:
-        return Action(_TRACE | (_EPERM if number is None else number))
+        return Action(_TRACE | (errno.EPERM if number is None else number))
     return _PLAIN[act]
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from notifyd.bpf import plain_json
 from notifyd.errors import UsageError
+from notifyd.kernel.limits import MAX_ERRNO
 
 __all__ = [
     "ARCH_NAMES",
@@ -86,7 +87,7 @@ class Op(enum.Enum):
     NOT_EQUAL = "SCMP_CMP_NE"
 
 
-_Errno = Annotated[int, msgspec.Meta(ge=0, le=4095)]
+_Errno = Annotated[int, msgspec.Meta(ge=0, le=MAX_ERRNO)]
 _Register = Annotated[int, msgspec.Meta(ge=0)]  # and 64 bits, which msgspec cannot say
 
 
@@ -201,7 +202,7 @@ def _errno(text: str | None, number: int | None) -> int | None:
     if not text:
         return number
     if text.isdecimal() and text.isascii():
-        return int(text) if len(text) < 5 and int(text) <= 4095 else None
+        return int(text) if len(text) < 5 and int(text) <= MAX_ERRNO else None
     found = getattr(errno, text, None) if text.startswith("E") else None
     return found if isinstance(found, int) else None
 

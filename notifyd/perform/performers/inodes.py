@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import files
-from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD, STATX_SIZE
+from notifyd.kernel.files import AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, STATFS_SIZE, STATX_SIZE
 from notifyd.perform import layouts
 from notifyd.perform.helper_request import Arg, ArgumentUse, HelperReply, LastComponent, Slot
 from notifyd.perform.performers.performer import Performer, PreparedCall, at, path
@@ -35,13 +35,11 @@ __all__ = ["INODE_PERFORMERS"]
 
 AT_NO_AUTOMOUNT = 0x800
 AT_SYNC = 0x6000  # AT_STATX_SYNC_TYPE
-AT_EACCESS = 0x200
 XATTR_MAX = 65536  # bytes of a value, and of a list of names: limits.h
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_ARGS_SIZE = 16  # bytes of struct xattr_args
 XATTR_ARGS_MAX = 4096  # a page
 READLINK_MAX = 4096
-STATFS_SIZE = 120
 STATFS64_SIZE = 84  # bytes of i386's struct statfs64, which its calls are told
 _OPEN_ONLY = ("listxattr", "removexattr")  # of an empty path AT_FDCWD: EBADF, as O_PATH gets it
 UTIME_OMIT = 0x3FFFFFFE.to_bytes(8, "little")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel.files import AT_EMPTY_PATH, AT_FDCWD
+from notifyd.kernel.mounts import MNT_EXPIRE, MS_BIND, MS_REMOUNT, UMOUNT_NOFOLLOW
 from notifyd.perform.helper_request import Arg, ArgumentUse, HelperReply, LastComponent, Slot
 from notifyd.perform.performers.performer import Performer, PreparedCall, path
 from notifyd.perform.request_builder import RequestBuilder
@@ -25,7 +26,7 @@ from notifyd.policy.operations.attributes import AT_SYMLINK_NOFOLLOW
 __all__ = ["MACHINE_PERFORMERS"]
 
 DATA_MAX = 4096  # bytes of mount(2)'s options: one page
-MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
+MS_MOVE = 0x2000
 MS_NOUSER = 1 << 31  # which path_mount() in Linux refuses before it looks at the source
 MS_PROPAGATION = 0x1E0000  # MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
@@ -38,7 +39,6 @@ PATHLESS = frozenset(
     b"binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs hugetlbfs mqueue "
     b"nsfs proc pstore ramfs securityfs selinuxfs sysfs tmpfs tracefs".split()
 )
-MNT_EXPIRE, UMOUNT_NOFOLLOW = 4, 8
 FSPICK_CLOEXEC, FSPICK_SYMLINK_NOFOLLOW, FSPICK_EMPTY_PATH = 1, 2, 8
 SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0, which a size of 0 means: sched_setattr(2)
 TIMEX_SIZE = 208  # bytes of struct timex, where a word has 8

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from struct import Struct
 from types import MappingProxyType
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import files
-from notifyd.kernel.files import AT_EMPTY_PATH, KNOWN_OPEN_FLAGS
+from notifyd.kernel.files import AT_EMPTY_PATH, KNOWN_OPEN_FLAGS, TMPFILE_BIT
+from notifyd.kernel.structs import OPEN_HOW
 from notifyd.perform.helper_request import ArgumentUse, LastComponent, Slot
 from notifyd.perform.performers.performer import Performer, PreparedCall, at
 from notifyd.perform.request_builder import RequestBuilder
@@ -24,11 +24,9 @@ from notifyd.policy.operations import (
     Symlink,
     Unlink,
 )
-from notifyd.policy.operations.opening import TMPFILE_BIT
 
 __all__ = ["NAMING_PERFORMERS"]
 
-HOW = Struct("=QQQ")  # struct open_how: flags, mode, resolve
 HOW_MAX = 4096  # bytes of it: a page
 
 
@@ -53,8 +51,12 @@ def _check_how(builder: RequestBuilder, how: tuple[int, int, int]) -> None:
     address, size = builder.call.args[2:4]
     if size > HOW_MAX:
         raise TargetFault("a struct open_how of that size", errno.E2BIG)
-    rest = builder.call.read(address + HOW.size, size - HOW.size) if size > HOW.size else b""
-    _refused_by_kernel("openat2", HOW.pack(*how) + rest, size)
+    rest = (
+        builder.call.read(address + OPEN_HOW.size, size - OPEN_HOW.size)
+        if size > OPEN_HOW.size
+        else b""
+    )
+    _refused_by_kernel("openat2", OPEN_HOW.pack(*how) + rest, size)
 
 
 def _refused_by_kernel(call: str, *args: int | bytes) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from notifyd.errors import CannotPerform, TargetFault
+from notifyd.kernel.socket import NOSIGNAL
 from notifyd.perform.helper_request import Arg
 from notifyd.perform.messages import copy_messages, has_rights, message_flags
 from notifyd.perform.performers.performer import ByThread, Performer, PreparedCall
@@ -25,7 +26,6 @@ from notifyd.policy.operations import Bind, Connect, SendTo
 __all__ = ["SOCKET_PERFORMERS"]
 
 MAX_SENT_BYTES = 1 << 16  # of a message that a helper sends; UDP has none that are longer
-_NOSIGNAL = int(socket.MSG_NOSIGNAL)
 
 
 def _connect(builder: RequestBuilder) -> PreparedCall:
@@ -69,7 +69,7 @@ def _send(builder: RequestBuilder) -> PreparedCall:
     if len(data) + len(message.control) > MAX_SENT_BYTES or has_rights(message.control):
         raise ByThread
     flags = message_flags(call, taken.fd)
-    taken.pipe = not call.flags & _NOSIGNAL
+    taken.pipe = not call.flags & NOSIGNAL
     to: Arg = message.address if message.address is not None else 0
     return PreparedCall("sendmsg", (own, flags, to, message.control, data))
 

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from notifyd.kernel.files import AT_FDCWD
+from notifyd.kernel.mounts import MNT_EXPIRE, MS_BIND, MS_REMOUNT
 from notifyd.policy.bound import BoundCall
 from notifyd.policy.call import Call
 from notifyd.policy.fields import Address, DirFd, Enum, Fd, Flags, Int, Path, Pathname, Text
@@ -17,10 +18,6 @@ from notifyd.policy.operations.layouts import BoundedText, MaybePathname, PathIf
 from notifyd.policy.sources import Low, Mem, call
 
 __all__ = ["Chroot", "Mount", "PivotRoot", "Umount"]
-
-MS_BIND = names.MOUNT_FLAGS["MS_BIND"]
-MS_REMOUNT = names.MOUNT_FLAGS["MS_REMOUNT"]
-MNT_EXPIRE = names.UMOUNT_FLAGS["MNT_EXPIRE"]
 
 _STEP_FLAGS = {
     "fsopen": names.FSOPEN_FLAGS,

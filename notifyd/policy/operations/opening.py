@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notifyd.kernel.files import TMPFILE_BIT
 from notifyd.kernel.limits import PATH_MAX
 from notifyd.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS
 from notifyd.policy.bound import BoundCall
@@ -28,7 +29,6 @@ O_CREAT = OPEN_FLAGS["O_CREAT"]
 O_EXCL = OPEN_FLAGS["O_EXCL"]
 O_TRUNC = OPEN_FLAGS["O_TRUNC"]
 O_PATH = OPEN_FLAGS["O_PATH"]
-TMPFILE_BIT = 0o20000000  # __O_TMPFILE, of which O_TMPFILE adds O_DIRECTORY
 AT_SYMLINK_FOLLOW = 0x400
 
 

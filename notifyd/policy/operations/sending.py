@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from notifyd.errors import TargetFault
+from notifyd.kernel.structs import MMSGHDR_BYTES, MSGHDR
 from notifyd.policy.address import MAX_ADDRESS, copy_address
 from notifyd.policy.bound import BoundCall, Variant
 from notifyd.policy.fields import Address, Fd, Field, Flags, Int
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MessageHeader", "SendTo"]
 
 MAX_MESSAGES = 64  # of one sendmmsg(2), which may send fewer than it was given: all others wait
-_HEADER = {8: Struct("<QI4xQQQQI4x"), 4: Struct("<7I")}  # struct msghdr, by the target's word
 _SOMEWHERE = (1 << 64) - 1  # a destination of which registers do not say whether it is given
-_STRIDE = {8: 64, 4: 32}  # bytes of struct mmsghdr: the header, and what was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +63,13 @@ class Headers(Field[tuple[MessageHeader, ...]]):
     def decode(self, call: BoundCall, raw: int) -> tuple[MessageHeader, ...]:
         values: Any = call
         word = call.word_size
-        header = _HEADER[word]
+        header = MSGHDR[word]
         if "count" in call.variant.sources:
             count = min(values.count, MAX_MESSAGES)
-            data = _as_many(call, raw, _STRIDE[word], count)
+            data = _as_many(call, raw, MMSGHDR_BYTES[word], count)
             return tuple(
                 MessageHeader(*header.unpack_from(data, at))
-                for at in range(0, len(data), _STRIDE[word])
+                for at in range(0, len(data), MMSGHDR_BYTES[word])
             )
         if self.name in call.variant.sources:
             return (MessageHeader(*header.unpack(call.read_field(raw, header.size))),)
