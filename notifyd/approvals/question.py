@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import enum
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Answer", "Person", "Question", "QuestionState", "Resolution", "Scope", "Subject"]
+__all__ = [
+    "Answer",
+    "Person",
+    "Question",
+    "QuestionState",
+    "Resolution",
+    "Scope",
+    "Subject",
+    "user_name",
+]
 
 MAX_ANSWER_MINUTES = 525_600  # a year
 MAX_REASON_CHARS = 1000  # characters of the reason for an answer
@@ -129,6 +139,14 @@ class Person:
 
     def __str__(self) -> str:
         return f"{self.name} by {self.face}"
+
+
+def user_name(uid: int) -> str:
+    """What the system calls a user; `uid N` where it has no name for them."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 @dataclass(frozen=True, slots=True)

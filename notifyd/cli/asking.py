@@ -7,7 +7,6 @@ question waits until it is in front. A program that paints the screen finds it a
 
 from __future__ import annotations
 
-import getpass
 import os
 import termios
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from notifyd.approvals.question import Answer, Person, Question
+from notifyd.approvals.question import Answer, Person, Question, user_name
 from notifyd.cli.answers import FLUSH_DELAY_S, QUESTION_PAUSE_S, Choices, TypedAnswer
 from notifyd.cli.terminal_modes import lines, read_line
 from notifyd.errors import UsageError
@@ -46,7 +45,7 @@ class Terminal:
         self._paints = False
         self._fd = os.open("/dev/tty", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         self._interrupted = trio.Event()
-        self._person = Person(getpass.getuser(), os.getuid(), "terminal", os.ttyname(self._fd))
+        self._person = Person(user_name(os.getuid()), os.getuid(), "terminal", os.ttyname(self._fd))
 
     def __enter__(self) -> Terminal:
         return self

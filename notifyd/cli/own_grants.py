@@ -5,10 +5,11 @@ No daemon is asked: the database is the user's own.
 
 from __future__ import annotations
 
-import getpass
+import os
 import time
 
 from notifyd.approvals.answer_cache import StoredAnswer
+from notifyd.approvals.question import user_name
 from notifyd.approvals.store import Store, user_path
 from notifyd.daemon.answering import grant_view
 from notifyd.daemon.approval_messages import GrantView
@@ -36,7 +37,7 @@ def revoke_own(number: int) -> GrantView:
     with Store(user_path()) as store:
         for one in _holding(store):
             if one.id == number:
-                store.revoke(number, getpass.getuser(), time.time())
+                store.revoke(number, user_name(os.getuid()), time.time())
                 return grant_view(one)
     raise UsageError(f"no grant {number} of yours holds: see `notifyd ctl grants --own`")
 

@@ -56,7 +56,7 @@ class Control:
         try:
             return protocol.parse_reply(line, protocol.command_of(request))
         except PeerError as error:
-            raise UsageError(f"what answers is no notifyd of this version: {error}") from error
+            raise UsageError(f"what answers is not a notifyd of this version: {error}") from error
 
     async def line(self) -> bytes:
         """The next line, without its newline. Waits for ever.

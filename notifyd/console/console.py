@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import trio
 
+from notifyd.approvals.question import user_name
 from notifyd.console.api import WebContext
 from notifyd.console.app import make_app
 from notifyd.console.hub import Hub
 from notifyd.console.listening import ListenAddress, listening
-from notifyd.console.login import name_of, serve_logins
+from notifyd.console.login import serve_logins
 from notifyd.console.server import serve_http
 from notifyd.console.sessions import Sessions
 from notifyd.console.stream import Streams
@@ -88,7 +89,7 @@ async def _live(
             nursery.start_soon(serve_http, web, make_app(queue, names))
             nursery.start_soon(serve_logins, logins, sessions, url, told, settings.users)
             page = settings.listen.path or settings.listen.page(port)
-            ready(page, lambda: url(sessions.mint(os.geteuid(), name_of(os.geteuid()))))
+            ready(page, lambda: url(sessions.mint(os.geteuid(), user_name(os.geteuid()))))
             async for _ in signals:
                 break
             nursery.cancel_scope.cancel()

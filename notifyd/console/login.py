@@ -8,20 +8,20 @@ whether they may decide is the daemon's to say.
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 import msgspec
 
+from notifyd.approvals.question import user_name
 from notifyd.console.sessions import TOKEN_LASTS, Sessions
 from notifyd.daemon.line_reader import LineReader
 from notifyd.errors import PeerError, UsageError
 from notifyd.intake.arrival import Peer
 from notifyd.intake.reception import MESSAGE_TIMEOUT_S, reception, send_all
 
-__all__ = ["LoginReply", "LoginRequest", "ask_console", "login_socket", "name_of", "serve_logins"]
+__all__ = ["LoginReply", "LoginRequest", "ask_console", "login_socket", "serve_logins"]
 
 NAME = "console.sock"
 _MAX_ANSWER_BYTES = 1 << 16  # bytes of an answer
@@ -69,14 +69,6 @@ def login_socket(control: str, environ: Mapping[str, str], *, making: bool) -> s
     return own if folder and not os.path.exists(beside) and os.path.exists(own) else beside
 
 
-def name_of(uid: int) -> str:
-    """The name of a user, or its number."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
 async def serve_logins(
     server: socket.socket,
     sessions: Sessions,
@@ -103,7 +95,7 @@ async def serve_logins(
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PeerError(f"not understood: {error}") from error
         if entry.want == "login":
-            answer = LoginReply(url(sessions.mint(peer.uid, name_of(peer.uid))), TOKEN_LASTS)
+            answer = LoginReply(url(sessions.mint(peer.uid, user_name(peer.uid))), TOKEN_LASTS)
         else:
             answer = LoginReply(ended=sessions.end_all(peer.uid))
         told(f"{entry.want} asked for by {peer}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pwd
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -13,7 +12,7 @@ import trio
 
 from notifyd.approvals.answer_cache import StoredAnswer
 from notifyd.approvals.history import HistoryFilter
-from notifyd.approvals.question import Answer, Person, Scope
+from notifyd.approvals.question import Answer, Person, Scope, user_name
 from notifyd.daemon import approval_messages as messages
 from notifyd.daemon import protocol
 from notifyd.daemon.daemon import Daemon
@@ -108,11 +107,7 @@ def person_of(peer: Peer, on_behalf: messages.ActingFor | None) -> Person:
         uid = peer.uid if on_behalf.uid is None else on_behalf.uid
         name, place = printable(on_behalf.name), printable(on_behalf.place)
         return Person(name, uid, on_behalf.face, place)
-    try:
-        name = pwd.getpwuid(peer.uid).pw_name
-    except KeyError:
-        name = f"uid {peer.uid}"
-    return Person(name, peer.uid, "ctl", f"pid {peer.pid}")
+    return Person(user_name(peer.uid), peer.uid, "ctl", f"pid {peer.pid}")
 
 
 def grant_view(grant: StoredAnswer) -> messages.GrantView:

@@ -7,6 +7,7 @@ how wide the argument is (for the filter) and how it is written into an event.
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Generic, Self, TypeVar, overload
@@ -21,7 +22,7 @@ from notifyd.policy.sources import Reg
 T = TypeVar("T")
 
 
-class Field(Generic[T]):
+class Field(ABC, Generic[T]):
     """One argument of an operation.
 
     Attributes:
@@ -72,9 +73,9 @@ class Field(Generic[T]):
         seen[name] = value
         return value
 
+    @abstractmethod
     def decode(self, call: BoundCall, raw: int) -> T:
         """The value as a rule sees it, from the raw unsigned argument."""
-        raise NotImplementedError
 
     def render(self, call: BoundCall) -> Any:
         """The value as it stands in an event: a number, a text, or a list of texts."""

@@ -61,6 +61,22 @@ class Sitting:
             if select.select([self.terminal], [], [], 0.1)[0]:
                 self._read()
 
+    def until_the_command_ends(self) -> None:
+        """Wait until notifyd has no child with its command line."""
+        end = time.monotonic() + PATIENCE
+        command = f"{sys.executable}\0-c\0".encode()  # what notifyd has for itself is `-m`
+        while any(line.startswith(command) for line in self._children()):
+            assert time.monotonic() < end, self.seen
+            time.sleep(0.01)
+
+    def _children(self) -> list[bytes]:
+        lines = []
+        with contextlib.suppress(OSError):  # one has gone meanwhile
+            for children in Path(f"/proc/{self.pid}/task").glob("*/children"):
+                pids = children.read_text().split()
+                lines += [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
+        return lines
+
     def type(self, text: str) -> None:
         """Type."""
         os.write(self.terminal, text.encode())
@@ -113,7 +129,7 @@ def test_the_database_outlives_what_is_written(sit, server, tmp_path):
         other.execute("BEGIN IMMEDIATE")  # others wait
         sitting.type("n\n")
         sitting.until("refused 13")
-        time.sleep(0.5)  # for notifyd to see that the command has ended
+        sitting.until_the_command_ends()
         other.execute("COMMIT")
         assert sitting.end() == 0
         assert other.execute("SELECT state FROM question").fetchall() == [("refused",)]

@@ -1,5 +1,6 @@
 """`notifyd ctl` about questions: tables, JSON, answers, and asking at a real terminal."""
 
+import fcntl
 import json
 import os
 import pty
@@ -155,6 +156,16 @@ class Terminal:
         """Press keys."""
         os.write(self.fd, keys.encode())
 
+    async def takes_all(self) -> None:
+        """Wait until no key that was pressed is left in the terminal."""
+        other = os.open(f"/proc/{self.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
+        try:
+            with trio.fail_after(20):
+                while any(fcntl.ioctl(other, termios.FIONREAD, bytes(4))):
+                    await trio.sleep(0.01)
+        finally:
+            os.close(other)
+
     async def ends(self) -> int:
         """Wait until it has ended; its status."""
         while True:
@@ -178,7 +189,7 @@ def test_watch(live):
         before = terminal.modes()
         await terminal.reads("waiting for questions; q quits")
         terminal.types("y\ry\ry")  # before there is a question: no answer to it
-        await trio.sleep(0.2)
+        await terminal.takes_all()
         ground.call("web", b"nn")
         shown = await terminal.reads("? for help] ")
         assert "question 1 of web, 0s ago" in shown
