@@ -19,15 +19,7 @@ from notifyd.daemon.protocol import (
 from notifyd.events.counters import duration
 from notifyd.events.sanitize import printable
 
-__all__ = [
-    "MAX_CELL_CHARS",
-    "detached",
-    "killed",
-    "reloaded",
-    "rules_table",
-    "status_table",
-    "workloads_table",
-]
+__all__ = ["detached", "killed", "reloaded", "rules_table", "status_table", "workloads_table"]
 
 MAX_CELL_CHARS = 40  # characters of one text in a table
 _ID = 256  # as long as ids get: `kill` and `detach` want all of it, and containers' have 64

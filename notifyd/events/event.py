@@ -41,7 +41,7 @@ _CALL = {
     "syscall": "the system call, as `openat`",
     "arch": "whose entry was used: `x86_64`, `i386` or `aarch64`",
     "args": "the arguments that were decoded: flags by name, paths and addresses as text",
-    "verdict": " or ".join(f"`{verdict.kind}`" for verdict in VERDICTS),
+    "verdict": ", ".join(f"`{verdict.kind}`" for verdict in VERDICTS),
     "how": "`continued` by the kernel, `performed` by notifyd, `verified` (executed by the kernel, "
     "and compared with what the rule saw), `answered`, or the target `gone`",
     "errno": "what the target got, by name; `E524` where the number has none",

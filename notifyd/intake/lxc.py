@@ -27,14 +27,7 @@ from notifyd.intake.reception import hang_up, our_fault
 from notifyd.kernel import unix
 from notifyd.threads import start_thread
 
-__all__ = [
-    "ANSWER_WITHIN",
-    "FIRST_WITHIN",
-    "LXC",
-    "MAX_LXC_CONNECTIONS",
-    "MAX_PER_UID",
-    "serve_lxc",
-]
+__all__ = ["ANSWER_WITHIN", "FIRST_WITHIN", "MAX_LXC_CONNECTIONS", "MAX_PER_UID", "serve_lxc"]
 
 LXC = ArrivalKind("lxc")
 MAX_LXC_CONNECTIONS = 512  # two descriptors each while a request waits

@@ -13,16 +13,7 @@ from notifyd.kernel.libc import LIBC, fail
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "CAPABILITY_NUMBERS",
-    "CAPABILITY_VERSION_3",
-    "NAMES",
-    "SYS_ADMIN",
-    "Capabilities",
-    "get",
-    "has",
-    "names_of",
-]
+__all__ = ["CAPABILITY_NUMBERS", "NAMES", "Capabilities", "get", "has", "names_of"]
 
 # In the order of linux/capability.h, from 0 on. A new one goes to the end.
 _SHORT = """

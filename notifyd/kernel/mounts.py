@@ -10,17 +10,7 @@ import os
 from notifyd.kernel import files
 from notifyd.kernel.credentials import unshare
 
-__all__ = [
-    "MNT_EXPIRE",
-    "MS_BIND",
-    "MS_REMOUNT",
-    "UMOUNT_NOFOLLOW",
-    "attach",
-    "copy",
-    "new",
-    "new_tmpfs",
-    "part",
-]
+__all__ = ["attach", "copy", "new", "new_tmpfs", "part"]
 
 CLONE_NEWNS = 0x20000
 MS_REMOUNT, MS_BIND = 0x20, 0x1000  # mount(2)
