@@ -7,9 +7,9 @@ import sys
 from functools import partial
 
 from notifyd.cli import main
-from notifyd.daemon import intake
+from notifyd.intake import protocols
 from notifyd.intake.lxc import serve_lxc
 
 if __name__ == "__main__":
-    intake.serve_lxc = partial(serve_lxc, answer_within=1.0)
+    protocols.serve_lxc = partial(serve_lxc, answer_within=1.0)
     main(sys.argv[1:])

@@ -194,4 +194,5 @@ class SendTo(Watching):
     @property
     def carries_control(self) -> bool:
         """Whether there is ancillary data, such as descriptors."""
-        return any(header.control and header.controllen for header in self.headers)
+        # By the length alone, as sendmsg(2) has it: an address of 0 is EFAULT then.
+        return any(header.controllen for header in self.headers)
