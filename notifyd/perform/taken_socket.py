@@ -63,8 +63,8 @@ class TakenSocket:
 
     @property
     def connects_quickly(self) -> bool:
-        """The same of connect(2)."""
-        return self.is_plain and (not self.is_stream or self.never_waits)
+        """The same of connect(2). No stream's: who has the socket too could clear O_NONBLOCK."""
+        return self.is_plain and not self.is_stream
 
     def sends_quickly(self, flags: int) -> bool:
         """The same of sending one message with MSG_DONTWAIT, where all or nothing is sent.

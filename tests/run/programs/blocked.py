@@ -2,9 +2,12 @@
 
     blocked.py MODE PORT
 
-MODE: killed, signalled, crowd. Where the queue of PORT is full, a connection stays in SYN_SENT.
+MODE: killed, signalled, toggled, crowd. Where the queue of PORT is full, a connection stays in
+SYN_SENT.
 """
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -66,6 +69,35 @@ elif MODE == "signalled":
         print("interrupted")
     until(lambda: not begun())
     print("gone")
+elif MODE == "toggled":
+    now = []  # the descriptor that is being connected
+
+    def toggle():
+        while True:
+            for fd in now:
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    for flags in (os.O_NONBLOCK, 0):
+                        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_RDWR | flags)
+
+    def attempts():
+        while True:
+            with socket.socket() as one, contextlib.suppress(OSError):
+                one.setblocking(False)
+                now[:] = [one.fileno()]
+                one.connect(("127.0.0.1", PORT))
+            now.clear()
+
+    def neighbour():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            for _ in range(10_000):
+                one.connect(("127.0.0.1", 9))
+        print("neighbour 10000", flush=True)
+
+    for work in (toggle, attempts):
+        threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.1)  # for what goes on in threads to go on
+    os.waitpid(child(neighbour), 0)
+    os._exit(7)
 else:
     for _ in range(MANY):
         threading.Thread(target=connect, daemon=True).start()
