@@ -91,7 +91,10 @@ def on_socket_at_once(listener: Listener, call: Any, verdict: Allow) -> SyscallR
     target: Any = call.target
     if listener.socket_may_be_locked(target.tid) or not listener.files.is_own(target):
         return None
-    return send(call, target) if isinstance(call, SendTo) else give_address(call, target)
+    let_go = listener.files.closing.let_go
+    if isinstance(call, SendTo):
+        return send(call, target, let_go)
+    return give_address(call, target, let_go)
 
 
 def _give(listener: Listener, call: Any, flags: int, descriptor: int, error: int) -> None:

@@ -22,7 +22,6 @@ __all__ = [
     "NOSIGNAL",
     "SockAddr",
     "bind",
-    "closes_at_once",
     "connect",
     "credentials",
     "parse_sockaddr",
@@ -148,19 +147,6 @@ def sends_for_ever(fd: int) -> bool:
     if LIBC.getsockopt(fd, socket.SOL_SOCKET, socket.SO_SNDTIMEO, *where) < 0:
         fail()
     return not any(limit.raw)
-
-
-def closes_at_once(domain: int, kind: int) -> bool:
-    """Whether closing the last copy of a socket never waits, whatever SO_LINGER says: socket(7).
-
-    That is so for sockets of AF_UNIX, and for datagrams of AF_INET and AF_INET6.
-
-    Args:
-        domain: AF_*.
-        kind: SOCK_*.
-    """
-    inet = domain in (socket.AF_INET, socket.AF_INET6)
-    return domain == socket.AF_UNIX or (inet and kind == socket.SOCK_DGRAM)
 
 
 def sends_uncopied(fd: int) -> bool:

@@ -170,7 +170,6 @@ class PerformedCall:
         except ConnectionError:
             self._drop()
             return False
-        builder.is_sent()
         return True
 
     async def wait(self) -> SyscallResult:

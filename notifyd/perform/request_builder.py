@@ -62,7 +62,6 @@ class RequestBuilder:
         self.slow: list[int] = []
         self.only_looks = False
         self.taken: TakenSocket | None = None
-        self._brief: TakenSocket | None = None  # closed as soon as a helper has it
         self.places: list[Place] = []
         self._changed = changes.keys() - set(answer)
         if self._changed:
@@ -207,23 +206,11 @@ class RequestBuilder:
         if taken.closes_at_once:
             self._stack.callback(os.close, fd)
         else:
-            self._brief = taken
+            self.slow.append(fd)
         return taken, Slot(ArgumentUse.OWN, self._send(fd))
-
-    def is_sent(self) -> None:
-        """A helper has the descriptors, or the call is done: our copy of a socket is closed.
-
-        That may wait (SO_LINGER) for the last copy alone, which ours is not while a helper has one.
-        """
-        brief, self._brief = self._brief, None
-        if brief is not None:
-            brief.close()
 
     def _let_go(self) -> None:
         """Close what is left where closing may wait, and nobody waits for it."""
-        brief, self._brief = self._brief, None
-        if brief is not None:
-            self._closing.let_go(brief.fd)
         slow, self.slow = self.slow, []
         if slow:
             self._closing.later(partial(unix.close_all, slow))

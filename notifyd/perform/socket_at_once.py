@@ -1,4 +1,4 @@
-"""The short way of connecting, binding and sending by TCP or UDP, in the supervisor itself.
+"""The short way of connecting, binding and sending by UDP, in the supervisor itself.
 
 For targets that have the supervisor's own context, and sockets that no other call locks for long:
 whoever uses a locked one waits, and nothing ends that. What is not done here is for a
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from socket import AF_INET, AF_INET6, MSG_DONTWAIT
+from typing import TypeAlias
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import pidfd
@@ -23,8 +25,16 @@ from notifyd.target.thread import StoppedThread
 
 __all__ = ["give_address", "send"]
 
+LetGo: TypeAlias = Callable[[int], None]
+"""What closes a descriptor where that may wait: `Closing.let_go`."""
 
-def give_address(call: Connect | Bind, thread: StoppedThread) -> SyscallResult | None:
+_PROTOCOL = "system.sockprotoname"  # an attribute of sockets, since Linux 2.6.39
+_UDP = (b"UDP", b"UDPv6")
+
+
+def give_address(
+    call: Connect | Bind, thread: StoppedThread, let_go: LetGo
+) -> SyscallResult | None:
     """Connect or bind to the address that a rule saw, if that does not wait.
 
     Returns:
@@ -38,14 +48,10 @@ def give_address(call: Connect | Bind, thread: StoppedThread) -> SyscallResult |
         return None
     if len(address.raw) != call.addrlen:
         return None
-    try:
-        taken = _take(thread, call.fd)
-    except (OSError, TargetFault):
+    taken = _take(thread, call.fd, let_go)
+    if taken is None:
         return None
     try:
-        quick = taken.connects_quickly if isinstance(call, Connect) else taken.binds_quickly
-        if not quick:
-            return None
         # Invariant: no effect before the id is known to be valid.
         thread.check()
         (raw.connect if isinstance(call, Connect) else raw.bind)(taken.fd, address.raw)
@@ -56,7 +62,7 @@ def give_address(call: Connect | Bind, thread: StoppedThread) -> SyscallResult |
     return SyscallResult()
 
 
-def send(call: SendTo, thread: StoppedThread) -> SyscallResult | None:
+def send(call: SendTo, thread: StoppedThread, let_go: LetGo) -> SyscallResult | None:
     """Send a message to the address that a rule saw, if that does not wait.
 
     Returns:
@@ -67,16 +73,14 @@ def send(call: SendTo, thread: StoppedThread) -> SyscallResult | None:
     """
     if call.is_several or call.carries_control:
         return None
-    try:
-        taken = _take(thread, call.fd)
-    except (OSError, TargetFault):
+    taken = _take(thread, call.fd, let_go)
+    if taken is None:
         return None
     try:
         flags = message_flags(call, taken.fd)
         if not taken.sends_quickly(flags):
             return None
-        whole = not taken.is_stream
-        (message,) = copy_messages(call, -1, None, ExitStack(), whole=whole)
+        (message,) = copy_messages(call, -1, None, ExitStack(), whole=True)
         thread.check()
         flags |= MSG_DONTWAIT
         return SyscallResult(raw.sendmsg(taken.fd, message.pieces, flags, message.address, b""))
@@ -91,15 +95,23 @@ def send(call: SendTo, thread: StoppedThread) -> SyscallResult | None:
         os.close(taken.fd)
 
 
-def _take(thread: StoppedThread, number: int) -> TakenSocket:
-    check_is_socket(thread.tid, number)
-    task = thread.open()
+def _take(thread: StoppedThread, number: int, let_go: LetGo) -> TakenSocket | None:
+    """A socket of UDP, which the caller closes; None if it is another one, or cannot be had."""
+    # No other is taken: closing the last copy could wait.
     try:
-        own = pidfd.get_fd(task, number)
-    finally:
-        os.close(task)
-    try:
-        return TakenSocket.of(own)
-    except BaseException:
-        os.close(own)
-        raise
+        check_is_socket(thread.tid, number)
+        if os.getxattr(f"/proc/{thread.tid}/fd/{number}", _PROTOCOL).rstrip(b"\0") not in _UDP:
+            return None
+        task = thread.open()
+        try:
+            own = pidfd.get_fd(task, number)
+        finally:
+            os.close(task)
+    except (OSError, TargetFault):
+        return None
+    with suppress(TargetFault):
+        taken = TakenSocket.of(own)
+        if taken.is_plain:
+            return taken
+    let_go(own)  # it was exchanged meanwhile
+    return None

@@ -9,7 +9,7 @@ from socket import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_MORE, SOCK_DGRAM, SOCK_S
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import proc
-from notifyd.kernel.socket import closes_at_once, sends_for_ever, socket_info
+from notifyd.kernel.socket import sends_for_ever, socket_info
 
 __all__ = ["MAX_UNIX", "TakenSocket", "check_is_socket"]
 
@@ -21,7 +21,7 @@ class TakenSocket:
     """A copy of a descriptor of the target.
 
     Attributes:
-        fd: the copy; -1 when it is closed.
+        fd: the copy; somebody else's.
         domain: AF_*.
         kind: SOCK_*.
         pipe: whether the target gets SIGPIPE where the call fails by EPIPE.
@@ -31,7 +31,6 @@ class TakenSocket:
     domain: int
     kind: int
     pipe: bool = False
-    _for_ever: bool = True
 
     @classmethod
     def of(cls, fd: int) -> TakenSocket:
@@ -53,29 +52,20 @@ class TakenSocket:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is of TCP or UDP, where no call waits for anything but its peer."""
-        return self.domain in (AF_INET, AF_INET6) and self.kind in (SOCK_STREAM, SOCK_DGRAM)
+        """Whether it is of UDP, where no call waits but for another one that has locked it.
 
-    @property
-    def binds_quickly(self) -> bool:
-        """Whether bind(2) does not wait, but for another call that has locked the socket."""
-        return self.is_plain
-
-    @property
-    def connects_quickly(self) -> bool:
-        """The same of connect(2). No stream's: who has the socket too could clear O_NONBLOCK."""
-        return self.is_plain and not self.is_stream
+        Streams are none: whoever has one, too, could clear O_NONBLOCK while it is connected, and
+        closing the last copy can wait.
+        """
+        return self.domain in (AF_INET, AF_INET6) and self.kind == SOCK_DGRAM
 
     def sends_quickly(self, flags: int) -> bool:
-        """The same of sending one message with MSG_DONTWAIT, where all or nothing is sent.
+        """Whether one message that is sent with MSG_DONTWAIT is sent whole or not at all.
 
         Args:
             flags: those of the call itself.
         """
-        if not self.is_plain:
-            return False
-        whole = not self.is_stream and not flags & MSG_MORE
-        return whole or not self.waits(flags)
+        return self.is_plain and (not flags & MSG_MORE or not self.waits(flags))
 
     def waits(self, flags: int) -> bool:
         """Whether a call with these flags waits until something can be sent."""
@@ -83,8 +73,11 @@ class TakenSocket:
 
     @property
     def closes_at_once(self) -> bool:
-        """Whether closing it never waits."""
-        return closes_at_once(self.domain, self.kind)
+        """Whether closing the last copy never waits: not by SO_LINGER, and it holds no other files.
+
+        What an AF_UNIX socket has not delivered can hold one that lingers.
+        """
+        return self.is_plain
 
     @property
     def never_waits(self) -> bool:
@@ -94,15 +87,7 @@ class TakenSocket:
     @property
     def restarts(self) -> bool:
         """Whether a call that a signal ends begins again, if its handler has SA_RESTART."""
-        if self.fd >= 0:
-            self._for_ever = sends_for_ever(self.fd)
-        return self._for_ever
-
-    def close(self) -> None:
-        """Close the copy; `restarts` is known afterwards, too."""
-        self._for_ever = self.restarts
-        os.close(self.fd)
-        self.fd = -1
+        return sends_for_ever(self.fd)
 
 
 def check_is_socket(tid: int, number: int) -> None:
