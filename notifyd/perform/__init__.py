@@ -2,7 +2,7 @@
 
 from notifyd.perform.execution import Execution
 from notifyd.perform.files import Files
-from notifyd.perform.network import THREAD_PERFORMERS, perform
+from notifyd.perform.network import perform
 from notifyd.perform.performed_call import Moved, PerformedCall
 from notifyd.perform.performers import FILE_PERFORMERS, ByThread
 from notifyd.perform.syscall_result import SyscallResult
@@ -10,7 +10,6 @@ from notifyd.perform.tracer import ExecResult, Fate
 
 __all__ = [
     "FILE_PERFORMERS",
-    "THREAD_PERFORMERS",
     "ByThread",
     "ExecResult",
     "Execution",

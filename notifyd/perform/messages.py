@@ -15,7 +15,7 @@ from struct import Struct
 
 from notifyd.errors import CannotPerform, TargetFault
 from notifyd.kernel import pidfd
-from notifyd.kernel.socket import sends_uncopied
+from notifyd.kernel.socket import NOSIGNAL, sends_uncopied
 from notifyd.kernel.structs import CMSGHDR
 from notifyd.perform.sender import Sender
 from notifyd.policy.address import MAX_ADDRESS
@@ -145,7 +145,7 @@ def message_flags(call: SendTo, own: int) -> int:
     """The flags to send with: the kernel must not go on reading our memory afterwards."""
     if call.flags & ZEROCOPY and sends_uncopied(own):
         raise TargetFault("MSG_ZEROCOPY: what is sent is a copy", errno.ENOBUFS)
-    flags = (call.flags | socket.MSG_NOSIGNAL) & ~ZEROCOPY
+    flags = (call.flags | NOSIGNAL) & ~ZEROCOPY
     # A bit that sendmsg(2) refuses alone: sendto(2) and 32-bit entries forget it.
     whole = call.syscall in ("sendmsg", "sendmmsg") and call.word_size == 8
     return flags if whole else flags & ~CMSG_COMPAT
@@ -155,8 +155,9 @@ def _control(
     call: SendTo, header: MessageHeader, task: int, sender: Sender | None, stack: ExitStack
 ) -> bytes:
     """The control data with the target's descriptors replaced by copies of ours."""
-    if not header.controllen or sender is None:
+    if not header.controllen:
         return b""
+    assert sender is not None
     if header.controllen > MAX_CONTROL:
         raise TargetFault("more control data than the kernel has room for", errno.ENOBUFS)
     if call.word_size != 8:

@@ -29,7 +29,7 @@ from notifyd.perform.messages import Message, copy_messages, message_flags
 from notifyd.perform.sender import POWERS, Sender, in_effect
 from notifyd.perform.stage import Stage
 from notifyd.perform.syscall_result import Signals, SyscallResult
-from notifyd.perform.taken_socket import MAX_UNIX, check_is_socket
+from notifyd.perform.taken_socket import MAX_UNIX, protocol_of
 from notifyd.perform.unix import CAP_PTRACE_BIT, UnixPlace
 from notifyd.policy.address import MAX_ADDRESS
 from notifyd.policy.call import Call
@@ -172,7 +172,7 @@ def _socket_call(call: Any, prepare: Prepare, verdict: Allow, stack: ExitStack) 
         directory = proc.open_dir(thread.tid)
         stack.callback(os.close, directory)
         creds, sender = Credentials.of(directory), Sender.of(directory)
-        check_is_socket(thread.tid, call.fd)
+        protocol_of(thread.tid, call.fd)  # it is a socket
         task = thread.open()
         stack.callback(os.close, task)
         sock = pidfd.get_fd(task, call.fd)

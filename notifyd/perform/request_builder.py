@@ -20,7 +20,7 @@ from notifyd.kernel.statmount import mount_of
 from notifyd.perform.closing import Closing
 from notifyd.perform.fd_limit import is_full, keep_spare
 from notifyd.perform.helper_request import ArgumentUse, LastComponent, Place, Slot
-from notifyd.perform.taken_socket import TakenSocket, check_is_socket
+from notifyd.perform.taken_socket import TakenSocket, protocol_of
 from notifyd.policy.call import Call
 from notifyd.policy.changed import check_changes
 from notifyd.target.thread import StoppedThread
@@ -186,17 +186,20 @@ class RequestBuilder:
             self._stack.callback(os.close, fd)
         return fd
 
-    def socket(self) -> tuple[TakenSocket, Slot]:
-        """The target's own socket behind `fd`.
+    def protocol(self) -> bytes:
+        """Of the socket behind `fd`, which is not taken: `protocol_of`.
 
         Raises:
-            TargetFault: EBADF, ENOTSOCK. What is no socket is not taken: it may be served.
+            TargetFault: EBADF, ENOTSOCK.
         """
-        number, task = int(self.value("fd")), self.task
         try:
-            check_is_socket(self.thread.tid, number)
+            return protocol_of(self.thread.tid, int(self.value("fd")))
         except OSError as error:
             raise self.thread.failure(error) from error
+
+    def socket(self) -> tuple[TakenSocket, Slot]:
+        """The target's own socket behind `fd`, of which `protocol` said that it is one."""
+        number, task = int(self.value("fd")), self.task
         fd = self._opened(lambda _: pidfd.get_fd(task, number), None)
         with ExitStack() as stack:
             stack.callback(self._closing.let_go, fd)

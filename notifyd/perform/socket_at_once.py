@@ -19,7 +19,7 @@ from notifyd.kernel import pidfd
 from notifyd.kernel import socket as raw
 from notifyd.perform.messages import copy_messages, message_flags
 from notifyd.perform.syscall_result import SyscallResult
-from notifyd.perform.taken_socket import TakenSocket, check_is_socket
+from notifyd.perform.taken_socket import UDP, TakenSocket, protocol_of
 from notifyd.policy.operations import Bind, Connect, SendTo
 from notifyd.target.thread import StoppedThread
 
@@ -27,9 +27,6 @@ __all__ = ["give_address", "send"]
 
 LetGo: TypeAlias = Callable[[int], None]
 """What closes a descriptor where that may wait: `Closing.let_go`."""
-
-_PROTOCOL = "system.sockprotoname"  # an attribute of sockets, since Linux 2.6.39
-_UDP = (b"UDP", b"UDPv6")
 
 
 def give_address(
@@ -99,8 +96,7 @@ def _take(thread: StoppedThread, number: int, let_go: LetGo) -> TakenSocket | No
     """A socket of UDP, which the caller closes; None if it is another one, or cannot be had."""
     # No other is taken: closing the last copy could wait.
     try:
-        check_is_socket(thread.tid, number)
-        if os.getxattr(f"/proc/{thread.tid}/fd/{number}", _PROTOCOL).rstrip(b"\0") not in _UDP:
+        if protocol_of(thread.tid, number) not in UDP:
             return None
         task = thread.open()
         try:

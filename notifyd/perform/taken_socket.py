@@ -9,10 +9,13 @@ from socket import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_MORE, SOCK_DGRAM, SOCK_S
 
 from notifyd.errors import TargetFault
 from notifyd.kernel import proc
+from notifyd.kernel.files import PATH_FLAGS
 from notifyd.kernel.socket import sends_for_ever, socket_info
 
-__all__ = ["MAX_UNIX", "TakenSocket", "check_is_socket"]
+__all__ = ["MAX_UNIX", "UDP", "TakenSocket", "protocol_of"]
 
+UDP = frozenset({b"UDP", b"UDPv6"})
+_PROTOCOL = "system.sockprotoname"  # an attribute of sockets, since Linux 2.6.39
 MAX_UNIX = 110  # sizeof(struct sockaddr_un)
 
 
@@ -90,19 +93,24 @@ class TakenSocket:
         return sends_for_ever(self.fd)
 
 
-def check_is_socket(tid: int, number: int) -> None:
-    """See that a descriptor of a thread is a socket, without taking it: it may be a served file.
+def protocol_of(tid: int, number: int) -> bytes:
+    """The protocol of a socket that is a descriptor of a thread: b"UDP", b"UNIX-STREAM".
 
-    By its time of being taken it may be another. What then is no socket is closed elsewhere.
+    It is not taken for that: it may be a served file, and closing the last copy of a socket may
+    wait. By its time of being taken it may be another. What then is no socket is closed elsewhere.
 
     Raises:
         TargetFault: ENOTSOCK, EBADF.
         OSError: it cannot be looked into; ENOENT also where the thread is gone.
     """
     try:
-        # A path has a slash first.
-        if os.readlink(f"/proc/{tid}/fd/{number}").startswith("socket:["):
-            return
+        found = os.open(f"/proc/{tid}/fd/{number}", PATH_FLAGS)
+        try:
+            here = f"/proc/self/fd/{found}"
+            if os.readlink(here).startswith("socket:["):  # a path has a slash first
+                return os.getxattr(here, _PROTOCOL).rstrip(b"\0")
+        finally:
+            os.close(found)
         directory = proc.open_dir(tid)
         try:
             is_path = proc.open_flags(directory, number) & os.O_PATH
